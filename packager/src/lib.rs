@@ -1,0 +1,14 @@
+//! Turns submission folders into artifacts: files in, bytes out.
+//!
+//! This crate knows nothing of CUDA and starts no process. Read it in this order:
+//!
+//! | room | noun |
+//! |---|---|
+//! | [`target`] | the architecture a submission asks for |
+//! | [`digest`] | length-framed, domain-tagged SHA-256 |
+
+pub mod digest;
+pub mod target;
+
+pub use digest::{Digest, DigestBuilder};
+pub use target::{Arch, Feature, Gencode};

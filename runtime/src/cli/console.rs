@@ -1,0 +1,104 @@
+//! Where output goes: data on stdout, talk on stderr, one document with `--json`.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text and tables.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// The two streams and how to write to them.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    format: Format,
+}
+
+impl Console {
+    /// A console that answers in one format.
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The format of the answer.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether stderr is a terminal where colour and progress are welcome.
+    pub fn is_lively(&self) -> bool {
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
+    /// Whether stdout is a terminal where colour is welcome.
+    pub fn is_colourful(&self) -> bool {
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
+    /// Says something to the person at the terminal, on stderr.
+    pub fn say(&self, text: impl AsRef<str>) {
+        // A closed stderr must not stop the work.
+        let _ = writeln!(io::stderr(), "{}", text.as_ref());
+    }
+
+    /// Prints human text on stdout; nothing in JSON mode.
+    pub fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        match self.format {
+            Format::Human => write_out(&format!("{}\n", text.as_ref())),
+            Format::Json => Ok(()),
+        }
+    }
+
+    /// Prints the one JSON document of this call, with its schema's name and version in front;
+    /// nothing in human mode.
+    pub fn document(&self, schema: &str, version: u32, body: &impl Serialize) -> Result<(), Failure> {
+        match self.format {
+            Format::Human => Ok(()),
+            Format::Json => write_out(&render(schema, version, body)?),
+        }
+    }
+
+    /// Reports a failure: words and hints on stderr, and in JSON mode a document on stdout.
+    pub fn fail(&self, failure: &Failure) -> ExitCode {
+        self.say(format!("error: {failure}"));
+        for way_out in failure.hints() {
+            self.say(format!("hint: {way_out}"));
+        }
+        let body = json!({
+            "error": failure.to_string(), "hints": failure.hints(), "exit_code": failure.code() as u8,
+        });
+        let _ = self.document("proofmark.error", 1, &body);
+        failure.code()
+    }
+}
+
+fn render(schema: &str, version: u32, body: &impl Serialize) -> Result<String, Failure> {
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), json!(schema));
+    document.insert("schema_version".to_owned(), json!(version));
+    match serde_json::to_value(body).map_err(Failure::could_not_judge)? {
+        Value::Object(fields) => document.extend(fields),
+        other => {
+            document.insert("value".to_owned(), other);
+        }
+    }
+    let text = serde_json::to_string_pretty(&Value::Object(document)).map_err(Failure::could_not_judge)?;
+    Ok(text + "\n")
+}
+
+/// Writes to stdout. A reader that went away (`| head`) is no failure of ours.
+fn write_out(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::could_not_judge(error)),
+        _ => Ok(()),
+    }
+}

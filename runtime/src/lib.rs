@@ -1,0 +1,13 @@
+//! Rebuilds, proves, caches, measures, judges and replays GPU kernel submissions.
+
+pub mod bench;
+pub mod build;
+pub mod cache;
+pub mod cli;
+pub mod device;
+pub mod pipeline;
+pub mod proof;
+pub mod record;
+pub mod replay;
+pub mod report;
+pub mod toolchain;

@@ -1,0 +1,3 @@
+//! The one suite: it drives the `proofmark` binary as its users do.
+
+mod support;

@@ -1,0 +1,1 @@
+//! What every test needs: the binary under test, with an environment of its own.
