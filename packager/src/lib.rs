@@ -8,13 +8,26 @@
 //! | [`digest`] | length-framed, domain-tagged SHA-256 |
 //! | [`sources`] | source files and the paths they may have |
 //! | [`entry_point`] | the exported function, `kernel.cu::run` |
+//! | [`submission`] | a folder as a contest team writes it, every violation at once |
+//! | [`artifact`] | the validated submission with its identity |
+//! | [`format`] | the artifact's entries and versions |
+//! | [`bundle`] | artifact and evidence as zip bytes, out and in |
+//! | [`interop`] | the formats of others |
 
+pub mod artifact;
+pub mod bundle;
 pub mod digest;
 pub mod entry_point;
+pub mod format;
+pub mod interop;
 pub mod sources;
+pub mod submission;
 pub mod target;
 
+pub use artifact::Artifact;
+pub use bundle::{Bundle, Evidence};
 pub use digest::{Digest, DigestBuilder};
 pub use entry_point::EntryPoint;
 pub use sources::{SourceFile, SourcePath};
+pub use submission::Submission;
 pub use target::{Arch, Feature, Gencode};

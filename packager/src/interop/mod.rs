@@ -1,0 +1,3 @@
+//! The formats of others.
+
+pub mod flashinfer;
