@@ -420,3 +420,162 @@ fn too_large(what: &'static str, found: u64, most: u64) -> BundleError {
 fn damaged(error: zip::result::ZipError) -> BundleError {
     BundleError::NotAnArchive { reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact() -> Artifact {
+        let text = r#"{"name":"n","definition":"d","author":"a","description":"",
+            "spec":{"language":"cuda","target_hardware":["cuda"],"entry_point":"k.cu::run"},
+            "sources":[{"path":"k.cu","content":"kernel"},{"path":"in/t.cuh","content":"tile"}]}"#;
+        solution::read(text).unwrap()
+    }
+
+    fn sealed() -> Bundle {
+        let evidence =
+            Evidence::default().with("build.json", b"{}".to_vec()).with("proof.json", b"[]".to_vec());
+        Bundle { artifact: artifact(), evidence }
+    }
+
+    fn entries_of(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        unzip(bytes).unwrap()
+    }
+
+    fn rezip(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+        zip_of(&entries.iter().map(|(name, content)| (name.clone(), content.as_slice())).collect())
+    }
+
+    #[test]
+    fn reads_back_what_it_writes_and_writes_it_again() {
+        let bytes = write(&sealed());
+        let bundle = read(&bytes).unwrap();
+        assert_eq!(bundle.artifact.digest(), artifact().digest());
+        assert_eq!(bundle.evidence, sealed().evidence);
+        assert_eq!(write(&bundle), bytes);
+    }
+
+    #[test]
+    fn evidence_never_changes_the_identity() {
+        let bare = Bundle { artifact: artifact(), evidence: Evidence::default() };
+        assert_eq!(
+            read(&write(&bare)).unwrap().artifact.digest(),
+            read(&write(&sealed())).unwrap().artifact.digest()
+        );
+    }
+
+    #[test]
+    fn catches_a_change_in_any_entry() {
+        let entries = entries_of(&write(&sealed()));
+        for name in entries.keys() {
+            let mut changed = entries.clone();
+            changed.get_mut(name).unwrap()[0] ^= 1;
+            assert!(read(&rezip(&changed)).is_err(), "a changed {name} passed");
+            let mut lost = entries.clone();
+            lost.remove(name);
+            assert!(read(&rezip(&lost)).is_err(), "a lost {name} passed");
+        }
+    }
+
+    #[test]
+    fn catches_every_flipped_byte_that_matters() {
+        let bytes = write(&sealed());
+        let good = read(&bytes).unwrap();
+        for offset in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[offset] ^= 0x41;
+            // Times, modes and version fields of the zip carry nothing of ours: such a flip may be
+            // read, but never as another artifact.
+            if let Ok(read) = read(&flipped) {
+                assert_eq!(read.artifact.manifest(), good.artifact.manifest(), "offset {offset}");
+                assert_eq!(read.evidence, good.evidence, "offset {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn catches_every_truncation_and_trailing_bytes() {
+        let bytes = write(&sealed());
+        for length in 0..bytes.len() {
+            assert!(read(&bytes[..length]).is_err(), "length {length}");
+        }
+        assert!(read(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(read(&[b"x", &bytes[..]].concat()).is_err());
+    }
+
+    #[test]
+    fn refuses_names_that_leave_or_collide() {
+        for name in [
+            "../evil",
+            "/etc/evil",
+            "sources/../../evil",
+            "sources\\evil",
+            "a\nb",
+            "sources/k.cu/",
+            "extra.txt",
+        ] {
+            let mut entries = entries_of(&write(&sealed()));
+            entries.insert(name.to_owned(), b"x".to_vec());
+            assert!(read(&rezip(&entries)).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_links_and_folders() {
+        let options = SimpleFileOptions::default();
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.add_symlink("sources/k.cu", "/etc/passwd", options).unwrap();
+        let link = writer.finish().unwrap().into_inner();
+        assert!(matches!(read(&link), Err(BundleError::Entry { .. })));
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.add_directory("sources", options).unwrap();
+        assert!(matches!(read(&writer.finish().unwrap().into_inner()), Err(BundleError::Entry { .. })));
+    }
+
+    #[test]
+    fn bounds_a_bomb_while_it_unpacks() {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.start_file("sources/k.cu", options).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=LARGEST_ENTRY_BYTES >> 20 {
+            writer.write_all(&zeros).unwrap();
+        }
+        let bomb = writer.finish().unwrap().into_inner();
+        assert!(bomb.len() < 1 << 20, "it should be a bomb: {} bytes", bomb.len());
+        assert!(matches!(read(&bomb), Err(BundleError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn refuses_too_many_entries_before_it_reads_them() {
+        let entries: BTreeMap<_, _> =
+            (0..=MOST_ENTRIES).map(|index| (format!("{index}"), Vec::new())).collect();
+        assert!(matches!(read(&rezip(&entries)), Err(BundleError::TooLarge { what: "entries", .. })));
+    }
+
+    #[test]
+    fn refuses_a_name_that_appears_twice() {
+        let bytes = write(&sealed());
+        // Both names are equally long, so that every offset in the archive stays right.
+        let text = |name: &str| name.as_bytes().to_vec();
+        let (from, to) = (text("evidence/proof.json"), text("evidence/build.json"));
+        assert_eq!(from.len(), to.len());
+        let mut twice = bytes.clone();
+        for start in 0..twice.len() - from.len() {
+            if twice[start..].starts_with(&from) {
+                twice[start..start + to.len()].copy_from_slice(&to);
+            }
+        }
+        assert!(matches!(read(&twice), Err(BundleError::NotAnArchive { .. })));
+    }
+
+    #[test]
+    fn refuses_a_newer_version_as_newer() {
+        let mut entries = entries_of(&write(&sealed()));
+        let manifest = String::from_utf8(entries[MANIFEST_NAME].clone()).unwrap();
+        let newer = manifest.replace("\"version\": 1", "\"version\": 2, \"surprise\": {}");
+        entries.insert(MANIFEST_NAME.to_owned(), newer.into_bytes());
+        let error = read(&rezip(&entries)).unwrap_err();
+        assert!(matches!(error, BundleError::Version { found_version: 2, .. }), "{error}");
+    }
+}

@@ -463,7 +463,8 @@ fn read_definition(
 ) -> Result<Option<String>, SubmissionError> {
     let text = read_attachment(folder, DEFINITION_NAME, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
-        check_json(DEFINITION_NAME, text, "name", name, violations);
+        let fault = json_fault(text, "name", name);
+        violations.extend(fault.map(|message| Violation::Attachment { path: DEFINITION_NAME, message }));
     }
     Ok(text)
 }
@@ -475,23 +476,28 @@ fn read_workloads(
 ) -> Result<Option<String>, SubmissionError> {
     let text = read_attachment(folder, WORKLOADS_NAME, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            check_json(WORKLOADS_NAME, line, "definition", name, violations);
+        // One bad line is enough: a wrong definition is wrong in every line.
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let fault =
+            lines.into_iter().find_map(|(index, line)| Some((index, json_fault(line, "definition", name)?)));
+        if let Some((index, fault)) = fault {
+            let message = format!("line {}: {fault}", index + 1);
+            violations.push(Violation::Attachment { path: WORKLOADS_NAME, message });
         }
     }
     Ok(text)
 }
 
-fn check_json(path: &'static str, text: &str, key: &str, expected: &str, violations: &mut Vec<Violation>) {
-    let message = match serde_json::from_str::<serde_json::Value>(text) {
-        Err(error) => error.to_string(),
+/// What keeps a JSON text from belonging to one definition.
+fn json_fault(text: &str, key: &str, expected: &str) -> Option<String> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Err(error) => Some(error.to_string()),
         Ok(value) => match value.get(key).and_then(serde_json::Value::as_str) {
-            Some(found) if found == expected => return,
-            Some(found) => format!("`{key}` is `{found}`: expected `{expected}`, as in config.toml"),
-            None => format!("`{key}` is missing: expected `{expected}`, as in config.toml"),
+            Some(found) if found == expected => None,
+            Some(found) => Some(format!("`{key}` is `{found}`: expected `{expected}`, as in config.toml")),
+            None => Some(format!("`{key}` is missing: expected `{expected}`, as in config.toml")),
         },
-    };
-    violations.push(Violation::Attachment { path, message });
+    }
 }
 
 fn read_attachment(
@@ -509,4 +515,173 @@ fn read_attachment(
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SubmissionError {
     let path = path.to_owned();
     move |source| SubmissionError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const CONFIG: &str = "[solution]\nname = \"n\"\ndefinition = \"d\"\nauthor = \"a\"\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(CONFIG_NAME), CONFIG).unwrap();
+        for (path, content) in files {
+            let place = folder.path().join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, content).unwrap();
+        }
+        folder
+    }
+
+    fn paths(submission: &Submission) -> Vec<&str> {
+        submission.sources.iter().map(|source| source.path.as_str()).collect()
+    }
+
+    fn violations(folder: &tempfile::TempDir) -> String {
+        match read(folder.path()) {
+            Err(SubmissionError::Invalid { violations, .. }) => violations.to_string(),
+            other => panic!("expected violations, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn takes_the_top_level_as_the_contest_does_and_follows_includes_below() {
+        let folder = folder_of(&[
+            ("kernel.cu", "#include \"tiles/mma.inl\"\n#include <cuda.h>\n"),
+            ("tiles/mma.inl", "#include \"../x.cuh\"\n#include \"deep/y.h\"\n"),
+            ("tiles/deep/y.h", "\n"),
+            ("tiles/unused.cu", "\n"),
+            ("x.cuh", "\n"),
+            ("Z.CPP", "\n"),
+            ("notes.md", "\n"),
+        ]);
+        let submission = read(folder.path()).unwrap();
+        assert_eq!(paths(&submission), ["Z.CPP", "kernel.cu", "tiles/deep/y.h", "tiles/mma.inl", "x.cuh"]);
+        assert_eq!(submission.notes.len(), 1);
+        assert_eq!(submission.notes[0].path, "tiles/unused.cu");
+    }
+
+    #[test]
+    fn refuses_an_include_outside_the_folder_with_file_and_line() {
+        let folder = folder_of(&[("kernel.cu", "\n#include \"../secret.h\"\n#include \"/etc/passwd\"\n")]);
+        let found = violations(&folder);
+        assert!(found.contains("kernel.cu:2: `#include \"../secret.h\"` leads outside"), "{found}");
+        assert!(found.contains("kernel.cu:3: `#include \"/etc/passwd\"` leads outside"), "{found}");
+    }
+
+    #[test]
+    fn prefers_the_kits_folder_and_drops_what_the_kit_ignores() {
+        let folder = folder_of(&[("solution/cuda/kernel.cu", "x\n"), ("stray.cu", "y\n")]);
+        let config = format!("{CONFIG}binding = \"tvm-ffi\"\ndependencies = [\"cublas\"]\n");
+        fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
+        let submission = read(folder.path()).unwrap();
+        assert_eq!(paths(&submission), ["kernel.cu"]);
+        assert_eq!((submission.build.binding, submission.build.dependencies.len()), (None, 0));
+        assert_eq!(submission.notes.len(), 2, "{:?}", submission.notes);
+    }
+
+    #[test]
+    fn normalises_line_ends_and_empty_files_and_says_so() {
+        let folder = folder_of(&[("kernel.cu", "a\r\nb\rc\n"), ("empty.h", ""), (".hidden.cuh", "h")]);
+        let submission = read(folder.path()).unwrap();
+        let content = |path: &str| {
+            &submission.sources.iter().find(|source| source.path.as_str() == path).unwrap().content
+        };
+        assert_eq!((content("kernel.cu").as_str(), content("empty.h").as_str()), ("a\nb\nc\n", "\n"));
+        assert_eq!(submission.notes.len(), 3, "{:?}", submission.notes);
+    }
+
+    #[test]
+    fn refuses_text_that_is_not_text() {
+        let folder = folder_of(&[("kernel.cu", "x"), ("nul.h", "a\0b")]);
+        fs::write(folder.path().join("bad.h"), b"ab\xff").unwrap();
+        let found = violations(&folder);
+        assert!(
+            found.contains("bad.h: byte 2 is not UTF-8") && found.contains("nul.h: byte 1 is NUL"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn follows_links_inside_and_refuses_those_that_leave() {
+        let folder = folder_of(&[("kernel.cu", "x"), ("real/a.h", "inside")]);
+        symlink("real/a.h", folder.path().join("a.h")).unwrap();
+        symlink("a.cu", folder.path().join("loop.cu")).unwrap();
+        symlink("loop.cu", folder.path().join("a.cu")).unwrap();
+        assert_eq!(paths(&read(folder.path()).unwrap()), ["a.h", "kernel.cu"]);
+        symlink("/etc/hostname", folder.path().join("out.h")).unwrap();
+        let found = violations(&folder);
+        assert!(found.contains("out.h links to /etc/hostname"), "{found}");
+    }
+
+    #[test]
+    fn refuses_collisions_and_missing_entries_together() {
+        let folder = folder_of(&[("Kernel.h", "x"), ("kernel.h", "y"), ("main.cu", "z")]);
+        let found = violations(&folder);
+        assert!(found.contains("`Kernel.h` and `kernel.h` differ only in case"), "{found}");
+        assert!(
+            found.contains(
+                "entry file `kernel.cu` is not among the sources: found Kernel.h, kernel.h, main.cu"
+            )
+        );
+    }
+
+    #[test]
+    fn refuses_an_enormous_file_without_reading_it() {
+        let folder = folder_of(&[("kernel.cu", "x")]);
+        File::create(folder.path().join("huge.h")).unwrap().set_len(4 << 30).unwrap();
+        let found = violations(&folder);
+        assert!(found.contains("huge.h: 4294967296 bytes: expected at most 8388608"), "{found}");
+    }
+
+    #[test]
+    fn leaves_out_names_that_are_not_text() {
+        let folder = folder_of(&[("kernel.cu", "x")]);
+        fs::write(folder.path().join(OsStr::from_bytes(b"\xff.cu")), "y").unwrap();
+        let submission = read(folder.path()).unwrap();
+        assert_eq!(paths(&submission), ["kernel.cu"]);
+        assert_eq!(submission.notes.len(), 1);
+    }
+
+    #[test]
+    fn checks_that_attachments_belong_to_the_definition() {
+        let folder = folder_of(&[
+            ("kernel.cu", "x"),
+            (DEFINITION_NAME, "{\"name\": \"other\"}"),
+            (WORKLOADS_NAME, "{\"definition\": \"d\"}\n\nnot json\n"),
+        ]);
+        let found = violations(&folder);
+        assert!(found.contains("definition.json: `name` is `other`: expected `d`"), "{found}");
+        assert!(found.contains("workloads.jsonl: line 3: "), "{found}");
+    }
+
+    #[test]
+    fn packs_python_packages_that_are_imported() {
+        let config = CONFIG.replace("cuda", "python").replace("kernel.cu", "main.py");
+        let folder = folder_of(&[
+            ("main.py", "from .tiles.mma import run\nimport os, sys\n"),
+            ("tiles/mma.py", "x = 1\n"),
+            ("tiles/__init__.py", ""),
+            ("unused/y.py", "\n"),
+        ]);
+        fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
+        assert_eq!(paths(&read(folder.path()).unwrap()), ["main.py", "tiles/__init__.py", "tiles/mma.py"]);
+    }
+
+    #[test]
+    fn finds_one_submission_per_sub_folder() {
+        let top = tempfile::tempdir().unwrap();
+        for name in ["b", "a"] {
+            fs::create_dir(top.path().join(name)).unwrap();
+            fs::write(top.path().join(name).join(CONFIG_NAME), CONFIG).unwrap();
+        }
+        fs::create_dir(top.path().join("c")).unwrap();
+        assert_eq!(find(top.path()).unwrap(), [top.path().join("a"), top.path().join("b")]);
+        assert!(matches!(find(&top.path().join("c")), Err(SubmissionError::NoConfig { .. })));
+    }
 }
