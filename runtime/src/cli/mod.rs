@@ -4,9 +4,18 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
+mod completions;
 pub mod console;
+mod diff;
 pub mod exit_code;
 pub mod failure;
+mod input;
+mod inspect;
+mod new;
+mod output;
+mod pack;
+mod unpack;
 mod verify;
 
 use console::{Console, Format};
@@ -26,6 +35,13 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Pack(pack::Arguments),
+    Inspect(inspect::Arguments),
+    Unpack(unpack::Arguments),
+    Diff(diff::Arguments),
+    New(new::Arguments),
+    Cache(cache::Arguments),
+    Completions(completions::Arguments),
     Verify(verify::Arguments),
 }
 
@@ -37,6 +53,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+        Verb::Pack(arguments) => pack::run(&arguments, &console),
+        Verb::Inspect(arguments) => inspect::run(&arguments, &console),
+        Verb::Unpack(arguments) => unpack::run(&arguments, &console),
+        Verb::Diff(arguments) => diff::run(&arguments, &console),
+        Verb::New(arguments) => new::run(&arguments, &console),
+        Verb::Cache(arguments) => cache::run(&arguments, &console),
+        Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
