@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod console;
 pub mod exit_code;
 pub mod failure;
-mod verify;
+pub mod verify;
 
 use console::{Console, Format};
 use exit_code::ExitCode;
