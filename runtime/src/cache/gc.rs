@@ -135,8 +135,8 @@ impl Store {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        let folders =
-            children(&self.root().join("entries")).flat_map(|shard| children(&shard).collect::<Vec<_>>());
+        let root = self.root().join("entries");
+        let folders = children(&root).flat_map(|shard| children(&shard).collect::<Vec<_>>());
         let mut slots: Vec<_> = folders.filter_map(slot_of).collect();
         slots.sort_by_key(|slot| slot.key);
         slots

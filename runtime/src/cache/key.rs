@@ -238,19 +238,20 @@ pub(super) mod tests {
         }
     }
 
+    type Edit = fn(&mut Ingredients, Digest);
+
     #[test]
     fn every_ingredient_changes_the_key_and_explains_itself() {
         let last = ingredients();
         let other = Digest::of_bytes(b"other");
-        type Edit = fn(&mut Ingredients, Digest);
         let edits: [(Edit, &str); 7] = [
             (|now, other| now.artifact = other, "metadata"),
-            (|now, other| drop(now.sources.insert("kernel.cu".into(), other)), "kernel.cu"),
-            (|now, other| drop(now.sources.insert("new.h".into(), other)), "new.h"),
+            (|now, other| now.sources.extend([("kernel.cu".into(), other)]), "kernel.cu"),
+            (|now, other| now.sources.extend([("new.h".into(), other)]), "new.h"),
             (|now, _| now.gencode = Gencode::exact("sm_90a".parse().unwrap()), "sm_90a"),
             (|now, _| now.arguments.push("-O3".into()), "-O3"),
-            (|now, _| drop(now.environment.insert("X".into(), "1".into())), "X=1"),
-            (|now, other| drop(now.toolchain.insert("ptxas".into(), other)), "ptxas"),
+            (|now, _| now.environment.extend([("X".into(), "1".into())]), "X=1"),
+            (|now, other| now.toolchain.extend([("ptxas".into(), other)]), "ptxas"),
         ];
         for (edit, word) in edits {
             let mut now = last.clone();

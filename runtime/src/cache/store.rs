@@ -148,7 +148,7 @@ impl Store {
         let folder = self.entry_folder(key);
         if !matches!(entry::read(&folder, key), Ok(Some(_))) {
             self.set_aside(key)?;
-            self.put_in_place(&whole, &folder)?;
+            put_in_place(&whole, &folder)?;
         }
         self.replace(&self.plan_path(plan), &PlanRecord { dependencies: (*dependencies).clone() })?;
         self.replace(&self.name_path(ingredients), ingredients)?;
@@ -159,18 +159,6 @@ impl Store {
                 path: folder,
                 source: std::io::Error::other("the entry is not what was written"),
             }),
-        }
-    }
-
-    /// Renames a whole entry into place. Where locks hold per machine only, another builder may
-    /// have been first: then its entry stays.
-    fn put_in_place(&self, whole: &Path, folder: &Path) -> Result<(), CacheError> {
-        if let Some(parent) = folder.parent() {
-            fs::create_dir_all(parent).map_err(CacheError::io("create", parent))?;
-        }
-        match fs::rename(whole, folder) {
-            Err(_) if folder.join(LIBRARY_NAME).is_file() => Ok(()),
-            outcome => outcome.map_err(CacheError::io("move an entry to", folder)),
         }
     }
 
@@ -237,6 +225,18 @@ impl Store {
 
     pub(super) fn staging_root(&self) -> PathBuf {
         self.root.join("staging")
+    }
+}
+
+/// Renames a whole entry into place. Where locks hold per machine only, another builder may
+/// have been first: then its entry stays.
+fn put_in_place(whole: &Path, folder: &Path) -> Result<(), CacheError> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).map_err(CacheError::io("create", parent))?;
+    }
+    match fs::rename(whole, folder) {
+        Err(_) if folder.join(LIBRARY_NAME).is_file() => Ok(()),
+        outcome => outcome.map_err(CacheError::io("move an entry to", folder)),
     }
 }
 

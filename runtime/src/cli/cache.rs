@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{Table, TableStyle};
 use packager::Arch;
 use serde::Serialize;
 use serde_json::json;
@@ -116,7 +116,7 @@ fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
         })
         .collect();
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["key", "arch", "bytes", "solution"]);
+    table.load_style(TableStyle::new()).set_header(["key", "arch", "bytes", "solution"]);
     for one in &listed {
         table.add_row([
             one.key.to_string()[..12].to_owned(),

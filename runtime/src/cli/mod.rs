@@ -1,5 +1,11 @@
 //! The command line: one verb a file.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "these comments are help texts, where backticks would show"
+)]
+
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
@@ -15,8 +21,9 @@ mod inspect;
 mod new;
 mod output;
 mod pack;
+mod target;
 mod unpack;
-mod verify;
+pub mod verify;
 
 use console::{Console, Format};
 use exit_code::ExitCode;
@@ -40,6 +47,7 @@ enum Verb {
     Unpack(unpack::Arguments),
     Diff(diff::Arguments),
     New(new::Arguments),
+    Target(target::Arguments),
     Cache(cache::Arguments),
     Completions(completions::Arguments),
     Verify(verify::Arguments),
@@ -58,6 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),
         Verb::Diff(arguments) => diff::run(&arguments, &console),
         Verb::New(arguments) => new::run(&arguments, &console),
+        Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),

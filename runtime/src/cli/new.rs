@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use packager::Arch;
 use packager::interop::flashinfer::{Dataset, Definition, Dtype, TensorSpec, solution};
-use packager::submission::{Target, edit_target};
+use packager::submission::Target;
 use packager::unpack::{self, UnpackError};
 use packager::{Bundle, Evidence, artifact::Artifact, artifact::Parts};
 use serde_json::json;
@@ -14,7 +14,6 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::output;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
@@ -24,8 +23,7 @@ use super::output;
 #[command(after_help = "Examples:
   proofmark new my_operator
   proofmark new definitions/gdn/gdn_decode.json -o my-kernel
-  proofmark new rmsnorm_h4096 --dataset flashinfer-trace --arch sm_90a
-  proofmark new --edit my-kernel --arch sm_103a        sets [target], keeps comments")]
+  proofmark new rmsnorm_h4096 --dataset flashinfer-trace --arch sm_90a")]
 pub struct Arguments {
     /// A definition's name, or its definition.json.
     definition: String,
@@ -41,16 +39,10 @@ pub struct Arguments {
     /// The team's name.
     #[arg(long, default_value = "your-team")]
     author: String,
-    /// Change `[target]` of an existing submission folder instead.
-    #[arg(long)]
-    edit: bool,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    if arguments.edit {
-        return edit(arguments, console);
-    }
     let definition = find(arguments)?;
     let name = definition.as_ref().map_or(arguments.definition.as_str(), |(definition, _)| definition.name());
     let folder = arguments.output.clone().unwrap_or_else(|| PathBuf::from(name));
@@ -66,20 +58,6 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         folder.display(),
     ))?;
     console.document("proofmark.new", 1, &json!({ "folder": folder, "files": files, "definition": name }))?;
-    Ok(ExitCode::Yes)
-}
-
-fn edit(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let folder = Path::new(&arguments.definition);
-    let path = folder.join(packager::submission::CONFIG_NAME);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))?;
-    let submission = packager::submission::read(folder).map_err(Failure::request)?;
-    let target = Target { arch: arguments.arch, nvcc_flags: submission.target.nvcc_flags };
-    let edited = edit_target(&text, &target).map_err(Failure::request)?;
-    output::write_file(&path, edited.as_bytes())?;
-    console.print(format!("set target.arch to {} in {}", target.arch, path.display()))?;
-    console.document("proofmark.new", 1, &json!({ "folder": folder, "files": [path], "target": target }))?;
     Ok(ExitCode::Yes)
 }
 
@@ -210,8 +188,7 @@ void run(
   // The caller's stream: work on any other is not timed, and not trusted.
   auto device = {first}.device();
   auto stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
-{body}\
-  cudaError_t status = cudaGetLastError();
+{body}  cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess) {{
     TVM_FFI_THROW(RuntimeError) << cudaGetErrorString(status);
   }}

@@ -21,7 +21,7 @@ use super::{input, output};
 ///
 ///   [target]
 ///   arch = "sm_100a"              # what the build must come out as
-///   `nvcc_flags` = ["-use_fast_math"]
+///   nvcc_flags = ["-use_fast_math"]
 ///
 /// The same folder gives the same bytes, and the contest's solution.json is inside.
 #[derive(Debug, Args)]
