@@ -1,0 +1,1 @@
+//! Owns everything that a submission must not see.
