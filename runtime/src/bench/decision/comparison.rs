@@ -324,7 +324,7 @@ mod tests {
                 Step::StartProcess { .. } => comparison.process_started().unwrap(),
                 Step::Measure(cell) => {
                     count += 1;
-                    let disturbance = (count % 12 == 0).then(|| "another process".to_owned());
+                    let disturbance = (count % 16 == 0).then(|| "another process".to_owned());
                     let samples_ns = vec![slower(cell, 0.03)];
                     comparison.feed(CellReading { samples_ns, sm_mhz: None, disturbance }).unwrap();
                 }
