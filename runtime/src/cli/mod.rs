@@ -1,14 +1,34 @@
 //! The command line: one verb a file.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "these comments are help texts, where backticks would show"
+)]
+
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
+mod completions;
 pub mod console;
+mod diff;
 pub mod exit_code;
 pub mod failure;
+<<<<<<< HEAD
 mod toolchain;
 mod verify;
+=======
+mod input;
+mod inspect;
+mod new;
+mod output;
+mod pack;
+mod target;
+mod unpack;
+pub mod verify;
+>>>>>>> main
 
 use console::{Console, Format};
 use exit_code::ExitCode;
@@ -27,7 +47,18 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+<<<<<<< HEAD
     Toolchain(toolchain::Arguments),
+=======
+    Pack(pack::Arguments),
+    Inspect(inspect::Arguments),
+    Unpack(unpack::Arguments),
+    Diff(diff::Arguments),
+    New(new::Arguments),
+    Target(target::Arguments),
+    Cache(cache::Arguments),
+    Completions(completions::Arguments),
+>>>>>>> main
     Verify(verify::Arguments),
 }
 
@@ -39,7 +70,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+<<<<<<< HEAD
         Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
+=======
+        Verb::Pack(arguments) => pack::run(&arguments, &console),
+        Verb::Inspect(arguments) => inspect::run(&arguments, &console),
+        Verb::Unpack(arguments) => unpack::run(&arguments, &console),
+        Verb::Diff(arguments) => diff::run(&arguments, &console),
+        Verb::New(arguments) => new::run(&arguments, &console),
+        Verb::Target(arguments) => target::run(&arguments, &console),
+        Verb::Cache(arguments) => cache::run(&arguments, &console),
+        Verb::Completions(arguments) => completions::run(&arguments),
+>>>>>>> main
         Verb::Verify(arguments) => verify::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

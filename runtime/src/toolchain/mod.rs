@@ -31,7 +31,7 @@ pub use data_folder::DataFolder;
 pub use file_digests::{FileDigests, Trust};
 pub use fingerprint::Fingerprint;
 pub use host_compiler::{HostCompiler, HostCompilerError};
-pub use install::{InstallError, InstallRequest, Progress, Step, install};
+pub use install::{InstallError, InstallRequest, ObtainError, Progress, Step, find_or_install, install};
 pub use search::{Origin, Search, Toolchain, ToolchainError, find};
 pub use toolkit::{Release, Toolkit, ToolkitFault};
 pub use tvm_ffi::TvmFfi;

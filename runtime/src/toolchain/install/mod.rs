@@ -14,7 +14,9 @@ use rustix::fs::{statvfs, syncfs};
 use serde_json::json;
 
 use super::data_folder::{DataFolder, MARKER, PARTIAL_PREFIX};
+use super::file_digests::FileDigests;
 use super::lock_file::{Component, ComponentName, PinnedWheel};
+use super::search::{Search, Toolchain, ToolchainError, find};
 
 mod pip;
 mod wheel;
@@ -193,6 +195,52 @@ impl InstallError {
             Self::Wheel { .. } => Vec::new(),
         }
     }
+}
+
+/// Why a toolchain could be neither found nor installed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObtainError {
+    /// What is missing cannot be installed.
+    #[error(transparent)]
+    Search(#[from] ToolchainError),
+    /// Installing what is missing failed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+}
+
+impl ObtainError {
+    /// The ways out, for people.
+    pub fn ways_out(&self) -> Vec<String> {
+        match self {
+            Self::Search(error) => error.ways_out(),
+            Self::Install(error) => error.ways_out(),
+        }
+    }
+}
+
+/// Finds a toolchain; installs what is missing of it first, if that helps.
+pub fn find_or_install(
+    search: &Search,
+    digests: &mut FileDigests,
+    wheels: WheelSource,
+    progress: &mut dyn Progress,
+) -> Result<Toolchain, ObtainError> {
+    let missing = match find(search, digests) {
+        Err(error) if error.installable() => error,
+        found => return Ok(found?),
+    };
+    let Some(data) = search.data.clone() else { return Err(missing.into()) };
+    let components = match missing {
+        ToolchainError::NoCompiler { .. } => ComponentName::ALL.to_vec(),
+        _ => vec![ComponentName::TvmFfi],
+    };
+    let existing = match missing {
+        ToolchainError::BrokenTvmFfi { .. } => Existing::Replace,
+        _ => Existing::Keep,
+    };
+    let machine = search.machine.clone();
+    install(&InstallRequest { data, machine, components, wheels, existing }, progress)?;
+    Ok(find(search, digests)?)
 }
 
 /// Installs what is missing of the request and gives the folder of each component.
