@@ -16,19 +16,15 @@ pub mod console;
 mod diff;
 pub mod exit_code;
 pub mod failure;
-<<<<<<< HEAD
-mod toolchain;
-mod verify;
-=======
 mod input;
 mod inspect;
 mod new;
 mod output;
 mod pack;
 mod target;
+mod toolchain;
 mod unpack;
 pub mod verify;
->>>>>>> main
 
 use console::{Console, Format};
 use exit_code::ExitCode;
@@ -47,9 +43,6 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-<<<<<<< HEAD
-    Toolchain(toolchain::Arguments),
-=======
     Pack(pack::Arguments),
     Inspect(inspect::Arguments),
     Unpack(unpack::Arguments),
@@ -57,8 +50,8 @@ enum Verb {
     New(new::Arguments),
     Target(target::Arguments),
     Cache(cache::Arguments),
+    Toolchain(toolchain::Arguments),
     Completions(completions::Arguments),
->>>>>>> main
     Verify(verify::Arguments),
 }
 
@@ -70,9 +63,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
-<<<<<<< HEAD
-        Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
-=======
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),
@@ -80,8 +70,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::New(arguments) => new::run(&arguments, &console),
         Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
+        Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
->>>>>>> main
         Verb::Verify(arguments) => verify::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

@@ -19,7 +19,7 @@ use crate::toolchain::{
 
 /// Install, or list, the compilers that builds are made with.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -71,7 +71,7 @@ struct List {
 }
 
 /// Runs the verb.
-pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     match &arguments.action {
         Action::Install(arguments) => run_install(arguments, console),
         Action::List(arguments) => run_list(arguments, console),
