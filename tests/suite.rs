@@ -2,6 +2,7 @@
 
 mod command_line;
 mod hostile_input;
+mod line;
 mod packing;
 mod support;
 
