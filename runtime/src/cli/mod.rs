@@ -16,6 +16,10 @@ pub mod console;
 mod diff;
 pub mod exit_code;
 pub mod failure;
+<<<<<<< HEAD
+mod toolchain;
+mod verify;
+=======
 mod input;
 mod inspect;
 mod new;
@@ -24,6 +28,7 @@ mod pack;
 mod target;
 mod unpack;
 pub mod verify;
+>>>>>>> main
 
 use console::{Console, Format};
 use exit_code::ExitCode;
@@ -42,6 +47,9 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+<<<<<<< HEAD
+    Toolchain(toolchain::Arguments),
+=======
     Pack(pack::Arguments),
     Inspect(inspect::Arguments),
     Unpack(unpack::Arguments),
@@ -50,6 +58,7 @@ enum Verb {
     Target(target::Arguments),
     Cache(cache::Arguments),
     Completions(completions::Arguments),
+>>>>>>> main
     Verify(verify::Arguments),
 }
 
@@ -61,6 +70,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+<<<<<<< HEAD
+        Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
+=======
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),
@@ -69,6 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
+>>>>>>> main
         Verb::Verify(arguments) => verify::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
