@@ -3,6 +3,7 @@
 mod build_room;
 mod command_line;
 mod hostile_input;
+mod line;
 mod packing;
 mod support;
 

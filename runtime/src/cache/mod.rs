@@ -48,4 +48,4 @@ pub use gc::{Limits, Stats, Swept};
 pub use key::{Dependencies, Ingredients, Key, MissReason, PlanKey};
 pub use lock::{LockScope, PlanLock};
 pub use staging::Staging;
-pub use store::{Insertion, Lookup, Store};
+pub use store::{Inserted, Insertion, Lookup, Store};
