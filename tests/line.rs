@@ -110,7 +110,11 @@ fn a_compile_error_is_a_finding_with_the_packed_file_and_line() {
     submission(&sandbox, "one");
     sandbox.write("one/scale.cuh", "\n\nthis is not C++\n");
     let outcome = sandbox.build(["build", "one"]).expect(1);
-    assert!(outcome.stderr.contains("scale.cuh(3)") || outcome.stderr.contains("scale.cuh:3"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("scale.cuh(3)") || outcome.stderr.contains("scale.cuh:3"),
+        "{}",
+        outcome.stderr
+    );
     assert!(!outcome.stderr.contains("/proc/") && !outcome.stderr.contains("staging"), "{}", outcome.stderr);
     let json = sandbox.build(["build", "one", "--json"]).expect(1).json();
     assert_eq!(json["verdict"], "compile_error");
@@ -122,7 +126,14 @@ fn a_compile_error_is_a_finding_with_the_packed_file_and_line() {
 #[test]
 fn flags_that_change_the_architecture_or_leave_the_folder_are_refused() {
     let sandbox = Sandbox::new();
-    for flag in ["-gencode=arch=compute_90,code=sm_90", "-arch=sm_90", "-o/tmp/x", "-I/etc", "--options-file=x", "-ccbin=/bin/false"] {
+    for flag in [
+        "-gencode=arch=compute_90,code=sm_90",
+        "-arch=sm_90",
+        "-o/tmp/x",
+        "-I/etc",
+        "--options-file=x",
+        "-ccbin=/bin/false",
+    ] {
         submission(&sandbox, "one");
         sandbox.write("one/config.toml", format!("{CONFIG}[target]\nnvcc_flags = [\"{flag}\"]\n"));
         let outcome = sandbox.build(["build", "one"]).expect(2);
@@ -179,10 +190,16 @@ fn a_flipped_byte_in_any_file_of_an_entry_is_caught_and_rebuilt() {
             // It was set aside: put an undamaged one back by building again, once per file.
             if at == 0 {
                 let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
-                assert_eq!((&again["cache"], &again["library_sha256"]), (&"miss".into(), &first["library_sha256"]));
+                assert_eq!(
+                    (&again["cache"], &again["library_sha256"]),
+                    (&"miss".into(), &first["library_sha256"])
+                );
             } else {
                 let aside = fs::read_dir(sandbox.cache().join("v1/staging")).unwrap();
-                let aside = aside.map(|entry| entry.unwrap().path().join("entry")).find(|path| path.is_dir()).unwrap();
+                let aside = aside
+                    .map(|entry| entry.unwrap().path().join("entry"))
+                    .find(|path| path.is_dir())
+                    .unwrap();
                 fs::rename(&aside, &folder).unwrap();
                 fs::remove_dir_all(aside.parent().unwrap()).unwrap();
                 fs::write(&path, &good).unwrap();
@@ -219,7 +236,8 @@ fn many_processes_at_once_run_the_compiler_once() {
         })
         .collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome["cache"] == "miss").count(), 1);
-    let digests: BTreeSet<_> = outcomes.iter().map(|outcome| outcome["library_sha256"].as_str().unwrap()).collect();
+    let digests: BTreeSet<_> =
+        outcomes.iter().map(|outcome| outcome["library_sha256"].as_str().unwrap()).collect();
     assert_eq!(digests.len(), 1);
 }
 

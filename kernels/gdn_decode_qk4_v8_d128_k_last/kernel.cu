@@ -30,18 +30,26 @@ void launch_through_shared_memory(const Arguments& call, cudaStream_t stream) {
       <<<blocks, kWarps * 32, 0, stream>>>(call);
 }
 
-// Picks the fastest shape for the batch; NOTES.md has the measurements behind every boundary.
-inline void launch(const Arguments& call, cudaStream_t stream) {
+// Picks the shape that was fastest on an H200; NOTES.md has the measurements behind the boundaries.
+//
+// What decides is how many rows fall to a multiprocessor: whether latency or bandwidth counts, and
+// whether the whole state fits into the device's shared memory and registers at once.
+inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stream) {
+  const int64_t rows = call.batch * kValueHeads * kHeadSize / multiprocessors;
   if (call.state == nullptr) {
     launch_through_registers<4, State::Absent>(call, stream);
-  } else if (call.batch <= 12) {
+  } else if (rows < 16) {
     launch_through_registers<4, State::Given>(call, stream);
-  } else if (call.batch <= 24) {
+  } else if (rows < 90) {
+    launch_through_registers<2, State::Given>(call, stream);
+  } else if (rows < 190) {
     launch_through_shared_memory<4, 1, 0, 1, 6>(call, stream);
-  } else if (call.batch <= 52) {
-    launch_through_shared_memory<1, 4, 0, 2, 1>(call, stream);
+  } else if (rows <= 13 * 32) {  // 13 blocks of 32 rows share a multiprocessor's shared memory
+    launch_through_shared_memory<1, 4, 0, 1, 16>(call, stream);
+  } else if (rows <= 16 * 32) {  // 16 blocks of 24 rows, and 8 more each in registers
+    launch_through_shared_memory<1, 3, 2, 1, 16>(call, stream);
   } else {
-    launch_through_shared_memory<1, 6, 4, 2, 8>(call, stream);
+    launch_through_registers<2, State::Given>(call, stream);
   }
 }
 
@@ -57,7 +65,10 @@ void run(tvm::ffi::TensorView q, tvm::ffi::TensorView k, tvm::ffi::TensorView v,
   }
   const DLDevice device = q.device();
   tvm::ffi::CUDADeviceGuard guard(device.device_id);
-  launch(call,
+  int multiprocessors = 0;
+  TVM_FFI_CHECK_CUDA_ERROR(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount,
+                                                  device.device_id));
+  launch(call, multiprocessors,
          static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id)));
   TVM_FFI_CHECK_CUDA_ERROR(cudaGetLastError());
 }

@@ -72,7 +72,9 @@ pub enum EvidenceError {
     #[error("evidence/build.json is unreadable")]
     Json(#[from] serde_json::Error),
     /// Another format or version.
-    #[error("build evidence `{found_format}` version {found_version}: this proofmark reads `{FORMAT}` version {VERSION}")]
+    #[error(
+        "build evidence `{found_format}` version {found_version}: this proofmark reads `{FORMAT}` version {VERSION}"
+    )]
     Version {
         /// The format as found.
         found_format: String,

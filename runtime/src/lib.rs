@@ -5,6 +5,7 @@ pub mod build;
 pub mod cache;
 pub mod cli;
 pub mod device;
+pub mod evidence;
 pub mod interruption;
 pub mod pipeline;
 pub mod process_tree;

@@ -136,8 +136,7 @@ pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Re
         },
     };
     (rooms.narrate)(Event::Building(&reason));
-    let staging = rooms.store.stage()?;
-    let output = match build::run(&plan, rooms.limits, staging.path(), rooms.digests)? {
+    let output = match build::run(&plan, &rooms.store.scratch(), rooms.limits, rooms.digests)? {
         BuildOutcome::Built(output) => output,
         BuildOutcome::CompileError(diagnostics) => return Ok(Built::CompileError(diagnostics)),
     };
@@ -146,9 +145,10 @@ pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Re
         Ok(proof) => proof,
         Err(judgement) => return Ok(Built::Unproven(judgement)),
     };
+    let headers = output.dependencies.iter().filter(|read| !read.is_source());
     let insertion = Insertion {
         ingredients: &ingredients,
-        dependencies: &output.dependencies,
+        dependencies: &headers.map(|read| (read.label.clone(), read.sha256)).collect(),
         library: &output.library,
         log: &output.log,
         proof: &proof,

@@ -69,11 +69,6 @@ impl Sandbox {
         self.folder.path().join("cache")
     }
 
-    /// The whole sandbox.
-    pub fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Writes a file below the working folder.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);

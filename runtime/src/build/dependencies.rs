@@ -16,7 +16,7 @@ use packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{BuildPlan, HERE, place};
-use crate::toolchain::FileDigests;
+use crate::toolchain::{FileDigests, Toolchain};
 
 /// A file that a build has read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,15 @@ impl Dependency {
 }
 
 const SOURCE_LABEL: &str = "<source>/";
+
+/// Where a labelled file is on this machine, whether or not it is there.
+pub fn locate(label: &str, toolchain: &Toolchain) -> Option<PathBuf> {
+    let below = |prefix: &str| label.strip_prefix(prefix).map(Path::new);
+    below("<cuda>/")
+        .map(|rest| toolchain.home().join(rest))
+        .or_else(|| below("<tvm-ffi>/").map(|rest| toolchain.tvm_ffi.home.join(rest)))
+        .or_else(|| below("<system>").map(Path::to_owned))
+}
 
 /// What was read, and what should not have been.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -18,7 +18,7 @@ pub mod nvcc;
 pub mod plan;
 pub mod resources;
 
-pub use dependencies::Dependency;
+pub use dependencies::{Dependency, locate};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use flags::{FlagRefusal, Flags, Reason};
 pub use folder::sweep;

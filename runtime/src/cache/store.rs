@@ -136,13 +136,18 @@ impl Store {
         }
     }
 
+    /// Where builds happen: below it, each makes a folder of its own.
+    pub fn scratch(&self) -> PathBuf {
+        self.staging_root()
+    }
+
     /// Waits for the right to build a plan.
     pub fn lock(&self, plan: PlanKey, waiting: impl FnOnce()) -> Result<PlanLock, CacheError> {
         PlanLock::acquire(&self.root.join("locks").join(format!("{plan}.lock")), waiting)
     }
 
     /// Makes a private folder on the cache's own file system; a dead process's is swept by `gc`.
-    pub fn stage(&self) -> Result<Staging, CacheError> {
+    pub(super) fn stage(&self) -> Result<Staging, CacheError> {
         Staging::new(&self.staging_root())
     }
 

@@ -22,12 +22,11 @@ use crate::toolchain::{FileDigests, Search, Toolchain, ToolchainError, find};
 /// Check what this machine has for building, what is missing, and how to get it.
 ///
 /// Starts no download and changes nothing. Exit code 1 if builds are not possible as it is.
-///
-///   proofmark doctor
-///   proofmark doctor --arch sm_103a
-///   proofmark doctor --json
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  proofmark doctor
+  proofmark doctor --arch sm_103a
+  proofmark doctor --json")]
 pub struct Arguments {
     /// Check for builds for this architecture.
     #[arg(long, default_value_t = Arch::SM_100A)]
@@ -140,12 +139,7 @@ fn found_toolchain(toolchain: &Toolchain) -> Vec<Check> {
         let text = format!("passed over {} ({}): {}", passed.home.display(), passed.origin, passed.reason);
         checks.push(Check::note("cuda", text));
     }
-    let cuda = format!(
-        "{} in {} ({})",
-        toolchain.release(),
-        toolchain.home().display(),
-        toolchain.origin
-    );
+    let cuda = format!("{} in {} ({})", toolchain.release(), toolchain.home().display(), toolchain.origin);
     let host = &toolchain.host_compiler;
     checks.extend([
         Check::good("cuda", cuda),
@@ -170,7 +164,9 @@ fn missing_toolchain(search: &Search, error: &ToolchainError, digests: &mut File
     let mut checks = vec![Check::bad(subject, error.to_string(), error.ways_out())];
     if subject != "host compiler" {
         checks.push(match search_host_compiler(search, digests) {
-            Ok(host) => Check::good("host compiler", format!("{} in {}", host.version, host.driver.display())),
+            Ok(host) => {
+                Check::good("host compiler", format!("{} in {}", host.version, host.driver.display()))
+            }
             Err(error) => Check::bad("host compiler", error.to_string(), error.ways_out()),
         });
     }
@@ -194,7 +190,8 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
             let text = format!("{}, {} free", data.path().display(), HumanBytes(free));
             checks.push(Check::good("data folder", text));
             for folder in data.partial().unwrap_or_default() {
-                let text = format!("unfinished installation in {}; the next one removes it", folder.display());
+                let text =
+                    format!("unfinished installation in {}; the next one removes it", folder.display());
                 checks.push(Check::note("data folder", text));
             }
         }
@@ -206,7 +203,11 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
     }
     if ComponentName::ALL.iter().any(|&name| Component::pinned(name, &search.machine).is_none()) {
         let text = format!("nothing is pinned for {}", search.machine);
-        checks.push(trouble("pinned", text, vec!["install a CUDA toolkit and name it in CUDA_HOME".to_owned()]));
+        checks.push(trouble(
+            "pinned",
+            text,
+            vec!["install a CUDA toolkit and name it in CUDA_HOME".to_owned()],
+        ));
     }
     checks.push(match pip() {
         Some(version) => Check::good("pip", version),

@@ -11,9 +11,11 @@ use super::cache::{self, Place};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::toolchain::InstallProgress;
+use super::toolchain::ConsoleProgress;
 use crate::build::Limits;
 use crate::pipeline::{self, Built, CacheUse, Event, Freshness, PipelineError, ProvenBuild, Rooms};
+use crate::proof::Stance;
+use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
 
 /// How the line is walked.
@@ -43,11 +45,12 @@ impl LineOptions {
     pub fn build(&self, artifact: &Artifact, arch: Arch, console: &Console) -> Result<Built, Failure> {
         let language = artifact.manifest().build.language;
         if !language.is_compiled() {
-            let text = format!("`{}` submissions are not compiled by nvcc: nothing to build", language.as_str());
+            let text =
+                format!("`{}` submissions are not compiled by nvcc: nothing to build", language.as_str());
             return Err(Failure::request(text).hint("`pack`, `inspect`, `diff` and `unpack` take them"));
         }
         let store = self.place.open()?;
-        let mut digests = FileDigests::open(store.root(), Trust::Remembered);
+        let mut digests = FileDigests::open(store.root(), Trust::ChangeTime);
         let toolchain = self.toolchain(arch, &mut digests, console)?;
         let limits = Limits { time: Duration::from_secs(self.timeout), ..Limits::default() };
         let freshness = if self.fresh { Freshness::Fresh } else { Freshness::Cached };
@@ -70,24 +73,36 @@ impl LineOptions {
     }
 
     /// Finds the toolchain, and installs the pinned one if there is none.
-    fn toolchain(&self, arch: Arch, digests: &mut FileDigests, console: &Console) -> Result<Toolchain, Failure> {
-        let search = Search { cuda_home: self.cuda_home.clone(), arch: Some(arch), ..Search::from_environment() };
-        match toolchain::find(&search, digests) {
-            Ok(toolchain) => Ok(toolchain),
-            Err(error) if error.installable() && !self.offline => {
-                console.say(format!("{error}: installing the pinned one"));
-                super::toolchain::install(&search, &mut InstallProgress::new(console))?;
-                toolchain::find(&search, digests).map_err(|error| super::toolchain::explain(&error))
-            }
-            Err(error) => Err(super::toolchain::explain(&error)),
-        }
+    fn toolchain(
+        &self,
+        arch: Arch,
+        digests: &mut FileDigests,
+        console: &Console,
+    ) -> Result<Toolchain, Failure> {
+        let search =
+            Search { cuda_home: self.cuda_home.clone(), arch: Some(arch), ..Search::from_environment() };
+        let found = if self.offline {
+            toolchain::find(&search, digests).map_err(ObtainError::from)
+        } else {
+            let wheels = WheelSource::Pip { python: PathBuf::from("python3") };
+            toolchain::find_or_install(&search, digests, wheels, &mut ConsoleProgress::new(*console))
+        };
+        found.map_err(|error| {
+            let ways_out = error.ways_out();
+            ways_out.into_iter().fold(Failure::could_not_judge(error), Failure::hint)
+        })
     }
 }
 
 fn explain(error: PipelineError) -> Failure {
     match error {
-        PipelineError::Plan(error) => Failure::request(error).hint("`[target] nvcc_flags` in config.toml sets flags"),
-        PipelineError::Build(error) => Failure::could_not_judge(error),
+        PipelineError::Plan(error) => {
+            Failure::request(error).hint("`[target] nvcc_flags` in config.toml sets flags")
+        }
+        PipelineError::Build(error) => {
+            let ways_out = error.ways_out();
+            ways_out.into_iter().fold(Failure::could_not_judge(error), Failure::hint)
+        }
         PipelineError::Cache(error) => cache::explain(error),
     }
 }
@@ -99,13 +114,20 @@ pub(super) fn report_finding(schema: &str, finding: &Built, console: &Console) -
         Built::CompileError(diagnostics) => {
             console.say(diagnostics.log.trim_end());
             console.print("compile error: nothing was built")?;
-            console.document(schema, 1, &json!({ "verdict": "compile_error", "diagnostics": diagnostics }))?;
+            console.document(
+                schema,
+                1,
+                &json!({ "verdict": "compile_error", "diagnostics": diagnostics }),
+            )?;
         }
         Built::Unproven(judgement) => {
             for reason in judgement.reasons() {
                 console.say(format!("  {reason}"));
             }
-            console.print(format!("unproven: the build is {}", json!(judgement.verdict()).as_str().unwrap_or_default()))?;
+            console.print(format!(
+                "unproven: the build is {}",
+                json!(judgement.verdict()).as_str().unwrap_or_default()
+            ))?;
             let proof = json!({
                 "verdict": judgement.verdict(), "reasons": judgement.reasons(), "witnesses": judgement.witnesses(),
             });
@@ -148,21 +170,33 @@ pub(super) fn document(build: &ProvenBuild) -> Value {
 
 /// The same for people.
 pub(super) fn describe_proof(build: &ProvenBuild) -> String {
-    let mut lines = vec![format!("proven       {}: the build holds this architecture and nothing else", build.proof.arch())];
+    let mut lines = vec![format!(
+        "proven       {}: the build holds this architecture and nothing else",
+        build.proof.arch()
+    )];
     lines.push(format!("  library    {}", build.proof.library_digest()));
     for image in build.proof.device_images() {
-        lines.push(format!("  image      {} {} ({} bytes at {:#x})", image.arch, image.digest, image.image_bytes, image.offset));
+        lines.push(format!(
+            "  image      {} {} ({} bytes at {:#x})",
+            image.arch, image.digest, image.image_bytes, image.offset
+        ));
         lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {kernel}")));
     }
-    let confirmed = build.proof.witnesses().iter().filter(|witness| witness.confirms()).count();
+    let confirmed =
+        build.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();
     lines.push(format!("  witnesses  {confirmed} confirm, none contradicts"));
-    lines.push(format!("  toolchain  nvcc {}, {}", build.ingredients.toolchain.release, build.ingredients.toolchain.host_compiler));
+    lines.push(format!(
+        "  toolchain  nvcc {}, {}",
+        build.ingredients.toolchain.release, build.ingredients.toolchain.host_compiler
+    ));
     lines.push(match &build.cache {
         CacheUse::Hit => "  cache      hit: re-hashed and proven again".to_owned(),
         CacheUse::Miss { reason, .. } => format!("  cache      miss: {reason}"),
     });
     if let CacheUse::Miss { disagrees_with: Some(earlier), .. } = &build.cache {
-        lines.push(format!("  warning    an earlier build from the same inputs gave {earlier}: not reproducible"));
+        lines.push(format!(
+            "  warning    an earlier build from the same inputs gave {earlier}: not reproducible"
+        ));
     }
     lines.push(format!("  at         {}", build.library.display()));
     lines.join("\n")

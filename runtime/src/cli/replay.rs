@@ -52,7 +52,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let mut body = line::document(&build);
     body["digest"] = json!(artifact.digest());
     body["identical"] = json!(comparison.sameness == Sameness::Identical);
-    body["device_code_identical"] = json!(comparison.sameness != Sameness::Different || comparison.lost_images.is_empty() && comparison.new_images.is_empty());
+    body["device_code_identical"] = json!(
+        comparison.sameness != Sameness::Different
+            || comparison.lost_images.is_empty() && comparison.new_images.is_empty()
+    );
     body["sealed_library_sha256"] = json!(sealed.library.sha256);
     body["comparison"] = json!(comparison);
     console.document("proofmark.replay", 1, &body)?;
@@ -60,10 +63,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 }
 
 fn describe(comparison: &Comparison) -> String {
-    let causes = comparison.causes.iter().map(|cause| format!("\n  {cause}")).collect::<String>();
-    let because = |text: &str| if causes.is_empty() { text.to_owned() } else { format!("{text}; what changed:{causes}") };
+    let causes = comparison.causes.iter().fold(String::new(), |text, cause| text + "\n  " + cause);
+    let because = |text: &str| {
+        if causes.is_empty() { text.to_owned() } else { format!("{text}; what changed:{causes}") }
+    };
     match comparison.sameness {
-        Sameness::Identical if causes.is_empty() => "replayed     identical: the same library, byte for byte".to_owned(),
+        Sameness::Identical if causes.is_empty() => {
+            "replayed     identical: the same library, byte for byte".to_owned()
+        }
         Sameness::Identical => {
             because("replayed     identical: the same library, byte for byte, although other things changed")
         }

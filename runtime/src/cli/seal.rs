@@ -45,7 +45,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let to_json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(Failure::could_not_judge);
     let evidence = Evidence::default()
-        .with(BUILD_EVIDENCE, to_json(serde_json::to_vec_pretty(&BuildEvidence::of(artifact.digest(), &build)))?)
+        .with(
+            BUILD_EVIDENCE,
+            to_json(serde_json::to_vec_pretty(&BuildEvidence::of(artifact.digest(), &build)))?,
+        )
         .with(PROOF_EVIDENCE, to_json(serde_json::to_vec_pretty(&build.proof))?);
     let evidence_digest = evidence.digest(artifact.digest());
     let path = match &arguments.output {
