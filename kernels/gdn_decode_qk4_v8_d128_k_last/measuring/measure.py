@@ -270,12 +270,13 @@ def times(calls, samples, flush):
                     torch.cuda.synchronize()
                     calls[name]()
                     torch.cuda.synchronize()
-        events = sorted((event.start_ns(), event.duration_ns() / 1000.0)
+        events = sorted((event.start_ns(), event.duration_ns() / 1000.0, event.name())
                         for event in profile.profiler.kineto_results.events()
                         if str(event.device_type()).endswith("CUDA"))
         if len(events) != 2 * len(names) * (block + 1):
-            raise RuntimeError(f"expected {2 * len(names) * (block + 1)} device events, found {len(events)}")
-        durations = [duration for _, duration in events[1::2]]
+            raise RuntimeError(f"expected {2 * len(names) * (block + 1)} device events, found "
+                               f"{len(events)}: {sorted({name for _, _, name in events})}")
+        durations = [duration for _, duration, _ in events[1::2]]
         for position, name in enumerate(names):
             first = position * (block + 1)
             found[name] += durations[first + 1:first + 1 + block]  # the first of a block warms up
