@@ -140,7 +140,7 @@ fn alone(comparison: &Comparison, intervals: &[Interval]) -> Decision {
         intervals.iter().map(|interval| Decision::of_interval(interval, protocol)).collect();
     let undecided = |reason| Decision::Undecided { reason };
     let Some(first) = findings.first() else {
-        return undecided(Reason::NotPrecise { half_width: f64::INFINITY });
+        return undecided(Reason::NotPrecise { half_width: None });
     };
     match findings.iter().find(|finding| finding.is_undecided()) {
         Some(unknown) => unknown.clone(),

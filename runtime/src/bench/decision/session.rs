@@ -153,7 +153,7 @@ impl Session {
         let alpha = protocol.alpha_per_look();
         let undecided = |reason| Decision::Undecided { reason };
         let (Some(effect), Some(control)) = (self.effect(alpha), self.control(alpha)) else {
-            return undecided(Reason::NotPrecise { half_width: f64::INFINITY });
+            return undecided(Reason::NotPrecise { half_width: None });
         };
         let (dropped, of) = self.blocks();
         #[expect(clippy::cast_precision_loss, reason = "counts of blocks")]
