@@ -192,6 +192,40 @@ mod tests {
         }
     }
 
+    /// One trace of every status, with every special number that a trace can hold.
+    fn gallery() -> String {
+        let mut records = vec![judged(Verdict::Passed)];
+        records[0].finding.comparisons.push(("y".to_owned(), compared(1.005)));
+        let mut broken = judged(Verdict::IncorrectNumerical { reason: "output `y`: NaN".to_owned() });
+        broken.finding.comparisons.push(("y".to_owned(), compared(f32::NAN)));
+        broken.finding.output = Some("printed \"this\"\n\u{1} and é".to_owned());
+        records.push(broken);
+        for verdict in [
+            Verdict::CompileError { reason: "error: expected a `;`".to_owned() },
+            Verdict::Unproven { reason: "only sm_100 was built".to_owned() },
+            Verdict::IncorrectShape { reason: "output `y`: expected shape [3], found [4]".to_owned() },
+            Verdict::IncorrectDtype { reason: "output `y`: expected float32, found float16".to_owned() },
+            Verdict::RuntimeError { reason: "ended by SIGSEGV".to_owned() },
+            Verdict::Timeout { reason: "no answer after 300 s".to_owned() },
+            Verdict::UntrustedTiming { reason: "no kernel ran".to_owned() },
+        ] {
+            records.push(judged(verdict));
+        }
+        let mut unnamed = judged(Verdict::Passed);
+        unnamed.context.environment.device.clear();
+        unnamed.finding.reference_ns = None;
+        records.push(unnamed);
+        records.iter().map(|record| to_trace(record).unwrap().to_line() + "\n").collect()
+    }
+
+    /// The golden file was accepted line by line by the `Trace` model of flashinfer-bench 0.1.2
+    /// under pydantic 2.14.3, which wrote every line back byte for byte. A difference here needs
+    /// that proof again.
+    #[test]
+    fn writes_what_their_models_were_seen_to_accept() {
+        assert_eq!(gallery(), include_str!("../../../tests/golden/flashinfer_traces.jsonl"));
+    }
+
     #[test]
     fn a_wrong_answer_never_shows_small_errors() {
         let mut record = judged(Verdict::IncorrectNumerical { reason: "call 7".to_owned() });
