@@ -9,30 +9,19 @@ const TRUTHS: [f64; 7] = [-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03];
 
 fn main() {
     let trials = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let standard = World::default();
     let protocol = Protocol::default();
-    for session_deviation in [0.0, 0.005, 0.01] {
-        let world = World { session_deviation, ..standard.clone() };
-        table(&format!("session luck {:.1} %", 100.0 * session_deviation), &protocol, &world, trials);
-    }
-    table(
-        "clock unknown, session luck 0.5 %",
-        &protocol,
-        &World { clock_is_visible: false, session_deviation: 0.005, ..standard.clone() },
-        trials,
-    );
-    table(
-        "one session, session luck 0.5 %",
-        &Protocol { sessions: 1, ..protocol.clone() },
-        &World { session_deviation: 0.005, ..standard.clone() },
-        trials,
-    );
-    table(
-        "54 workloads' protocol on one workload, session luck 0.5 %",
-        &Protocol::for_workloads(54),
-        &World { session_deviation: 0.005, ..standard },
-        trials,
-    );
+    let lucky = |session_deviation| World { session_deviation, ..World::default() };
+    table("no session luck", &protocol, &lucky(0.0), trials);
+    table("session luck 0.5 %", &protocol, &lucky(0.005), trials);
+    table("session luck 1 %", &protocol, &lucky(0.01), trials);
+    let wide = Protocol { margin: 0.01, equivalence: 0.015, ..protocol.clone() };
+    table("session luck 1 %, margin 1 %", &wide, &lucky(0.01), trials);
+    let single = Protocol { sessions: 1, ..protocol.clone() };
+    table("session luck 0.5 %, one session only", &single, &lucky(0.005), trials);
+    let unknown = World { clock_is_visible: false, ..lucky(0.005) };
+    table("session luck 0.5 %, clock unknown", &protocol, &unknown, trials);
+    let short = Protocol::for_workloads(54);
+    table("session luck 0.5 %, five blocks as for 54 workloads", &short, &lucky(0.005), trials);
 }
 
 fn table(title: &str, protocol: &Protocol, world: &World, trials: u32) {

@@ -160,7 +160,7 @@ impl Record {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use packager::interop::flashinfer::Workload;
 
     use super::*;
