@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::bench::finding::WorkloadFinding;
 use crate::bench::measurement::{L2State, Measurement, Method};
 use crate::bench::statistics::{Overall, StopReason, Summary, overall};
 use crate::bench::verdict::Verdict;
-use crate::record::WorkloadRecord;
+use crate::record::Context;
 
 /// One clock's numbers on one workload; times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,14 +69,13 @@ pub struct WorkloadRow {
 }
 
 impl WorkloadRow {
-    fn new(record: &WorkloadRecord) -> Self {
-        let finding = &record.finding;
+    fn new(finding: &WorkloadFinding, copy_bytes_per_second: Option<f64>) -> Self {
         let axes: Vec<String> =
             finding.workload.axes().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let latency_ns = finding.latency_ns();
         #[expect(clippy::cast_precision_loss, reason = "traffic is far below 2^53 bytes")]
         let roofline = |speed: f64| 1e9 * finding.traffic_bytes as f64 / speed;
-        let speed = record.context.copy_bytes_per_second.filter(|speed| speed.is_finite() && *speed > 0.0);
+        let speed = copy_bytes_per_second.filter(|speed| speed.is_finite() && *speed > 0.0);
         let roofline_ns = speed.map(roofline);
         let over_latency = |time: Option<f64>| Some(time? / latency_ns?);
         let errors = finding.comparisons.iter().map(|(_, comparison)| comparison.norm_error);
@@ -126,12 +126,15 @@ pub struct BenchReport {
 }
 
 impl BenchReport {
-    /// Computes a run's numbers; `expected` is how many workloads were asked for. `None` without
-    /// records.
-    pub fn new(records: &[&WorkloadRecord], expected: usize) -> Option<Self> {
-        let context = &records.last()?.context;
+    /// Computes a run's numbers; `expected` is how many workloads were asked for.
+    pub fn new<'a>(
+        context: &Context,
+        findings: impl IntoIterator<Item = &'a WorkloadFinding>,
+        expected: usize,
+    ) -> Self {
+        let copy_bytes_per_second = context.copy_bytes_per_second;
         let mut workloads: Vec<WorkloadRow> = Vec::new();
-        for row in records.iter().map(|record| WorkloadRow::new(record)) {
+        for row in findings.into_iter().map(|finding| WorkloadRow::new(finding, copy_bytes_per_second)) {
             match workloads.iter_mut().find(|known| known.uuid == row.uuid) {
                 Some(known) => *known = row,
                 None => workloads.push(row),
@@ -141,7 +144,7 @@ impl BenchReport {
         let means = overall(&latencies, expected);
         let passed =
             workloads.iter().filter(|row| row.verdict.as_ref().is_some_and(Verdict::is_passed)).count();
-        Some(Self {
+        Self {
             solution: context.solution.clone(),
             definition: context.definition.clone(),
             device: context.environment.device.clone(),
@@ -149,9 +152,9 @@ impl BenchReport {
             expected,
             no_overall: means.as_ref().err().map(ToString::to_string),
             overall: means.ok(),
-            copy_bytes_per_second: context.copy_bytes_per_second,
+            copy_bytes_per_second,
             workloads,
-        })
+        }
     }
 
     /// Whether every workload that was asked for passed.
@@ -165,19 +168,18 @@ pub(super) mod tests {
     use super::*;
     use crate::record::line::tests::record;
 
-    pub(crate) fn run(failing: Option<&str>) -> Vec<WorkloadRecord> {
-        let mut records: Vec<_> = ["a", "b", "c"].map(record).into();
-        for record in &mut records {
-            if Some(record.finding.workload.uuid()) == failing {
-                record.finding.verdict =
-                    Some(Verdict::Timeout { reason: "no answer after 300 s".to_owned() });
+    pub(crate) fn run(failing: Option<&str>) -> Vec<WorkloadFinding> {
+        let mut findings: Vec<_> = ["a", "b", "c"].map(|uuid| record(uuid).finding).into();
+        for finding in &mut findings {
+            if Some(finding.workload.uuid()) == failing {
+                finding.verdict = Some(Verdict::Timeout { reason: "no answer after 300 s".to_owned() });
             }
         }
-        records
+        findings
     }
 
-    pub(crate) fn report(records: &[WorkloadRecord], expected: usize) -> BenchReport {
-        BenchReport::new(&records.iter().collect::<Vec<_>>(), expected).unwrap()
+    pub(crate) fn report(findings: &[WorkloadFinding], expected: usize) -> BenchReport {
+        BenchReport::new(&record("x").context, findings, expected)
     }
 
     #[test]
@@ -200,22 +202,25 @@ pub(super) mod tests {
         assert_eq!(failed.workloads[1].latency_ns, None, "a failure has no latency, whatever was sampled");
         let missing = report(&run(None), 54);
         assert!(missing.overall.is_none() && !missing.is_complete());
+        let nothing = report(&[], 0);
+        assert!(nothing.overall.is_none() && !nothing.is_complete());
     }
 
     #[test]
     fn of_a_workload_that_was_measured_again_the_last_time_counts() {
-        let mut records = run(Some("b"));
-        records.push(record("b"));
-        let report = report(&records, 3);
+        let mut findings = run(Some("b"));
+        findings.push(record("b").finding);
+        let report = report(&findings, 3);
         assert_eq!(report.workloads.iter().map(|row| row.uuid.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(report.is_complete());
     }
 
     #[test]
-    fn nothing_measured_is_no_report() {
-        assert_eq!(BenchReport::new(&[], 54), None);
-        let mut records = run(None);
-        records[0].context.copy_bytes_per_second = Some(0.0);
-        assert_eq!(report(&records, 3).workloads[0].copy_share, None);
+    fn without_the_speed_of_a_copy_there_is_no_share() {
+        let mut context = record("x").context;
+        for speed in [None, Some(0.0), Some(f64::NAN)] {
+            context.copy_bytes_per_second = speed;
+            assert_eq!(BenchReport::new(&context, &run(None), 3).workloads[0].copy_share, None);
+        }
     }
 }

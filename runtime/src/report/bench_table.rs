@@ -4,55 +4,68 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, TableStyle};
 
-use super::bench::{BenchReport, WorkloadRow};
+use super::bench::{BenchReport, ClockReport, WorkloadRow};
 use super::figures::{NONE, factor, microseconds, or_none, percent};
+use crate::bench::measurement::{L2State, Method};
 use crate::bench::statistics::{StopReason, Summary};
+use crate::bench::verdict::Verdict;
 
 /// Digits of a uuid that tell workloads apart on a screen.
 const UUID_LENGTH: usize = 8;
 
-const HEADER: [&str; 12] = [
-    "workload",
-    "axes",
-    "verdict",
-    "median µs",
-    "min",
-    "Q1",
-    "Q3",
-    "n",
-    "noise",
-    "copy µs",
-    "of copy",
-    "speedup",
-];
-
 /// Writes a run: one row a workload, then the means, then what should be known about them.
 pub fn bench_table(report: &BenchReport) -> String {
+    let others = other_clocks(report);
     let mut table = Table::new();
-    table.load_style(TableStyle::default()).set_header(HEADER);
+    table.load_style(TableStyle::new()).set_header(header(&others));
     for row in &report.workloads {
-        table.add_row(cells(row));
+        table.add_row(cells(row, &others));
     }
     for column in table.column_iter_mut().skip(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text =
-        format!("{} on {}, {}\n{}\n", report.solution, report.definition, report.device, table.trim_fmt());
+    let (solution, definition, device) = (&report.solution, &report.definition, &report.device);
+    let mut text = format!("{solution} on {definition}, {device}\n{}\n", table.trim_fmt());
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{} of {} workloads passed", report.passed, report.expected);
     let _ = writeln!(text, "{}", means(report));
-    text += &clocks(report);
-    for line in failures(report).chain(doubts(report)) {
+    for line in failures(report).chain(clocks(report)).chain(doubts(report)) {
         let _ = writeln!(text, "{line}");
     }
     text
 }
 
-fn cells(row: &WorkloadRow) -> [String; 12] {
+/// A clock's name and state, which make a column.
+type Clock = (Method, L2State);
+
+fn clock_of(clock: &ClockReport) -> Clock {
+    (clock.method, clock.l2_state)
+}
+
+/// The clocks beside the scored one, in the order in which they first appear.
+fn other_clocks(report: &BenchReport) -> Vec<Clock> {
+    let mut others = Vec::new();
+    for clock in report.workloads.iter().flat_map(|row| row.clocks.iter().skip(1)).map(clock_of) {
+        if !others.contains(&clock) {
+            others.push(clock);
+        }
+    }
+    others
+}
+
+fn header(others: &[Clock]) -> Vec<String> {
+    let scored = ["workload", "axes", "verdict", "median µs", "min", "Q1", "Q3", "n", "noise"];
+    let bounds = ["copy µs", "of copy", "speedup"];
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let others = others.iter().map(|(method, state)| format!("{method}, {state}"));
+    words(&scored).into_iter().chain(others).chain(words(&bounds)).collect()
+}
+
+fn cells(row: &WorkloadRow, others: &[Clock]) -> Vec<String> {
     let summary = row.summary();
     let of = |value: fn(&Summary) -> String| or_none(summary.map(value));
-    let verdict = row.verdict.as_ref().map_or("cannot judge", |verdict| verdict.name());
-    [
+    let verdict = row.verdict.as_ref().map_or("cannot judge", Verdict::name);
+    let mut cells = vec![
         row.uuid.chars().take(UUID_LENGTH).collect(),
         row.axes.clone(),
         verdict.to_owned(),
@@ -62,10 +75,18 @@ fn cells(row: &WorkloadRow) -> [String; 12] {
         of(|summary| microseconds(summary.third_quartile)),
         of(|summary| summary.count.to_string()),
         of(|summary| percent(summary.noise)),
-        or_none(row.roofline_ns.map(microseconds)),
-        or_none(row.copy_share.map(percent)),
-        or_none(row.speedup.map(factor)),
-    ]
+    ];
+    cells.extend(others.iter().map(|clock| or_none(median_by(row, *clock).map(microseconds))));
+    cells.push(or_none(row.roofline_ns.map(microseconds)));
+    cells.push(or_none(row.copy_share.map(percent)));
+    cells.push(or_none(row.speedup.map(factor)));
+    cells
+}
+
+fn median_by(row: &WorkloadRow, clock: Clock) -> Option<f64> {
+    row.latency_ns?;
+    let found = row.clocks.iter().find(|known| clock_of(known) == clock)?;
+    found.summary.map(|summary| summary.median)
 }
 
 fn means(report: &BenchReport) -> String {
@@ -81,35 +102,15 @@ fn means(report: &BenchReport) -> String {
     )
 }
 
-/// Which clock the table shows, and what the others read on average over the same workloads.
-fn clocks(report: &BenchReport) -> String {
-    let Some(first) = report.workloads.iter().find(|row| !row.clocks.is_empty()) else {
-        return String::new();
-    };
-    let mut text = String::new();
-    for (index, clock) in first.clocks.iter().enumerate() {
-        let same = |row: &WorkloadRow| {
-            let found = row
-                .clocks
-                .iter()
-                .find(|other| (other.method, other.l2_state) == (clock.method, clock.l2_state));
-            found.and_then(|found| found.summary).map(|summary| summary.median)
-        };
-        let medians: Vec<f64> = report.workloads.iter().filter_map(same).collect();
-        #[expect(clippy::cast_precision_loss, reason = "a count of workloads")]
-        let mean = (!medians.is_empty()).then(|| medians.iter().sum::<f64>() / medians.len() as f64);
-        let floor = clock.floor_ns.map(|floor| format!(", reads {} µs around nothing", microseconds(floor)));
-        let role = if index == 0 { "shown above" } else { "for comparison" };
-        let _ = writeln!(
-            text,
-            "clock: {}, {} L2 ({role}): mean {} µs{}",
-            clock.method,
-            clock.l2_state,
-            or_none(mean.map(microseconds)),
-            floor.unwrap_or_default()
-        );
-    }
-    text
+/// Which clock is scored, and what each reads around nothing.
+fn clocks(report: &BenchReport) -> impl Iterator<Item = String> {
+    let first = report.workloads.iter().find(|row| !row.clocks.is_empty());
+    first.into_iter().flat_map(|row| row.clocks.iter().enumerate()).filter_map(|(index, clock)| {
+        let floor = clock.floor_ns.map(|floor| format!("reads {} µs around nothing", microseconds(floor)));
+        let facts: Vec<String> = (index == 0).then(|| "scored".to_owned()).into_iter().chain(floor).collect();
+        let name = format!("clock: {}, {} L2", clock.method, clock.l2_state);
+        (!facts.is_empty()).then(|| format!("{name}: {}", facts.join(", ")))
+    })
 }
 
 fn failures(report: &BenchReport) -> impl Iterator<Item = String> {
@@ -158,21 +159,31 @@ mod tests {
 
     #[test]
     fn shows_every_number_with_its_clock() {
-        let mut records = run(None);
-        for record in &mut records {
-            record.finding.notes.push("CUPTI is missing".to_owned());
+        let mut findings = run(None);
+        for finding in &mut findings {
+            finding.notes.push("CUPTI is missing".to_owned());
+            let mut event = finding.measurements[0].clone();
+            event.method = Method::EventPair;
+            event.floor_ns = Some(3100.0);
+            event.samples_ns = vec![6500.0];
+            finding.measurements.push(event);
         }
-        let text = bench_table(&report(&records, 3));
+        findings[1].notes.push("two streams".to_owned());
+        let text = bench_table(&report(&findings, 3));
         for expected in [
             "mine on double, NVIDIA H200",
+            "event pair, cold",
             "n=3",
             "3.71",
+            "6.50",
             "20.3×",
             "3 of 3 workloads passed",
             "arithmetic mean 3.71 µs, geometric mean 3.71 µs, device copy 4.25 TB/s",
-            "clock: CUPTI span, cold L2 (shown above): mean 3.71 µs",
+            "clock: CUPTI span, cold L2: scored",
+            "clock: event pair, cold L2: reads 3.10 µs around nothing",
             "note: 3 medians were not yet precise when sampling ended",
             "note: CUPTI is missing",
+            "note: b: two streams",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }

@@ -72,7 +72,7 @@ fn session_line(session: &SessionReport) -> String {
 
 fn workloads(rows: &[WorkloadReport]) -> Table {
     let mut table = Table::new();
-    table.load_style(TableStyle::default()).set_header(HEADER);
+    table.load_style(TableStyle::new()).set_header(HEADER);
     for row in rows {
         let time = |time: Option<f64>| or_none(time.map(microseconds));
         let counts = row.sample_counts;
