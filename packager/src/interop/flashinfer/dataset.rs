@@ -303,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn the_projects_own_definitions_resolve_at_every_workload() {
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels");
+        let mut resolved = 0;
+        for path in files_under(&kernels, "json").unwrap() {
+            if path.file_name().is_some_and(|name| name == "definition.json") {
+                let definition = read_definition(&path).unwrap();
+                let traces = read_traces(&path.with_file_name("workloads.jsonl")).unwrap();
+                for trace in &traces {
+                    assert_eq!(trace.definition(), definition.name());
+                    assert!(definition.shapes(trace.workload()).unwrap().traffic_bytes() > 0);
+                }
+                resolved += traces.len();
+            }
+        }
+        assert!(resolved >= 54, "{resolved}");
+    }
+
+    #[test]
     fn an_authors_name_never_leads_out_of_the_data_set() {
         let definition = Definition::from_json(DEFINITION).unwrap();
         for (author, component) in [
