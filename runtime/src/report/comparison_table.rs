@@ -6,9 +6,10 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::figures::{NONE, change, microseconds, or_none};
 use crate::bench::decision::{Decision, Report, SessionReport, WorkloadReport};
-use crate::bench::statistics::Interval;
+use crate::bench::statistics::{Interval, Summary};
 
-const HEADER: [&str; 6] = ["workload", "A µs", "B µs", "B over A", "n", "alone"];
+const HEADER: [&str; 6] =
+    ["workload", "A µs (min Q1 Q3)", "B µs (min Q1 Q3)", "B over A", "samples", "alone"];
 
 /// Writes a comparison of B with A.
 pub fn comparison_table(a: &str, b: &str, report: &Report) -> String {
@@ -74,18 +75,12 @@ fn workloads(rows: &[WorkloadReport]) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(HEADER);
     for row in rows {
-        let time = |time: Option<f64>| or_none(time.map(microseconds));
-        let counts = row.sample_counts;
         table.add_row([
             row.uuid.clone(),
-            time(row.a_median_ns),
-            time(row.b_median_ns),
+            or_none(row.a.map(quartiles)),
+            or_none(row.b.map(quartiles)),
             ratio(row.ratio.as_ref()),
-            if counts[0] == counts[1] {
-                counts[0].to_string()
-            } else {
-                format!("{} {}", counts[0], counts[1])
-            },
+            or_none(row.a.zip(row.b).map(|(a, b)| (a.count + b.count).to_string())),
             alone(&row.decision).to_owned(),
         ]);
     }
@@ -93,6 +88,12 @@ fn workloads(rows: &[WorkloadReport]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn quartiles(summary: Summary) -> String {
+    let [median, min, first, third] =
+        [summary.median, summary.min, summary.first_quartile, summary.third_quartile].map(microseconds);
+    format!("{median} ({min} {first} {third})")
 }
 
 fn alone(decision: &Decision) -> &'static str {

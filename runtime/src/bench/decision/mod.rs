@@ -66,7 +66,7 @@ pub mod report;
 pub mod simulation;
 
 pub use block::CellReading;
-pub use comparison::{Comparison, ComparisonError, Step};
+pub use comparison::{Comparison, ComparisonError, Event, Step};
 pub use finding::{Decision, Reason};
 pub use protocol::{Protocol, ProtocolError};
 pub use report::{Report, SessionReport, WorkloadReport};

@@ -1,10 +1,10 @@
 //! Order statistics: they say what samples of a skewed, tailed distribution are like, which a mean
 //! and a deviation do not.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The order statistics of a set of samples, in the samples' unit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many samples.
     pub count: usize,
