@@ -23,6 +23,8 @@ pub mod safetensors;
 
 pub mod tolerance;
 
+mod histogram;
+
 pub mod comparison;
 
 pub mod null_gate;
