@@ -1,6 +1,8 @@
 //! Prints the error rates of the comparison protocol in synthetic worlds:
 //! `cargo run --release --example decision_error_rates [trials]`.
 
+use std::thread;
+
 use runtime::bench::decision::Protocol;
 use runtime::bench::decision::simulation::{Tally, World};
 
@@ -25,15 +27,20 @@ fn main() {
 }
 
 fn table(title: &str, protocol: &Protocol, world: &World, trials: u32) {
-    println!("{title} ({trials} trials)\n");
+    println!("{title} ({trials} trials, percent)\n");
     println!("| truth | better | worse | equal | undecided | processes |");
     println!("|--:|--:|--:|--:|--:|--:|");
-    for truth in TRUTHS {
-        let world = World { truth: truth.ln_1p(), ..world.clone() };
-        let tally = Tally::of(protocol, &world, trials, 1);
+    let tallies = thread::scope(|scope| {
+        let start = |truth: f64| {
+            let world = World { truth: truth.ln_1p(), ..world.clone() };
+            scope.spawn(move || Tally::of(protocol, &world, trials, 1))
+        };
+        TRUTHS.map(start).map(|tally| tally.join().expect("a simulation does not panic"))
+    });
+    for (truth, tally) in TRUTHS.into_iter().zip(tallies) {
         let share = |count: u32| 100.0 * f64::from(count) / f64::from(tally.trials);
         println!(
-            "| {:+.0} % | {:.1} % | {:.1} % | {:.1} % | {:.1} % | {:.1} |",
+            "| {:+.0} % | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
             100.0 * truth,
             share(tally.better),
             share(tally.worse),
