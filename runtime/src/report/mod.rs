@@ -2,7 +2,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`bench`] | the numbers of a run: per workload and overall, computed from raw samples |
+//! | [`mod@bench`] | the numbers of a run: per workload and overall, computed from raw samples |
 //! | [`bench_table`] | those numbers as a table |
 //! | [`comparison_table`] | a comparison's report as text |
 //! | [`figures`] | how numbers are written |

@@ -9,7 +9,7 @@
 //! | [`safetensors`] | captured inputs |
 //! | [`tolerance`] | how far an output may lie off, and whether it does |
 //! | [`comparison`] | how far it really lies off |
-//! | [`null_gate`] | whether a workload can tell a kernel from nothing |
+//! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
 
 pub mod philox;
 
