@@ -7,6 +7,7 @@
 //! | [`distribution`] | what random inputs look like |
 //! | [`generator`] | the exact specification of an input's bytes |
 //! | [`safetensors`] | captured inputs |
+//! | [`scope`] | which operators the element-wise rule can judge |
 //! | [`tolerance`] | how far an output may lie off, and whether it does |
 //! | [`comparison`] | how far it really lies off |
 //! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
@@ -21,6 +22,8 @@ pub mod generator;
 
 pub mod safetensors;
 
+pub mod scope;
+
 pub mod tolerance;
 
 mod histogram;
@@ -34,4 +37,5 @@ pub use distribution::{Distribution, Profile};
 pub use generator::{Form, Recipe, Stream};
 pub use null_gate::{NullOutput, OpenGate, null_gate};
 pub use safetensors::{Capture, CaptureError};
+pub use scope::out_of_scope;
 pub use tolerance::Tolerance;
