@@ -10,6 +10,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod build;
 mod cache;
 mod completions;
 pub mod console;
@@ -18,10 +19,14 @@ pub mod exit_code;
 pub mod failure;
 mod input;
 mod inspect;
+mod line;
 mod new;
 mod output;
 mod pack;
+mod replay;
+mod seal;
 mod target;
+mod toolchain;
 mod unpack;
 pub mod verify;
 
@@ -42,15 +47,19 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Pack(pack::Arguments),
-    Inspect(inspect::Arguments),
-    Unpack(unpack::Arguments),
-    Diff(diff::Arguments),
     New(new::Arguments),
+    Pack(pack::Arguments),
+    Build(build::Arguments),
+    Verify(verify::Arguments),
+    Seal(seal::Arguments),
+    Replay(replay::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
+    Unpack(unpack::Arguments),
     Target(target::Arguments),
     Cache(cache::Arguments),
+    Toolchain(toolchain::Arguments),
     Completions(completions::Arguments),
-    Verify(verify::Arguments),
 }
 
 /// Runs one command line and says how it ended.
@@ -61,6 +70,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+        Verb::Build(arguments) => build::run(&arguments, &console),
+        Verb::Seal(arguments) => seal::run(&arguments, &console),
+        Verb::Replay(arguments) => replay::run(&arguments, &console),
+        Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),
