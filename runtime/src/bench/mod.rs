@@ -5,12 +5,14 @@
 //! | [`verdict`] | how a submission did on a workload |
 //! | [`measurement`] | raw samples, and how they were taken |
 //! | [`environment`] | the machine before and after |
+//! | [`finding`] | what one workload showed |
 //! | [`statistics`] | summaries, stopping, means |
 //! | [`judge`] | inputs, comparison, null gate |
 //! | [`decision`] | which of two is faster |
 
 pub mod decision;
 pub mod environment;
+pub mod finding;
 pub mod judge;
 pub mod measurement;
 pub mod statistics;
