@@ -6,8 +6,10 @@
 //! |---|---|
 //! | [`target`] | the architecture a submission asks for |
 //! | [`digest`] | length-framed, domain-tagged SHA-256 |
+//! | [`interop`] | the formats of other tools |
 
 pub mod digest;
+pub mod interop;
 pub mod target;
 
 pub use digest::{Digest, DigestBuilder};

@@ -1,1 +1,17 @@
-//! To be written.
+//! Measures a proven build on a GPU and judges what it computed.
+//!
+//! | room | noun |
+//! |---|---|
+//! | [`verdict`] | how a submission did on a workload |
+//! | [`measurement`] | raw samples, and how they were taken |
+//! | [`environment`] | the machine before and after |
+//! | [`statistics`] | summaries, stopping, means |
+//! | [`judge`] | inputs, comparison, null gate |
+//! | [`decision`] | which of two is faster |
+
+pub mod decision;
+pub mod environment;
+pub mod judge;
+pub mod measurement;
+pub mod statistics;
+pub mod verdict;

@@ -1,0 +1,184 @@
+//! Takes a JSON document apart, field by field, and collects what is wrong on the way.
+
+use serde_json::{Map, Value};
+
+use super::violation::{Invalid, Violation};
+
+/// Longest text of a wrong value that is quoted in a violation, in characters.
+const QUOTE_LENGTH: usize = 60;
+
+/// An object whose fields are taken one after the other; what nobody took is unknown to us.
+pub(super) struct Object {
+    place: String,
+    fields: Map<String, Value>,
+}
+
+impl Object {
+    /// Opens the root of a document.
+    pub(super) fn root(value: Value, violations: &mut Vec<Violation>) -> Option<Self> {
+        Self::open(String::new(), value, violations)
+    }
+
+    /// Opens an object at a place.
+    pub(super) fn open(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<Self> {
+        match value {
+            Value::Object(fields) => Some(Self { place, fields }),
+            other => {
+                let place = if place.is_empty() { "$".to_owned() } else { place };
+                violations.push(Violation::new(place, "an object", quote(&other)));
+                None
+            }
+        }
+    }
+
+    /// The place of one field.
+    pub(super) fn place(&self, field: &str) -> String {
+        if self.place.is_empty() { field.to_owned() } else { format!("{}.{field}", self.place) }
+    }
+
+    /// Whether a field stands in the object and has not been taken.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// Takes a field that may be absent; `null` stays a value.
+    pub(super) fn take(&mut self, field: &str) -> Option<Value> {
+        self.fields.shift_remove(field)
+    }
+
+    /// Takes a field that may be absent or `null`, which mean the same.
+    pub(super) fn take_optional(&mut self, field: &str) -> Option<Value> {
+        self.take(field).filter(|value| !value.is_null())
+    }
+
+    /// Takes a field that must stand.
+    pub(super) fn take_required(
+        &mut self,
+        field: &str,
+        expected: &str,
+        violations: &mut Vec<Violation>,
+    ) -> Option<Value> {
+        let value = self.take(field);
+        if value.is_none() {
+            violations.push(Violation::new(self.place(field), expected, "nothing"));
+        }
+        value
+    }
+
+    /// Takes a text of at least one character.
+    pub(super) fn text(&mut self, field: &str, violations: &mut Vec<Violation>) -> Option<String> {
+        const EXPECTED: &str = "a non-empty text";
+        match self.take_required(field, EXPECTED, violations)? {
+            Value::String(text) if !text.is_empty() => Some(text),
+            other => self.refuse(field, EXPECTED, &other, violations),
+        }
+    }
+
+    /// Takes a text that may be absent, `null` or empty.
+    pub(super) fn optional_text(&mut self, field: &str, violations: &mut Vec<Violation>) -> Option<String> {
+        match self.take_optional(field)? {
+            Value::String(text) => Some(text),
+            other => self.refuse(field, "a text or null", &other, violations),
+        }
+    }
+
+    /// Takes a list of texts that may be absent or `null`.
+    pub(super) fn texts(&mut self, field: &str, violations: &mut Vec<Violation>) -> Vec<String> {
+        let Some(value) = self.take_optional(field) else { return Vec::new() };
+        texts_of(&value).unwrap_or_else(|| {
+            violations.push(Violation::new(self.place(field), "a list of non-empty texts", quote(&value)));
+            Vec::new()
+        })
+    }
+
+    /// Takes an object whose keys are names, in its order.
+    pub(super) fn entries(
+        &mut self,
+        field: &str,
+        violations: &mut Vec<Violation>,
+    ) -> Vec<(String, String, Value)> {
+        const EXPECTED: &str = "an object";
+        let entries = match self.take_required(field, EXPECTED, violations) {
+            Some(Value::Object(entries)) => entries,
+            Some(other) => {
+                violations.push(Violation::new(self.place(field), EXPECTED, quote(&other)));
+                return Vec::new();
+            }
+            None => return Vec::new(),
+        };
+        if entries.contains_key("") {
+            violations.push(Violation::new(self.place(field), "names of at least one character", "``"));
+        }
+        let place = self.place(field);
+        entries.into_iter().map(|(name, value)| (format!("{place}.{name}"), name, value)).collect()
+    }
+
+    /// Notes that a field holds the wrong thing.
+    pub(super) fn refuse<T>(
+        &self,
+        field: &str,
+        expected: &str,
+        found: &Value,
+        violations: &mut Vec<Violation>,
+    ) -> Option<T> {
+        violations.push(Violation::new(self.place(field), expected, quote(found)));
+        None
+    }
+
+    /// What nobody took, in the document's order.
+    pub(super) fn rest(self) -> Map<String, Value> {
+        self.fields
+    }
+}
+
+/// Reads a list of non-empty texts.
+pub(super) fn texts_of(value: &Value) -> Option<Vec<String>> {
+    let text_of = |item: &Value| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    value.as_array()?.iter().map(text_of).collect()
+}
+
+/// Reads a whole number from zero up; `3.0` counts, because pydantic takes it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be whole and in range"
+)]
+pub(super) fn whole_number(value: &Value) -> Option<u64> {
+    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it a double skips whole numbers
+    let float = |number: f64| {
+        (number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number)).then_some(number as u64)
+    };
+    value.as_u64().or_else(|| value.as_f64().and_then(float))
+}
+
+/// Shows a wrong value, shortened.
+pub(super) fn quote(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= QUOTE_LENGTH {
+        return format!("`{text}`");
+    }
+    format!("`{}…`", text.chars().take(QUOTE_LENGTH).collect::<String>())
+}
+
+/// Parses a document and hands its root to a reader; every violation comes back at once.
+pub(super) fn read<T>(
+    document: &'static str,
+    json: &str,
+    reader: impl FnOnce(Value, &mut Vec<Violation>) -> Option<T>,
+) -> Result<T, Invalid> {
+    let value = serde_json::from_str(json).map_err(|error| Invalid::json(document, &error))?;
+    read_value(document, value, reader)
+}
+
+/// Hands a parsed document to a reader; every violation comes back at once.
+pub(super) fn read_value<T>(
+    document: &'static str,
+    value: Value,
+    reader: impl FnOnce(Value, &mut Vec<Violation>) -> Option<T>,
+) -> Result<T, Invalid> {
+    let mut violations = Vec::new();
+    match reader(value, &mut violations) {
+        Some(parsed) if violations.is_empty() => Ok(parsed),
+        _ => Err(Invalid { document, violations }),
+    }
+}

@@ -1,0 +1,52 @@
+//! FlashInfer-Bench: definitions, workloads, traces and the data-set folders that hold them.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`violation`] | what is wrong with a document, every finding with its place |
+//! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
+//! | [`dtype`] | the element types |
+//! | [`definition`] | the operator: axes, inputs, outputs, reference |
+//! | [`workload`] | one point of use: axis values, where each input comes from |
+//! | [`shapes`] | a definition's tensors at one workload |
+//! | [`trace`] | one line of a JSONL file: a workload, or a workload with its evaluation |
+//! | [`evaluation`] | how a solution did on a workload |
+//! | [`timestamp`] | when that was |
+//! | [`dataset`] | the folder tree that holds all of these |
+//!
+//! Reading is lenient where their reader is: an absent `type` is inferred, unknown fields are
+//! kept and the order of every map stays. Writing is strict: `type` always stands, statuses come
+//! with exactly the parts that their models demand, and numbers that JSON cannot spell are
+//! written the way their reader understands them.
+
+mod document;
+
+pub mod violation;
+
+pub mod named;
+
+pub mod dtype;
+
+pub mod definition;
+
+pub mod workload;
+
+pub mod shapes;
+
+pub mod trace;
+
+pub mod evaluation;
+
+pub mod timestamp;
+
+pub mod dataset;
+
+pub use dataset::{Dataset, DatasetError};
+pub use definition::{Axis, Definition, TensorSpec};
+pub use dtype::Dtype;
+pub use evaluation::{Correctness, Environment, Evaluation, Outcome, Performance, Status};
+pub use named::Named;
+pub use shapes::{Shapes, Tensor};
+pub use timestamp::Timestamp;
+pub use trace::Trace;
+pub use violation::{Invalid, Violation};
+pub use workload::{BlobPath, InputSpec, Scalar, Workload};

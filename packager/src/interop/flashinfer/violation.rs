@@ -1,0 +1,48 @@
+//! What is wrong with a document: every finding, in document order.
+
+use std::fmt;
+
+/// One place in a document that does not hold what it must.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Dotted path from the document's root, such as `inputs.q.shape`.
+    pub place: String,
+    /// What belongs there.
+    pub expected: String,
+    /// What stands there.
+    pub found: String,
+}
+
+impl Violation {
+    /// Notes one finding.
+    pub fn new(place: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { place: place.into(), expected: expected.into(), found: found.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}`: expected {}, found {}", self.place, self.expected, self.found)
+    }
+}
+
+/// A document that breaks its format, with every violation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {document}: {}", list(.violations))]
+pub struct Invalid {
+    /// What the document claims to be: `definition`, `workload`, `trace`.
+    pub document: &'static str,
+    /// Everything that is wrong; never empty.
+    pub violations: Vec<Violation>,
+}
+
+impl Invalid {
+    /// A document that is not even JSON.
+    pub(super) fn json(document: &'static str, error: &serde_json::Error) -> Self {
+        Self { document, violations: vec![Violation::new("$", "JSON", error.to_string())] }
+    }
+}
+
+fn list(violations: &[Violation]) -> String {
+    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,135 @@
+//! How a submission did on one workload. A verdict is a finding; an error means that we could not
+//! judge.
+
+use std::fmt;
+
+use packager::interop::flashinfer::Status;
+use serde::{Deserialize, Serialize};
+
+/// How a submission did on one workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[must_use]
+pub enum Verdict {
+    /// Every checked output was right, and the timing can be believed.
+    Passed,
+    /// The sources did not compile.
+    CompileError {
+        /// What the compiler said, or its last lines.
+        reason: String,
+    },
+    /// It compiled, but the architecture could not be proven.
+    Unproven {
+        /// What the proof lacked.
+        reason: String,
+    },
+    /// An output has another shape.
+    IncorrectShape {
+        /// Which output, expected and found shape.
+        reason: String,
+    },
+    /// An output has another element type.
+    IncorrectDtype {
+        /// Which output, expected and found type.
+        reason: String,
+    },
+    /// Values are off.
+    IncorrectNumerical {
+        /// Which output, at which call, by how much.
+        reason: String,
+    },
+    /// The child crashed, exited early or reported an error.
+    RuntimeError {
+        /// How it ended, and the end of its stderr.
+        reason: String,
+    },
+    /// The child did not answer in time.
+    Timeout {
+        /// What was waited for, and how long.
+        reason: String,
+    },
+    /// Outputs were right, but the clocks disagree or work ran outside the timed span.
+    UntrustedTiming {
+        /// Which clocks, which work.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// The name in a record and on the screen.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::CompileError { .. } => "compile_error",
+            Self::Unproven { .. } => "unproven",
+            Self::IncorrectShape { .. } => "incorrect_shape",
+            Self::IncorrectDtype { .. } => "incorrect_dtype",
+            Self::IncorrectNumerical { .. } => "incorrect_numerical",
+            Self::RuntimeError { .. } => "runtime_error",
+            Self::Timeout { .. } => "timeout",
+            Self::UntrustedTiming { .. } => "untrusted_timing",
+        }
+    }
+
+    /// Why it is not a pass.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Passed => None,
+            Self::CompileError { reason }
+            | Self::Unproven { reason }
+            | Self::IncorrectShape { reason }
+            | Self::IncorrectDtype { reason }
+            | Self::IncorrectNumerical { reason }
+            | Self::RuntimeError { reason }
+            | Self::Timeout { reason }
+            | Self::UntrustedTiming { reason } => Some(reason),
+        }
+    }
+
+    /// Whether it passed.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        matches!(self, Self::Passed)
+    }
+
+    /// The closest status of FlashInfer-Bench. It knows neither proofs nor distrust: an unproven
+    /// build did not become what was asked for, so it counts as not compiled; a timing that
+    /// cannot be believed must not become a latency, so it counts as a failure while running.
+    #[must_use]
+    pub fn flashinfer_status(&self) -> Status {
+        match self {
+            Self::Passed => Status::Passed,
+            Self::CompileError { .. } | Self::Unproven { .. } => Status::CompileError,
+            Self::IncorrectShape { .. } => Status::IncorrectShape,
+            Self::IncorrectDtype { .. } => Status::IncorrectDtype,
+            Self::IncorrectNumerical { .. } => Status::IncorrectNumerical,
+            Self::RuntimeError { .. } | Self::UntrustedTiming { .. } => Status::RuntimeError,
+            Self::Timeout { .. } => Status::Timeout,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason() {
+            None => formatter.write_str(self.name()),
+            Some(reason) => write!(formatter, "{}: {reason}", self.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_its_reason_through_a_record() {
+        let verdict = Verdict::UntrustedTiming { reason: "no kernel ran".to_owned() };
+        let json = serde_json::to_string(&verdict).unwrap();
+        assert_eq!(json, r#"{"status":"untrusted_timing","reason":"no kernel ran"}"#);
+        assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), verdict);
+        assert_eq!(serde_json::to_string(&Verdict::Passed).unwrap(), r#"{"status":"passed"}"#);
+    }
+}
