@@ -7,11 +7,13 @@
 //! | [`environment`] | the machine before and after |
 //! | [`statistics`] | summaries, stopping, means |
 //! | [`judge`] | inputs, comparison, null gate |
+//! | [`player`] | the child that runs the submission |
 //! | [`decision`] | which of two is faster |
 
 pub mod decision;
 pub mod environment;
 pub mod judge;
 pub mod measurement;
+pub mod player;
 pub mod statistics;
 pub mod verdict;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod console;
 pub mod exit_code;
 pub mod failure;
+mod player;
 mod verify;
 
 use console::{Console, Format};
@@ -26,6 +27,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(hide = true)]
+    Player(player::Arguments),
     Verify(verify::Arguments),
 }
 
@@ -37,6 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+        Verb::Player(arguments) => player::run(&arguments, &console),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

@@ -54,6 +54,118 @@ INSTRUMENT(count_cycles)(uint64_t* answer, uint64_t stretch_ns) {
     answer[1] = now - edge;
 }
 
+// Element types in the order of the Rust enum.
+enum Dtype { F32, F16, BF16, E4M3, E5M2, E2M1, I64, I32, I16, I8, BOOL };
+
+// ---- inputs ---------------------------------------------------------------------------------
+// The exact specification is in the judge's generator.rs; these kernels and that file must agree
+// bit for bit.
+
+struct Block {
+    uint32_t word[4];
+};
+
+static __device__ Block philox(uint64_t index, uint32_t iteration, uint32_t key_0, uint32_t key_1) {
+    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = iteration, c3 = 0;
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        const uint32_t high_0 = __umulhi(0xD2511F53u, c0), low_0 = 0xD2511F53u * c0;
+        const uint32_t high_1 = __umulhi(0xCD9E8D57u, c2), low_1 = 0xCD9E8D57u * c2;
+        c0 = high_1 ^ c1 ^ key_0;
+        c1 = low_1;
+        c2 = high_0 ^ c3 ^ key_1;
+        c3 = low_0;
+        key_0 += 0x9E3779B9u;
+        key_1 += 0xBB67AE85u;
+    }
+    return {{c0, c1, c2, c3}};
+}
+
+enum Form { BELL, FLAT, WHOLE };
+
+struct Recipe {
+    uint32_t form;
+    float multiplier, offset, limit;
+    long long low;
+    uint32_t span, key_0, key_1, iteration;
+};
+
+static __device__ uint32_t one_word(const Recipe& r, uint64_t e) {
+    const Block block = philox(e / 4, r.iteration, r.key_0, r.key_1);
+    switch (e % 4) {
+        case 0: return block.word[0];
+        case 1: return block.word[1];
+        case 2: return block.word[2];
+        default: return block.word[3];
+    }
+}
+
+static __device__ float float_value(const Recipe& r, uint64_t e) {
+    int integer;
+    if (r.form == BELL) {
+        const Block block = philox(e, r.iteration, r.key_0, r.key_1);
+        integer = -262140;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) integer += (int)((block.word[i] & 0xffff) + (block.word[i] >> 16));
+    } else {
+        integer = (int)(one_word(r, e) >> 8);
+    }
+    const float value = __fadd_rn(__fmul_rn((float)integer, r.multiplier), r.offset);
+    return value < -r.limit ? -r.limit : value > r.limit ? r.limit : value;
+}
+
+static __device__ long long whole_value(const Recipe& r, uint64_t e) {
+    return r.low + (long long)(((uint64_t)one_word(r, e) * r.span) >> 32);
+}
+
+static __device__ uint8_t narrow(float value, int exponent_bits, int mantissa_bits, int largest_code) {
+    const uint32_t bits = __float_as_uint(value);
+    const int bias = (1 << (exponent_bits - 1)) - 1;
+    const int exponent = max((int)(bits >> 23 & 0xff) - 127, 1 - bias);
+    const float quantum = __uint_as_float((uint32_t)(exponent - mantissa_bits + 127) << 23);
+    const int count = (int)fminf(rintf(__fdiv_rn(fabsf(value), quantum)), 512.0f);
+    const int code = ((exponent + bias - 1) << mantissa_bits) + count;
+    return (uint8_t)((bits >> 31) << (exponent_bits + mantissa_bits) | (uint32_t)min(code, largest_code));
+}
+
+static __device__ float as_float(const Recipe& r, uint64_t e) {
+    return r.form == WHOLE ? (float)whole_value(r, e) : float_value(r, e);
+}
+
+static __device__ long long as_whole(const Recipe& r, uint64_t e) {
+    return r.form == WHOLE ? whole_value(r, e) : (long long)float_value(r, e);
+}
+
+// Makes `count` elements. Element types in the order of the Rust enum.
+INSTRUMENT(make)(void* out, uint32_t dtype, uint32_t form, float multiplier, float offset, float limit,
+                 long long low, uint32_t span, uint32_t key_0, uint32_t key_1, uint32_t iteration,
+                 uint64_t count) {
+    const Recipe r = {form, multiplier, offset, limit, low, span, key_0, key_1, iteration};
+    const uint64_t stride = (uint64_t)gridDim.x * blockDim.x;
+    const uint64_t first = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (dtype == E2M1) {
+        for (uint64_t pair = first; pair < (count + 1) / 2; pair += stride) {
+            const uint8_t even = narrow(as_float(r, 2 * pair), 2, 1, 0x7);
+            const uint8_t odd = 2 * pair + 1 < count ? narrow(as_float(r, 2 * pair + 1), 2, 1, 0x7) : 0;
+            ((uint8_t*)out)[pair] = (even & 0xf) | odd << 4;
+        }
+        return;
+    }
+    for (uint64_t e = first; e < count; e += stride) {
+        switch (dtype) {
+            case F32: ((float*)out)[e] = as_float(r, e); break;
+            case F16: ((__half*)out)[e] = __float2half_rn(as_float(r, e)); break;
+            case BF16: ((__nv_bfloat16*)out)[e] = __float2bfloat16_rn(as_float(r, e)); break;
+            case E4M3: ((uint8_t*)out)[e] = narrow(as_float(r, e), 4, 3, 0x7e); break;
+            case E5M2: ((uint8_t*)out)[e] = narrow(as_float(r, e), 5, 2, 0x7b); break;
+            case I64: ((long long*)out)[e] = as_whole(r, e); break;
+            case I32: ((int32_t*)out)[e] = (int32_t)as_whole(r, e); break;
+            case I16: ((int16_t*)out)[e] = (int16_t)as_whole(r, e); break;
+            default: ((int8_t*)out)[e] = (int8_t)as_whole(r, e); break;
+        }
+    }
+}
+
 // ---- comparison -----------------------------------------------------------------------------
 
 // Counts bytes that differ.
@@ -71,9 +183,6 @@ INSTRUMENT(count_changed)(const uint8_t* a, const uint8_t* b, uint64_t count, un
     for (uint64_t i = vectors * 16 + first; i < count; i += stride) found += a[i] != b[i];
     if (found) atomicAdd(changed, found);
 }
-
-// Element types in the order of the Rust enum.
-enum Dtype { F32, F16, BF16, E4M3, E5M2, E2M1, I64, I32, I16, I8, BOOL };
 
 static __device__ double element(const void* data, uint64_t i, int dtype) {
     switch (dtype) {

@@ -61,6 +61,27 @@ impl From<Region> for Argument {
     }
 }
 
+/// The numbers by which random elements are made; the judge's generator says what they mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FillRecipe {
+    /// Which integer an element starts from: 0 bell, 1 flat, 2 whole.
+    pub form: u32,
+    /// Factor of the float forms.
+    pub multiplier: f32,
+    /// Summand of the float forms.
+    pub offset: f32,
+    /// Largest magnitude of the float forms.
+    pub limit: f32,
+    /// Summand of the whole form.
+    pub low: i64,
+    /// How many values the whole form has.
+    pub span: u32,
+    /// Key of the counter-based generator.
+    pub key: [u32; 2],
+    /// Third word of its counter.
+    pub iteration: u32,
+}
+
 /// How one output compares with what was expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GpuComparison {
@@ -138,6 +159,32 @@ impl Instruments {
         self.launch("count_cycles", (1, 1), &[self.answers.whole().into(), stretch_ns.into()], stream)?;
         let words: [u64; 2] = self.answer(stream)?;
         Ok(CycleCount { cycles: words[0], elapsed_ns: words[1] })
+    }
+
+    /// Makes random elements of the type with this number, by the judge's specification.
+    pub fn make(
+        &self,
+        out: Region,
+        dtype: u32,
+        recipe: &FillRecipe,
+        count: u64,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        let arguments = [
+            out.into(),
+            dtype.into(),
+            recipe.form.into(),
+            recipe.multiplier.to_bits().into(),
+            recipe.offset.to_bits().into(),
+            recipe.limit.to_bits().into(),
+            recipe.low.cast_unsigned().into(),
+            recipe.span.into(),
+            recipe.key[0].into(),
+            recipe.key[1].into(),
+            recipe.iteration.into(),
+            count.into(),
+        ];
+        self.launch("make", self.wide(), &arguments, stream)
     }
 
     /// Counts words and trailing bytes in which two regions of the same length differ, and waits.
@@ -252,7 +299,7 @@ mod tests {
 
     #[test]
     fn carries_every_kernel_that_it_launches() {
-        for name in ["hold", "mark", "flush", "count_cycles", "count_changed", "compare"] {
+        for name in ["hold", "mark", "flush", "count_cycles", "count_changed", "compare", "make"] {
             assert!(PTX.contains(&format!(".entry proofmark_NONCE_{name}(")), "{name}");
         }
     }
