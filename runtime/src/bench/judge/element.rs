@@ -107,6 +107,52 @@ pub fn decode(dtype: Dtype, bytes: &[u8], index: usize) -> Option<f64> {
     })
 }
 
+/// The values of a whole dense little-endian tensor; `None` where its size does not match. Whole
+/// numbers beyond 2^53 round.
+#[expect(clippy::cast_precision_loss, reason = "documented")]
+pub fn decode_all(dtype: Dtype, bytes: &[u8], count: usize) -> Option<Vec<f64>> {
+    if dtype.size_bytes(count as u64) != Some(bytes.len() as u64) {
+        return None;
+    }
+    Some(match dtype {
+        Dtype::Float32 => each(bytes, |word| f64::from(f32::from_le_bytes(word))),
+        Dtype::Float16 => each(bytes, |word| f16::from_le_bytes(word).to_f64()),
+        Dtype::Bfloat16 => each(bytes, |word| bf16::from_le_bytes(word).to_f64()),
+        Dtype::Float8E4m3fn => each(bytes, |[code]| f64::from(decode_e4m3fn(code))),
+        Dtype::Float8E5m2 => each(bytes, |[code]| f64::from(decode_e5m2(code))),
+        Dtype::Float4E2m1 => {
+            let value = |index: usize| f64::from(E2M1.decode(nibble(bytes[index / 2], index)));
+            (0..count).map(value).collect()
+        }
+        Dtype::Int64 => each(bytes, |word| i64::from_le_bytes(word) as f64),
+        Dtype::Int32 => each(bytes, |word| f64::from(i32::from_le_bytes(word))),
+        Dtype::Int16 => each(bytes, |word| f64::from(i16::from_le_bytes(word))),
+        Dtype::Int8 => each(bytes, |word| f64::from(i8::from_le_bytes(word))),
+        Dtype::Bool => each(bytes, |[byte]| f64::from(u8::from(byte != 0))),
+    })
+}
+
+fn each<const SIZE: usize>(bytes: &[u8], value: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
+    bytes.as_chunks().0.iter().map(|word| value(*word)).collect()
+}
+
+/// The distance of neighbouring values of a float type around a value: one unit in the last
+/// place. `None` for an integer type or a value that is not finite.
+pub fn spacing(dtype: Dtype, value: f64) -> Option<f64> {
+    let (mantissa_bits, least_exponent) = match dtype {
+        Dtype::Float32 => (23, -126),
+        Dtype::Float16 => (10, -14),
+        Dtype::Bfloat16 => (7, -126),
+        Dtype::Float8E4m3fn => (3, -6),
+        Dtype::Float8E5m2 => (2, -14),
+        Dtype::Float4E2m1 => (1, 0),
+        Dtype::Int64 | Dtype::Int32 | Dtype::Int16 | Dtype::Int8 | Dtype::Bool => return None,
+    };
+    // The exponent's bits, not a logarithm: exact just below a power of two.
+    let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+    value.is_finite().then(|| f64::powi(2.0, exponent.max(least_exponent) - mantissa_bits))
+}
+
 fn element<const SIZE: usize>(bytes: &[u8], index: usize) -> Option<[u8; SIZE]> {
     let start = index.checked_mul(SIZE)?;
     bytes.get(start..start.checked_add(SIZE)?)?.try_into().ok()
@@ -175,6 +221,38 @@ mod tests {
         assert_eq!(decode(Dtype::Float8E4m3fn, &[0x7e], 0), Some(448.0));
         assert_eq!(decode(Dtype::Float8E5m2, &[0x7b], 0), Some(57_344.0));
         assert_eq!(decode(Dtype::Float4E2m1, &[0x7], 0), Some(6.0));
+    }
+
+    #[test]
+    fn reads_a_whole_tensor_as_it_reads_each_element() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for dtype in Dtype::ALL {
+            let count = usize::try_from(256 * 8 / dtype.size_bits()).unwrap();
+            let all = decode_all(dtype, &bytes, count).unwrap();
+            for (index, value) in all.iter().enumerate() {
+                assert_eq!(decode(dtype, &bytes, index).map(f64::to_bits), Some(value.to_bits()), "{dtype}");
+            }
+            assert_eq!(decode_all(dtype, &bytes, count + 2), None);
+        }
+    }
+
+    #[test]
+    fn knows_the_distance_of_neighbouring_values() {
+        for dtype in [Dtype::Float8E4m3fn, Dtype::Float8E5m2, Dtype::Float4E2m1] {
+            let highest = if dtype == Dtype::Float4E2m1 { 0x7 } else { 0x77 };
+            let value = |code: u8| decode(dtype, &[code], 0).unwrap();
+            for code in 0..highest {
+                assert_eq!(
+                    spacing(dtype, value(code)),
+                    Some(value(code + 1) - value(code)),
+                    "{dtype} {code:#x}"
+                );
+            }
+        }
+        assert_eq!(spacing(Dtype::Bfloat16, 1.0), Some(f64::powi(2.0, -7)));
+        assert_eq!(spacing(Dtype::Float16, 0.0), Some(f64::powi(2.0, -24)));
+        assert_eq!(spacing(Dtype::Int32, 1.0), None);
+        assert_eq!(spacing(Dtype::Float32, f64::INFINITY), None);
     }
 
     #[test]

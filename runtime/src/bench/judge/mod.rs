@@ -6,6 +6,10 @@
 //! | [`element`] | element types as bits |
 //! | [`distribution`] | what random inputs look like |
 //! | [`generator`] | the exact specification of an input's bytes |
+//! | [`safetensors`] | captured inputs |
+//! | [`tolerance`] | how far an output may lie off, and whether it does |
+//! | [`comparison`] | how far it really lies off |
+//! | [`null_gate`] | whether a workload can tell a kernel from nothing |
 
 pub mod philox;
 
@@ -15,5 +19,17 @@ pub mod distribution;
 
 pub mod generator;
 
+pub mod safetensors;
+
+pub mod tolerance;
+
+pub mod comparison;
+
+pub mod null_gate;
+
+pub use comparison::{Comparison, ComparisonError, check_layout, verdict};
 pub use distribution::{Distribution, Profile};
 pub use generator::{Form, Recipe, Stream};
+pub use null_gate::{NullOutput, OpenGate, null_gate};
+pub use safetensors::{Capture, CaptureError};
+pub use tolerance::Tolerance;
