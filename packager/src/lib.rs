@@ -6,11 +6,35 @@
 //! |---|---|
 //! | [`target`] | the architecture a submission asks for |
 //! | [`digest`] | length-framed, domain-tagged SHA-256 |
-//! | [`interop`] | the formats of other tools |
+//! | [`sources`] | source files and the paths they may have |
+//! | [`entry_point`] | the exported function, `kernel.cu::run` |
+//! | [`submission`] | a folder as a contest team writes it, every violation at once |
+//! | [`artifact`] | the validated submission with its identity |
+//! | [`format`] | the artifact's entries and versions |
+//! | [`bundle`] | artifact and evidence as zip bytes, out and in |
+//! | [`open`] | any of the three inputs as one artifact |
+//! | [`unpack`] | the folder that packs to the artifact again |
+//! | [`difference`] | what differs between two artifacts |
+//! | [`interop`] | the formats of others |
 
+pub mod artifact;
+pub mod bundle;
+pub mod difference;
 pub mod digest;
+pub mod entry_point;
+pub mod format;
 pub mod interop;
+pub mod open;
+pub mod sources;
+pub mod submission;
 pub mod target;
+pub mod unpack;
 
+pub use artifact::Artifact;
+pub use bundle::{Bundle, Evidence};
 pub use digest::{Digest, DigestBuilder};
+pub use entry_point::EntryPoint;
+pub use open::{Opened, Origin};
+pub use sources::{SourceFile, SourcePath};
+pub use submission::Submission;
 pub use target::{Arch, Feature, Gencode};

@@ -1,1 +1,51 @@
-//! To be written.
+//! Keeps proven builds by digest.
+//!
+//! ```text
+//! <cache>/v1/
+//! ├── entries/<k2>/<key>/     one proven build, never changed after its rename into place
+//! │   ├── SHA256SUMS          covers the four below; `sha256sum -c` reads it
+//! │   ├── build.log           the compiler's words
+//! │   ├── entry.json          what went into the build: the key's ingredients
+//! │   ├── library.so          what came out
+//! │   └── proof.json          why it is what was asked for
+//! ├── plans/<p2>/<plan>.json  the headers that the last build of a plan read; rewritten by rename
+//! ├── names/<n2>/<name>.json  the ingredients of a name's last build; explains a miss
+//! ├── locks/<plan>.lock       one builder a plan; empty files
+//! └── staging/<random>/       half-made things: builds and entries; swept by `gc`
+//! ```
+//!
+//! | what enters the key | where from |
+//! |---|---|
+//! | key version | [`key`] |
+//! | artifact digest | the packager |
+//! | gencode, every argument and variable of the command | the build plan |
+//! | digest of every compiler stage, host compiler and linker, TVM-FFI | the toolchain's fingerprint |
+//! | digest of every header that the compiler read | the depfile of the build |
+//!
+//! No time, no path, no machine name enters it. Headers are known only after a build, so a look-up
+//! has two steps: the *plan* key names everything known before, the file under `plans/` lists the
+//! headers that such a build read, and their digests of today complete the key.
+//!
+//! **Safety.** Correctness rests on three things alone: an entry appears by one rename, it is
+//! re-hashed and its proof is checked again whenever it is read, and insertion takes a [`Proof`].
+//! Locks only save work: where a file system has none, or has them per machine as some NFS mounts
+//! do, two builders may build the same plan; the second finds the first's entry and both agree.
+//! [`Store::lock_scope`] says which it is.
+//!
+//! [`Proof`]: crate::proof::Proof
+
+mod entry;
+mod error;
+mod gc;
+mod key;
+mod lock;
+mod staging;
+mod store;
+
+pub use entry::{CacheEntry, EntryFault};
+pub use error::CacheError;
+pub use gc::{Limits, Stats, Swept};
+pub use key::{Dependencies, Ingredients, Key, MissReason, PlanKey};
+pub use lock::{LockScope, PlanLock};
+pub use staging::Staging;
+pub use store::{Insertion, Lookup, Store};

@@ -1,14 +1,30 @@
 //! The command line: one verb a file.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "these comments are help texts, where backticks would show"
+)]
+
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
+mod completions;
 pub mod console;
+mod diff;
 pub mod exit_code;
 pub mod failure;
+mod input;
+mod inspect;
+mod new;
+mod output;
+mod pack;
 mod player;
-mod verify;
+mod target;
+mod unpack;
+pub mod verify;
 
 use console::{Console, Format};
 use exit_code::ExitCode;
@@ -27,9 +43,17 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Pack(pack::Arguments),
+    Inspect(inspect::Arguments),
+    Unpack(unpack::Arguments),
+    Diff(diff::Arguments),
+    New(new::Arguments),
+    Target(target::Arguments),
+    Cache(cache::Arguments),
+    Completions(completions::Arguments),
+    Verify(verify::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
-    Verify(verify::Arguments),
 }
 
 /// Runs one command line and says how it ended.
@@ -40,8 +64,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
-        Verb::Player(arguments) => player::run(&arguments, &console),
+        Verb::Pack(arguments) => pack::run(&arguments, &console),
+        Verb::Inspect(arguments) => inspect::run(&arguments, &console),
+        Verb::Unpack(arguments) => unpack::run(&arguments, &console),
+        Verb::Diff(arguments) => diff::run(&arguments, &console),
+        Verb::New(arguments) => new::run(&arguments, &console),
+        Verb::Target(arguments) => target::run(&arguments, &console),
+        Verb::Cache(arguments) => cache::run(&arguments, &console),
+        Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
+        Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
 }

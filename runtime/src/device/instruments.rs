@@ -18,8 +18,8 @@ const PTX: &str = include_str!("instruments.ptx");
 const BLOCK_THREADS: u32 = 256;
 /// Blocks per multiprocessor for kernels that stride over their data.
 const BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
-/// Bytes of a comparison's answer: eight 8-byte words.
-const COMPARISON_BYTES: u64 = 64;
+/// Bytes of a comparison's answer: seven 8-byte words.
+const COMPARISON_BYTES: u64 = 56;
 
 /// The loaded kernels.
 #[derive(Debug)]
@@ -85,22 +85,28 @@ pub struct FillRecipe {
 /// How one output compares with what was expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GpuComparison {
-    /// Elements beyond both tolerances.
-    pub exceeding: u64,
-    /// Elements that are NaN or infinite where the reference is finite.
-    pub nonfinite_found: u64,
-    /// Elements that are not finite, just as the reference.
-    pub nonfinite_agreed: u64,
-    /// Elements that differ where the reference is not finite.
-    pub nonfinite_missed: u64,
+    /// Elements beyond both tolerances, or not finite.
+    pub off: u64,
+    /// Elements that are infinite or NaN.
+    pub non_finite: u64,
+    /// Elements that cannot be judged, because the reference is not finite there.
+    pub reference_broken: u64,
     /// Largest absolute error.
     pub max_absolute: f64,
-    /// Largest relative error, by FlashInfer-Bench's formula.
+    /// Largest relative error, with FlashInfer-Bench's epsilon.
     pub max_relative: f64,
     /// Sum of squared errors.
     pub squared_error: f64,
     /// Sum of squared reference values.
     pub squared_reference: f64,
+}
+
+impl GpuComparison {
+    /// ‖x − y‖ / ‖y‖; the error stands for itself where the reference is all zero.
+    pub fn norm_error(&self) -> f64 {
+        let error = self.squared_error.sqrt();
+        if self.squared_reference > 0.0 { error / self.squared_reference.sqrt() } else { error }
+    }
 }
 
 /// Cycles of one multiprocessor over a stretch of time.
@@ -218,16 +224,15 @@ impl Instruments {
             self.answers.whole().into(),
         ];
         self.launch("compare", self.wide(), &arguments, stream)?;
-        let words: [u64; 8] = self.answer(stream)?;
+        let words: [u64; 7] = self.answer(stream)?;
         Ok(GpuComparison {
-            exceeding: words[0],
-            nonfinite_found: words[1],
-            nonfinite_agreed: words[2],
-            nonfinite_missed: words[3],
-            max_absolute: f64::from_bits(words[4]),
-            max_relative: f64::from_bits(words[5]),
-            squared_error: f64::from_bits(words[6]),
-            squared_reference: f64::from_bits(words[7]),
+            off: words[0],
+            non_finite: words[1],
+            reference_broken: words[2],
+            max_absolute: f64::from_bits(words[3]),
+            max_relative: f64::from_bits(words[4]),
+            squared_error: f64::from_bits(words[5]),
+            squared_reference: f64::from_bits(words[6]),
         })
     }
 

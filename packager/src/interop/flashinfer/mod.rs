@@ -2,6 +2,7 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | [`solution`] | what the contest takes: metadata, sources, both of its hashes |
 //! | [`violation`] | what is wrong with a document, every finding with its place |
 //! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
 //! | [`dtype`] | the element types |
@@ -18,27 +19,18 @@
 //! with exactly the parts that their models demand, and numbers that JSON cannot spell are
 //! written the way their reader understands them.
 
-mod document;
-
-pub mod violation;
-
-pub mod named;
-
-pub mod dtype;
-
-pub mod definition;
-
-pub mod workload;
-
-pub mod shapes;
-
-pub mod trace;
-
-pub mod evaluation;
-
-pub mod timestamp;
-
 pub mod dataset;
+pub mod definition;
+mod document;
+pub mod dtype;
+pub mod evaluation;
+pub mod named;
+pub mod shapes;
+pub mod solution;
+pub mod timestamp;
+pub mod trace;
+pub mod violation;
+pub mod workload;
 
 pub use dataset::{Dataset, DatasetError};
 pub use definition::{Axis, Definition, TensorSpec};

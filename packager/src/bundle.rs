@@ -1,0 +1,581 @@
+//! Artifacts as zip bytes: the same artifact and evidence give the same bytes.
+//!
+//! Reading trusts nothing. The archive is bounded before and while it is read, every entry must be
+//! one that [`crate::format`] names, and every digest must hold; what comes out is an [`Artifact`]
+//! that validated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Cursor, Read, Write};
+
+use serde::{Deserialize, Serialize};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
+
+use crate::artifact::{Artifact, Manifest, PartEntry, Parts};
+use crate::format::{
+    DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX,
+    VERSION, WORKLOADS_NAME,
+};
+use crate::interop::flashinfer::solution;
+use crate::sources::{SourceFile, SourcePath};
+use crate::submission::Violations;
+use crate::{Digest, DigestBuilder};
+
+/// Largest archive that is read, in bytes: sources twice, workloads and measurements.
+pub const LARGEST_ARCHIVE_BYTES: u64 = 512 << 20;
+
+/// Most entries in an archive: every possible source and then some.
+const MOST_ENTRIES: usize = 4096;
+
+/// Largest single entry after decompression, in bytes.
+const LARGEST_ENTRY_BYTES: u64 = 128 << 20;
+
+/// Largest sum of all entries after decompression, in bytes.
+const LARGEST_CONTENT_BYTES: u64 = 512 << 20;
+
+/// Tag of the hash over evidence.
+const EVIDENCE_DOMAIN: &str = "proofmark/evidence/1";
+
+/// Length of a zip's end record without comment, in bytes (APPNOTE 6.3.10, 4.3.16).
+const END_RECORD_BYTES: usize = 22;
+
+/// Length of the locator in front of it in a zip64 archive, in bytes (APPNOTE 6.3.10, 4.3.15).
+const ZIP64_LOCATOR_BYTES: usize = 20;
+
+/// What was found out about an artifact: named files, opaque to the packager.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence(BTreeMap<String, Vec<u8>>);
+
+impl Evidence {
+    /// Adds or replaces one file, named without the `evidence/` in front.
+    #[must_use]
+    pub fn with(mut self, name: &str, content: Vec<u8>) -> Self {
+        self.0.insert(name.to_owned(), content);
+        self
+    }
+
+    /// One file's bytes.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+
+    /// Every file, sorted by name.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, content)| (name.as_str(), content.as_slice()))
+    }
+
+    /// Whether nothing was found out yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The evidence's own digest, bound to one artifact.
+    #[must_use]
+    pub fn digest(&self, artifact: Digest) -> Digest {
+        DigestBuilder::new(EVIDENCE_DOMAIN)
+            .digest(&artifact)
+            .list(self.files(), |hash, (name, content)| hash.text(name).digest(&Digest::of_bytes(content)))
+            .finish()
+    }
+}
+
+/// What `evidence/seal.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seal {
+    format: String,
+    version: u32,
+    artifact: Digest,
+    evidence: Digest,
+    files: BTreeMap<String, PartEntry>,
+}
+
+const SEAL_FORMAT: &str = "proofmark.seal";
+const SEAL_VERSION: u32 = 1;
+
+/// An artifact and what was found out about it.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The submission.
+    pub artifact: Artifact,
+    /// The evidence; empty before sealing.
+    pub evidence: Evidence,
+}
+
+/// Why bytes are not an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Not a zip, or a damaged one.
+    #[error("not an artifact: {reason}")]
+    NotAnArchive {
+        /// What is wrong with the archive.
+        reason: String,
+    },
+    /// Larger than an artifact can be.
+    #[error("archive exceeds a limit: {found} {what}, expected at most {most}")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// The count as found.
+        found: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// An entry that an artifact cannot have.
+    #[error("unexpected entry `{}` in the archive: {reason}", name.escape_debug())]
+    Entry {
+        /// The entry's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An entry that an artifact must have.
+    #[error("no `{name}` in the archive")]
+    Missing {
+        /// The entry's name.
+        name: String,
+    },
+    /// The manifest cannot be read.
+    #[error("`{name}` is unreadable")]
+    Json {
+        /// The entry's name.
+        name: &'static str,
+        /// The parser's reason.
+        source: serde_json::Error,
+    },
+    /// The manifest is of another format or version.
+    #[error(
+        "artifact format `{found_format}` version {found_version}: this proofmark reads `{FORMAT}` version {VERSION}"
+    )]
+    Version {
+        /// The format as found.
+        found_format: String,
+        /// The version as found.
+        found_version: u64,
+    },
+    /// Content and digest disagree.
+    #[error("`{name}` was changed: expected {expected}, found {found}")]
+    Digest {
+        /// The entry's name, or `identity`.
+        name: String,
+        /// What the manifest says.
+        expected: String,
+        /// What the bytes say.
+        found: String,
+    },
+    /// Rules are broken.
+    #[error("not a valid submission:\n  {0}")]
+    Invalid(Violations),
+}
+
+/// Writes a bundle. The same bundle gives the same bytes on every machine.
+#[must_use]
+pub fn write(bundle: &Bundle) -> Vec<u8> {
+    let artifact = &bundle.artifact;
+    let manifest = serde_json::to_string_pretty(artifact.manifest()).expect("a manifest always serialises");
+    let solution = solution::write(artifact);
+    let mut entries: BTreeMap<String, &[u8]> = BTreeMap::new();
+    entries.insert(MANIFEST_NAME.to_owned(), manifest.as_bytes());
+    entries.insert(SOLUTION_NAME.to_owned(), solution.as_bytes());
+    let attachments = [(DEFINITION_NAME, artifact.definition()), (WORKLOADS_NAME, artifact.workloads())];
+    for (name, text) in attachments {
+        entries.extend(text.map(|text| (name.to_owned(), text.as_bytes())));
+    }
+    for source in artifact.sources() {
+        entries.insert(format!("{SOURCES_PREFIX}{}", source.path), source.content.as_bytes());
+    }
+    let seal = (!bundle.evidence.is_empty()).then(|| seal_of(bundle));
+    for (name, content) in bundle.evidence.files() {
+        entries.insert(format!("{EVIDENCE_PREFIX}{name}"), content);
+    }
+    if let Some(seal) = &seal {
+        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), seal.as_bytes());
+    }
+    zip_of(&entries)
+}
+
+fn seal_of(bundle: &Bundle) -> String {
+    let artifact = bundle.artifact.digest();
+    let part =
+        |content: &[u8]| PartEntry { size_bytes: content.len() as u64, sha256: Digest::of_bytes(content) };
+    let seal = Seal {
+        format: SEAL_FORMAT.to_owned(),
+        version: SEAL_VERSION,
+        artifact,
+        evidence: bundle.evidence.digest(artifact),
+        files: bundle.evidence.files().map(|(name, content)| (name.to_owned(), part(content))).collect(),
+    };
+    serde_json::to_string_pretty(&seal).expect("a seal always serialises")
+}
+
+fn zip_of(entries: &BTreeMap<String, &[u8]>) -> Vec<u8> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(DateTime::DEFAULT)
+        .unix_permissions(0o644)
+        .system(System::Unix);
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in entries {
+        writer.start_file(name, options).expect("names are short and unique");
+        writer.write_all(content).expect("memory takes every write below 4 GiB");
+    }
+    writer.finish().expect("memory takes every write below 4 GiB").into_inner()
+}
+
+/// Reads a bundle and validates every part of it.
+pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
+    let mut entries = Entries(unzip(bytes)?);
+    let manifest = read_manifest(&entries.text(MANIFEST_NAME)?)?;
+    let sources = manifest.sources.iter().map(|entry| {
+        let content = entries.text(&format!("{SOURCES_PREFIX}{}", entry.path))?;
+        Ok(SourceFile { path: entry.path.clone(), content })
+    });
+    let sources = sources.collect::<Result<Vec<_>, BundleError>>()?;
+    let mut attachment =
+        |part: &Option<PartEntry>, name| part.as_ref().map(|_| entries.text(name)).transpose();
+    let definition = attachment(&manifest.definition, DEFINITION_NAME)?;
+    let workloads = attachment(&manifest.workloads, WORKLOADS_NAME)?;
+    let solution = entries.text(SOLUTION_NAME)?;
+    let evidence = entries.evidence();
+    if let Some(name) = entries.0.into_keys().next() {
+        return Err(BundleError::Entry { name, reason: "the manifest does not list it".to_owned() });
+    }
+    let claimed = manifest.clone();
+    let Manifest { solution: meta, build, target, unknown, .. } = manifest;
+    let parts = Parts { solution: meta, build, target, sources, definition, workloads, unknown };
+    let artifact = Artifact::pack(parts).map_err(BundleError::Invalid)?;
+    check_parts(&claimed, artifact.manifest())?;
+    if solution::write(&artifact) != solution {
+        return Err(BundleError::Digest {
+            name: SOLUTION_NAME.to_owned(),
+            expected: "what manifest and sources give".to_owned(),
+            found: "something else".to_owned(),
+        });
+    }
+    let evidence = check_seal(evidence, artifact.digest())?;
+    Ok(Bundle { artifact, evidence })
+}
+
+/// The archive's entries that no one has claimed yet.
+struct Entries(BTreeMap<String, Vec<u8>>);
+
+impl Entries {
+    fn text(&mut self, name: &str) -> Result<String, BundleError> {
+        let content = self.0.remove(name).ok_or_else(|| BundleError::Missing { name: name.to_owned() })?;
+        String::from_utf8(content)
+            .map_err(|_| BundleError::Entry { name: name.to_owned(), reason: "it is not UTF-8".to_owned() })
+    }
+
+    fn evidence(&mut self) -> Evidence {
+        let names: Vec<_> = self.0.keys().filter(|name| name.starts_with(EVIDENCE_PREFIX)).cloned().collect();
+        let mut evidence = Evidence::default();
+        for name in names {
+            let content = self.0.remove(&name).unwrap_or_default();
+            evidence = evidence.with(&name[EVIDENCE_PREFIX.len()..], content);
+        }
+        evidence
+    }
+}
+
+fn read_manifest(text: &str) -> Result<Manifest, BundleError> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        format: String,
+        #[serde(default)]
+        version: u64,
+    }
+    let unreadable = |source| BundleError::Json { name: MANIFEST_NAME, source };
+    // The version is read first, so that a newer format is refused as newer and not as broken.
+    let head: Head = serde_json::from_str(text).map_err(unreadable)?;
+    if head.format != FORMAT || head.version != u64::from(VERSION) {
+        return Err(BundleError::Version { found_format: head.format, found_version: head.version });
+    }
+    serde_json::from_str(text).map_err(unreadable)
+}
+
+/// Compares what the manifest claims with what the parts give.
+fn check_parts(claimed: &Manifest, found: &Manifest) -> Result<(), BundleError> {
+    let differ = |name: String, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
+        Err(BundleError::Digest { name, expected: expected.to_string(), found: found.to_string() })
+    };
+    for (claimed, found) in claimed.sources.iter().zip(&found.sources) {
+        if claimed != found {
+            return differ(format!("{SOURCES_PREFIX}{}", claimed.path), &claimed.sha256, &found.sha256);
+        }
+    }
+    let attachments = [
+        (DEFINITION_NAME, &claimed.definition, &found.definition),
+        (WORKLOADS_NAME, &claimed.workloads, &found.workloads),
+    ];
+    for (name, claimed, found) in attachments {
+        if let (Some(claimed), Some(found)) = (claimed, found)
+            && claimed != found
+        {
+            return differ(name.to_owned(), &claimed.sha256, &found.sha256);
+        }
+    }
+    if claimed.digest != found.digest {
+        return differ("identity".to_owned(), &claimed.digest, &found.digest);
+    }
+    Ok(())
+}
+
+/// Takes the seal out of the evidence and checks that it covers the rest.
+fn check_seal(mut evidence: Evidence, artifact: Digest) -> Result<Evidence, BundleError> {
+    let name = || format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}");
+    let Some(text) = evidence.0.remove(SEAL_EVIDENCE) else {
+        return if evidence.is_empty() { Ok(evidence) } else { Err(BundleError::Missing { name: name() }) };
+    };
+    let seal: Seal = serde_json::from_slice(&text)
+        .map_err(|source| BundleError::Json { name: "evidence/seal.json", source })?;
+    if seal.format != SEAL_FORMAT || seal.version != SEAL_VERSION {
+        return Err(BundleError::Version { found_format: seal.format, found_version: seal.version.into() });
+    }
+    let checks =
+        [("artifact", seal.artifact, artifact), ("evidence", seal.evidence, evidence.digest(artifact))];
+    for (what, expected, found) in checks {
+        if expected != found {
+            let name = format!("{} ({what})", name());
+            return Err(BundleError::Digest {
+                name,
+                expected: expected.to_string(),
+                found: found.to_string(),
+            });
+        }
+    }
+    Ok(evidence)
+}
+
+/// Unpacks an archive in memory, bounded at every step.
+fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+    let count = check_end_record(bytes)?;
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
+    if archive.len() != count {
+        let reason = format!("{count} entries but {} names: a name appears twice", archive.len());
+        return Err(BundleError::NotAnArchive { reason });
+    }
+    let mut entries = BTreeMap::new();
+    let mut total_bytes = 0;
+    for index in 0..archive.len() {
+        let file = archive.by_index(index).map_err(damaged)?;
+        let name = file.name().map_err(damaged)?.into_owned();
+        let refuse = |reason: &str| BundleError::Entry { name: name.clone(), reason: reason.to_owned() };
+        if file.is_symlink() || file.is_dir() || !file.is_file() {
+            return Err(refuse("expected plain files only"));
+        }
+        if let Err(error) = name.parse::<SourcePath>() {
+            return Err(refuse(&error.reason.to_string()));
+        }
+        let mut content = Vec::new();
+        let most = LARGEST_ENTRY_BYTES.min(LARGEST_CONTENT_BYTES - total_bytes);
+        let read = file.take(most + 1).read_to_end(&mut content);
+        read.map_err(|error| refuse(&format!("damaged: {error}")))?;
+        if content.len() as u64 > most {
+            return Err(too_large("bytes of content", most + 1, most));
+        }
+        total_bytes += content.len() as u64;
+        if entries.insert(name.clone(), content).is_some() {
+            return Err(refuse("it appears twice"));
+        }
+    }
+    Ok(entries)
+}
+
+/// Bounds the archive before the zip reader allocates for its entries.
+///
+/// An artifact ends with a plain end record: no comment, no zip64. That leaves one place where the
+/// count of entries stands, and no room for a second reading of the same bytes.
+fn check_end_record(bytes: &[u8]) -> Result<usize, BundleError> {
+    if bytes.len() as u64 > LARGEST_ARCHIVE_BYTES {
+        return Err(too_large("bytes", bytes.len() as u64, LARGEST_ARCHIVE_BYTES));
+    }
+    let not = |reason: &str| BundleError::NotAnArchive { reason: reason.to_owned() };
+    if !bytes.starts_with(b"PK") {
+        return Err(not("it does not start as a zip"));
+    }
+    let end = bytes.len().checked_sub(END_RECORD_BYTES).map(|start| &bytes[start..]);
+    let Some(end) = end.filter(|end| end.starts_with(b"PK\x05\x06") && end.ends_with(&[0, 0])) else {
+        return Err(not("it does not end as a zip: truncated, or bytes behind it"));
+    };
+    let locator = bytes.len().checked_sub(END_RECORD_BYTES + ZIP64_LOCATOR_BYTES);
+    if locator.is_some_and(|start| bytes[start..].starts_with(b"PK\x06\x07")) {
+        return Err(not("zip64 archives are not artifacts"));
+    }
+    let count = u16::from_le_bytes([end[10], end[11]]).into();
+    if count > MOST_ENTRIES {
+        return Err(too_large("entries", count as u64, MOST_ENTRIES as u64));
+    }
+    Ok(count)
+}
+
+fn too_large(what: &'static str, found: u64, most: u64) -> BundleError {
+    BundleError::TooLarge { what, found, most }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+fn damaged(error: zip::result::ZipError) -> BundleError {
+    BundleError::NotAnArchive { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact() -> Artifact {
+        let text = r#"{"name":"n","definition":"d","author":"a","description":"",
+            "spec":{"language":"cuda","target_hardware":["cuda"],"entry_point":"k.cu::run"},
+            "sources":[{"path":"k.cu","content":"kernel"},{"path":"in/t.cuh","content":"tile"}]}"#;
+        solution::read(text).unwrap()
+    }
+
+    fn sealed() -> Bundle {
+        let evidence =
+            Evidence::default().with("build.json", b"{}".to_vec()).with("proof.json", b"[]".to_vec());
+        Bundle { artifact: artifact(), evidence }
+    }
+
+    fn entries_of(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        unzip(bytes).unwrap()
+    }
+
+    fn rezip(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+        zip_of(&entries.iter().map(|(name, content)| (name.clone(), content.as_slice())).collect())
+    }
+
+    #[test]
+    fn reads_back_what_it_writes_and_writes_it_again() {
+        let bytes = write(&sealed());
+        let bundle = read(&bytes).unwrap();
+        assert_eq!(bundle.artifact.digest(), artifact().digest());
+        assert_eq!(bundle.evidence, sealed().evidence);
+        assert_eq!(write(&bundle), bytes);
+    }
+
+    #[test]
+    fn evidence_never_changes_the_identity() {
+        let bare = Bundle { artifact: artifact(), evidence: Evidence::default() };
+        assert_eq!(
+            read(&write(&bare)).unwrap().artifact.digest(),
+            read(&write(&sealed())).unwrap().artifact.digest()
+        );
+    }
+
+    #[test]
+    fn catches_a_change_in_any_entry() {
+        let entries = entries_of(&write(&sealed()));
+        for name in entries.keys() {
+            let mut changed = entries.clone();
+            changed.get_mut(name).unwrap()[0] ^= 1;
+            assert!(read(&rezip(&changed)).is_err(), "a changed {name} passed");
+            let mut lost = entries.clone();
+            lost.remove(name);
+            assert!(read(&rezip(&lost)).is_err(), "a lost {name} passed");
+        }
+    }
+
+    #[test]
+    fn catches_every_flipped_byte_that_matters() {
+        let bytes = write(&sealed());
+        let good = read(&bytes).unwrap();
+        for offset in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[offset] ^= 0x41;
+            // Times, modes and version fields of the zip carry nothing of ours: such a flip may be
+            // read, but never as another artifact.
+            if let Ok(read) = read(&flipped) {
+                assert_eq!(read.artifact.manifest(), good.artifact.manifest(), "offset {offset}");
+                assert_eq!(read.evidence, good.evidence, "offset {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn catches_every_truncation_and_trailing_bytes() {
+        let bytes = write(&sealed());
+        for length in 0..bytes.len() {
+            assert!(read(&bytes[..length]).is_err(), "length {length}");
+        }
+        assert!(read(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(read(&[b"x", &bytes[..]].concat()).is_err());
+    }
+
+    #[test]
+    fn refuses_names_that_leave_or_collide() {
+        for name in [
+            "../evil",
+            "/etc/evil",
+            "sources/../../evil",
+            "sources\\evil",
+            "a\nb",
+            "sources/k.cu/",
+            "extra.txt",
+        ] {
+            let mut entries = entries_of(&write(&sealed()));
+            entries.insert(name.to_owned(), b"x".to_vec());
+            assert!(read(&rezip(&entries)).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_links_and_folders() {
+        let options = SimpleFileOptions::default();
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.add_symlink("sources/k.cu", "/etc/passwd", options).unwrap();
+        let link = writer.finish().unwrap().into_inner();
+        assert!(matches!(read(&link), Err(BundleError::Entry { .. })));
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.add_directory("sources", options).unwrap();
+        assert!(matches!(read(&writer.finish().unwrap().into_inner()), Err(BundleError::Entry { .. })));
+    }
+
+    #[test]
+    fn bounds_a_bomb_while_it_unpacks() {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.start_file("sources/k.cu", options).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=LARGEST_ENTRY_BYTES >> 20 {
+            writer.write_all(&zeros).unwrap();
+        }
+        let bomb = writer.finish().unwrap().into_inner();
+        assert!(bomb.len() < 1 << 20, "it should be a bomb: {} bytes", bomb.len());
+        assert!(matches!(read(&bomb), Err(BundleError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn refuses_too_many_entries_before_it_reads_them() {
+        let entries: BTreeMap<_, _> =
+            (0..=MOST_ENTRIES).map(|index| (format!("{index}"), Vec::new())).collect();
+        assert!(matches!(read(&rezip(&entries)), Err(BundleError::TooLarge { what: "entries", .. })));
+    }
+
+    #[test]
+    fn refuses_a_name_that_appears_twice() {
+        let bytes = write(&sealed());
+        // Both names are equally long, so that every offset in the archive stays right.
+        let text = |name: &str| name.as_bytes().to_vec();
+        let (from, to) = (text("evidence/proof.json"), text("evidence/build.json"));
+        assert_eq!(from.len(), to.len());
+        let mut twice = bytes.clone();
+        for start in 0..twice.len() - from.len() {
+            if twice[start..].starts_with(&from) {
+                twice[start..start + to.len()].copy_from_slice(&to);
+            }
+        }
+        assert!(matches!(read(&twice), Err(BundleError::NotAnArchive { .. })));
+    }
+
+    #[test]
+    fn refuses_a_newer_version_as_newer() {
+        let mut entries = entries_of(&write(&sealed()));
+        let manifest = String::from_utf8(entries[MANIFEST_NAME].clone()).unwrap();
+        let newer = manifest.replace("\"version\": 1", "\"version\": 2, \"surprise\": {}");
+        entries.insert(MANIFEST_NAME.to_owned(), newer.into_bytes());
+        let error = read(&rezip(&entries)).unwrap_err();
+        assert!(matches!(error, BundleError::Version { found_version: 2, .. }), "{error}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What differs between two artifacts: metadata, target, attachments, sources.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+use similar::TextDiff;
+
+use crate::Digest;
+use crate::artifact::Artifact;
+
+/// Lines of context around a change, as `diff -u` has by default.
+const CONTEXT_LINES: usize = 3;
+
+/// One field with two values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldDifference {
+    /// Dotted name, such as `target.arch`.
+    pub field: String,
+    /// The first artifact's value.
+    pub a: Value,
+    /// The second artifact's value.
+    pub b: Value,
+}
+
+/// What happened to a text on the way from the first artifact to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Only in the second.
+    Added,
+    /// Only in the first.
+    Removed,
+    /// In both, with other content.
+    Changed,
+}
+
+/// One text that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TextDifference {
+    /// The entry, such as `kernel.cu` or `definition.json`.
+    pub path: String,
+    /// What happened to it.
+    pub change: Change,
+    /// A unified diff.
+    pub unified: String,
+}
+
+/// Everything that differs; empty lists mean the same artifact.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// The first artifact's identity.
+    pub a: Digest,
+    /// The second artifact's identity.
+    pub b: Digest,
+    /// Metadata, build and target fields.
+    pub fields: Vec<FieldDifference>,
+    /// Sources and attachments.
+    pub texts: Vec<TextDifference>,
+}
+
+impl Difference {
+    /// Whether both artifacts are one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.a == self.b
+    }
+}
+
+/// Compares two artifacts.
+#[must_use]
+pub fn compare(a: &Artifact, b: &Artifact) -> Difference {
+    let mut fields = Vec::new();
+    let as_value = |artifact: &Artifact| {
+        let manifest = artifact.manifest();
+        serde_json::json!({
+            "solution": manifest.solution, "build": manifest.build, "target": manifest.target,
+            "unknown": manifest.unknown,
+        })
+    };
+    compare_values("", &as_value(a), &as_value(b), &mut fields);
+    let (texts_a, texts_b) = (texts_of(a), texts_of(b));
+    let paths: BTreeSet<_> = texts_a.iter().chain(&texts_b).map(|(path, _)| *path).collect();
+    let find = |texts: &[(&str, &str)], path| {
+        texts.iter().find(|(one, _)| *one == path).map(|(_, text)| (*text).to_owned())
+    };
+    let texts =
+        paths.into_iter().filter_map(|path| compare_texts(path, find(&texts_a, path), find(&texts_b, path)));
+    Difference { a: a.digest(), b: b.digest(), fields, texts: texts.collect() }
+}
+
+fn texts_of(artifact: &Artifact) -> Vec<(&str, &str)> {
+    let attachments = [
+        artifact.definition().map(|text| (crate::format::DEFINITION_NAME, text)),
+        artifact.workloads().map(|text| (crate::format::WORKLOADS_NAME, text)),
+    ];
+    let sources = artifact.sources().iter().map(|source| (source.path.as_str(), source.content.as_str()));
+    sources.chain(attachments.into_iter().flatten()).collect()
+}
+
+fn compare_texts(path: &str, a: Option<String>, b: Option<String>) -> Option<TextDifference> {
+    let change = match (&a, &b) {
+        (Some(a), Some(b)) if a == b => return None,
+        (Some(_), Some(_)) => Change::Changed,
+        (Some(_), None) => Change::Removed,
+        (None, _) => Change::Added,
+    };
+    let names = (
+        if a.is_some() { format!("a/{path}") } else { "/dev/null".to_owned() },
+        if b.is_some() { format!("b/{path}") } else { "/dev/null".to_owned() },
+    );
+    let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+    let unified = TextDiff::from_lines(&a, &b)
+        .unified_diff()
+        .context_radius(CONTEXT_LINES)
+        .header(&names.0, &names.1)
+        .to_string();
+    Some(TextDifference { path: path.to_owned(), change, unified })
+}
+
+fn compare_values(prefix: &str, a: &Value, b: &Value, fields: &mut Vec<FieldDifference>) {
+    if a == b {
+        return;
+    }
+    let (Value::Object(left), Value::Object(right)) = (a, b) else {
+        fields.push(FieldDifference { field: prefix.to_owned(), a: a.clone(), b: b.clone() });
+        return;
+    };
+    let mut keys: Vec<_> = left.keys().collect();
+    keys.extend(right.keys().filter(|key| !left.contains_key(*key)));
+    for key in keys {
+        let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let (a, b) = (left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null));
+        compare_values(&dotted, a, b, fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interop::flashinfer::solution;
+
+    fn artifact(author: &str, content: &str, extra: &str) -> Artifact {
+        let text = format!(
+            r#"{{"name":"n","definition":"d","author":"{author}",
+            "spec":{{"language":"cuda","target_hardware":["cuda"],"entry_point":"k.cu::run"}},
+            "sources":[{{"path":"k.cu","content":"{content}"}}{extra}]}}"#
+        );
+        solution::read(&text).unwrap()
+    }
+
+    #[test]
+    fn names_fields_and_shows_changed_lines() {
+        let a = artifact("x", r"one\ntwo\n", "");
+        let b = artifact("y", r"one\n2\n", r#",{"path":"t.h","content":"t"}"#);
+        let difference = compare(&a, &b);
+        assert_eq!(difference.fields.len(), 1);
+        assert_eq!(difference.fields[0].field, "solution.author");
+        let changes: Vec<_> = difference.texts.iter().map(|text| (text.path.as_str(), text.change)).collect();
+        assert_eq!(changes, [("k.cu", Change::Changed), ("t.h", Change::Added)]);
+        assert!(difference.texts[0].unified.contains("-two\n+2\n"), "{}", difference.texts[0].unified);
+        assert!(compare(&a, &a).is_empty() && !difference.is_empty());
+    }
+}

@@ -1,0 +1,105 @@
+//! Names the function that a submission exports, written `kernel.cu::run`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sources::{SourcePath, SourcePathError};
+
+/// The entry file and the symbol in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// The file that defines the symbol.
+    pub file: SourcePath,
+    /// The exported name, a C identifier.
+    pub symbol: String,
+}
+
+impl fmt::Display for EntryPoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}::{}", self.file, self.symbol)
+    }
+}
+
+/// Why a text cannot be an entry point.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryPointError {
+    /// Not exactly one `::`.
+    #[error("entry point `{found}` must be a file, `::` and a function, such as `kernel.cu::run`")]
+    Form {
+        /// The text as found.
+        found: String,
+    },
+    /// Nothing usable behind the `::`.
+    #[error("entry point `{found}` must name a function behind `::`: letters, digits and `_`")]
+    Symbol {
+        /// The text as found.
+        found: String,
+    },
+    /// The part in front of the `::` is no source path.
+    #[error("entry point `{found}` names no usable file: {source}")]
+    File {
+        /// The text as found.
+        found: String,
+        /// What is wrong with the file part.
+        source: SourcePathError,
+    },
+}
+
+impl FromStr for EntryPoint {
+    type Err = EntryPointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = text.to_owned();
+        let Some((file, symbol)) = text.split_once("::").filter(|(_, symbol)| !symbol.contains("::")) else {
+            return Err(EntryPointError::Form { found });
+        };
+        let starts_well = symbol.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !starts_well || !symbol.chars().all(|one| one.is_ascii_alphanumeric() || one == '_') {
+            return Err(EntryPointError::Symbol { found });
+        }
+        match file.parse() {
+            Ok(file) => Ok(Self { file, symbol: symbol.to_owned() }),
+            Err(source) => Err(EntryPointError::File { found, source }),
+        }
+    }
+}
+
+impl Serialize for EntryPoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntryPoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_it_writes() {
+        for text in ["kernel.cu::run", "src/main.cu::run_2", "main.py::_f"] {
+            assert_eq!(text.parse::<EntryPoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_each_bad_form() {
+        let error = |text: &str| text.parse::<EntryPoint>().unwrap_err();
+        for text in ["kernel", "", "a::b::c", "a:b"] {
+            assert!(matches!(error(text), EntryPointError::Form { .. }), "{text}");
+        }
+        for text in ["k.cu::", "k.cu::1x", "k.cu::a b", "k.cu::a-b", "k.cu::é"] {
+            assert!(matches!(error(text), EntryPointError::Symbol { .. }), "{text}");
+        }
+        for text in ["::run", "../k.cu::run", "/k.cu::run"] {
+            assert!(matches!(error(text), EntryPointError::File { .. }), "{text}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The artifact format: entry names, versions, and who may read what.
+//!
+//! ```text
+//! <name>.zip                   entries sorted by name, stored, 1980-01-01, mode 0644
+//! ├── definition.json          optional: the operator
+//! ├── evidence/                after sealing; never part of the identity
+//! │   ├── build.json           toolchain, command, log, library and device-image digests
+//! │   ├── measurements.jsonl   optional: one record a line
+//! │   ├── proof.json           the witnesses and what they found
+//! │   └── seal.json            digests of the other evidence, bound to the artifact's identity
+//! ├── proofmark.json           the manifest: metadata, target, digest of every other part
+//! ├── solution.json            what the contest takes, derived from manifest and sources
+//! ├── sources/…                the submission's files
+//! └── workloads.jsonl          optional: the operator's workloads
+//! ```
+//!
+//! Entries are stored, not deflated: the bytes of a zip then depend on this format alone and not on
+//! the release of a compressor. Anything else inside makes an artifact invalid.
+//!
+//! | version | written by | read by |
+//! |---|---|---|
+//! | 1 | 0.1 | 0.1 |
+
+/// The manifest's entry name.
+pub const MANIFEST_NAME: &str = "proofmark.json";
+
+/// The contest's file.
+pub const SOLUTION_NAME: &str = "solution.json";
+
+/// The operator's definition.
+pub const DEFINITION_NAME: &str = "definition.json";
+
+/// The operator's workloads.
+pub const WORKLOADS_NAME: &str = "workloads.jsonl";
+
+/// In front of every source path.
+pub const SOURCES_PREFIX: &str = "sources/";
+
+/// In front of every piece of evidence.
+pub const EVIDENCE_PREFIX: &str = "evidence/";
+
+/// How the sealed build was made.
+pub const BUILD_EVIDENCE: &str = "build.json";
+
+/// What proves its architecture.
+pub const PROOF_EVIDENCE: &str = "proof.json";
+
+/// What was measured.
+pub const MEASUREMENTS_EVIDENCE: &str = "measurements.jsonl";
+
+/// What binds the evidence to the artifact.
+pub const SEAL_EVIDENCE: &str = "seal.json";
+
+/// The manifest's `format` field.
+pub const FORMAT: &str = "proofmark.artifact";
+
+/// The version that this release writes, and the only one that it reads.
+pub const VERSION: u32 = 1;

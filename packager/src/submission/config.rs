@@ -1,0 +1,393 @@
+//! Reads, writes and edits `config.toml`; edits keep comments and order.
+
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
+
+use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation};
+use crate::artifact::Artifact;
+use crate::entry_point::EntryPoint;
+use crate::target::Arch;
+
+/// The file that makes a folder a submission.
+pub const CONFIG_NAME: &str = "config.toml";
+
+/// The hardware list that the contest's packer always writes.
+const CONTEST_HARDWARE: &str = "cuda";
+
+const A_TEXT: &str = "a non-empty string";
+const STRINGS: &str = "an array of non-empty strings";
+
+/// The three tables, as far as they could be read.
+pub(super) struct Config {
+    pub(super) solution: Option<SolutionMeta>,
+    pub(super) build: Option<BuildSpec>,
+    pub(super) target: Option<Target>,
+    pub(super) language: Option<Language>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Reads every key, collecting what is wrong.
+pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
+    let mut config = Config { solution: None, build: None, target: None, language: None, notes: Vec::new() };
+    let document = match text.parse::<DocumentMut>() {
+        Ok(document) => document,
+        Err(error) => {
+            violations.push(Violation::Syntax { message: error.to_string().trim_end().to_owned() });
+            return config;
+        }
+    };
+    let empty = Table::new();
+    let mut table = |name: &'static str, required: bool| -> &dyn TableLike {
+        match document.get(name).map(|item| (item, item.as_table_like())) {
+            Some((_, Some(table))) => table,
+            Some((item, None)) => {
+                violations.push(wrong(name, item, "a table"));
+                &empty
+            }
+            None if required => {
+                violations.push(Violation::MissingKey { key: name, expected: "a table" });
+                &empty
+            }
+            None => &empty,
+        }
+    };
+    let (solution, build, target) = (table("solution", true), table("build", true), table("target", false));
+    config.solution = parse_solution(solution, violations);
+    config.language = parse_language(build, violations);
+    config.build = parse_build(build, config.language, violations);
+    config.target = parse_target(target, violations);
+    config.notes = unknown_keys(&[
+        ("solution", solution, &["name", "definition", "author", "description"]),
+        (
+            "build",
+            build,
+            &[
+                "language",
+                "entry_point",
+                "destination_passing_style",
+                "binding",
+                "dependencies",
+                "target_hardware",
+            ],
+        ),
+    ]);
+    config
+}
+
+fn parse_solution(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Option<SolutionMeta> {
+    let name = required(table, "name", "solution.name", violations);
+    let definition = required(table, "definition", "solution.definition", violations);
+    let author = required(table, "author", "solution.author", violations);
+    let description = optional(table, "description", |item| match item.as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(wrong("solution.description", item, "a string")),
+    });
+    let description = keep(description, violations)?.unwrap_or_default();
+    Some(SolutionMeta {
+        name: name?,
+        definition: definition?,
+        author: author?,
+        description: Some(description),
+    })
+}
+
+fn parse_language(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Option<Language> {
+    let word = required(table, "language", "build.language", violations)?;
+    let found = Language::ALL.into_iter().find(|language| language.as_str() == word);
+    if found.is_none() {
+        let expected = "python, triton, cpp, cuda or tilelang";
+        violations.push(Violation::WrongValue {
+            key: "build.language",
+            found: format!("`{word}`"),
+            expected,
+        });
+    }
+    found
+}
+
+fn parse_build(
+    table: &dyn TableLike,
+    language: Option<Language>,
+    violations: &mut Vec<Violation>,
+) -> Option<BuildSpec> {
+    let entry_point = required(table, "entry_point", "build.entry_point", violations)
+        .and_then(|text| keep(text.parse::<EntryPoint>().map_err(Violation::from), violations));
+    let style = keep(optional(table, "destination_passing_style", parse_style), violations);
+    let binding = keep(optional(table, "binding", parse_binding), violations);
+    let mut list = |key: &'static str, dotted: &'static str| {
+        keep(optional(table, key, |item| parse_strings(item, dotted)), violations)
+    };
+    let dependencies = list("dependencies", "build.dependencies");
+    let hardware = list("target_hardware", "build.target_hardware");
+    Some(BuildSpec {
+        language: language?,
+        target_hardware: hardware?.unwrap_or_else(|| vec![CONTEST_HARDWARE.to_owned()]),
+        entry_point: entry_point?,
+        dependencies: dependencies?.unwrap_or_default(),
+        destination_passing_style: style?.unwrap_or(true),
+        binding: binding?,
+    })
+}
+
+/// Accepts what pydantic takes for a bool, because the contest's packer does.
+fn parse_style(item: &Item) -> Result<bool, Violation> {
+    let word = match item.as_value() {
+        Some(Value::Boolean(flag)) => return Ok(*flag.value()),
+        Some(Value::Integer(number)) => number.value().to_string(),
+        Some(Value::String(text)) => text.value().to_lowercase(),
+        _ => String::new(),
+    };
+    match word.as_str() {
+        "1" | "on" | "t" | "true" | "y" | "yes" => Ok(true),
+        "0" | "off" | "f" | "false" | "n" | "no" => Ok(false),
+        _ => Err(wrong("build.destination_passing_style", item, "true or false")),
+    }
+}
+
+fn parse_binding(item: &Item) -> Result<Binding, Violation> {
+    match item.as_str() {
+        Some("tvm-ffi") => Ok(Binding::TvmFfi),
+        Some("torch") => Ok(Binding::Torch),
+        _ => Err(wrong("build.binding", item, "\"tvm-ffi\" or \"torch\"")),
+    }
+}
+
+fn parse_target(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Option<Target> {
+    let arch = optional(table, "arch", |item| match item.as_str() {
+        Some(text) => text.parse::<Arch>().map_err(Violation::from),
+        None => Err(wrong("target.arch", item, "a string such as \"sm_100a\"")),
+    });
+    let arch = keep(arch, violations);
+    let flags = optional(table, "nvcc_flags", |item| parse_strings(item, "target.nvcc_flags"));
+    let flags = keep(flags, violations);
+    for (key, _) in table.iter().filter(|(key, _)| !["arch", "nvcc_flags"].contains(key)) {
+        violations.push(Violation::UnknownTargetKey { key: key.to_owned() });
+    }
+    Some(Target { arch: arch?.unwrap_or(Arch::SM_100A), nvcc_flags: flags?.unwrap_or_default() })
+}
+
+fn parse_strings(item: &Item, key: &'static str) -> Result<Vec<String>, Violation> {
+    let array = item.as_array().ok_or_else(|| wrong(key, item, STRINGS))?;
+    let texts = array.iter().map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
+    texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, STRINGS))
+}
+
+fn required(
+    table: &dyn TableLike,
+    key: &str,
+    dotted: &'static str,
+    violations: &mut Vec<Violation>,
+) -> Option<String> {
+    let violation = match table.get(key) {
+        None => Violation::MissingKey { key: dotted, expected: A_TEXT },
+        Some(item) => match item.as_str() {
+            Some(text) if text.contains('\0') => wrong(dotted, item, "text without NUL"),
+            Some(text) if !text.is_empty() => return Some(text.to_owned()),
+            _ => wrong(dotted, item, A_TEXT),
+        },
+    };
+    violations.push(violation);
+    None
+}
+
+fn optional<T>(
+    table: &dyn TableLike,
+    key: &str,
+    parse: impl Fn(&Item) -> Result<T, Violation>,
+) -> Result<Option<T>, Violation> {
+    table.get(key).map(parse).transpose()
+}
+
+fn keep<T>(outcome: Result<T, Violation>, violations: &mut Vec<Violation>) -> Option<T> {
+    outcome.map_err(|violation| violations.push(violation)).ok()
+}
+
+fn wrong(key: &'static str, item: &Item, expected: &'static str) -> Violation {
+    let found = match item.as_value() {
+        Some(Value::String(text)) => format!("{:?}", text.value()),
+        Some(plain @ (Value::Integer(_) | Value::Boolean(_) | Value::Float(_))) => {
+            plain.to_string().trim().to_owned()
+        }
+        _ => format!("of type {}", item.type_name()),
+    };
+    Violation::WrongValue { key, found, expected }
+}
+
+fn unknown_keys(tables: &[(&str, &dyn TableLike, &[&str])]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (name, table, known) in tables {
+        for (key, _) in table.iter().filter(|(key, _)| !known.contains(key)) {
+            notes.push(Note {
+                path: CONFIG_NAME.to_owned(),
+                what: format!("`{name}.{key}` is unknown and ignored"),
+            });
+        }
+    }
+    notes
+}
+
+/// Writes the `config.toml` of an artifact: what [`super::read`] reads back as the same submission.
+#[must_use]
+pub fn write_config(artifact: &Artifact) -> String {
+    let manifest = artifact.manifest();
+    let mut solution = Table::new();
+    solution["name"] = value(&manifest.solution.name);
+    solution["definition"] = value(&manifest.solution.definition);
+    solution["author"] = value(&manifest.solution.author);
+    if let Some(description) = manifest.solution.description.as_deref().filter(|text| !text.is_empty()) {
+        solution["description"] = value(description);
+    }
+    let mut build = Table::new();
+    build["language"] = value(manifest.build.language.as_str());
+    build["entry_point"] = value(manifest.build.entry_point.to_string());
+    build["destination_passing_style"] = value(manifest.build.destination_passing_style);
+    if let Some(binding) = manifest.build.binding {
+        build["binding"] = value(binding.as_str());
+    }
+    if !manifest.build.dependencies.is_empty() {
+        build["dependencies"] = value(strings(&manifest.build.dependencies));
+    }
+    if manifest.build.target_hardware != [CONTEST_HARDWARE] {
+        build["target_hardware"] = value(strings(&manifest.build.target_hardware));
+    }
+    let mut document = DocumentMut::new();
+    document["solution"] = Item::Table(solution);
+    document["build"] = Item::Table(build);
+    document["target"] = Item::Table(target_table(&manifest.target));
+    document.to_string()
+}
+
+fn target_table(target: &Target) -> Table {
+    let mut table = Table::new();
+    table["arch"] = value(target.arch.to_string());
+    if !target.nvcc_flags.is_empty() {
+        table["nvcc_flags"] = value(strings(&target.nvcc_flags));
+    }
+    table
+}
+
+fn strings(texts: &[String]) -> Array {
+    texts.iter().map(String::as_str).collect()
+}
+
+/// Sets the `[target]` table in a `config.toml`, keeping every comment and the order of the rest.
+pub fn edit_target(text: &str, target: &Target) -> Result<String, Violation> {
+    let mut document = text
+        .parse::<DocumentMut>()
+        .map_err(|error| Violation::Syntax { message: error.to_string().trim_end().to_owned() })?;
+    let table = document.entry("target").or_insert_with(|| Item::Table(Table::new()));
+    let Some(table) = table.as_table_like_mut() else {
+        return Err(wrong("target", table, "a table"));
+    };
+    set(table, "arch", Some(Value::from(target.arch.to_string())));
+    let flags = (!target.nvcc_flags.is_empty()).then(|| Value::Array(strings(&target.nvcc_flags)));
+    set(table, "nvcc_flags", flags);
+    Ok(document.to_string())
+}
+
+/// Replaces a value in place, so that the comment behind it stays.
+fn set(table: &mut dyn TableLike, key: &str, new: Option<Value>) {
+    let Some(mut new) = new else {
+        table.remove(key);
+        return;
+    };
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *new.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(new));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[solution]
+name = "n"          # a comment
+definition = "d"
+author = "a"
+
+[build]
+language = "cuda"
+entry_point = "kernel.cu::run"
+"#;
+
+    fn violations_of(text: &str) -> Vec<String> {
+        let mut violations = Vec::new();
+        parse(text, &mut violations);
+        violations.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reads_the_kits_form_with_its_defaults() {
+        let mut violations = Vec::new();
+        let config = parse(GOOD, &mut violations);
+        assert_eq!(violations, []);
+        let build = config.build.unwrap();
+        assert!(build.destination_passing_style);
+        assert_eq!(build.target_hardware, ["cuda"]);
+        assert_eq!(config.target.unwrap(), Target::default());
+        assert_eq!(config.solution.unwrap().description.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn reports_every_violation_at_once() {
+        let found = violations_of(
+            "[solution]\nname = 5\nauthor = \"\"\n[build]\nlanguage = \"rust\"\nentry_point = \"kernel\"\nbinding = \"c\"\n[target]\narch = \"100a\"\nnvcc_flags = \"-O3\"\narhc = 1\n",
+        );
+        for part in [
+            "`solution.name` is 5",
+            "`solution.definition` is missing",
+            "`solution.author` is \"\"",
+            "`build.language` is `rust`",
+            "entry point `kernel`",
+            "`build.binding` is \"c\"",
+            "`100a` names no architecture",
+            "`target.nvcc_flags` is \"-O3\"",
+            "`target.arhc` is unknown",
+        ] {
+            assert!(found.iter().any(|text| text.contains(part)), "{part} not in {found:#?}");
+        }
+        assert_eq!(found.len(), 9, "{found:#?}");
+    }
+
+    #[test]
+    fn takes_the_words_that_pydantic_takes_for_a_bool() {
+        let read = |word: &str| {
+            let mut violations = Vec::new();
+            let text = format!("{GOOD}destination_passing_style = {word}\n");
+            (
+                parse(&text, &mut violations).build.map(|build| build.destination_passing_style),
+                violations.len(),
+            )
+        };
+        assert_eq!(read("false"), (Some(false), 0));
+        assert_eq!(read("\"False\""), (Some(false), 0));
+        assert_eq!(read("\"yes\""), (Some(true), 0));
+        assert_eq!(read("0"), (Some(false), 0));
+        assert_eq!(read("\"maybe\""), (None, 1));
+        assert_eq!(read("2"), (None, 1));
+    }
+
+    #[test]
+    fn names_the_line_of_a_syntax_error() {
+        let found = violations_of("[solution]\nname = \n");
+        assert!(found[0].contains("line 2"), "{found:?}");
+    }
+
+    #[test]
+    fn edits_the_target_and_keeps_comments() {
+        let text =
+            format!("# top\n{GOOD}\n[target]  # ours\narch = \"sm_90a\" # exact\n[other]\nx = 1 # kept\n");
+        let target = Target { arch: Arch::SM_100A, nvcc_flags: vec!["-O3".into()] };
+        let edited = edit_target(&text, &target).unwrap();
+        for part in ["# top", "# a comment", "[target]  # ours", "arch = \"sm_100a\" # exact", "x = 1 # kept"]
+        {
+            assert!(edited.contains(part), "{part} not in {edited}");
+        }
+        assert!(edited.contains("nvcc_flags = [\"-O3\"]"));
+        let mut violations = Vec::new();
+        assert_eq!(parse(&edited, &mut violations).target.unwrap(), target);
+        let fresh = edit_target(GOOD, &target).unwrap();
+        assert_eq!(parse(&fresh, &mut violations).target.unwrap(), target);
+    }
+}

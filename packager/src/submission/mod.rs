@@ -1,0 +1,220 @@
+//! Reads a submission folder as a contest team writes it.
+//!
+//! ```text
+//! kit layout                    beside                        several
+//! ├── config.toml               ├── config.toml               ├── <definition>/config.toml …
+//! ├── definition.json  optional ├── definition.json  optional └── <definition>/config.toml …
+//! ├── workloads.jsonl  optional ├── workloads.jsonl  optional
+//! └── solution/<language>/      ├── kernel.cu
+//!     └── kernel.cu             └── tile.cuh
+//! ```
+//!
+//! Top-level source files are taken exactly as the contest's packer takes them, so that
+//! `solution.json` has the same bytes. Where that packer would lose or break something, this is
+//! what happens instead:
+//!
+//! | input | contest's packer | here |
+//! |---|---|---|
+//! | CRLF or CR line ends | written as LF | the same, noted |
+//! | byte-order mark | kept as U+FEFF | the same |
+//! | empty file | refuses the folder | packed as one newline, noted; an empty entry file is refused |
+//! | not UTF-8, or NUL inside | refuses / packs | refused, with the byte's offset |
+//! | link to a file inside | packs its target | the same |
+//! | link that leads outside | packs the foreign file | refused |
+//! | hidden file | packed | the same, noted: a hidden `.cu` is compiled |
+//! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, else left out and noted |
+//! | entry file in a sub-folder | refused | its folder's sources are packed |
+//! | Python package in a sub-folder | silently ignored | packed if a packed file imports it |
+//! | names that differ only in case | packed | refused: one of them is lost on some systems |
+//! | `./k.cu` or `..` in an entry point | refused or packed twice | refused |
+//! | entry point without `::`, empty symbol | refused / packed | refused |
+//! | sources beside `config.toml` | refused | packed; `binding`, `dependencies` and `description` are kept |
+//! | kit layout with `binding`, `dependencies`, `description` | ignored | ignored, noted |
+//! | pipe, socket, device | ignored | the same |
+
+mod config;
+mod folder;
+mod includes;
+mod violation;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry_point::EntryPoint;
+use crate::sources::SourceFile;
+use crate::target::Arch;
+
+pub use config::{CONFIG_NAME, edit_target, write_config};
+pub use folder::{DEFINITION_NAME, WORKLOADS_NAME, find};
+pub use includes::{Include, IncludeKind, includes_of};
+pub use violation::{Violation, Violations};
+
+pub(crate) use folder::violations_among;
+
+/// Who made what, for which operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SolutionMeta {
+    /// The submission's name, for people.
+    pub name: String,
+    /// The FlashInfer-Bench definition that it implements.
+    pub definition: String,
+    /// The team.
+    pub author: String,
+    /// Free text; the contest's packer writes an empty one.
+    pub description: Option<String>,
+}
+
+/// The primary language of a submission, spelled as FlashInfer-Bench spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Python source.
+    Python,
+    /// Triton, in Python files.
+    Triton,
+    /// C++ without device code.
+    Cpp,
+    /// CUDA C++.
+    Cuda,
+    /// `TileLang`, in Python files.
+    Tilelang,
+}
+
+impl Language {
+    /// Every language, in FlashInfer-Bench's order.
+    pub const ALL: [Self; 5] = [Self::Python, Self::Triton, Self::Cpp, Self::Cuda, Self::Tilelang];
+
+    /// The word in `config.toml` and `solution.json`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Triton => "triton",
+            Self::Cpp => "cpp",
+            Self::Cuda => "cuda",
+            Self::Tilelang => "tilelang",
+        }
+    }
+
+    /// Whether nvcc builds it.
+    #[must_use]
+    pub fn is_compiled(self) -> bool {
+        matches!(self, Self::Cpp | Self::Cuda)
+    }
+}
+
+/// How the compiled code meets its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// The TVM-FFI C ABI; what no binding means for compiled languages.
+    #[serde(rename = "tvm-ffi")]
+    TvmFfi,
+    /// A `PyTorch` extension.
+    #[serde(rename = "torch")]
+    Torch,
+}
+
+impl Binding {
+    /// The word in `config.toml` and `solution.json`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TvmFfi => "tvm-ffi",
+            Self::Torch => "torch",
+        }
+    }
+}
+
+/// How a submission is built and called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildSpec {
+    /// The primary language.
+    pub language: Language,
+    /// Free-text hardware names; the contest's packer writes `["cuda"]`.
+    pub target_hardware: Vec<String>,
+    /// The exported function.
+    pub entry_point: EntryPoint,
+    /// Libraries that the contest should link, such as `cublas`.
+    pub dependencies: Vec<String>,
+    /// Whether outputs are passed in as the last arguments.
+    pub destination_passing_style: bool,
+    /// The calling convention; `None` means TVM-FFI for compiled languages.
+    pub binding: Option<Binding>,
+}
+
+/// Our own table: what the build must come out as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The one architecture.
+    pub arch: Arch,
+    /// Further flags for nvcc.
+    pub nvcc_flags: Vec<String>,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self { arch: Arch::SM_100A, nvcc_flags: Vec::new() }
+    }
+}
+
+/// What the packer did that its user may want to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The file or key.
+    pub path: String,
+    /// What was done with it.
+    pub what: String,
+}
+
+/// A submission as read from its folder: every rule checked.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Who made what.
+    pub solution: SolutionMeta,
+    /// How it is built and called.
+    pub build: BuildSpec,
+    /// What the build must come out as.
+    pub target: Target,
+    /// The files, sorted by path.
+    pub sources: Vec<SourceFile>,
+    /// The text of `definition.json`, if there is one.
+    pub definition: Option<String>,
+    /// The text of `workloads.jsonl`, if there is one.
+    pub workloads: Option<String>,
+    /// What was left out or changed on the way in.
+    pub notes: Vec<Note>,
+}
+
+/// Why no submission could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// Rules are broken.
+    #[error("{} is not a valid submission:\n  {violations}", folder.display())]
+    Invalid {
+        /// The folder.
+        folder: PathBuf,
+        /// Every broken rule.
+        violations: Violations,
+    },
+    /// There is no `config.toml`, here or one level down.
+    #[error("no config.toml in {} or in a folder directly below it", folder.display())]
+    NoConfig {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The file system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Reads the submission in one folder that has a `config.toml`.
+pub fn read(folder: &Path) -> Result<Submission, SubmissionError> {
+    folder::read(folder)
+}

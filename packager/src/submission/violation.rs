@@ -1,0 +1,167 @@
+//! What is wrong with a submission; every violation is reported at once.
+
+use std::fmt;
+
+use crate::entry_point::EntryPointError;
+use crate::sources::SourcePathError;
+use crate::target::ArchParseError;
+
+/// One rule that a submission breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// `config.toml` is not TOML.
+    #[error("config.toml: {message}")]
+    Syntax {
+        /// The parser's message with line and column.
+        message: String,
+    },
+    /// A required key is absent.
+    #[error("config.toml: `{key}` is missing: expected {expected}")]
+    MissingKey {
+        /// Dotted key, such as `solution.name`.
+        key: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A key holds the wrong kind of value.
+    #[error("config.toml: `{key}` is {found}: expected {expected}")]
+    WrongValue {
+        /// Dotted key.
+        key: &'static str,
+        /// The value or its type as found.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A key in our own table that we do not know.
+    #[error("config.toml: `target.{key}` is unknown: expected `arch` or `nvcc_flags`")]
+    UnknownTargetKey {
+        /// The key as found.
+        key: String,
+    },
+    /// The entry point has no usable form.
+    #[error("config.toml: `build.entry_point`: {0}")]
+    EntryPoint(#[from] EntryPointError),
+    /// The architecture is not one.
+    #[error("config.toml: `target.arch`: {0}")]
+    Arch(#[from] ArchParseError),
+    /// The entry file is not among the sources.
+    #[error("entry file `{file}` is not among the sources: found {found}")]
+    EntryFileMissing {
+        /// The file named by the entry point.
+        file: String,
+        /// The sources that are there.
+        found: String,
+    },
+    /// No source file at all.
+    #[error("no source file in {folder}: expected at least one of {expected}")]
+    NoSources {
+        /// The folder that was searched, relative to the submission.
+        folder: String,
+        /// The extensions that count.
+        expected: String,
+    },
+    /// A file name cannot be a source path.
+    #[error("{0}")]
+    Path(#[from] SourcePathError),
+    /// A source is not text.
+    #[error("{path}: byte {offset} is not UTF-8: expected UTF-8 text")]
+    NotUtf8 {
+        /// The file, relative to the submission.
+        path: String,
+        /// Offset of the first bad byte.
+        offset: usize,
+    },
+    /// A source holds a NUL, which compilers drop or choke on.
+    #[error("{path}: byte {offset} is NUL: expected text")]
+    Nul {
+        /// The file, relative to the submission.
+        path: String,
+        /// Offset of the NUL.
+        offset: usize,
+    },
+    /// A file is larger than a source can be.
+    #[error("{path}: {found_bytes} bytes: expected at most {most_bytes}")]
+    TooLarge {
+        /// The file, relative to the submission.
+        path: String,
+        /// Its size in bytes.
+        found_bytes: u64,
+        /// The limit in bytes.
+        most_bytes: u64,
+    },
+    /// There are more files than a submission can have, or they are larger together.
+    #[error("the sources exceed {most}: remove what the kernel does not include")]
+    TooMany {
+        /// The limit in words.
+        most: String,
+    },
+    /// A link leads out of the folder.
+    #[error("{path} links to {target}, outside the submission: copy the file in")]
+    LinkLeavesFolder {
+        /// The link, relative to the submission.
+        path: String,
+        /// Where it leads.
+        target: String,
+    },
+    /// An include names a file outside the folder.
+    #[error("{path}:{line}: `#include \"{include}\"` leads outside the submission: copy the header in")]
+    IncludeLeavesFolder {
+        /// The including file.
+        path: String,
+        /// One-based line.
+        line: usize,
+        /// The name between the quotes.
+        include: String,
+    },
+    /// Two paths that file systems without case would make one.
+    #[error("`{first}` and `{second}` differ only in case: rename one, they collide on some file systems")]
+    CaseCollision {
+        /// The earlier path.
+        first: String,
+        /// The later path.
+        second: String,
+    },
+    /// Two sources share one path.
+    #[error("`{path}` appears twice among the sources")]
+    DuplicatePath {
+        /// The path.
+        path: String,
+    },
+    /// One source's path is another's folder.
+    #[error("`{file}` is a file and also the folder of `{inside}`")]
+    FileIsFolder {
+        /// The path that is a file.
+        file: String,
+        /// The path below it.
+        inside: String,
+    },
+    /// The entry file is there but holds nothing.
+    #[error("entry file `{file}` is empty: expected the entry function")]
+    EntryFileEmpty {
+        /// The file named by the entry point.
+        file: String,
+    },
+    /// `definition.json` or `workloads.jsonl` is unusable or belongs to another definition.
+    #[error("{path}: {message}")]
+    Attachment {
+        /// The file.
+        path: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Every violation of one submission, in a stable order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violations(pub Vec<Violation>);
+
+impl fmt::Display for Violations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, violation) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n  " };
+            write!(formatter, "{separator}{violation}")?;
+        }
+        Ok(())
+    }
+}

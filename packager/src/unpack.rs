@@ -1,0 +1,164 @@
+//! Writes an artifact back as the folder that packs to it again.
+//!
+//! ```text
+//! <folder>/
+//! ├── config.toml
+//! ├── definition.json     if packed
+//! ├── workloads.jsonl     if packed
+//! ├── kernel.cu …         the sources
+//! └── evidence/…          if sealed
+//! ```
+//!
+//! Sources that would collide with these names go to `solution/<language>/`, the kit's place.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::Bundle;
+use crate::format::{DEFINITION_NAME, EVIDENCE_PREFIX, WORKLOADS_NAME};
+use crate::sources::SourcePath;
+use crate::submission::{CONFIG_NAME, write_config};
+
+/// Why nothing was unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The folder holds something already.
+    #[error("{} exists and is not empty: expected a new or empty folder", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// No folder can hold these sources so that they pack to the same artifact.
+    #[error(
+        "source `{path}` collides with a file of the submission folder, and the kit layout cannot keep `{field}`"
+    )]
+    Collision {
+        /// The colliding source.
+        path: SourcePath,
+        /// What the kit layout would lose.
+        field: &'static str,
+    },
+    /// The file system refused.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Unpacks into a new or empty folder: all of it or nothing.
+pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Vec<PathBuf>, UnpackError> {
+    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied || folder.is_file() {
+        return Err(UnpackError::Occupied { folder: folder.to_owned() });
+    }
+    let files = files_of(bundle)?;
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(io_error(parent))?;
+    let staging = tempfile::Builder::new().prefix(".proofmark-unpack-").tempdir_in(parent);
+    let staging = staging.map_err(io_error(parent))?;
+    // Its own folder inside, because the staging folder itself is private to the user.
+    let root = staging.path().join("tree");
+    for (path, content) in &files {
+        let place = root.join(path);
+        let above = place.parent().unwrap_or(&root);
+        fs::create_dir_all(above).map_err(io_error(above))?;
+        fs::write(&place, content).map_err(io_error(&place))?;
+    }
+    fs::rename(&root, folder).map_err(io_error(folder))?;
+    Ok(files.into_iter().map(|(path, _)| folder.join(path)).collect())
+}
+
+fn files_of(bundle: &Bundle) -> Result<Vec<(String, Vec<u8>)>, UnpackError> {
+    let artifact = &bundle.artifact;
+    let mut files = vec![(CONFIG_NAME.to_owned(), write_config(artifact).into_bytes())];
+    let attachments = [(DEFINITION_NAME, artifact.definition()), (WORKLOADS_NAME, artifact.workloads())];
+    files.extend(
+        attachments.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.as_bytes().to_vec()))),
+    );
+    let prefix = match artifact.sources().iter().find(|source| collides(&source.path)) {
+        None => String::new(),
+        Some(source) => {
+            if let Some(field) = lost_in_the_kit_layout(bundle) {
+                return Err(UnpackError::Collision { path: source.path.clone(), field });
+            }
+            format!("solution/{}/", artifact.manifest().build.language.as_str())
+        }
+    };
+    for source in artifact.sources() {
+        files.push((format!("{prefix}{}", source.path), source.content.clone().into_bytes()));
+    }
+    for (name, content) in bundle.evidence.files() {
+        files.push((format!("{EVIDENCE_PREFIX}{name}"), content.to_vec()));
+    }
+    Ok(files)
+}
+
+fn collides(path: &SourcePath) -> bool {
+    let first = path.as_str().split('/').next().unwrap_or_default().to_lowercase();
+    [CONFIG_NAME, DEFINITION_NAME, WORKLOADS_NAME, "evidence", "solution"].contains(&first.as_str())
+}
+
+fn lost_in_the_kit_layout(bundle: &Bundle) -> Option<&'static str> {
+    let manifest = bundle.artifact.manifest();
+    let described = manifest.solution.description.as_deref().is_some_and(|text| !text.is_empty());
+    let lost = [
+        (manifest.build.binding.is_some(), "binding"),
+        (!manifest.build.dependencies.is_empty(), "dependencies"),
+        (manifest.build.target_hardware != ["cuda"], "target_hardware"),
+        (described, "description"),
+    ];
+    lost.into_iter().find(|(is_lost, _)| *is_lost).map(|(_, field)| field)
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> UnpackError {
+    let path = path.to_owned();
+    move |source| UnpackError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interop::flashinfer::solution;
+    use crate::open::open;
+    use crate::{Bundle, Evidence};
+
+    fn bundle(path: &str, binding: &str) -> Bundle {
+        let text = format!(
+            r#"{{"name":"n","definition":"d","author":"a","description":"",
+            "spec":{{"language":"cuda","target_hardware":["cuda"],"entry_point":"{path}::run","binding":{binding}}},
+            "sources":[{{"path":"z.h","content":"z"}},{{"path":"{path}","content":"kernel"}}]}}"#
+        );
+        Bundle { artifact: solution::read(&text).unwrap(), evidence: Evidence::default() }
+    }
+
+    #[test]
+    fn packs_to_the_same_artifact_again() {
+        for (path, binding) in
+            [("k.cu", "\"tvm-ffi\""), ("k.cu", "null"), ("src/k.cu", "null"), ("solution/cuda/k.cu", "null")]
+        {
+            let place = tempfile::tempdir().unwrap();
+            let bundle = bundle(path, binding);
+            unpack(&bundle, &place.path().join("out")).unwrap();
+            // `z.h` stands at the top, so it is packed wherever the entry file is.
+            let opened = open(&place.path().join("out")).unwrap();
+            assert_eq!(opened.bundle.artifact.digest(), bundle.artifact.digest(), "{path} {binding}");
+        }
+    }
+
+    #[test]
+    fn refuses_to_lose_a_field_or_to_overwrite() {
+        let place = tempfile::tempdir().unwrap();
+        let lossy = unpack(&bundle("solution/k.cu", "\"tvm-ffi\""), &place.path().join("out"));
+        assert!(matches!(lossy, Err(UnpackError::Collision { field: "binding", .. })));
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        fs::write(place.path().join("mine.txt"), "kept").unwrap();
+        assert!(matches!(unpack(&bundle("k.cu", "null"), place.path()), Err(UnpackError::Occupied { .. })));
+    }
+}

@@ -1,0 +1,198 @@
+//! One proven build on disk, checked whenever it is read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use packager::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::error::CacheError;
+use super::key::{Dependencies, Ingredients, Key};
+use crate::proof::{Proof, RecordedProof};
+
+/// The compiled library.
+pub(super) const LIBRARY_NAME: &str = "library.so";
+const LOG_NAME: &str = "build.log";
+const ENTRY_NAME: &str = "entry.json";
+const PROOF_NAME: &str = "proof.json";
+const SUMS_NAME: &str = "SHA256SUMS";
+
+/// What `SHA256SUMS` covers, in its order.
+const COVERED: [&str; 4] = [LOG_NAME, ENTRY_NAME, LIBRARY_NAME, PROOF_NAME];
+
+const FORMAT: &str = "proofmark.cache-entry";
+const VERSION: u32 = 1;
+
+/// What `entry.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: String,
+    version: u32,
+    key: Key,
+    ingredients: Ingredients,
+    dependencies: Dependencies,
+}
+
+/// A build that was re-hashed and proven again when it was read.
+#[derive(Debug)]
+pub struct CacheEntry {
+    /// Its name in the cache.
+    pub key: Key,
+    /// Where the library stands.
+    pub library: PathBuf,
+    /// The library's bytes.
+    pub library_bytes: Vec<u8>,
+    /// The compiler's words.
+    pub log: String,
+    /// What went into the build.
+    pub ingredients: Ingredients,
+    /// The headers that went into it.
+    pub dependencies: Dependencies,
+    /// Why the library is what was asked for.
+    pub proof: Proof,
+}
+
+/// What is wrong with an entry on disk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// A file is not there or cannot be read.
+    #[error("`{file}` cannot be read: {reason}")]
+    Unreadable {
+        /// The file's name.
+        file: String,
+        /// The system's or the parser's reason.
+        reason: String,
+    },
+    /// A file does not have the digest that it had when it was written.
+    #[error("`{file}` was changed: expected {expected}, found {found}")]
+    Changed {
+        /// The file's name.
+        file: String,
+        /// The digest in `SHA256SUMS`.
+        expected: String,
+        /// The digest of today.
+        found: String,
+    },
+    /// The entry describes another build than its name says.
+    #[error("it describes the build {found}")]
+    Misplaced {
+        /// The key that its ingredients give.
+        found: String,
+    },
+    /// The library no longer proves what was recorded.
+    #[error("its proof does not hold: {reason}")]
+    Unproven {
+        /// The prover's reason.
+        reason: String,
+    },
+}
+
+/// Writes a whole entry into an empty folder.
+pub(super) fn write(
+    folder: &Path,
+    key: Key,
+    ingredients: &Ingredients,
+    dependencies: &Dependencies,
+    proof: &Proof,
+    library: &[u8],
+    log: &str,
+) -> Result<(), CacheError> {
+    let description = Description {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        key,
+        ingredients: ingredients.clone(),
+        dependencies: dependencies.clone(),
+    };
+    let description = serde_json::to_vec_pretty(&description).expect("texts and digests always serialise");
+    let proof = serde_json::to_vec_pretty(proof).expect("texts and digests always serialise");
+    let contents: [&[u8]; 4] = [log.as_bytes(), &description, library, &proof];
+    let mut sums = String::new();
+    for (name, content) in COVERED.into_iter().zip(contents) {
+        write_durably(&folder.join(name), content)?;
+        sums.push_str(&format!("{}  {name}\n", Digest::of_bytes(content)));
+    }
+    write_durably(&folder.join(SUMS_NAME), sums.as_bytes())
+}
+
+/// Writes and syncs, so that the rename that follows never shows an empty file after a crash.
+pub(super) fn write_durably(path: &Path, content: &[u8]) -> Result<(), CacheError> {
+    fs::write(path, content).map_err(CacheError::io("write", path))?;
+    let file = fs::File::open(path).map_err(CacheError::io("open", path))?;
+    file.sync_all().map_err(CacheError::io("sync", path))
+}
+
+/// Reads an entry and checks every byte of it. `Ok(None)` if there is none.
+pub(super) fn read(folder: &Path, key: Key) -> Result<Option<CacheEntry>, EntryFault> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut files = checked_files(folder)?;
+    let mut take = |name: &str| files.remove(name).unwrap_or_default();
+    let unreadable = |file: &str| {
+        let file = file.to_owned();
+        move |error: serde_json::Error| EntryFault::Unreadable { file, reason: error.to_string() }
+    };
+    let description: Description =
+        serde_json::from_slice(&take(ENTRY_NAME)).map_err(unreadable(ENTRY_NAME))?;
+    let found = description.ingredients.plan_key().with(&description.dependencies);
+    if description.format != FORMAT || description.version != VERSION || found != key {
+        return Err(EntryFault::Misplaced { found: found.to_string() });
+    }
+    let recorded: RecordedProof =
+        serde_json::from_slice(&take(PROOF_NAME)).map_err(unreadable(PROOF_NAME))?;
+    let library_bytes = take(LIBRARY_NAME);
+    let proof = recorded
+        .recheck(&library_bytes)
+        .map_err(|error| EntryFault::Unproven { reason: error.to_string() })?;
+    if proof.arch() != description.ingredients.gencode.real_arch {
+        return Err(EntryFault::Unproven { reason: format!("it proves {}", proof.arch()) });
+    }
+    Ok(Some(CacheEntry {
+        key,
+        library: folder.join(LIBRARY_NAME),
+        library_bytes,
+        log: String::from_utf8_lossy(&take(LOG_NAME)).into_owned(),
+        ingredients: description.ingredients,
+        dependencies: description.dependencies,
+        proof,
+    }))
+}
+
+/// Reads the covered files and compares each with `SHA256SUMS`.
+fn checked_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, EntryFault> {
+    let read = |name: &str| {
+        let unreadable =
+            |error: io::Error| EntryFault::Unreadable { file: name.to_owned(), reason: error.to_string() };
+        fs::read(folder.join(name)).map_err(unreadable)
+    };
+    let mut files = BTreeMap::new();
+    let mut expected_sums = String::new();
+    let sums = read(SUMS_NAME)?;
+    let claimed: BTreeMap<String, String> = String::from_utf8_lossy(&sums)
+        .lines()
+        .filter_map(|line| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned())))
+        .collect();
+    for name in COVERED {
+        let content = read(name)?;
+        let found = Digest::of_bytes(&content).to_string();
+        let expected = claimed.get(name).cloned().unwrap_or_default();
+        if found != expected {
+            return Err(EntryFault::Changed { file: name.to_owned(), expected, found });
+        }
+        expected_sums.push_str(&format!("{found}  {name}\n"));
+        files.insert(name, content);
+    }
+    if expected_sums.as_bytes() != sums {
+        let (expected, found) = (Digest::of_bytes(expected_sums.as_bytes()), Digest::of_bytes(&sums));
+        return Err(EntryFault::Changed {
+            file: SUMS_NAME.to_owned(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        });
+    }
+    Ok(files)
+}

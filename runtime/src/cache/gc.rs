@@ -1,0 +1,168 @@
+//! Lists, checks and sweeps the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::entry::{self, CacheEntry, EntryFault, LIBRARY_NAME};
+use super::error::CacheError;
+use super::key::Key;
+use super::staging;
+use super::store::Store;
+
+/// What may stay.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Entries beyond this sum go, least recently used first.
+    pub max_size_bytes: Option<u64>,
+    /// Entries not used for longer go.
+    pub max_age: Option<Duration>,
+}
+
+/// What the cache holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Whole builds.
+    pub entries: usize,
+    /// Their size in bytes.
+    pub entries_bytes: u64,
+    /// Half-made or set-aside folders and files.
+    pub staging: usize,
+    /// Their size in bytes.
+    pub staging_bytes: u64,
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Entries removed.
+    pub entries: usize,
+    /// Left-overs of dead processes and damaged entries removed.
+    pub staging: usize,
+    /// Bytes freed.
+    pub freed_bytes: u64,
+    /// What is left.
+    pub left: Stats,
+}
+
+/// An entry's place, size and last use, unread.
+#[derive(Debug, Clone)]
+struct Slot {
+    key: Key,
+    folder: PathBuf,
+    size_bytes: u64,
+    used: SystemTime,
+}
+
+impl Store {
+    /// Reads and checks every entry, one at a time.
+    pub fn entries(&self) -> impl Iterator<Item = (Key, Result<CacheEntry, EntryFault>)> {
+        let read = |slot: Slot| {
+            let entry = entry::read(&slot.folder, slot.key).transpose()?;
+            Some((slot.key, entry))
+        };
+        self.slots().into_iter().filter_map(read)
+    }
+
+    /// Sets aside every entry that does not hold what it claims; returns what was found.
+    pub fn repair(&self) -> Result<Vec<(Key, EntryFault)>, CacheError> {
+        let mut damaged = Vec::new();
+        for (key, entry) in self.entries() {
+            if let Err(fault) = entry {
+                self.set_aside(key)?;
+                damaged.push((key, fault));
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Counts, without reading contents.
+    pub fn stats(&self) -> Stats {
+        let slots = self.slots();
+        let staged: Vec<_> = children(&self.staging_root()).collect();
+        Stats {
+            entries: slots.len(),
+            entries_bytes: slots.iter().map(|slot| slot.size_bytes).sum(),
+            staging: staged.len(),
+            staging_bytes: staged.iter().map(|path| size_of(path)).sum(),
+        }
+    }
+
+    /// Removes what dead processes left, damaged entries, and what exceeds the limits.
+    pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
+        let mut swept = Swept::default();
+        for path in staging::dead(&self.staging_root(), now) {
+            swept.freed_bytes += size_of(&path);
+            swept.staging += 1;
+            remove(&path)?;
+        }
+        let mut slots = self.slots();
+        slots.sort_by_key(|slot| slot.used);
+        let mut kept_bytes: u64 = slots.iter().map(|slot| slot.size_bytes).sum();
+        for slot in slots {
+            let age = now.duration_since(slot.used).unwrap_or_default();
+            let too_old = limits.max_age.is_some_and(|most| age > most);
+            let too_much = limits.max_size_bytes.is_some_and(|most| kept_bytes > most);
+            if too_old || too_much {
+                kept_bytes -= slot.size_bytes;
+                swept.entries += 1;
+                swept.freed_bytes += slot.size_bytes;
+                self.remove_entry(&slot)?;
+            }
+        }
+        swept.left = self.stats();
+        Ok(swept)
+    }
+
+    /// Removes every entry and record. Staging folders of living processes stay.
+    pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
+        let swept = self.sweep(Limits { max_size_bytes: Some(0), max_age: None }, now)?;
+        for name in ["plans", "names"] {
+            remove(&self.root().join(name))?;
+        }
+        Ok(swept)
+    }
+
+    /// Takes the entry away by one rename first, so that no reader sees half of it.
+    fn remove_entry(&self, slot: &Slot) -> Result<(), CacheError> {
+        let staging = self.stage()?;
+        match fs::rename(&slot.folder, staging.path().join("entry")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(CacheError::io("remove", &slot.folder)),
+        }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let root = self.root().join("entries");
+        let folders = children(&root).flat_map(|shard| children(&shard).collect::<Vec<_>>());
+        let mut slots: Vec<_> = folders.filter_map(slot_of).collect();
+        slots.sort_by_key(|slot| slot.key);
+        slots
+    }
+}
+
+fn slot_of(folder: PathBuf) -> Option<Slot> {
+    let key = Key(folder.file_name()?.to_str()?.parse().ok()?);
+    let used = fs::metadata(folder.join(LIBRARY_NAME)).and_then(|metadata| metadata.modified());
+    // An entry without a library is damaged: the oldest of all.
+    Some(Slot { key, size_bytes: size_of(&folder), used: used.unwrap_or(SystemTime::UNIX_EPOCH), folder })
+}
+
+fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
+}
+
+fn size_of(path: &Path) -> u64 {
+    let walk = walkdir::WalkDir::new(path).follow_links(false).into_iter().filter_map(Result::ok);
+    walk.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
+fn remove(path: &Path) -> Result<(), CacheError> {
+    let outcome = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(CacheError::io("remove", path)),
+    }
+}

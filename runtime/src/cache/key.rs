@@ -1,0 +1,275 @@
+//! What names a build, and why a name was not found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use packager::{Arch, Digest, DigestBuilder, Gencode};
+use serde::{Deserialize, Serialize};
+
+/// Tag of the plan hash. Changes whenever what enters the hash does.
+const PLAN_DOMAIN: &str = "proofmark/plan/1";
+
+/// Tag of the key hash.
+const KEY_DOMAIN: &str = "proofmark/key/1";
+
+/// Names everything that is known before the compiler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanKey(pub(super) Digest);
+
+/// Names one build: the plan and every header that it read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(pub(super) Digest);
+
+impl fmt::Display for PlanKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Headers by label, such as `<cuda>/include/cuda_bf16.h`, with the SHA-256 of each.
+pub type Dependencies = BTreeMap<String, Digest>;
+
+/// Everything that can change a build's output, headers aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingredients {
+    /// The submission's name: groups builds for explanations, and is part of the artifact.
+    pub name: String,
+    /// The definition's name, likewise.
+    pub definition: String,
+    /// The artifact's identity.
+    pub artifact: Digest,
+    /// Each source's digest by path: explains which file changed.
+    pub sources: BTreeMap<String, Digest>,
+    /// What nvcc is asked for.
+    pub gencode: Gencode,
+    /// The complete command line, free of paths of this machine.
+    pub arguments: Vec<String>,
+    /// The complete environment, free of paths of this machine.
+    pub environment: BTreeMap<String, String>,
+    /// Each toolchain part's digest by name: nvcc, ptxas, host compiler, TVM-FFI and so on.
+    pub toolchain: BTreeMap<String, Digest>,
+}
+
+impl Ingredients {
+    /// Names the plan.
+    pub fn plan_key(&self) -> PlanKey {
+        let Self { name, definition, artifact, sources, gencode, arguments, environment, toolchain } = self;
+        let digests = |hash: DigestBuilder, parts: &BTreeMap<String, Digest>| {
+            hash.list(parts.iter(), |hash, (name, digest)| hash.text(name).digest(digest))
+        };
+        let hash = DigestBuilder::new(PLAN_DOMAIN).text(name).text(definition).digest(artifact);
+        let hash = digests(hash, sources)
+            .text(&gencode.to_string())
+            .list(arguments.iter(), |hash, argument| hash.text(argument))
+            .list(environment.iter(), |hash, (name, value)| hash.text(name).text(value));
+        PlanKey(digests(hash, toolchain).finish())
+    }
+
+    /// Names the slot that remembers this name's last build.
+    pub(super) fn name_key(&self) -> Digest {
+        DigestBuilder::new("proofmark/name/1").text(&self.name).text(&self.definition).finish()
+    }
+}
+
+impl PlanKey {
+    /// Completes the key with the headers' digests.
+    pub fn with(&self, dependencies: &Dependencies) -> Key {
+        let hash = DigestBuilder::new(KEY_DOMAIN).digest(&self.0);
+        Key(hash.list(dependencies.iter(), |hash, (label, digest)| hash.text(label).digest(digest)).finish())
+    }
+}
+
+/// Why a build was not found, in the order in which we look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum MissReason {
+    /// The caller asked for a fresh build.
+    Bypassed,
+    /// Nothing of this name was ever built here.
+    NeverBuilt {
+        /// The submission's name.
+        name: String,
+    },
+    /// Files of the submission changed since its last build.
+    SourcesChanged {
+        /// Paths that were changed, added or removed.
+        paths: Vec<String>,
+    },
+    /// The metadata, definition or workloads changed, the sources did not.
+    ArtifactChanged,
+    /// Another architecture than in the last build.
+    ArchChanged {
+        /// The last build's.
+        last: Arch,
+        /// The one asked for now.
+        now: Arch,
+    },
+    /// Other flags or environment.
+    CommandChanged {
+        /// Arguments and variables only in this command.
+        added: Vec<String>,
+        /// Arguments and variables only in the last one.
+        removed: Vec<String>,
+    },
+    /// Another compiler.
+    ToolchainChanged {
+        /// The parts that differ.
+        parts: Vec<String>,
+    },
+    /// Headers changed under the same plan.
+    HeadersChanged {
+        /// Labels of the headers that changed or are gone.
+        labels: Vec<String>,
+    },
+    /// The entry was removed, by `gc` or by hand.
+    Removed,
+    /// The entry was there but did not hold what it claims; it was set aside.
+    Damaged {
+        /// What was found.
+        fault: String,
+    },
+}
+
+impl MissReason {
+    /// Explains why `now` has no build, from the last build of the same name.
+    pub(super) fn between(last: Option<&Ingredients>, now: &Ingredients) -> Self {
+        let Some(last) = last else {
+            return Self::NeverBuilt { name: now.name.clone() };
+        };
+        let paths = keys_that_differ(&last.sources, &now.sources);
+        let parts = keys_that_differ(&last.toolchain, &now.toolchain);
+        if !paths.is_empty() {
+            Self::SourcesChanged { paths }
+        } else if last.gencode != now.gencode {
+            Self::ArchChanged { last: last.gencode.real_arch, now: now.gencode.real_arch }
+        } else if !parts.is_empty() {
+            Self::ToolchainChanged { parts }
+        } else if last.arguments != now.arguments || last.environment != now.environment {
+            let (last, now) = (words_of(last), words_of(now));
+            let only = |these: &[String], those: &[String]| {
+                these.iter().filter(|word| !those.contains(word)).cloned().collect()
+            };
+            Self::CommandChanged { added: only(&now, &last), removed: only(&last, &now) }
+        } else if last.artifact != now.artifact {
+            Self::ArtifactChanged
+        } else {
+            Self::Removed
+        }
+    }
+}
+
+fn words_of(ingredients: &Ingredients) -> Vec<String> {
+    let variables = ingredients.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    ingredients.arguments.iter().cloned().chain(variables).collect()
+}
+
+/// The keys under which two maps differ.
+pub(super) fn keys_that_differ(a: &BTreeMap<String, Digest>, b: &BTreeMap<String, Digest>) -> Vec<String> {
+    let mut keys: Vec<_> =
+        a.keys().chain(b.keys()).filter(|key| a.get(*key) != b.get(*key)).cloned().collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bypassed => write!(formatter, "a fresh build was asked for"),
+            Self::NeverBuilt { name } => write!(formatter, "`{name}` was never built here"),
+            Self::SourcesChanged { paths } => {
+                write!(formatter, "changed since the last build: {}", listed(paths))
+            }
+            Self::ArtifactChanged => {
+                write!(formatter, "the metadata, definition or workloads changed since the last build")
+            }
+            Self::ArchChanged { last, now } => {
+                write!(formatter, "the last build was for {last}, this one is for {now}")
+            }
+            Self::CommandChanged { added, removed } => {
+                write!(formatter, "the command changed: added {}; removed {}", listed(added), listed(removed))
+            }
+            Self::ToolchainChanged { parts } => write!(formatter, "the toolchain changed: {}", listed(parts)),
+            Self::HeadersChanged { labels } => write!(formatter, "headers changed: {}", listed(labels)),
+            Self::Removed => write!(formatter, "the cached build was removed"),
+            Self::Damaged { fault } => {
+                write!(formatter, "the cached build was damaged and set aside: {fault}")
+            }
+        }
+    }
+}
+
+/// Names at most five things: a reader wants the cause, not the list.
+fn listed(names: &[String]) -> String {
+    const MOST_NAMED: usize = 5;
+    let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        text.push_str("nothing");
+    } else if names.len() > MOST_NAMED {
+        text.push_str(&format!(" and {} more", names.len() - MOST_NAMED));
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn ingredients() -> Ingredients {
+        let digest = |text: &str| Digest::of_bytes(text.as_bytes());
+        let map = |name: &str| BTreeMap::from([(name.to_owned(), digest(name))]);
+        Ingredients {
+            name: "n".into(),
+            definition: "d".into(),
+            artifact: digest("artifact"),
+            sources: map("kernel.cu"),
+            gencode: Gencode::exact(Arch::SM_100A),
+            arguments: vec!["-O2".into()],
+            environment: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+            toolchain: map("ptxas"),
+        }
+    }
+
+    type Edit = fn(&mut Ingredients, Digest);
+
+    #[test]
+    fn every_ingredient_changes_the_key_and_explains_itself() {
+        let last = ingredients();
+        let other = Digest::of_bytes(b"other");
+        let edits: [(Edit, &str); 7] = [
+            (|now, other| now.artifact = other, "metadata"),
+            (|now, other| now.sources.extend([("kernel.cu".into(), other)]), "kernel.cu"),
+            (|now, other| now.sources.extend([("new.h".into(), other)]), "new.h"),
+            (|now, _| now.gencode = Gencode::exact("sm_90a".parse().unwrap()), "sm_90a"),
+            (|now, _| now.arguments.push("-O3".into()), "-O3"),
+            (|now, _| now.environment.extend([("X".into(), "1".into())]), "X=1"),
+            (|now, other| now.toolchain.extend([("ptxas".into(), other)]), "ptxas"),
+        ];
+        for (edit, word) in edits {
+            let mut now = last.clone();
+            edit(&mut now, other);
+            assert_ne!(now.plan_key(), last.plan_key(), "{word}");
+            let reason = MissReason::between(Some(&last), &now).to_string();
+            assert!(reason.contains(word), "{word} not in {reason}");
+        }
+        assert_eq!(MissReason::between(Some(&last), &last), MissReason::Removed);
+        assert_eq!(MissReason::between(None, &last), MissReason::NeverBuilt { name: "n".into() });
+    }
+
+    #[test]
+    fn headers_complete_the_key() {
+        let plan = ingredients().plan_key();
+        let one = Dependencies::from([("<cuda>/a.h".to_owned(), Digest::of_bytes(b"1"))]);
+        let two = Dependencies::from([("<cuda>/a.h".to_owned(), Digest::of_bytes(b"2"))]);
+        assert_ne!(plan.with(&one), plan.with(&two));
+        assert_ne!(plan.with(&one), plan.with(&Dependencies::new()));
+    }
+}

@@ -1,0 +1,246 @@
+//! Looks builds up and puts them in.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use packager::Digest;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::entry::{self, CacheEntry, LIBRARY_NAME};
+use super::error::CacheError;
+use super::key::{Dependencies, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
+use super::lock::{LockScope, PlanLock};
+use super::staging::Staging;
+use crate::proof::Proof;
+
+/// The folder of this layout's version.
+const LAYOUT: &str = "v1";
+
+const FOLDER_NAME: &str = "proofmark";
+
+/// What the cache says about a plan.
+#[derive(Debug)]
+#[must_use]
+pub enum Lookup {
+    /// The build is there, re-hashed and proven again.
+    Hit(Box<CacheEntry>),
+    /// It is not, and why.
+    Miss(MissReason),
+}
+
+/// A proven build on its way into the cache.
+#[derive(Debug)]
+pub struct Insertion<'a> {
+    /// What went in.
+    pub ingredients: &'a Ingredients,
+    /// The headers that went in.
+    pub dependencies: &'a Dependencies,
+    /// What came out.
+    pub library: &'a [u8],
+    /// The compiler's words.
+    pub log: &'a str,
+    /// Why it is what was asked for: nothing enters without.
+    pub proof: &'a Proof,
+}
+
+/// What `plans/<plan>.json` says: the headers that the last build of a plan read.
+#[derive(Debug, Serialize, Deserialize)]
+struct PlanRecord {
+    dependencies: Dependencies,
+}
+
+/// The cache in one folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Where the cache belongs: the option, `PROOFMARK_CACHE`, the XDG cache folder, `~/.cache`.
+    pub fn place(
+        option: Option<&Path>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<PathBuf, CacheError> {
+        let absolute = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let named = environment("PROOFMARK_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
+        option
+            .map(Path::to_owned)
+            .or(named)
+            .or_else(|| absolute("XDG_CACHE_HOME").map(|cache| cache.join(FOLDER_NAME)))
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache").join(FOLDER_NAME)))
+            .ok_or(CacheError::NoPlace)
+    }
+
+    /// Opens the cache in a folder, which need not exist yet.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let root = folder.join(LAYOUT);
+        fs::create_dir_all(&root).map_err(CacheError::io("create", &root))?;
+        // Compilers run elsewhere: a relative place would move with them.
+        let root = root.canonicalize().map_err(CacheError::io("resolve", &root))?;
+        Ok(Self { root })
+    }
+
+    /// The folder of this layout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Between whom the locks hold.
+    pub fn lock_scope(&self) -> LockScope {
+        LockScope::of(&self.root)
+    }
+
+    /// Looks a plan up. `current` gives a header's digest of today by its label, `None` if it is gone.
+    pub fn look_up(
+        &self,
+        ingredients: &Ingredients,
+        current: impl Fn(&str) -> Option<Digest>,
+    ) -> Result<Lookup, CacheError> {
+        let plan = ingredients.plan_key();
+        let Some(record) = self.plan_record(plan) else {
+            return Ok(Lookup::Miss(MissReason::between(self.last_build(ingredients).as_ref(), ingredients)));
+        };
+        let today: Dependencies = record
+            .dependencies
+            .keys()
+            .filter_map(|label| current(label).map(|digest| (label.clone(), digest)))
+            .collect();
+        let key = plan.with(&today);
+        match entry::read(&self.entry_folder(key), key) {
+            Ok(Some(entry)) => {
+                self.touch(key);
+                Ok(Lookup::Hit(Box::new(entry)))
+            }
+            Ok(None) => {
+                let labels = keys_that_differ(&record.dependencies, &today);
+                let headers = MissReason::HeadersChanged { labels: labels.clone() };
+                Ok(Lookup::Miss(if labels.is_empty() { MissReason::Removed } else { headers }))
+            }
+            Err(fault) => {
+                self.set_aside(key)?;
+                Ok(Lookup::Miss(MissReason::Damaged { fault: fault.to_string() }))
+            }
+        }
+    }
+
+    /// Waits for the right to build a plan.
+    pub fn lock(&self, plan: PlanKey, waiting: impl FnOnce()) -> Result<PlanLock, CacheError> {
+        PlanLock::acquire(&self.root.join("locks").join(format!("{plan}.lock")), waiting)
+    }
+
+    /// Makes a private folder on the cache's own file system; a dead process's is swept by `gc`.
+    pub fn stage(&self) -> Result<Staging, CacheError> {
+        Staging::new(&self.staging_root())
+    }
+
+    /// Puts a proven build in: all of it or nothing.
+    pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<CacheEntry, CacheError> {
+        let Insertion { ingredients, dependencies, library, log, proof } = build;
+        let plan = ingredients.plan_key();
+        let key = plan.with(dependencies);
+        let staging = self.stage()?;
+        let whole = staging.path().join("entry");
+        fs::create_dir(&whole).map_err(CacheError::io("create", &whole))?;
+        entry::write(&whole, key, ingredients, dependencies, proof, library, log)?;
+        let folder = self.entry_folder(key);
+        if !matches!(entry::read(&folder, key), Ok(Some(_))) {
+            self.set_aside(key)?;
+            put_in_place(&whole, &folder)?;
+        }
+        self.replace(&self.plan_path(plan), &PlanRecord { dependencies: (*dependencies).clone() })?;
+        self.replace(&self.name_path(ingredients), ingredients)?;
+        match entry::read(&folder, key) {
+            Ok(Some(entry)) => Ok(entry),
+            Ok(None) | Err(_) => Err(CacheError::Io {
+                action: "read back",
+                path: folder,
+                source: std::io::Error::other("the entry is not what was written"),
+            }),
+        }
+    }
+
+    /// Moves an entry out of the way, so that it can be looked at until `gc` sweeps it.
+    pub(super) fn set_aside(&self, key: Key) -> Result<(), CacheError> {
+        let folder = self.entry_folder(key);
+        if !folder.exists() {
+            return Ok(());
+        }
+        let staging = self.staging_root();
+        fs::create_dir_all(&staging).map_err(CacheError::io("create", &staging))?;
+        let aside = tempfile::Builder::new().prefix("damaged-").tempdir_in(&staging);
+        let aside = aside.map_err(CacheError::io("create a folder in", &staging))?.keep();
+        match fs::rename(&folder, aside.join("entry")) {
+            // Somebody else was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(CacheError::io("set aside", &folder)),
+        }
+    }
+
+    /// Replaces a small file by rename.
+    fn replace(&self, path: &Path, content: &impl Serialize) -> Result<(), CacheError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(CacheError::io("create", folder))?;
+        let staging = self.staging_root();
+        fs::create_dir_all(&staging).map_err(CacheError::io("create", &staging))?;
+        let text = serde_json::to_vec_pretty(content).expect("texts and digests always serialise");
+        let file = NamedTempFile::new_in(&staging).map_err(CacheError::io("create a file in", &staging))?;
+        entry::write_durably(file.path(), &text)?;
+        match file.persist(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(CacheError::io("write", path)(error.error)),
+        }
+    }
+
+    /// Remembers the use for `gc`. A cache that cannot be written is still a cache.
+    fn touch(&self, key: Key) {
+        let library = self.entry_folder(key).join(LIBRARY_NAME);
+        if let Ok(file) = fs::File::open(library) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// A record that cannot be read is as good as none: the build is done again.
+    fn plan_record(&self, plan: PlanKey) -> Option<PlanRecord> {
+        serde_json::from_slice(&fs::read(self.plan_path(plan)).ok()?).ok()
+    }
+
+    fn last_build(&self, ingredients: &Ingredients) -> Option<Ingredients> {
+        serde_json::from_slice(&fs::read(self.name_path(ingredients)).ok()?).ok()
+    }
+
+    pub(super) fn entry_folder(&self, key: Key) -> PathBuf {
+        sharded(&self.root.join("entries"), &key.to_string(), "")
+    }
+
+    fn plan_path(&self, plan: PlanKey) -> PathBuf {
+        sharded(&self.root.join("plans"), &plan.to_string(), ".json")
+    }
+
+    fn name_path(&self, ingredients: &Ingredients) -> PathBuf {
+        sharded(&self.root.join("names"), &ingredients.name_key().to_string(), ".json")
+    }
+
+    pub(super) fn staging_root(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+}
+
+/// Renames a whole entry into place. Where locks hold per machine only, another builder may
+/// have been first: then its entry stays.
+fn put_in_place(whole: &Path, folder: &Path) -> Result<(), CacheError> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).map_err(CacheError::io("create", parent))?;
+    }
+    match fs::rename(whole, folder) {
+        Err(_) if folder.join(LIBRARY_NAME).is_file() => Ok(()),
+        outcome => outcome.map_err(CacheError::io("move an entry to", folder)),
+    }
+}
+
+/// Spreads names over 256 folders: some file systems slow down in large ones.
+fn sharded(folder: &Path, name: &str, suffix: &str) -> PathBuf {
+    folder.join(&name[..2]).join(format!("{name}{suffix}"))
+}

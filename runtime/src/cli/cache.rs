@@ -1,0 +1,224 @@
+//! `proofmark cache`: what was built here, and what of it may stay.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use comfy_table::{Table, TableStyle};
+use packager::Arch;
+use serde::Serialize;
+use serde_json::json;
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use crate::cache::{CacheError, Key, Limits, LockScope, Store, Swept};
+
+/// Look at the build cache, check it, sweep it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark cache list
+  proofmark cache verify                      re-hash and prove every entry again
+  proofmark cache gc --max-size 2G --max-age 30d")]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// Where the cache is.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The cache folder [default: $PROOFMARK_CACHE, $XDG_CACHE_HOME/proofmark, ~/.cache/proofmark].
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// Opens the cache there.
+    pub fn open(&self) -> Result<Store, Failure> {
+        let place =
+            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
+        Store::open(&place).map_err(explain)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List every build, checked as it is read.
+    List,
+    /// Count builds and bytes.
+    Stats,
+    /// Re-hash every entry, prove it again, and set aside what does not hold.
+    Verify,
+    /// Remove what dead processes left and what exceeds the limits.
+    Gc {
+        /// Keep at most this much, such as `500M` or `2G`; the least recently used go first.
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        max_size: Option<u64>,
+        /// Remove what was not used for this long, such as `12h` or `30d`.
+        #[arg(long, value_name = "AGE", value_parser = parse_age)]
+        max_age: Option<Duration>,
+    },
+    /// Remove every build.
+    Clear,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    key: Key,
+    name: Option<String>,
+    definition: Option<String>,
+    arch: Option<Arch>,
+    size_bytes: Option<usize>,
+    library: Option<PathBuf>,
+    fault: Option<String>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let store = arguments.place.open()?;
+    match arguments.action {
+        Action::List => list(&store, console),
+        Action::Stats => stats(&store, console),
+        Action::Verify => verify(&store, console),
+        Action::Gc { max_size, max_age } => {
+            let limits = Limits { max_size_bytes: max_size, max_age };
+            report_sweep(store.sweep(limits, SystemTime::now()).map_err(explain)?, console)
+        }
+        Action::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
+    }
+}
+
+fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
+    let listed: Vec<_> = store
+        .entries()
+        .map(|(key, entry)| match entry {
+            Ok(entry) => Listed {
+                key,
+                name: Some(entry.ingredients.name),
+                definition: Some(entry.ingredients.definition),
+                arch: Some(entry.ingredients.gencode.real_arch),
+                size_bytes: Some(entry.library_bytes.len()),
+                library: Some(entry.library),
+                fault: None,
+            },
+            Err(fault) => Listed {
+                key,
+                name: None,
+                definition: None,
+                arch: None,
+                size_bytes: None,
+                library: None,
+                fault: Some(fault.to_string()),
+            },
+        })
+        .collect();
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(["key", "arch", "bytes", "solution"]);
+    for one in &listed {
+        table.add_row([
+            one.key.to_string()[..12].to_owned(),
+            one.arch.map_or_else(|| "damaged".to_owned(), |arch| arch.to_string()),
+            one.size_bytes.map_or_else(String::new, |bytes| bytes.to_string()),
+            one.name.clone().or_else(|| one.fault.clone()).unwrap_or_default(),
+        ]);
+    }
+    console.print(if listed.is_empty() { "the cache is empty".to_owned() } else { table.to_string() })?;
+    console.document("proofmark.cache-list", 1, &json!({ "cache": store.root(), "entries": listed }))?;
+    Ok(ExitCode::Yes)
+}
+
+fn stats(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
+    let (stats, scope) = (store.stats(), store.lock_scope());
+    console.print(format!("cache    {}", store.root().display()))?;
+    console.print(format!("builds   {} ({} bytes)", stats.entries, stats.entries_bytes))?;
+    console.print(format!("staging  {} ({} bytes)", stats.staging, stats.staging_bytes))?;
+    console.print(match scope {
+        LockScope::Machine => "locks    hold between all processes here",
+        LockScope::Network => {
+            "locks    network file system: perhaps per machine only; builds may run twice, results stay right"
+        }
+    })?;
+    let body = json!({ "cache": store.root(), "stats": stats, "lock_scope": scope });
+    console.document("proofmark.cache-stats", 1, &body)?;
+    Ok(ExitCode::Yes)
+}
+
+fn verify(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
+    let damaged = store.repair().map_err(explain)?;
+    let checked = store.stats().entries + damaged.len();
+    for (key, fault) in &damaged {
+        console.print(format!("{key}: set aside: {fault}"))?;
+    }
+    console.print(format!("{checked} builds checked, {} damaged", damaged.len()))?;
+    let faults: Vec<_> =
+        damaged.iter().map(|(key, fault)| json!({ "key": key, "fault": fault.to_string() })).collect();
+    console.document("proofmark.cache-verify", 1, &json!({ "checked": checked, "damaged": faults }))?;
+    Ok(if damaged.is_empty() { ExitCode::Yes } else { ExitCode::No })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a sweep is reported once")]
+fn report_sweep(swept: Swept, console: &Console) -> Result<ExitCode, Failure> {
+    console.print(format!(
+        "removed {} builds and {} left-overs, {} bytes; {} builds stay",
+        swept.entries, swept.staging, swept.freed_bytes, swept.left.entries,
+    ))?;
+    console.document("proofmark.cache-sweep", 1, &swept)?;
+    Ok(ExitCode::Yes)
+}
+
+/// Says what a cache failure means for the caller.
+pub(super) fn explain(error: CacheError) -> Failure {
+    Failure::could_not_judge(error)
+        .hint("name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE")
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let expected = || format!("`{text}` is no size: expected a number and K, M, G or T, such as `2G`");
+    let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
+    let scale: u64 = match text[digits.len()..].trim_end_matches(['B', 'b', 'i']).to_uppercase().as_str() {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(expected()),
+    };
+    let number: u64 = digits.parse().map_err(|_| expected())?;
+    number.checked_mul(scale).ok_or_else(expected)
+}
+
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}` is no age: expected a number and s, m, h or d, such as `30d`");
+    let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
+    let scale: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(expected()),
+    };
+    let number: u64 = digits.parse().map_err(|_| expected())?;
+    number.checked_mul(scale).map(Duration::from_secs).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes_and_ages_with_units() {
+        assert_eq!(parse_size("2G"), Ok(2 << 30));
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("7"), Ok(7));
+        assert_eq!(parse_age("30d"), Ok(Duration::from_secs(30 * 86400)));
+        for text in ["", "G", "-1G", "1X", "99999999999999T", "1.5G"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        for text in ["", "30", "d", "-1d", "1w", "9999999999999999d"] {
+            assert!(parse_age(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `proofmark completions`: tab completion for a shell.
+
+use std::io;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::CommandLine;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+
+/// Print tab completions for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark completions bash > ~/.local/share/bash-completion/completions/proofmark
+  proofmark completions fish > ~/.config/fish/completions/proofmark.fish")]
+pub struct Arguments {
+    /// Which shell.
+    shell: Shell,
+}
+
+/// Runs the verb.
+#[expect(clippy::unnecessary_wraps, reason = "every verb answers in one shape")]
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "proofmark", &mut io::stdout());
+    Ok(ExitCode::Yes)
+}

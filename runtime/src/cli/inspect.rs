@@ -1,0 +1,138 @@
+//! `proofmark inspect`: what is in an artifact?
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use packager::artifact::{PartEntry, SourceEntry};
+use packager::interop::flashinfer::solution::{self, SolutionHashes};
+use packager::submission::{BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of};
+use packager::{Digest, Opened, Origin};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use super::input;
+
+/// Show what a submission or artifact holds.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark inspect out.zip
+  proofmark inspect my-kernel --json | jq -r .digest")]
+pub struct Arguments {
+    /// Submission folder, artifact or solution.json.
+    path: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Inspection<'a> {
+    origin: Origin,
+    digest: Digest,
+    file_name: String,
+    solution: &'a SolutionMeta,
+    build: &'a BuildSpec,
+    target: &'a Target,
+    sources: &'a [SourceEntry],
+    definition: Option<&'a PartEntry>,
+    workloads: Option<&'a PartEntry>,
+    flashinfer_hashes: SolutionHashes,
+    /// Includes that the toolchain resolves, by source.
+    toolchain_includes: BTreeMap<String, Vec<Include>>,
+    unknown: &'a Map<String, Value>,
+    evidence: Option<EvidenceSummary>,
+    notes: &'a [Note],
+}
+
+#[derive(Debug, Serialize)]
+struct EvidenceSummary {
+    digest: Digest,
+    files: BTreeMap<String, u64>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let opened = input::open_one(&arguments.path, console)?;
+    let inspection = inspect(&opened);
+    console.print(describe(&inspection))?;
+    console.document("proofmark.inspect", 1, &inspection)?;
+    Ok(ExitCode::Yes)
+}
+
+fn inspect(opened: &Opened) -> Inspection<'_> {
+    let Opened { origin, bundle, notes } = opened;
+    let manifest = bundle.artifact.manifest();
+    let evidence = (!bundle.evidence.is_empty()).then(|| EvidenceSummary {
+        digest: bundle.evidence.digest(bundle.artifact.digest()),
+        files: bundle
+            .evidence
+            .files()
+            .map(|(name, content)| (name.to_owned(), content.len() as u64))
+            .collect(),
+    });
+    Inspection {
+        origin: *origin,
+        digest: bundle.artifact.digest(),
+        file_name: bundle.artifact.file_name(),
+        solution: &manifest.solution,
+        build: &manifest.build,
+        target: &manifest.target,
+        sources: &manifest.sources,
+        definition: manifest.definition.as_ref(),
+        workloads: manifest.workloads.as_ref(),
+        flashinfer_hashes: solution::hashes(&bundle.artifact),
+        toolchain_includes: toolchain_includes(opened),
+        unknown: &manifest.unknown,
+        evidence,
+        notes,
+    }
+}
+
+/// What the packed sources include from elsewhere: everything but the quoted names of packed files.
+fn toolchain_includes(opened: &Opened) -> BTreeMap<String, Vec<Include>> {
+    let sources = opened.bundle.artifact.sources();
+    let packed = |include: &Include| {
+        let name = include.name.rsplit('/').next().unwrap_or_default();
+        include.kind == IncludeKind::Quoted && sources.iter().any(|source| source.path.name() == name)
+    };
+    let foreign =
+        |text: &str| includes_of(text).into_iter().filter(|include| !packed(include)).collect::<Vec<_>>();
+    let compiled = sources.iter().filter(|source| !source.path.extension().eq_ignore_ascii_case("py"));
+    compiled
+        .map(|source| (source.path.to_string(), foreign(&source.content)))
+        .filter(|(_, includes)| !includes.is_empty())
+        .collect()
+}
+
+fn describe(inspection: &Inspection<'_>) -> String {
+    let Inspection { solution, build, target, .. } = inspection;
+    let mut lines = vec![
+        format!("digest       {}", inspection.digest),
+        format!("solution     {} by {}", solution.name, solution.author),
+        format!("definition   {}", solution.definition),
+        format!("language     {}", build.language.as_str()),
+        format!("entry point  {}", build.entry_point),
+        format!("target       {} {}", target.arch, target.nvcc_flags.join(" ")).trim_end().to_owned(),
+        format!("flashinfer   {}", inspection.flashinfer_hashes.repository),
+        format!("  0.1.2      {}", inspection.flashinfer_hashes.release_0_1_2),
+        "sources".to_owned(),
+    ];
+    for source in inspection.sources {
+        lines.push(format!("  {}  {:>9}  {}", source.sha256.short(), source.size_bytes, source.path));
+    }
+    let attachments = [("definition.json", inspection.definition), ("workloads.jsonl", inspection.workloads)];
+    for (name, part) in attachments {
+        if let Some(part) = part {
+            lines.push(format!("  {}  {:>9}  {name}", part.sha256.short(), part.size_bytes));
+        }
+    }
+    match &inspection.evidence {
+        None => lines.push("evidence     none: not sealed".to_owned()),
+        Some(evidence) => {
+            lines.push(format!("evidence     {}", evidence.digest));
+            lines.extend(evidence.files.iter().map(|(name, size)| format!("  {size:>23}  {name}")));
+        }
+    }
+    lines.join("\n")
+}

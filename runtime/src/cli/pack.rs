@@ -1,0 +1,153 @@
+//! `proofmark pack`: a submission becomes one sealed-off file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use packager::interop::flashinfer::solution::{self, SolutionHashes};
+use packager::submission::Note;
+use packager::{Bundle, Digest, Opened, bundle};
+use serde::Serialize;
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use super::{input, output};
+
+/// Pack a submission into one self-contained file.
+///
+/// Reads `config.toml` as the contest's starter kit has it, with the sources in
+/// `solution/<language>/` or beside it; a folder of several submissions packs each. Our own table
+/// is ignored by other tools:
+///
+///   [target]
+///   arch = "sm_100a"              # what the build must come out as
+///   nvcc_flags = ["-use_fast_math"]
+///
+/// The same folder gives the same bytes, and the contest's solution.json is inside.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:
+  proofmark pack my-kernel                          writes <name>-<digest12>.zip here
+  proofmark pack my-kernel -o out.zip
+  proofmark pack my-kernel --format flashinfer -o solution.json
+  proofmark pack . --definition rmsnorm_h4096       the one of several"
+)]
+pub struct Arguments {
+    /// Submission folder, artifact or solution.json.
+    path: PathBuf,
+    /// Where to write; a folder if several are packed, `-` for stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = Target::Zip)]
+    format: Target,
+    /// Pack only the submission for this definition.
+    #[arg(long, value_name = "NAME")]
+    definition: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// The artifact.
+    Zip,
+    /// The contest's solution.json.
+    Flashinfer,
+}
+
+#[derive(Debug, Serialize)]
+struct Packed {
+    digest: Digest,
+    output: PathBuf,
+    size_bytes: u64,
+    sha256: Digest,
+    flashinfer_hashes: SolutionHashes,
+    sources: Vec<packager::artifact::SourceEntry>,
+    notes: Vec<Note>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// The only artifact's fields, where there is one.
+    #[serde(flatten)]
+    one: Option<&'a Packed>,
+    packed: &'a [Packed],
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
+    let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
+    if opened.len() > 1 && (to_stdout || arguments.output.as_deref().is_some_and(Path::is_file)) {
+        let text = format!(
+            "{} holds {} submissions: expected a folder behind `-o`",
+            arguments.path.display(),
+            opened.len()
+        );
+        return Err(Failure::request(text).hint("`--definition NAME` packs one of them"));
+    }
+    let mut packed = Vec::new();
+    for (place, one) in &opened {
+        packed.push(pack_one(arguments, one, place, opened.len())?);
+    }
+    // With `-o -` stdout belongs to the file.
+    if !to_stdout {
+        for one in &packed {
+            console.print(describe(one))?;
+        }
+        let one = if packed.len() == 1 { packed.first() } else { None };
+        console.document("proofmark.pack", 1, &Answer { one, packed: &packed })?;
+    }
+    Ok(ExitCode::Yes)
+}
+
+fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) -> Result<Packed, Failure> {
+    let artifact = &opened.bundle.artifact;
+    let (content, name) = match arguments.format {
+        Target::Zip => {
+            let bare = Bundle { artifact: artifact.clone(), evidence: opened.bundle.evidence.clone() };
+            (bundle::write(&bare), artifact.file_name())
+        }
+        Target::Flashinfer => {
+            let folder = place.file_name().unwrap_or_default().to_string_lossy();
+            let several = format!("{folder}.solution.json");
+            (
+                solution::write(artifact).into_bytes(),
+                if count > 1 { several } else { "solution.json".to_owned() },
+            )
+        }
+    };
+    let path = match &arguments.output {
+        None => PathBuf::from(name),
+        Some(folder) if count > 1 || folder.is_dir() => {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Failure::could_not_judge(format!("cannot create {}: {error}", folder.display()))
+            })?;
+            folder.join(name)
+        }
+        Some(file) => file.clone(),
+    };
+    output::write_to(&path, &content)?;
+    Ok(Packed {
+        digest: artifact.digest(),
+        output: path,
+        size_bytes: content.len() as u64,
+        sha256: Digest::of_bytes(&content),
+        flashinfer_hashes: solution::hashes(artifact),
+        sources: artifact.manifest().sources.clone(),
+        notes: opened.notes.clone(),
+    })
+}
+
+fn describe(packed: &Packed) -> String {
+    let Packed { digest, output, size_bytes, flashinfer_hashes: hashes, sources, .. } = packed;
+    let files: Vec<_> =
+        sources.iter().map(|source| format!("  {:>9}  {}", source.size_bytes, source.path)).collect();
+    format!(
+        "packed   {} ({size_bytes} bytes)\ndigest   {digest}\nflashinfer-bench hash   {} (0.1.2: {})\nsources\n{}",
+        output.display(),
+        hashes.repository,
+        hashes.release_0_1_2,
+        files.join("\n"),
+    )
+}

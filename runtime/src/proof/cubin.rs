@@ -1,0 +1,385 @@
+//! Reads a cubin: an ELF for `EM_CUDA`, and everything in it that names an architecture.
+//!
+//! | fact | 12.8, 12.9 up to `sm_90` | 12.8, 12.9 from `sm_100` | 13.0-13.5 |
+//! |---|---|---|---|
+//! | `EI_OSABI` / `EI_ABIVERSION` | 0x33 / 7 | 0x41 / 8 | 0x41 / 8 |
+//! | architecture number in `e_flags` | bits 0-7 | bits 8-15 | bits 8-15 |
+//! | the `a` | `e_flags & 0x800` | `e_flags & 0x8` | `.nv.compat` attribute 9 = 1 |
+//!
+//! All of it seen in our own builds with these toolkits. The `f` leaves no mark in a cubin but the
+//! tool's options text, so `e_flags` alone proves neither letter.
+
+use object::LittleEndian;
+use object::elf::{self, FileHeader64, SectionHeader64};
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
+use packager::{Arch, Feature};
+use serde::Serialize;
+
+use super::compat::{self, ACCELERATOR_TARGET, CompatRecord};
+use super::note::{self, ArchNote, ArchNoteKind, ToolNote};
+
+/// `e_machine` of a cubin.
+pub(super) const EM_CUDA: u16 = 190;
+/// Where `e_flags` lies in a 64-bit ELF header.
+pub(super) const E_FLAGS_OFFSET: u64 = 48;
+/// Bit of `st_other` that marks a kernel; seen on every `__global__` function, on no other.
+const STO_CUDA_ENTRY: u8 = 0x10;
+/// The first number for which an `a` exists.
+const FIRST_WITH_LETTER: u32 = 90;
+
+/// How the ELF identifies itself, which decides where the other facts lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// OS ABI 0x33, ABI version up to 7.
+    Abi7,
+    /// OS ABI 0x41, ABI version 8.
+    Abi8,
+}
+
+/// The ELF type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CubinType {
+    /// `ET_EXEC`: linked, the driver can load it.
+    Executable,
+    /// `ET_REL`: from `-dc` or `-rdc`, waits for the device linker.
+    Relocatable,
+}
+
+/// Where the `a` marker was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkerSource {
+    /// `e_flags & 0x800`.
+    EFlags800,
+    /// `e_flags & 0x8`.
+    EFlags8,
+    /// `.nv.compat` attribute 9.
+    Compat9,
+    /// No marker exists for this number.
+    TooOld,
+}
+
+/// Whether the machine code is marked as for one compute capability alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Marker {
+    /// The `a`.
+    pub specific: bool,
+    /// Where it was read.
+    pub source: MarkerSource,
+    /// Its offset from the start of the cubin.
+    pub offset: u64,
+}
+
+/// One kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    /// The symbol as linked.
+    pub name: String,
+    /// Size of its machine code, in bytes.
+    pub code_bytes: u64,
+}
+
+/// What a cubin says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cubin {
+    /// Identification.
+    pub layout: Layout,
+    /// `EI_OSABI`.
+    pub os_abi: u8,
+    /// `EI_ABIVERSION`.
+    pub abi_version: u8,
+    /// Linked or relocatable.
+    pub elf_type: CubinType,
+    /// `e_flags` as found.
+    pub e_flags: u32,
+    /// The architecture number from `e_flags`.
+    pub number: u32,
+    /// The `a` marker; `None` when the places that could hold it disagree or say something new,
+    /// which `problems` then names.
+    pub marker: Option<Marker>,
+    /// Bytes from the ELF header to the last byte that any header accounts for.
+    pub size_bytes: u64,
+    /// Offset of `.nv.compat`.
+    pub compat_offset: Option<u64>,
+    /// The records of `.nv.compat`.
+    pub compat: Vec<CompatRecord>,
+    /// The bytes of `.nv.compat`, to compare with the entry header's copy.
+    #[serde(skip)]
+    pub(super) compat_bytes: Vec<u8>,
+    /// What the tools said.
+    pub tools: Vec<ToolNote>,
+    /// The architecture notes.
+    pub arch_notes: Vec<ArchNote>,
+    /// The kernels that have code.
+    pub kernels: Vec<Kernel>,
+    /// Bytes of machine code, kernels and device functions together.
+    pub code_bytes: u64,
+    /// What contradicts or was not understood, each with an offset from the start of the cubin.
+    pub problems: Vec<CubinProblem>,
+}
+
+/// Something in a cubin that keeps it from being believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CubinProblem {
+    /// Offset from the start of the cubin.
+    pub offset: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Cubin {
+    /// The architecture by the machine's evidence: number and `a`. A family build (`f`) reads as
+    /// plain here, because its machine code carries no mark of it.
+    pub fn arch(&self) -> Option<Arch> {
+        let feature = if self.marker?.specific { Feature::Specific } else { Feature::Plain };
+        Some(Arch { number: self.number, feature })
+    }
+
+    /// Whether it holds no machine code at all: nvlink's stub, or an empty source.
+    pub fn is_empty(&self) -> bool {
+        self.code_bytes == 0
+    }
+
+    fn problem(&mut self, offset: u64, reason: impl Into<String>) {
+        self.problems.push(CubinProblem { offset, reason: reason.into() });
+    }
+}
+
+/// Why bytes that start like a cubin cannot be read as one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CubinError {
+    /// The ELF structure is broken.
+    #[error("broken ELF: {reason}")]
+    Broken {
+        /// What the reader said.
+        reason: String,
+    },
+    /// An ELF for another machine.
+    #[error("an ELF for machine {found}, expected 190 (CUDA)")]
+    NotCuda {
+        /// `e_machine` as found.
+        found: u16,
+    },
+    /// OS ABI and ABI version of no known toolkit.
+    #[error("OS ABI {os_abi:#x} with ABI version {abi_version} belongs to no toolkit that we know")]
+    UnknownLayout {
+        /// `EI_OSABI` as found.
+        os_abi: u8,
+        /// `EI_ABIVERSION` as found.
+        abi_version: u8,
+    },
+    /// Neither executable nor relocatable.
+    #[error("ELF type {found} is neither executable nor relocatable")]
+    UnknownType {
+        /// `e_type` as found.
+        found: u16,
+    },
+}
+
+type Header = FileHeader64<LittleEndian>;
+type Sections<'a> = SectionTable<'a, Header>;
+
+const ENDIAN: LittleEndian = LittleEndian;
+
+fn broken(error: &object::Error) -> CubinError {
+    CubinError::Broken { reason: error.to_string() }
+}
+
+/// Reads the cubin at the start of `bytes`, which may be followed by more.
+pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
+    let header = Header::parse(bytes).map_err(|error| broken(&error))?;
+    let machine = header.e_machine.get(ENDIAN).0;
+    if machine != EM_CUDA {
+        return Err(CubinError::NotCuda { found: machine });
+    }
+    let sections = header.sections(ENDIAN, bytes).map_err(|error| broken(&error))?;
+    let mut cubin = from_header(header)?;
+    cubin.size_bytes = extent(header, &sections, bytes)?;
+    read_sections(&mut cubin, &sections, bytes)?;
+    read_kernels(&mut cubin, &sections, bytes)?;
+    cubin.marker = marker(&mut cubin);
+    Ok(cubin)
+}
+
+fn from_header(header: &Header) -> Result<Cubin, CubinError> {
+    let (os_abi, abi_version) = (header.e_ident.os_abi.0, header.e_ident.abi_version);
+    let e_flags = header.e_flags.get(ENDIAN).0;
+    let (layout, number) = match (os_abi, abi_version) {
+        (0x33, 1..=7) => (Layout::Abi7, e_flags & 0xFF),
+        (0x41, 8) => (Layout::Abi8, e_flags >> 8 & 0xFF),
+        _ => return Err(CubinError::UnknownLayout { os_abi, abi_version }),
+    };
+    let elf_type = match header.e_type.get(ENDIAN) {
+        elf::ET_EXEC => CubinType::Executable,
+        elf::ET_REL => CubinType::Relocatable,
+        found => return Err(CubinError::UnknownType { found: found.0 }),
+    };
+    Ok(Cubin {
+        layout,
+        os_abi,
+        abi_version,
+        elf_type,
+        e_flags,
+        number,
+        marker: None,
+        size_bytes: 0,
+        compat_offset: None,
+        compat: Vec::new(),
+        compat_bytes: Vec::new(),
+        tools: Vec::new(),
+        arch_notes: Vec::new(),
+        kernels: Vec::new(),
+        code_bytes: 0,
+        problems: Vec::new(),
+    })
+}
+
+/// The end of the last thing that the headers place in the file.
+fn extent(header: &Header, sections: &Sections<'_>, bytes: &[u8]) -> Result<u64, CubinError> {
+    let table =
+        |offset: u64, count: u64, size: u16| offset.saturating_add(count.saturating_mul(u64::from(size)));
+    let section_headers =
+        table(header.e_shoff.get(ENDIAN), sections.len() as u64, header.e_shentsize.get(ENDIAN));
+    let program_headers = table(
+        header.e_phoff.get(ENDIAN),
+        u64::from(header.e_phnum.get(ENDIAN)),
+        header.e_phentsize.get(ENDIAN),
+    );
+    let bodies = sections.iter().filter_map(|section| section.file_range(ENDIAN));
+    let end = bodies
+        .map(|(offset, size)| offset.saturating_add(size))
+        .chain([section_headers, program_headers, size_of::<Header>() as u64])
+        .max()
+        .unwrap_or_default();
+    if end > bytes.len() as u64 {
+        return Err(CubinError::Broken {
+            reason: format!("ends at {end:#x}, but only {:#x} bytes exist", bytes.len()),
+        });
+    }
+    Ok(end)
+}
+
+fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
+    for section in sections.iter() {
+        let name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
+        let body = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?;
+        let at = section.sh_offset.get(ENDIAN);
+        match name {
+            b".nv.compat" => read_compat(cubin, body, at),
+            b".note.nv.tkinfo" => match note::tools(body, at) {
+                Some(tools) => cubin.tools.extend(tools),
+                None => cubin.problem(at, ".note.nv.tkinfo is malformed"),
+            },
+            b".note.nv.cuver" => read_arch_note(cubin, body, at, ArchNoteKind::Cuver),
+            b".note.nv.cuinfo" => read_arch_note(cubin, body, at, ArchNoteKind::Cuinfo),
+            _ if is_code(name, section) => cubin.code_bytes += body.len() as u64,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Machine code by its name or by its flags: whichever says so.
+fn is_code(name: &[u8], section: &SectionHeader64<LittleEndian>) -> bool {
+    let executable = section.sh_flags.get(ENDIAN).contains(elf::SHF_EXECINSTR);
+    section.sh_type.get(ENDIAN) == elf::SHT_PROGBITS && (executable || name.starts_with(b".text"))
+}
+
+fn read_compat(cubin: &mut Cubin, body: &[u8], at: u64) {
+    if cubin.compat_offset.replace(at).is_some() {
+        cubin.problem(at, "a second .nv.compat section");
+    }
+    cubin.compat_bytes = body.to_vec();
+    match compat::read(body) {
+        Some(records) => cubin.compat = records,
+        None => cubin.problem(at, ".nv.compat is malformed"),
+    }
+}
+
+fn read_arch_note(cubin: &mut Cubin, body: &[u8], at: u64, kind: ArchNoteKind) {
+    match note::archs(body, at, kind) {
+        Some(notes) => cubin.arch_notes.extend(notes),
+        None => cubin.problem(at, "the architecture note is malformed"),
+    }
+}
+
+fn read_kernels(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
+    let symbols = sections.symbols(ENDIAN, bytes, elf::SHT_SYMTAB).map_err(|error| broken(&error))?;
+    for (index, symbol) in symbols.enumerate() {
+        if symbol.st_type() != elf::STT_FUNC || symbol.st_other().0 & STO_CUDA_ENTRY == 0 {
+            continue;
+        }
+        let place = symbols.symbol_section(ENDIAN, symbol, index).map_err(|error| broken(&error))?;
+        let Some(section) = place.and_then(|place| sections.section(place).ok()) else { continue };
+        let section_name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
+        let code_bytes = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?.len() as u64;
+        if is_code(section_name, section) && code_bytes > 0 {
+            let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
+            cubin.kernels.push(Kernel { name: String::from_utf8_lossy(name).into_owned(), code_bytes });
+        }
+    }
+    Ok(())
+}
+
+/// Decides the `a`, and records every disagreement between the places that could hold it.
+fn marker(cubin: &mut Cubin) -> Option<Marker> {
+    match cubin.layout {
+        Layout::Abi7 => Some(flag_marker(cubin, 0x800, MarkerSource::EFlags800)),
+        Layout::Abi8 => abi8_marker(cubin),
+    }
+}
+
+fn flag_marker(cubin: &Cubin, bit: u32, source: MarkerSource) -> Marker {
+    Marker { specific: cubin.e_flags & bit != 0, source, offset: E_FLAGS_OFFSET }
+}
+
+fn abi8_marker(cubin: &mut Cubin) -> Option<Marker> {
+    let records: Vec<CompatRecord> =
+        cubin.compat.iter().filter(|record| record.attribute == ACCELERATOR_TARGET).cloned().collect();
+    let flag = cubin.e_flags & 0x8 != 0;
+    let base = cubin.compat_offset.unwrap_or_default();
+    match records.as_slice() {
+        [] => marker_without_attribute(cubin),
+        [record] if record.format == 2 && record.value <= 1 && !flag => Some(Marker {
+            specific: record.value == 1,
+            source: MarkerSource::Compat9,
+            offset: base + record.offset + 2,
+        }),
+        [_] if flag => {
+            cubin.problem(E_FLAGS_OFFSET, "e_flags carries the marker of 12.x beside the attribute of 13.x");
+            None
+        }
+        [record] => {
+            let reason = format!(
+                ".nv.compat attribute 9 has format {} and value {}, expected format 2 and value 0 or 1",
+                record.format, record.value
+            );
+            cubin.problem(base + record.offset, reason);
+            None
+        }
+        [first, ..] => {
+            cubin.problem(base + first.offset, "several .nv.compat records with attribute 9");
+            None
+        }
+    }
+}
+
+fn marker_without_attribute(cubin: &mut Cubin) -> Option<Marker> {
+    if is_from_13(cubin) {
+        if cubin.e_flags & 0x8 != 0 || cubin.number >= FIRST_WITH_LETTER {
+            let at = cubin.compat_offset.unwrap_or(E_FLAGS_OFFSET);
+            cubin.problem(at, "made by toolkit 13 or later, but .nv.compat attribute 9 is missing");
+            return None;
+        }
+        return Some(Marker { specific: false, source: MarkerSource::TooOld, offset: E_FLAGS_OFFSET });
+    }
+    Some(flag_marker(cubin, 0x8, MarkerSource::EFlags8))
+}
+
+/// Whether any note says toolkit 13 or later, which always write attribute 9 from `sm_90` on.
+fn is_from_13(cubin: &Cubin) -> bool {
+    cubin.arch_notes.iter().any(|note| note.kind == ArchNoteKind::Cuinfo)
+        || cubin.tools.iter().any(|tool| tool.toolkit().is_none_or(|(major, _)| major >= 13))
+}

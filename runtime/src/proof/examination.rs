@@ -1,0 +1,133 @@
+//! What a file contains: every entry, and everything that could not be accounted for.
+
+use packager::{Arch, Digest};
+use serde::Serialize;
+
+use super::compression::Compression;
+use super::cubin::Cubin;
+use super::fatbin::{EntryHeader, EntryKind};
+use super::ptx::Ptx;
+
+/// What kind of file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A bare CUDA ELF.
+    Cubin,
+    /// Bare fatbin containers.
+    Fatbin,
+    /// PTX text.
+    Ptx,
+    /// A relocatable host object.
+    Object,
+    /// A host shared library or position-independent executable.
+    Library,
+    /// A host executable.
+    Executable,
+    /// An `ar` archive.
+    Archive,
+    /// A zip or wheel; its members are examined one by one.
+    Zip,
+    /// Anything else; it is still scanned.
+    Other,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Container {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Size in bytes, header included.
+    pub size_bytes: u64,
+    /// Where in the file it lies.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// Where something lies, in the words of the file around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The archive member.
+    pub member: Option<String>,
+    /// The section of the host ELF.
+    pub section: Option<String>,
+    /// Found by the scan alone, where no toolkit puts device code.
+    pub loose: bool,
+}
+
+/// One image for a GPU: machine code, PTX or intermediate code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// The architecture it claims: by the entry header in a container, else by its own bytes.
+    pub arch: Option<Arch>,
+    /// Offset in the file of the entry header, or of the image where there is none.
+    pub offset: u64,
+    /// Index of its container.
+    pub container: Option<usize>,
+    /// Where in the file it lies.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Offset of the payload in the file.
+    pub payload_offset: u64,
+    /// How the payload is stored.
+    pub compression: Option<Compression>,
+    /// Size of the image as the driver sees it, in bytes, decompressed.
+    pub image_bytes: u64,
+    /// SHA-256 of the image, decompressed and without padding.
+    pub digest: Option<Digest>,
+    /// The entry header.
+    pub header: Option<EntryHeader>,
+    /// What the machine code says.
+    pub cubin: Option<Cubin>,
+    /// What the PTX says.
+    pub ptx: Option<Ptx>,
+    /// What was violated or not understood.
+    pub problems: Vec<Problem>,
+}
+
+impl Entry {
+    /// Whether it is machine code that holds nothing: nvlink's stub, or an empty source.
+    pub fn is_stub(&self) -> bool {
+        self.cubin.as_ref().is_some_and(Cubin::is_empty)
+    }
+
+    /// Whether it is machine code, in a container or alone.
+    pub fn is_machine_code(&self) -> bool {
+        matches!(self.kind, EntryKind::Elf | EntryKind::Cubin)
+    }
+}
+
+/// Something that is not as any toolkit writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Offset in the file; inside a compressed image, in the decompressed bytes.
+    pub offset: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// The whole answer about one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Examination {
+    /// What kind of file it is.
+    pub format: Format,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its entries, by offset.
+    pub entries: Vec<Entry>,
+    /// Its containers, by offset.
+    pub containers: Vec<Container>,
+    /// Wrappers in `.nvFatBinSegment`.
+    pub wrappers: u64,
+    /// What may be device code but could not be read or does not belong where it is.
+    pub unaccounted: Vec<Problem>,
+}
+
+impl Examination {
+    /// The entries that hold machine code.
+    pub fn machine_code(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.is_machine_code())
+    }
+}

@@ -1,0 +1,306 @@
+//! Reads the fatbin container: header, entries, payloads.
+//!
+//! ```text
+//! container   u32 0xBA55ED50, u16 1, u16 16, u64 size of all that follows
+//! entry       header, then payload; the next entry follows at once
+//!   +0  u16   kind           1 PTX, 2 ELF, 8 LTO-IR, 0x100 concatenated
+//!   +2  u16   version        0x0101
+//!   +4  u32   header size    64-136 seen, more for concatenated entries
+//!   +8  u64   payload size, padded to 8
+//!   +16 u32   exact compressed size, 0 if not compressed
+//!   +20 u32   offset of the extension block, 0 if none
+//!   +24 u16   minor, +26 u16 major
+//!   +28 u32   architecture, decimal
+//!   +32 u32   offset of the object's name, +36 u32 its length
+//!   +40 u64   flags
+//!   +48 u64   scramble key (LTO-IR)
+//!   +56 u64   uncompressed size, 0 if not compressed
+//! extension   u32 offset, u32 length: options text of PTX and LTO-IR; copy of .nv.compat, behind one zero
+//!                            byte, of ELF
+//! ```
+//!
+//! Seen in nvcc 13.0-13.5, 12.8 and 12.9 nvFatbin. Containers stand back to back, aligned to 8; a
+//! container of size 0 is legal (the stub of a PTX-only library).
+
+use packager::{Arch, Feature};
+use serde::Serialize;
+
+use super::bytes::{first_nonzero, slice, u16_at, u32_at, u64_at};
+use super::compression::Compression;
+
+/// First four bytes of a container.
+pub(super) const CONTAINER_MAGIC: u32 = 0xBA55_ED50;
+/// First four bytes of the wrapper in `.nvFatBinSegment`.
+pub(super) const WRAPPER_MAGIC: u32 = 0x4662_43B1;
+/// First four bytes of the structure that CUDA 2 and 3 used instead (named in old
+/// `fatBinaryCtl.h`; never seen in a build).
+pub(super) const ANCIENT_MAGIC: u32 = 0x1EE5_5A01;
+/// Size of the container header.
+pub(super) const CONTAINER_HEADER_BYTES: u64 = 16;
+/// Smallest entry header.
+const ENTRY_HEADER_BYTES: u64 = 64;
+/// The only entry version.
+const ENTRY_VERSION: u16 = 0x0101;
+
+/// Flag bits with a known meaning.
+pub mod flags {
+    /// 64-bit addresses.
+    pub const ADDRESS_64: u64 = 0x1;
+    /// Built with `-G`.
+    pub const DEBUG: u64 = 0x2;
+    /// Host is Linux.
+    pub const LINUX: u64 = 0x10;
+    /// Payload is a raw LZ4 block.
+    pub const LZ4: u64 = 0x2000;
+    /// Payload is a Zstandard frame.
+    pub const ZSTD: u64 = 0x8000;
+    /// Payload is scrambled; every LTO-IR entry is.
+    pub const SCRAMBLED: u64 = 0x1_0000;
+    /// The `a`.
+    pub const SPECIFIC: u64 = 0x10_0000;
+    /// The `f`.
+    pub const FAMILY: u64 = 0x20_0000;
+    /// The header repeats `.nv.compat`.
+    pub const COMPAT_COPY: u64 = 0x100_0000;
+    /// Every bit above.
+    pub const KNOWN: u64 =
+        ADDRESS_64 | DEBUG | LINUX | LZ4 | ZSTD | SCRAMBLED | SPECIFIC | FAMILY | COMPAT_COPY;
+}
+
+/// What an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// Machine code in a container.
+    Elf,
+    /// Machine code that stands alone.
+    Cubin,
+    /// PTX text.
+    Ptx,
+    /// Intermediate code for link-time optimisation.
+    Lto,
+    /// Several images in one entry (`nvcc --concat`).
+    Concat,
+    /// A kind that we do not know.
+    Unknown,
+}
+
+impl EntryKind {
+    fn of(number: u16) -> Self {
+        match number {
+            1 => Self::Ptx,
+            2 => Self::Elf,
+            8 => Self::Lto,
+            0x100 => Self::Concat,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// An entry's header as found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EntryHeader {
+    /// The kind's number.
+    pub kind_number: u16,
+    /// Header size in bytes.
+    pub header_bytes: u32,
+    /// Payload size in bytes, padding included.
+    pub payload_bytes: u64,
+    /// Exact compressed size in bytes; 0 if not compressed.
+    pub compressed_bytes: u32,
+    /// Uncompressed size in bytes; 0 if not compressed.
+    pub uncompressed_bytes: u64,
+    /// `major.minor`: the PTX ISA, or `1.` and the ABI version for ELF.
+    pub version: (u16, u16),
+    /// The architecture number.
+    pub number: u32,
+    /// All flags as found.
+    pub flags: u64,
+    /// The object's name, usually the source path of a `-lineinfo` build.
+    pub object_name: Option<String>,
+    /// The options text in the extension block of PTX and LTO-IR.
+    pub options: Option<String>,
+    /// The copy of `.nv.compat` in the extension block of ELF.
+    #[serde(skip)]
+    pub(super) compat_copy: Option<Vec<u8>>,
+}
+
+impl EntryHeader {
+    /// What kind of entry it is.
+    pub fn kind(&self) -> EntryKind {
+        EntryKind::of(self.kind_number)
+    }
+
+    /// The architecture that the header claims. With both letter bits set it reads `a`, and the
+    /// prover reports the contradiction.
+    pub fn arch(&self) -> Arch {
+        let feature = if self.flags & flags::SPECIFIC != 0 {
+            Feature::Specific
+        } else if self.flags & flags::FAMILY != 0 {
+            Feature::Family
+        } else {
+            Feature::Plain
+        };
+        Arch { number: self.number, feature }
+    }
+
+    /// How the payload is stored; `None` when the flags name two schemes.
+    pub fn compression(&self) -> Option<Compression> {
+        match (self.flags & flags::LZ4 != 0, self.flags & flags::ZSTD != 0) {
+            (false, false) => Some(Compression::None),
+            (true, false) => Some(Compression::Lz4),
+            (false, true) => Some(Compression::Zstd),
+            (true, true) => None,
+        }
+    }
+}
+
+/// One entry where it lies.
+pub(super) struct RawEntry<'a> {
+    /// Offset of the header from the start of the bytes that hold the container.
+    pub(super) offset: u64,
+    /// The header.
+    pub(super) header: EntryHeader,
+    /// Offset of the payload, likewise.
+    pub(super) payload_offset: u64,
+    /// The payload as stored, padding included.
+    pub(super) payload: &'a [u8],
+    /// Structural violations: offset and reason.
+    pub(super) violations: Vec<(u64, String)>,
+}
+
+/// One container where it lies.
+pub(super) struct RawContainer<'a> {
+    /// Offset of the first byte behind it.
+    pub(super) end: u64,
+    /// Its entries in order.
+    pub(super) entries: Vec<RawEntry<'a>>,
+    /// Where reading had to stop before the end, and why.
+    pub(super) broken: Option<(u64, String)>,
+}
+
+/// Whether a container starts at `offset`: the magic, then whatever follows.
+pub(super) fn starts_at(bytes: &[u8], offset: u64) -> bool {
+    slice(bytes, offset, 4).is_some_and(|magic| magic == CONTAINER_MAGIC.to_le_bytes())
+}
+
+/// Reads the container at `offset`; `Err` holds the reason why these bytes are none.
+pub(super) fn read(bytes: &[u8], offset: u64) -> Result<RawContainer<'_>, String> {
+    let header = slice(bytes, offset, CONTAINER_HEADER_BYTES).ok_or("container header is cut off")?;
+    let magic = u32_at(header, 0).unwrap_or_default();
+    let version = u16_at(header, 4).unwrap_or_default();
+    let header_size = u16_at(header, 6).unwrap_or_default();
+    let size = u64_at(header, 8).unwrap_or_default();
+    if magic != CONTAINER_MAGIC || version != 1 || u64::from(header_size) != CONTAINER_HEADER_BYTES {
+        return Err(format!(
+            "container header has version {version} and size {header_size}, expected 1 and 16"
+        ));
+    }
+    let body_at = offset + CONTAINER_HEADER_BYTES;
+    let end = body_at.checked_add(size).filter(|&end| end <= bytes.len() as u64);
+    let end = end.ok_or_else(|| format!("container claims {size} bytes, more than exist"))?;
+    let mut container = RawContainer { end, entries: Vec::new(), broken: None };
+    let mut at = body_at;
+    while at < end {
+        match entry(bytes, at, end) {
+            Ok((entry, next)) => {
+                container.entries.push(entry);
+                at = next;
+            }
+            Err(reason) => {
+                container.broken = Some((at, reason));
+                break;
+            }
+        }
+    }
+    Ok(container)
+}
+
+/// Reads the entry at `at`, which must end by `end`; gives the offset of the next one.
+fn entry(bytes: &[u8], at: u64, end: u64) -> Result<(RawEntry<'_>, u64), String> {
+    let fixed = slice(bytes, at, ENTRY_HEADER_BYTES).filter(|_| at + ENTRY_HEADER_BYTES <= end);
+    let fixed = fixed.ok_or("entry header is cut off")?;
+    let word = |offset| u32_at(fixed, offset).unwrap_or_default();
+    let long = |offset| u64_at(fixed, offset).unwrap_or_default();
+    let half = |offset| u16_at(fixed, offset).unwrap_or_default();
+    let (header_bytes, payload_bytes) = (word(4), long(8));
+    if u64::from(header_bytes) < ENTRY_HEADER_BYTES {
+        return Err(format!("entry header claims {header_bytes} bytes, expected at least 64"));
+    }
+    let payload_offset = at + u64::from(header_bytes);
+    let next = payload_offset.checked_add(payload_bytes).filter(|&next| next <= end);
+    let next =
+        next.ok_or_else(|| format!("entry claims {payload_bytes} bytes, more than its container has"))?;
+    let header_slice = slice(bytes, at, u64::from(header_bytes)).ok_or("entry header is cut off")?;
+    let payload = slice(bytes, payload_offset, payload_bytes).ok_or("entry payload is cut off")?;
+    let mut header = EntryHeader {
+        kind_number: half(0),
+        header_bytes,
+        payload_bytes,
+        compressed_bytes: word(16),
+        uncompressed_bytes: long(56),
+        version: (half(26), half(24)),
+        number: word(28),
+        flags: long(40),
+        object_name: None,
+        options: None,
+        compat_copy: None,
+    };
+    let mut violations = Vec::new();
+    if half(2) != ENTRY_VERSION {
+        violations.push((at + 2, format!("entry version {:#06x}, expected 0x0101", half(2))));
+    }
+    let unknown = header.flags & !flags::KNOWN;
+    if unknown != 0 {
+        violations.push((at + 40, format!("flag bits {unknown:#x} are unknown")));
+    }
+    if header.kind() == EntryKind::Unknown {
+        violations.push((at, format!("entry kind {:#x} is unknown", header.kind_number)));
+    }
+    read_strings(&mut header, header_slice, at, &mut violations);
+    Ok((RawEntry { offset: at, header, payload_offset, payload, violations }, next))
+}
+
+/// Reads the object's name and the extension block.
+fn read_strings(header: &mut EntryHeader, bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) {
+    let word = |offset| u32_at(bytes, offset).unwrap_or_default();
+    let (extension, name, name_length) = (word(20), word(32), word(36));
+    if name != 0 || name_length != 0 {
+        match slice(bytes, u64::from(name), u64::from(name_length)) {
+            Some(text) => header.object_name = Some(text_of(text)),
+            None => violations.push((at + 32, "the object's name lies outside the header".to_owned())),
+        }
+    }
+    if extension == 0 {
+        return;
+    }
+    let block =
+        slice(bytes, u64::from(extension), 8).and_then(|block| Some((u32_at(block, 0)?, u32_at(block, 4)?)));
+    let body = block.and_then(|(offset, length)| match header.kind() {
+        EntryKind::Elf => compat_copy(bytes, offset, length),
+        _ => slice(bytes, u64::from(offset), u64::from(length)),
+    });
+    match body {
+        None => violations.push((at + 20, "the extension block lies outside the header".to_owned())),
+        Some(copy) if header.kind() == EntryKind::Elf => header.compat_copy = Some(copy.to_vec()),
+        Some(text) => header.options = Some(text_of(text)).filter(|text| !text.is_empty()),
+    }
+}
+
+/// The copy stands behind a text, empty so far, and its terminating zero.
+fn compat_copy(bytes: &[u8], offset: u32, length: u32) -> Option<&[u8]> {
+    let text = bytes.get(usize::try_from(offset).ok()?..)?;
+    let end = text.iter().position(|&byte| byte == 0)?;
+    slice(text, end as u64 + 1, u64::from(length))
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// The offset, from `start`, of the first byte in `[start, end)` that is not zero.
+pub(super) fn first_nonzero_in(bytes: &[u8], start: u64, end: u64) -> Option<u64> {
+    let gap = slice(bytes, start, end.checked_sub(start)?)?;
+    first_nonzero(gap).map(|offset| start + offset as u64)
+}

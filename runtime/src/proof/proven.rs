@@ -1,0 +1,195 @@
+//! What is left when nothing spoke against: a value that only exact bytes can make.
+
+use packager::{Arch, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::command::RequestedClaim;
+use super::examination::Entry;
+use super::examiner::examine;
+use super::fatbin::EntryKind;
+use super::verdict::{Judgement, Policy, Verdict, judge};
+use super::witness::Witness;
+
+/// Version of the stored form of a proof.
+const RECORD_VERSION: u32 = 1;
+
+/// One image for the GPU that a proven library holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenImage {
+    /// Offset of its entry in the library.
+    pub offset: u64,
+    /// What it is for.
+    pub arch: Arch,
+    /// Its size in bytes, decompressed.
+    pub image_bytes: u64,
+    /// SHA-256 of the image, decompressed.
+    pub digest: Digest,
+    /// Its kernels, as linked; none for the device linker's stub.
+    pub kernels: Vec<String>,
+}
+
+/// The proof that a library holds machine code for exactly one architecture, as requested.
+///
+/// It can only be had from [`prove`] or [`RecordedProof::recheck`], which both read the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct Proof {
+    version: u32,
+    arch: Arch,
+    library_digest: Digest,
+    requested: RequestedClaim,
+    images: Vec<ProvenImage>,
+    witnesses: Vec<Witness>,
+}
+
+impl Proof {
+    /// The architecture.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// SHA-256 of the library's bytes.
+    pub fn library_digest(&self) -> Digest {
+        self.library_digest
+    }
+
+    /// What the command asked for.
+    pub fn requested(&self) -> &RequestedClaim {
+        &self.requested
+    }
+
+    /// The images in the library, by offset, each with the digest of what the driver would load.
+    pub fn device_images(&self) -> &[ProvenImage] {
+        &self.images
+    }
+
+    /// Every kernel, as linked.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
+    }
+
+    /// Every witness that was heard.
+    pub fn witnesses(&self) -> &[Witness] {
+        &self.witnesses
+    }
+}
+
+/// Proves that a library just built by this command holds exactly this architecture; hands back
+/// the judgement where it does not.
+pub fn prove(requested: &RequestedClaim, library: &[u8], arch: Arch) -> Result<Proof, Box<Judgement>> {
+    let examination = examine(library);
+    let judgement = judge(&examination, Some(requested), &Policy::for_build(arch));
+    if judgement.verdict() != Verdict::Exact {
+        return Err(Box::new(judgement));
+    }
+    Ok(Proof {
+        version: RECORD_VERSION,
+        arch,
+        library_digest: Digest::of_bytes(library),
+        requested: requested.clone(),
+        images: examination.entries.iter().filter_map(proven).collect(),
+        witnesses: judgement.witnesses().to_vec(),
+    })
+}
+
+fn proven(entry: &Entry) -> Option<ProvenImage> {
+    let cubin = entry.cubin.as_ref().filter(|_| entry.kind == EntryKind::Elf)?;
+    Some(ProvenImage {
+        offset: entry.offset,
+        arch: entry.arch?,
+        image_bytes: entry.image_bytes,
+        digest: entry.digest?,
+        kernels: cubin.kernels.iter().map(|kernel| kernel.name.clone()).collect(),
+    })
+}
+
+/// A proof as it was stored: worth nothing until the bytes prove it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedProof {
+    version: u32,
+    arch: Arch,
+    library_digest: Digest,
+    requested: RequestedClaim,
+    images: Vec<ProvenImage>,
+    witnesses: Vec<Witness>,
+}
+
+/// Why a stored proof does not hold for a library.
+#[derive(Debug, thiserror::Error)]
+pub enum RecheckError {
+    /// The record is of a version that this program does not read.
+    #[error("the recorded proof has version {found}, expected {expected}")]
+    Version {
+        /// Version found in the record.
+        found: u32,
+        /// The version that this program reads.
+        expected: u32,
+    },
+    /// The bytes do not prove anything now.
+    #[error("the library no longer proves exact: {}", .judgement.reasons().first().map_or("no reason", String::as_str))]
+    Unproven {
+        /// What the bytes say.
+        judgement: Box<Judgement>,
+    },
+    /// The bytes prove something, but not what the record says.
+    #[error("the recorded {field} is {found}, but the library proves {expected}")]
+    Different {
+        /// Which part differs.
+        field: &'static str,
+        /// The record's value.
+        found: String,
+        /// The value that the bytes prove.
+        expected: String,
+    },
+}
+
+impl RecordedProof {
+    /// The architecture that it claims.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// The library that it claims to be about.
+    pub fn library_digest(&self) -> Digest {
+        self.library_digest
+    }
+
+    /// Proves again from the bytes, and compares everything with what was stored.
+    pub fn recheck(&self, library: &[u8]) -> Result<Proof, RecheckError> {
+        if self.version != RECORD_VERSION {
+            return Err(RecheckError::Version { found: self.version, expected: RECORD_VERSION });
+        }
+        let found = Digest::of_bytes(library);
+        differ("library digest", &self.library_digest, &found)?;
+        let proof = prove(&self.requested, library, self.arch)
+            .map_err(|judgement| RecheckError::Unproven { judgement })?;
+        let recorded = serde_json::to_string(&self.images).unwrap_or_default();
+        let proven = serde_json::to_string(&proof.images).unwrap_or_default();
+        differ("list of device images", &recorded, &proven)?;
+        Ok(proof)
+    }
+}
+
+fn differ<T: PartialEq + ToString>(
+    field: &'static str,
+    recorded: &T,
+    proven: &T,
+) -> Result<(), RecheckError> {
+    if recorded == proven {
+        return Ok(());
+    }
+    Err(RecheckError::Different { field, found: recorded.to_string(), expected: proven.to_string() })
+}
+
+impl From<&Proof> for RecordedProof {
+    fn from(proof: &Proof) -> Self {
+        Self {
+            version: proof.version,
+            arch: proof.arch,
+            library_digest: proof.library_digest,
+            requested: proof.requested.clone(),
+            images: proof.images.clone(),
+            witnesses: proof.witnesses.clone(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Looks at every byte offset of a file for anything that could be device code.
+//!
+//! Sections and pointers say where device code should be; this scan says where it is. It looks for
+//! container, wrapper and ancient magic, ELF headers for `EM_CUDA`, and PTX targets. What is
+//! compressed or encrypted by something else than a fatbin cannot be seen by any scan.
+//!
+//! One pass: each block of bytes is tested against the two rarest neighbouring bytes of every
+//! pattern in straight-line code that compilers turn into vector instructions; only blocks with a
+//! candidate are looked at byte by byte.
+
+use super::bytes::u16_at;
+use super::cubin::EM_CUDA;
+use super::fatbin::{ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
+
+/// What was seen at an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Container magic.
+    Container,
+    /// Wrapper magic.
+    Wrapper,
+    /// The magic of CUDA 2 and 3.
+    Ancient,
+    /// An ELF header for `EM_CUDA`.
+    CudaElf,
+    /// `.target sm_`.
+    PtxTarget,
+}
+
+/// One sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sighting {
+    /// Offset of the pattern's first byte.
+    pub(super) offset: u64,
+    /// What it is.
+    pub(super) mark: Mark,
+}
+
+/// A pattern with the position of the neighbouring bytes by which blocks are tested.
+struct Pattern {
+    bytes: &'static [u8],
+    probe: usize,
+    mark: Mark,
+}
+
+const PATTERNS: [Pattern; 5] = [
+    Pattern { bytes: &CONTAINER_MAGIC.to_le_bytes(), probe: 1, mark: Mark::Container },
+    Pattern { bytes: &WRAPPER_MAGIC.to_le_bytes(), probe: 0, mark: Mark::Wrapper },
+    Pattern { bytes: &ANCIENT_MAGIC.to_le_bytes(), probe: 1, mark: Mark::Ancient },
+    Pattern { bytes: b"\x7FELF", probe: 0, mark: Mark::CudaElf },
+    Pattern { bytes: PTX_TARGET, probe: 4, mark: Mark::PtxTarget },
+];
+
+/// How a PTX text names its target.
+pub(super) const PTX_TARGET: &[u8] = b".target sm_";
+
+/// Bytes tested at once: four vector registers of the oldest x86-64.
+const BLOCK: usize = 64;
+
+/// Every sighting, in order of offset.
+pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
+    let mut sightings = Vec::new();
+    let mut at = 0;
+    // One byte more than the block, because probes look at neighbours.
+    while let Some(block) = bytes.get(at..=at + BLOCK) {
+        if let Some((first, second)) = block.first_chunk::<BLOCK>().zip(block.last_chunk::<BLOCK>())
+            && has_candidate(first, second)
+        {
+            look_closely(bytes, at, at + BLOCK, &mut sightings);
+        }
+        at += BLOCK;
+    }
+    look_closely(bytes, at, bytes.len(), &mut sightings);
+    sightings.sort_by_key(|sighting| sighting.offset);
+    sightings
+}
+
+/// Whether any probe matches: `first[i]` and `second[i]` are neighbours.
+fn has_candidate(first: &[u8; BLOCK], second: &[u8; BLOCK]) -> bool {
+    let mut any = 0_u8;
+    for (&here, &next) in first.iter().zip(second) {
+        let container = u8::from(here == 0xED) & u8::from(next == 0x55);
+        let wrapper = u8::from(here == 0xB1) & u8::from(next == 0x43);
+        let ancient = u8::from(here == 0x5A) & u8::from(next == 0xE5);
+        let elf = u8::from(here == 0x7F) & u8::from(next == b'E');
+        let target = u8::from(here == b'g') & u8::from(next == b'e');
+        any |= container | wrapper | ancient | elf | target;
+    }
+    any != 0
+}
+
+/// Collects the patterns whose probe lies in `[start, end)`.
+fn look_closely(bytes: &[u8], start: usize, end: usize, sightings: &mut Vec<Sighting>) {
+    for pattern in &PATTERNS {
+        for probe in start..end {
+            let Some(offset) = probe.checked_sub(pattern.probe) else { continue };
+            if bytes[probe] == pattern.bytes[pattern.probe] && matches(bytes, offset, pattern) {
+                sightings.push(Sighting { offset: offset as u64, mark: pattern.mark });
+            }
+        }
+    }
+}
+
+fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
+    bytes[offset..].starts_with(pattern.bytes)
+        && (pattern.mark != Mark::CudaElf || u16_at(bytes, offset + 18) == Some(EM_CUDA))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cuda_elf() -> Vec<u8> {
+        let mut header = vec![0; 20];
+        header[..4].copy_from_slice(b"\x7FELF");
+        header[18] = 190;
+        header
+    }
+
+    #[test]
+    fn finds_every_pattern_at_every_offset() {
+        let samples: [(Mark, Vec<u8>); 5] = [
+            (Mark::Container, 0xBA55_ED50_u32.to_le_bytes().to_vec()),
+            (Mark::Wrapper, 0x4662_43B1_u32.to_le_bytes().to_vec()),
+            (Mark::Ancient, 0x1EE5_5A01_u32.to_le_bytes().to_vec()),
+            (Mark::CudaElf, cuda_elf()),
+            (Mark::PtxTarget, PTX_TARGET.to_vec()),
+        ];
+        for (mark, sample) in samples {
+            for offset in 0..200 {
+                for tail in [0, 1, 63, 64, 65] {
+                    let mut bytes = vec![0xAA; offset];
+                    bytes.extend_from_slice(&sample);
+                    bytes.resize(bytes.len() + tail, 0xAA);
+                    assert_eq!(
+                        scan(&bytes),
+                        [Sighting { offset: offset as u64, mark }],
+                        "{mark:?} {offset} {tail}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn passes_over_elf_for_other_machines_and_cut_patterns() {
+        let mut host = cuda_elf();
+        host[18] = 62;
+        assert!(scan(&host).is_empty());
+        assert!(scan(&cuda_elf()[..19]).is_empty());
+        assert!(scan(b".target sm").is_empty());
+        assert!(scan(&[]).is_empty());
+    }
+}

@@ -1,0 +1,304 @@
+//! Judges an examination: are these bytes exactly what was asked for?
+//!
+//! The rule fails closed. One contradiction, one range that could not be read, or nothing that
+//! confirms, and the answer is not [`Verdict::Exact`].
+
+use packager::{Arch, Feature};
+use serde::{Deserialize, Serialize};
+
+use super::command::{RequestedClaim, RequestedForm};
+use super::cubin::CubinType;
+use super::examination::{Entry, Examination, Format};
+use super::fatbin::EntryKind;
+use super::witness::{Stance, Witness, question};
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Machine code for this architecture, and nothing that the policy does not allow.
+    Exact,
+    /// Machine code for it, but also other architectures, PTX or intermediate code.
+    Mixed,
+    /// Only code with fewer features that could run there, such as `sm_100` or PTX.
+    Weaker,
+    /// Nothing for it.
+    Absent,
+    /// Witnesses disagree with each other.
+    Contradicted,
+    /// Some of it could not be read or accounted for.
+    Unreadable,
+}
+
+/// Whether code that still waits for the device linker counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unlinked {
+    /// It counts where such code belongs: objects, archives, fatbins and cubins.
+    Counts,
+    /// It never counts.
+    Refused,
+}
+
+/// Whether device code outside the sections that toolkits fill is acceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loose {
+    /// It is judged like any other.
+    Judged,
+    /// It never is: a compiler would not have put it there.
+    Refused,
+}
+
+/// What to hold the bytes against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The architecture that must be there.
+    pub arch: Arch,
+    /// Whether PTX may be there as well.
+    pub allow_ptx: bool,
+    /// Architectures whose machine code may be there as well.
+    pub also_allowed: Vec<Arch>,
+    /// What unlinked code counts for.
+    pub unlinked: Unlinked,
+    /// What code outside its sections counts for.
+    pub loose: Loose,
+}
+
+impl Policy {
+    /// For any file that someone hands us.
+    pub fn for_file(arch: Arch) -> Self {
+        Self {
+            arch,
+            allow_ptx: false,
+            also_allowed: Vec::new(),
+            unlinked: Unlinked::Counts,
+            loose: Loose::Judged,
+        }
+    }
+
+    /// For a library that we just built from sources: nothing but what a compiler puts there.
+    pub fn for_build(arch: Arch) -> Self {
+        Self { unlinked: Unlinked::Refused, loose: Loose::Refused, ..Self::for_file(arch) }
+    }
+}
+
+/// A verdict with everything that led to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct Judgement {
+    verdict: Verdict,
+    policy: Policy,
+    reasons: Vec<String>,
+    witnesses: Vec<Witness>,
+}
+
+impl Judgement {
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// What the bytes were held against.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Why it is this verdict, in words, the weightiest first.
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
+    /// Every witness, in order of entries.
+    pub fn witnesses(&self) -> &[Witness] {
+        &self.witnesses
+    }
+}
+
+/// Holds an examination, and the command that led to it if there was one, against a policy.
+pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, policy: &Policy) -> Judgement {
+    let mut witnesses: Vec<Witness> =
+        examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
+    witnesses.extend(requested.map(|claim| question_command(claim, policy)));
+    let (verdict, reasons) = weigh(examination, &witnesses, policy);
+    Judgement { verdict, policy: policy.clone(), reasons, witnesses }
+}
+
+fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (Verdict, Vec<String>) {
+    let contradictions: Vec<String> = witnesses
+        .iter()
+        .filter(|witness| witness.stance == Stance::Contradicts)
+        .map(|witness| format!("{} says {}: {}", witness.name, witness.found, witness.meaning))
+        .collect();
+    if !contradictions.is_empty() {
+        return (Verdict::Contradicted, contradictions);
+    }
+    let unreadable = unreadable(examination, policy);
+    if !unreadable.is_empty() {
+        return (Verdict::Unreadable, unreadable);
+    }
+    let strangers: Vec<String> =
+        examination.entries.iter().filter(|entry| !is_permitted(entry, policy)).map(describe).collect();
+    let target: Vec<&Entry> =
+        examination.entries.iter().filter(|entry| counts(entry, examination.format, policy)).collect();
+    if target.is_empty() {
+        return without_target(examination, policy);
+    }
+    if let Some(reason) = target.iter().find_map(|entry| family_doubt(entry)) {
+        return (Verdict::Contradicted, vec![reason]);
+    }
+    if strangers.is_empty() {
+        let kernels: usize =
+            target.iter().filter_map(|entry| entry.cubin.as_ref()).map(|cubin| cubin.kernels.len()).sum();
+        (
+            Verdict::Exact,
+            vec![format!(
+                "{} images of {} with {kernels} kernels and nothing else",
+                target.len(),
+                policy.arch
+            )],
+        )
+    } else {
+        (Verdict::Mixed, strangers)
+    }
+}
+
+fn unreadable(examination: &Examination, policy: &Policy) -> Vec<String> {
+    let mut reasons: Vec<String> = examination
+        .unaccounted
+        .iter()
+        .chain(examination.entries.iter().flat_map(|entry| &entry.problems))
+        .map(|problem| format!("at {:#x}: {}", problem.offset, problem.reason))
+        .collect();
+    for entry in &examination.entries {
+        let at = entry.offset;
+        match entry.kind {
+            EntryKind::Concat if entry.problems.is_empty() => {
+                reasons.push(format!("at {at:#x}: a concatenated entry that was not decoded"));
+            }
+            EntryKind::Elf | EntryKind::Cubin if entry.cubin.is_none() && entry.problems.is_empty() => {
+                reasons.push(format!("at {at:#x}: machine code that was not read"));
+            }
+            _ => {}
+        }
+        if entry.place.loose && policy.loose == Loose::Refused {
+            reasons.push(format!("at {at:#x}: device code where no compiler puts it"));
+        }
+    }
+    reasons
+}
+
+/// Whether an entry may be there at all.
+fn is_permitted(entry: &Entry, policy: &Policy) -> bool {
+    match entry.kind {
+        EntryKind::Elf | EntryKind::Cubin => {
+            entry.arch.is_some_and(|arch| arch == policy.arch || policy.also_allowed.contains(&arch))
+        }
+        EntryKind::Ptx => policy.allow_ptx,
+        EntryKind::Lto | EntryKind::Concat | EntryKind::Unknown => false,
+    }
+}
+
+/// Whether an entry is what the policy asks for: machine code that can run, or wait to be linked
+/// where such code belongs.
+fn counts(entry: &Entry, format: Format, policy: &Policy) -> bool {
+    let Some(cubin) = entry.cubin.as_ref().filter(|_| entry.arch == Some(policy.arch)) else { return false };
+    match cubin.elf_type {
+        CubinType::Executable => cubin.kernels.iter().any(|kernel| kernel.code_bytes > 0),
+        CubinType::Relocatable => {
+            let linked_file = matches!(format, Format::Library | Format::Executable);
+            policy.unlinked == Unlinked::Counts && !linked_file && !cubin.is_empty()
+        }
+    }
+}
+
+/// A bare cubin whose text names the family is no proof of the plain architecture.
+fn family_doubt(entry: &Entry) -> Option<String> {
+    let arch = entry.arch.filter(|arch| entry.kind == EntryKind::Cubin && arch.feature == Feature::Plain)?;
+    let named = Arch { feature: Feature::Family, ..arch };
+    let cubin = entry.cubin.as_ref()?;
+    let doubtful = cubin.tools.iter().any(|tool| tool.arch == Some(named));
+    doubtful.then(|| {
+        format!("the tool that made it was asked for {named}, which leaves no other mark in a bare cubin")
+    })
+}
+
+fn without_target(examination: &Examination, policy: &Policy) -> (Verdict, Vec<String>) {
+    let arch = policy.arch;
+    if examination.entries.is_empty() {
+        return (Verdict::Absent, vec!["no device code".to_owned()]);
+    }
+    let found: Vec<String> = examination.entries.iter().map(describe).collect();
+    let weaker = examination.entries.iter().any(|entry| !entry.is_stub() && could_run(entry, arch));
+    (if weaker { Verdict::Weaker } else { Verdict::Absent }, found)
+}
+
+/// Whether an entry that is not what was asked for could still run on that device, perhaps after
+/// the driver compiled it.
+fn could_run(entry: &Entry, target: Arch) -> bool {
+    let Some(arch) = entry.arch else { return false };
+    let same_number = arch.number == target.number;
+    let earlier = arch.number <= target.number;
+    let same_major = arch.number / 10 == target.number / 10;
+    match arch.feature {
+        Feature::Specific => same_number,
+        Feature::Plain if !entry.is_machine_code() => earlier,
+        Feature::Family | Feature::Plain => same_major && earlier,
+    }
+}
+
+fn describe(entry: &Entry) -> String {
+    let arch = entry.arch.map_or("an unknown architecture".to_owned(), |arch| arch.to_string());
+    let what = match entry.kind {
+        EntryKind::Elf | EntryKind::Cubin if entry.is_stub() => "empty machine code",
+        EntryKind::Elf | EntryKind::Cubin => "machine code",
+        EntryKind::Ptx => "PTX",
+        EntryKind::Lto => "LTO-IR",
+        EntryKind::Concat => "a concatenated entry",
+        EntryKind::Unknown => "an entry of unknown kind",
+    };
+    format!("at {:#x}: {what} for {arch}", entry.offset)
+}
+
+/// The requested claim as a witness.
+fn question_command(claim: &RequestedClaim, policy: &Policy) -> Witness {
+    let found: Vec<String> = claim
+        .images
+        .iter()
+        .map(|image| {
+            let prefix = match image.form {
+                RequestedForm::MachineCode => "sm",
+                RequestedForm::Ptx => "compute",
+                RequestedForm::Lto => "lto",
+            };
+            format!("arch=compute_{},code={prefix}_{}", image.virtual_arch.code(), image.arch.code())
+        })
+        .chain(claim.unclear.iter().cloned())
+        .collect();
+    let acceptable = claim.images.iter().all(|image| match image.form {
+        RequestedForm::MachineCode => {
+            image.virtual_arch == image.arch
+                && (image.arch == policy.arch || policy.also_allowed.contains(&image.arch))
+        }
+        RequestedForm::Ptx => policy.allow_ptx,
+        RequestedForm::Lto => false,
+    });
+    let asked = claim.images.iter().any(|image| {
+        image.form == RequestedForm::MachineCode
+            && image.arch == policy.arch
+            && image.virtual_arch == policy.arch
+    });
+    let (meaning, stance) = if acceptable && asked && claim.unclear.is_empty() {
+        ("the command asks for this architecture, compiled against its own features", Stance::Confirms)
+    } else {
+        ("the command does not ask for exactly this architecture with its own features", Stance::Contradicts)
+    };
+    Witness {
+        name: "command".into(),
+        entry: None,
+        offset: None,
+        found: found.join("; "),
+        meaning: meaning.into(),
+        stance,
+    }
+}

@@ -1,0 +1,234 @@
+//! Questions every entry about the architecture it claims, and keeps each answer as found.
+
+use std::borrow::Cow;
+
+use packager::{Arch, Feature};
+use serde::{Deserialize, Serialize};
+
+use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout, MarkerSource};
+use super::examination::Entry;
+use super::fatbin::{EntryHeader, EntryKind, flags};
+
+/// What a witness says about the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// It agrees.
+    Confirms,
+    /// It cannot tell.
+    Silent,
+    /// It disagrees.
+    Contradicts,
+}
+
+/// One answer, as found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// Who says it: `entry header`, `e_flags`, `.nv.compat[9]`, `tkinfo`, …
+    pub name: Cow<'static, str>,
+    /// Index of the entry it speaks about; `None` for the command and the whole file.
+    pub entry: Option<usize>,
+    /// Where it was read: in the file, or in the decompressed image of a compressed entry.
+    pub offset: Option<u64>,
+    /// The value as found.
+    pub found: String,
+    /// What that value means.
+    pub meaning: Cow<'static, str>,
+    /// What it says about the claim.
+    pub stance: Stance,
+}
+
+/// Asks everything about one entry; the claim is its own declared architecture.
+pub(super) fn question(index: usize, entry: &Entry) -> Vec<Witness> {
+    let mut bench = Bench { index, base: entry_base(entry), witnesses: Vec::new() };
+    let Some(arch) = entry.arch else {
+        bench.say("architecture", entry.offset, "none", "names no architecture", Stance::Contradicts);
+        return bench.witnesses;
+    };
+    if let Some(header) = &entry.header {
+        bench.header(entry, header, arch);
+    }
+    if let Some(cubin) = &entry.cubin {
+        bench.cubin(cubin, arch, entry.kind);
+    }
+    if let Some(ptx) = &entry.ptx {
+        let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
+        let stance = agree(ptx.target == Some(arch));
+        bench.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
+    }
+    bench.witnesses
+}
+
+/// What is added to offsets inside the image: nothing when the image had to be decompressed.
+fn entry_base(entry: &Entry) -> u64 {
+    let stored = entry.compression == Some(super::compression::Compression::None);
+    if stored { entry.payload_offset } else { 0 }
+}
+
+fn agree(yes: bool) -> Stance {
+    if yes { Stance::Confirms } else { Stance::Contradicts }
+}
+
+struct Bench {
+    index: usize,
+    base: u64,
+    witnesses: Vec<Witness>,
+}
+
+impl Bench {
+    fn say(
+        &mut self,
+        name: &'static str,
+        offset: u64,
+        found: impl Into<String>,
+        meaning: impl Into<Cow<'static, str>>,
+        stance: Stance,
+    ) {
+        self.witnesses.push(Witness {
+            name: name.into(),
+            entry: Some(self.index),
+            offset: Some(offset),
+            found: found.into(),
+            meaning: meaning.into(),
+            stance,
+        });
+    }
+
+    fn header(&mut self, entry: &Entry, header: &EntryHeader, arch: Arch) {
+        let both = header.flags & (flags::SPECIFIC | flags::FAMILY) == flags::SPECIFIC | flags::FAMILY;
+        let meaning = if both {
+            "both letter bits are set, which no tool writes".into()
+        } else {
+            Cow::Owned(format!("the entry header claims {arch}; the driver's first look"))
+        };
+        self.say(
+            "entry header",
+            entry.offset + 28,
+            format!("{arch}, flags {:#x}", header.flags),
+            meaning,
+            agree(!both),
+        );
+        let scrambled = header.flags & flags::SCRAMBLED != 0;
+        if scrambled != (entry.kind == EntryKind::Lto) {
+            let meaning = "only LTO-IR is scrambled, and always";
+            self.say(
+                "entry header",
+                entry.offset + 40,
+                format!("{:#x}", header.flags),
+                meaning,
+                Stance::Contradicts,
+            );
+        }
+        let Some(cubin) = &entry.cubin else { return };
+        let stance = agree(header.version == (1, u16::from(cubin.abi_version)));
+        let found = format!("{}.{}", header.version.0, header.version.1);
+        self.say("entry version", entry.offset + 24, found, "repeats the ELF's ABI version", stance);
+        self.compat_copy(entry, header, cubin);
+    }
+
+    /// The header of a Blackwell entry repeats `.nv.compat`.
+    fn compat_copy(&mut self, entry: &Entry, header: &EntryHeader, cubin: &Cubin) {
+        let declared = header.flags & flags::COMPAT_COPY != 0;
+        let at = entry.offset + 20;
+        match &header.compat_copy {
+            Some(copy) if declared => {
+                let stance = agree(*copy == cubin.compat_bytes && cubin.compat_offset.is_some());
+                let found = format!("{} bytes", copy.len());
+                self.say(
+                    "compat copy",
+                    at,
+                    found,
+                    "the header's copy of .nv.compat equals the section",
+                    stance,
+                );
+            }
+            None if !declared => {}
+            _ => {
+                let meaning = "the flag for a compat copy and the copy itself come together";
+                self.say("compat copy", at, format!("{:#x}", header.flags), meaning, Stance::Contradicts);
+            }
+        }
+    }
+
+    fn cubin(&mut self, cubin: &Cubin, arch: Arch, kind: EntryKind) {
+        let flags_at = self.base + E_FLAGS_OFFSET;
+        let found = format!("{:#x}", cubin.e_flags);
+        let meaning = format!("e_flags hold the number {}", cubin.number);
+        self.say("e_flags", flags_at, found, meaning, agree(cubin.number == arch.number));
+        self.marker(cubin, arch);
+        for problem in &cubin.problems {
+            let meaning = "no toolkit writes this";
+            self.say(
+                "cubin",
+                self.base + problem.offset,
+                problem.reason.clone(),
+                meaning,
+                Stance::Contradicts,
+            );
+        }
+        self.tools(cubin, arch, kind);
+        self.arch_notes(cubin, arch);
+    }
+
+    fn marker(&mut self, cubin: &Cubin, arch: Arch) {
+        let Some(marker) = cubin.marker else { return };
+        let name = match marker.source {
+            MarkerSource::EFlags800 => "e_flags & 0x800",
+            MarkerSource::EFlags8 => "e_flags & 0x8",
+            MarkerSource::Compat9 => ".nv.compat[9]",
+            MarkerSource::TooOld => "no letter",
+        };
+        let meaning = match (marker.specific, arch.feature) {
+            (true, _) => "machine code for this compute capability alone: the `a`",
+            (false, Feature::Family) => "not the `a`; a family build looks like a plain one here",
+            (false, _) => "not the `a`",
+        };
+        let stance = agree(marker.specific == (arch.feature == Feature::Specific));
+        self.say(name, self.base + marker.offset, u8::from(marker.specific).to_string(), meaning, stance);
+    }
+
+    fn tools(&mut self, cubin: &Cubin, arch: Arch, kind: EntryKind) {
+        if cubin.tools.is_empty() && cubin.layout == Layout::Abi8 {
+            let meaning = "every tool since 12.8 leaves a tkinfo note in such a cubin; here it is missing";
+            self.say("tkinfo", self.base, "none", meaning, Stance::Contradicts);
+        }
+        for tool in &cubin.tools {
+            let found = format!("{} {}", tool.tool, tool.options.trim_end());
+            let (meaning, stance) = match tool.arch {
+                Some(named) if named == arch => {
+                    ("the tool was asked for this architecture", Stance::Confirms)
+                }
+                Some(_) => ("the tool was asked for another architecture", Stance::Contradicts),
+                None => {
+                    ("the tool's options do not spell an architecture as the tools do", Stance::Contradicts)
+                }
+            };
+            // Without a container nothing but this text tells `f` from plain.
+            let family = kind == EntryKind::Cubin
+                && arch.feature == Feature::Plain
+                && tool.arch == Some(Arch { feature: Feature::Family, ..arch });
+            let (meaning, stance) = if family {
+                (
+                    "the tool was asked for the family; a bare cubin shows that in this text alone",
+                    Stance::Silent,
+                )
+            } else {
+                (meaning, stance)
+            };
+            self.say("tkinfo", self.base + tool.options_offset, found, meaning, stance);
+        }
+    }
+
+    fn arch_notes(&mut self, cubin: &Cubin, arch: Arch) {
+        if cubin.arch_notes.is_empty() && cubin.layout == Layout::Abi8 {
+            let meaning =
+                "every tool since 12.8 leaves an architecture note in such a cubin; here it is missing";
+            self.say("architecture note", self.base, "none", meaning, Stance::Contradicts);
+        }
+        for note in &cubin.arch_notes {
+            let stance = agree(note.number == arch.number);
+            let meaning = "the note repeats the number";
+            self.say("architecture note", self.base + note.offset, note.number.to_string(), meaning, stance);
+        }
+    }
+}
