@@ -8,12 +8,21 @@
 //! | [`statistics`] | summaries, stopping, means |
 //! | [`judge`] | inputs, comparison, null gate |
 //! | [`player`] | the child that runs the submission |
+//! | [`timing`] | what the clocks said, and whether to believe it |
+//! | [`subject`] | what is measured, against what, how, and what it showed |
+//! | [`measure`] | the whole: workloads in, findings out |
 //! | [`decision`] | which of two is faster |
 
 pub mod decision;
 pub mod environment;
 pub mod judge;
+pub mod measure;
 pub mod measurement;
 pub mod player;
 pub mod statistics;
+pub mod subject;
+pub mod timing;
 pub mod verdict;
+
+pub use measure::measure;
+pub use subject::{BenchError, Options, Progress, Sharing, Subject, WorkloadFinding};
