@@ -5,6 +5,7 @@
 //! | [`verdict`] | how a submission did on a workload |
 //! | [`measurement`] | raw samples, and how they were taken |
 //! | [`environment`] | the machine before and after |
+//! | [`finding`] | what one workload showed |
 //! | [`statistics`] | summaries, stopping, means |
 //! | [`judge`] | inputs, comparison, null gate |
 //! | [`player`] | the child that runs the submission |
@@ -15,6 +16,7 @@
 
 pub mod decision;
 pub mod environment;
+pub mod finding;
 pub mod judge;
 pub mod measure;
 pub mod measurement;

@@ -1,6 +1,6 @@
 //! One line of a JSONL file: a workload alone, or with a solution and its evaluation.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::document::{self, Object};
@@ -95,6 +95,13 @@ impl Trace {
 impl Serialize for Trace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.to_value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Trace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        document::read_value("trace", value, read).map_err(serde::de::Error::custom)
     }
 }
 
