@@ -1,3 +1,24 @@
 //! The one suite: it drives the `proofmark` binary as its users do.
 
+mod command_line;
+mod hostile_input;
+mod packing;
 mod support;
+
+/// A file that no `mod` line names would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let tests = support::repository().join("tests");
+    let suite = std::fs::read_to_string(tests.join("suite.rs")).expect("this file");
+    for entry in std::fs::read_dir(&tests).expect("the tests folder") {
+        let path = entry.expect("readable").path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a plain name");
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        if is_rust && stem != "suite" {
+            assert!(
+                suite.contains(&format!("\nmod {stem};")),
+                "tests/{stem}.rs has no `mod` line in suite.rs"
+            );
+        }
+    }
+}

@@ -1,1 +1,132 @@
-//! What every test needs: the binary under test, with an environment of its own.
+//! What every test needs: the binary under test in an environment of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A configuration that packs with a `kernel.cu`.
+pub const CONFIG: &str = "[solution]\nname = \"sample\"\ndefinition = \"sample_definition\"\nauthor = \"team\"\n\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
+
+/// A folder of its own, with a home, a cache and a temporary folder inside.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+/// How a call of the binary ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the tool prints UTF-8");
+        let code = output.status.code().unwrap_or_else(|| panic!("died of a signal: {output:?}"));
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// The one JSON document on stdout.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Asserts the exit code, showing everything else if it is another.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let sandbox = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        for name in ["home", "tmp", "work"] {
+            fs::create_dir(sandbox.folder.path().join(name)).expect("a sub-folder");
+        }
+        sandbox
+    }
+
+    /// A path inside the working folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join("work").join(name)
+    }
+
+    /// The private home.
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// The private cache.
+    pub fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    /// The whole sandbox.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file below the working folder.
+    pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("inside the sandbox")).expect("a folder");
+        fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// Writes a submission folder with the sample configuration.
+    pub fn submission(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        self.write(format!("{name}/config.toml"), CONFIG);
+        for (path, content) in files {
+            self.write(format!("{name}/{path}"), content);
+        }
+        self.path(name)
+    }
+
+    /// The binary with this sandbox's environment and nothing else, ready for more arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proofmark"));
+        command.current_dir(self.path("")).env_clear();
+        command.env("HOME", self.home()).env("TMPDIR", self.folder.path().join("tmp"));
+        command.env("PROOFMARK_CACHE", self.cache());
+        for name in ["PATH", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    /// Runs the binary.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
+        let output = self.command().args(arguments).output().expect("the binary starts");
+        Outcome::of(&output)
+    }
+
+    /// Everything below the working folder, sorted: to see what a call left behind.
+    pub fn files(&self) -> Vec<String> {
+        let root = self.path("");
+        let walk = walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter();
+        walk.map(|entry| {
+            entry.expect("readable").path().strip_prefix(&root).expect("inside").display().to_string()
+        })
+        .collect()
+    }
+}
+
+/// Runs a prepared command.
+pub fn run(command: &mut Command) -> Outcome {
+    Outcome::of(&command.output().expect("the binary starts"))
+}
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("runtime/ has a parent").to_owned()
+}

@@ -1,0 +1,190 @@
+//! `pack`, `inspect`, `unpack`, `diff`, `new` and `target` on real folders.
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use crate::support::{CONFIG, Sandbox, repository, run};
+
+const FILES: &[(&str, &str)] = &[
+    ("kernel.cu", "#include \"tiles/mma.cuh\"\n// run\n"),
+    ("tiles/mma.cuh", "// mma\n"),
+    ("binding.py", "x = 1\n"),
+];
+
+#[test]
+fn the_same_content_gives_the_same_bytes_whatever_else_changes() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.submission("one", FILES);
+    sandbox.run(["pack", "one", "-o", "one.zip"]).expect(0);
+    // Other order of creation, other times, other modes, other environment.
+    for (path, content) in FILES.iter().rev() {
+        let file = sandbox.write(format!("elsewhere/two/{path}"), content);
+        File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
+            .unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(file, mode).unwrap();
+    }
+    sandbox.write("elsewhere/two/config.toml", CONFIG);
+    let mut command = sandbox.command();
+    command.args(["pack", "elsewhere/two", "-o", "two.zip"]);
+    command.env("SOURCE_DATE_EPOCH", "1").env("LC_ALL", "tr_TR.UTF-8").env("TZ", "Asia/Tokyo");
+    run(&mut command).expect(0);
+    assert_eq!(fs::read(sandbox.path("one.zip")).unwrap(), fs::read(sandbox.path("two.zip")).unwrap());
+    assert!(one.is_dir());
+}
+
+#[test]
+fn every_input_form_is_taken_everywhere() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.run(["pack", "folder", "-o", "a.zip"]).expect(0);
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "solution.json"]).expect(0);
+    let digest = |path: &str| sandbox.run(["inspect", path, "--json"]).expect(0).json()["digest"].clone();
+    assert_eq!(digest("folder"), digest("a.zip"));
+    assert_eq!(digest("folder"), digest("solution.json"));
+    for path in ["folder", "a.zip", "solution.json"] {
+        sandbox.run(["diff", "folder", path]).expect(0);
+        let out = format!("unpacked-{}", path.replace('.', "-"));
+        sandbox.run(["unpack", path, "-o", &out]).expect(0);
+        assert_eq!(digest(&out), digest("folder"), "{path}");
+        sandbox.run(["pack", path, "--format", "flashinfer", "-o", "again.json"]).expect(0);
+        assert_eq!(
+            fs::read(sandbox.path("again.json")).unwrap(),
+            fs::read(sandbox.path("solution.json")).unwrap()
+        );
+    }
+}
+
+#[test]
+fn inspect_names_digest_solution_and_sources() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let json = sandbox.run(["inspect", "folder", "--json"]).expect(0).json();
+    assert_eq!(json["schema"], "proofmark.inspect");
+    assert_eq!(json["solution"]["name"], "sample");
+    assert_eq!(json["target"]["arch"], "sm_100a");
+    let paths: Vec<_> =
+        json["sources"].as_array().unwrap().iter().map(|source| source["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["binding.py", "kernel.cu", "tiles/mma.cuh"]);
+    for source in json["sources"].as_array().unwrap() {
+        assert_eq!(source["sha256"].as_str().unwrap().len(), 64);
+    }
+}
+
+#[test]
+fn diff_shows_what_changed_and_says_so_by_exit_code() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("a", FILES);
+    sandbox.submission("b", FILES);
+    sandbox.write("b/kernel.cu", "#include \"tiles/mma.cuh\"\n// faster\n");
+    sandbox.write("b/config.toml", format!("{CONFIG}[target]\narch = \"sm_90a\"\n"));
+    let outcome = sandbox.run(["diff", "a", "b"]).expect(1);
+    for part in ["target.arch: \"sm_100a\" → \"sm_90a\"", "-// run", "+// faster"] {
+        assert!(outcome.stdout.contains(part), "{part} not in {}", outcome.stdout);
+    }
+    let json = sandbox.run(["diff", "a", "b", "--json"]).expect(1).json();
+    assert_eq!(json["fields"][0]["field"], "target.arch");
+    assert_eq!(json["texts"][0]["change"], "changed");
+}
+
+#[test]
+fn a_folder_of_several_packs_each_or_the_one_named() {
+    let sandbox = Sandbox::new();
+    for name in ["alpha", "beta"] {
+        sandbox.write(
+            format!("all/{name}/config.toml"),
+            CONFIG.replace("sample_definition", name).replace("\"sample\"", &format!("\"{name}\"")),
+        );
+        sandbox.write(format!("all/{name}/kernel.cu"), "// run\n");
+    }
+    let json = sandbox.run(["pack", "all", "-o", "out", "--json"]).expect(0).json();
+    assert_eq!(json["packed"].as_array().unwrap().len(), 2);
+    assert_eq!(fs::read_dir(sandbox.path("out")).unwrap().count(), 2);
+    sandbox.run(["pack", "all", "--definition", "beta", "-o", "beta.zip"]).expect(0);
+    assert_eq!(
+        sandbox.run(["inspect", "beta.zip", "--json"]).expect(0).json()["solution"]["definition"],
+        "beta"
+    );
+    let several = sandbox.run(["inspect", "all"]).expect(2);
+    assert!(several.stderr.contains("holds 2 submissions: alpha, beta"), "{}", several.stderr);
+    sandbox.run(["pack", "all", "--definition", "gamma"]).expect(2);
+}
+
+#[test]
+fn every_broken_rule_is_reported_at_once_and_nothing_is_written() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "bad/config.toml",
+        "[solution]\nname = \"\"\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel\"\n",
+    );
+    sandbox.write("bad/kernel.cu", "#include \"../outside.h\"\n");
+    let before = sandbox.files();
+    let outcome = sandbox.run(["pack", "bad", "-o", "out.zip"]).expect(2);
+    for part in [
+        "`solution.name`",
+        "`solution.definition`",
+        "`solution.author`",
+        "entry point `kernel`",
+        "kernel.cu:1",
+    ] {
+        assert!(outcome.stderr.contains(part), "{part} not in {}", outcome.stderr);
+    }
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn new_scaffolds_a_submission_that_packs_with_the_definitions_arguments() {
+    let sandbox = Sandbox::new();
+    let definition = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
+    let definition = definition.to_str().unwrap();
+    sandbox.run(["new", definition, "-o", "mine", "--arch", "sm_90a"]).expect(0);
+    let kernel = fs::read_to_string(sandbox.path("mine/kernel.cu")).unwrap();
+    for part in ["Optional<tvm::ffi::TensorView> state_", "double scale_", "new_state_) {"] {
+        assert!(kernel.contains(part), "{part} not in {kernel}");
+    }
+    let json = sandbox.run(["inspect", "mine", "--json"]).expect(0).json();
+    assert_eq!(json["target"]["arch"], "sm_90a");
+    sandbox.run(["new", "anything"]).expect(0);
+    sandbox.run(["pack", "anything"]).expect(0);
+    let again = sandbox.run(["new", "anything"]).expect(2);
+    assert!(again.stderr.contains("not empty"), "{}", again.stderr);
+}
+
+#[test]
+fn target_edits_keep_comments() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.write(
+        "folder/config.toml",
+        format!("# mine\n{CONFIG}\n[target] # ours\narch = \"sm_90a\" # exact\n"),
+    );
+    sandbox.run(["target", "folder", "--arch", "sm_103a", "--nvcc-flag=-use_fast_math"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("folder/config.toml")).unwrap();
+    for part in ["# mine", "[target] # ours", "arch = \"sm_103a\" # exact", "-use_fast_math"] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+    sandbox.run(["target", "folder", "--arch", "103a"]).expect(2);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let before = sandbox.files();
+    sandbox.run(["pack", "folder", "-o", "no/such/folder/out.zip"]).expect(3);
+    sandbox.run(["unpack", "folder", "-o", "folder"]).expect(2);
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn a_dash_writes_the_artifact_to_stdout_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.run(["pack", "folder", "-o", "file.zip"]).expect(0);
+    let piped = sandbox.command().args(["pack", "folder", "-o", "-"]).output().unwrap();
+    assert_eq!(piped.stdout, fs::read(sandbox.path("file.zip")).unwrap());
+}
