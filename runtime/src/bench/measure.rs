@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use packager::interop::flashinfer::{Definition, Workload};
 
+use super::finding::{Launches, WorkloadFinding};
 use super::judge::actor::{Actor, Stop};
 use super::judge::house::House;
 use super::judge::layout::Layout;
@@ -21,7 +22,7 @@ use super::measurement::{Clocks, DroppedBlock, L2State, Measurement, Method};
 use super::player::PlayerEnd;
 use super::player::protocol::{CallReport, Clock, L2, NO_CALL};
 use super::statistics::{StopReason, median};
-use super::subject::{BenchError, Launches, Options, Progress, Subject, WorkloadFinding};
+use super::subject::{BenchError, Options, Progress, Subject};
 use super::timing::executed::{Executed, executed};
 use super::timing::{Evidence, Span, distrust, span};
 use super::verdict::Verdict;

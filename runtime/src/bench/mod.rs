@@ -10,7 +10,7 @@
 //! | [`judge`] | inputs, comparison, null gate |
 //! | [`player`] | the child that runs the submission |
 //! | [`timing`] | what the clocks said, and whether to believe it |
-//! | [`subject`] | what is measured, against what, how, and what it showed |
+//! | [`subject`] | what is measured, against what, and how |
 //! | [`measure`] | the whole: workloads in, findings out |
 //! | [`decision`] | which of two is faster |
 
@@ -26,5 +26,6 @@ pub mod subject;
 pub mod timing;
 pub mod verdict;
 
+pub use finding::WorkloadFinding;
 pub use measure::measure;
-pub use subject::{BenchError, Options, Progress, Sharing, Subject, WorkloadFinding};
+pub use subject::{BenchError, Options, Progress, Sharing, Subject};
