@@ -78,40 +78,37 @@ pub fn measure(
     let house = House::open(&layouts, options)?;
     house.gpu.require(subject.arch)?;
     let copy_bandwidth = house.copy_bandwidth()?;
-    let mut company = Company { house: &house, subject, reference, options, actors: [None, None] };
+    let mut company =
+        Company { house: &house, subject, reference, options, actors: [None, None], unplayable: None };
+    if let Err(stop) = company.actor(REFERENCE) {
+        return Err(company.reference_failed(stop, "that comes first"));
+    }
+    let facts = company.facts(copy_bandwidth);
+    progress(Progress::Opened(&facts));
     let mut findings = Vec::new();
-    let mut facts = None;
     for (index, (workload, layout)) in workloads.iter().zip(layouts).enumerate() {
         progress(Progress::Begun { index, workload });
         let finding = company.judge(definition, workload, layout)?;
-        if facts.is_none() {
-            facts = company.facts(copy_bandwidth);
-            announce(facts.as_ref(), progress);
-        }
         progress(Progress::Ended { index, finding: &finding });
         findings.push(finding);
     }
-    let environment = house.environment(None);
-    let unknown = RunFacts {
-        environment,
-        copy_bandwidth,
-        cupti_problem: None,
-        confinement_problem: None,
-        copies: false,
-    };
-    Ok((facts.unwrap_or(unknown), findings))
+    Ok((facts, findings))
 }
 
-fn announce(facts: Option<&RunFacts>, progress: &mut dyn FnMut(Progress<'_>)) {
-    let Some(facts) = facts else { return };
-    if let Some(problem) = &facts.cupti_problem {
-        progress(Progress::Note(format!("no CUPTI ({problem}): latencies are event pairs, which add about 3 µs")));
-    }
-    if let Some(problem) = &facts.confinement_problem {
-        progress(Progress::Note(format!("the player is less confined than it should be: {problem}")));
-    }
-    if facts.copies {
-        progress(Progress::Note("no device IPC here: tensors travel as copies".to_owned()));
+impl RunFacts {
+    /// What the user must hear before the first number.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(problem) = &self.cupti_problem {
+            warnings.push(format!("no CUPTI ({problem}): latencies are event pairs, which add about 3 µs"));
+        }
+        if let Some(problem) = &self.confinement_problem {
+            warnings.push(format!("the player is less confined than it should be: {problem}"));
+        }
+        if self.copies {
+            warnings.push("no device IPC here: tensors travel as copies".to_owned());
+        }
+        warnings
     }
 }
 
@@ -130,24 +127,25 @@ struct Company<'run> {
     options: &'run Options,
     /// Subject, reference; started when needed, again after a crash.
     actors: [Option<Actor>; 2],
+    /// Why the subject cannot even be loaded: then no workload needs to try again.
+    unplayable: Option<String>,
 }
 
 const SUBJECT: usize = 0;
 const REFERENCE: usize = 1;
 
 impl Company<'_> {
-    fn facts(&self, copy_bandwidth: f64) -> Option<RunFacts> {
-        let actor = self.actors[SUBJECT].as_ref().or(self.actors[REFERENCE].as_ref())?;
-        let problem = |text: &String| (!text.is_empty()).then(|| text.clone());
-        Some(RunFacts {
-            environment: self
-                .house
-                .environment(actor.cupti_problem.is_empty().then(|| "13".to_owned())),
+    fn facts(&self, copy_bandwidth: f64) -> RunFacts {
+        let actor = self.actors[REFERENCE].as_ref();
+        let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+        let cupti_problem = problem(actor.map(|actor| &actor.cupti_problem));
+        RunFacts {
+            environment: self.house.environment(cupti_problem.is_none().then(|| "13".to_owned())),
             copy_bandwidth,
-            cupti_problem: problem(&actor.cupti_problem),
-            confinement_problem: problem(&actor.confinement_problem),
+            cupti_problem,
+            confinement_problem: problem(actor.map(|actor| &actor.confinement_problem)),
             copies: self.house.home.get() == Some(super::player::protocol::Home::Copies),
-        })
+        }
     }
 
     fn judge(
@@ -167,7 +165,7 @@ impl Company<'_> {
                 finding.refusal = refusal;
                 return Ok(finding);
             }
-            Err(stop) => return Err(self.reference_failed(stop, workload)),
+            Err(stop) => return Err(self.reference_failed(stop, workload.uuid())),
         }
         match self.perform(&mut scene, &mut finding) {
             Ok(verdict) => finding.verdict = Some(verdict),
@@ -212,11 +210,11 @@ impl Company<'_> {
                 finding.reference_ns = reference_ns;
                 Ok(())
             }
-            Err(stop) => Err(self.reference_failed(stop, workload)),
+            Err(stop) => Err(self.reference_failed(stop, workload.uuid())),
         }
     }
 
-    fn reference_failed(&mut self, stop: Stop, workload: &Workload) -> BenchError {
+    fn reference_failed(&mut self, stop: Stop, workload: &str) -> BenchError {
         match stop {
             Stop::Bench(error) => error,
             Stop::End(end) => {
@@ -225,10 +223,10 @@ impl Company<'_> {
                     (end, "") => end,
                     (end, said) => PlayerEnd::Refused { text: format!("{end}; it wrote: {said}") },
                 };
-                BenchError::Reference { workload: workload.uuid().to_owned(), end }
+                BenchError::Reference { workload: workload.to_owned(), end }
             }
             Stop::Verdict(verdict) => BenchError::Reference {
-                workload: workload.uuid().to_owned(),
+                workload: workload.to_owned(),
                 end: PlayerEnd::Refused { text: verdict.to_string() },
             },
         }
@@ -248,6 +246,15 @@ impl Company<'_> {
 
     fn perform(&mut self, scene: &mut Scene<'_>, finding: &mut WorkloadFinding) -> Result<Verdict, Stop> {
         let (options, house, images) = (self.options, self.house, &self.subject.images);
+        if let Some(reason) = &self.unplayable {
+            return Ok(Verdict::RuntimeError { reason: reason.clone() });
+        }
+        if let Err(stop) = self.actor(SUBJECT) {
+            if let Stop::End(end) = &stop {
+                self.unplayable = Some(end.to_string());
+            }
+            return Err(stop);
+        }
         let actor = self.actor(SUBJECT)?;
         scene.bind(actor)?;
         let mut show = Show { house, options, scene, actor, evidence: Evidence::default(), finding };

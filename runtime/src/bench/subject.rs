@@ -107,6 +107,8 @@ pub enum BenchError {
 /// What happens while measuring, for progress bars.
 #[derive(Debug, Clone)]
 pub enum Progress<'a> {
+    /// The GPU and the reference are ready.
+    Opened(&'a super::measure::RunFacts),
     /// A workload begins.
     Begun {
         /// Its place in the list, from zero.
@@ -121,8 +123,6 @@ pub enum Progress<'a> {
         /// What it showed.
         finding: &'a WorkloadFinding,
     },
-    /// Something to tell the user once.
-    Note(String),
 }
 
 /// The inputs of a definition that kernels may change: those marked `"mutable": true`.

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
 mod completions;
 pub mod console;
@@ -18,6 +19,7 @@ pub mod exit_code;
 pub mod failure;
 mod input;
 mod inspect;
+mod measuring;
 mod new;
 mod output;
 mod pack;
@@ -52,6 +54,7 @@ enum Verb {
     Cache(cache::Arguments),
     Completions(completions::Arguments),
     Verify(verify::Arguments),
+    Bench(bench::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
 }
@@ -73,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
+        Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

@@ -100,18 +100,7 @@ impl House {
 
     /// What the GPU is.
     pub fn environment(&self, cupti: Option<String>) -> Environment {
-        let (facts, now) = (self.gpu.facts(), self.conditions());
-        Environment {
-            device: facts.name.clone(),
-            uuid: Some(facts.uuid.clone()),
-            compute_capability: Some(format!("sm_{}", facts.number())),
-            multiprocessor_count: Some(facts.multiprocessors),
-            l2_bytes: Some(facts.l2_bytes),
-            driver: now.driver,
-            cupti,
-            mig: now.mig,
-            proofmark: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        environment(&self.gpu, self.conditions(), cupti)
     }
 
     /// The GPU's state now.
@@ -168,4 +157,26 @@ pub fn secret_number() -> u64 {
     let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
     read.expect("every Linux system has /dev/urandom");
     u64::from_le_bytes(bytes)
+}
+
+/// What the GPU here is, without a run.
+pub fn environment_here() -> Result<Environment, BenchError> {
+    let gpu = Gpu::open()?;
+    let now = Nvml::open(&gpu.facts().uuid).map(|nvml| nvml.conditions()).unwrap_or_default();
+    Ok(environment(&gpu, now, None))
+}
+
+fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment {
+    let facts = gpu.facts();
+    Environment {
+        device: facts.name.clone(),
+        uuid: Some(facts.uuid.clone()),
+        compute_capability: Some(format!("sm_{}", facts.number())),
+        multiprocessor_count: Some(facts.multiprocessors),
+        l2_bytes: Some(facts.l2_bytes),
+        driver: now.driver,
+        cupti,
+        mig: now.mig,
+        proofmark: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
