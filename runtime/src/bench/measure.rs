@@ -41,7 +41,7 @@ const WAITING_BATCH: usize = 16;
 /// Samples between two looks at the clocks.
 const BLOCK_COUNT: usize = 25;
 /// Stretch over which cycles are counted, in nanoseconds: long against the timer's grain.
-const CYCLE_STRETCH_NS: u64 = 200_000;
+pub(super) const CYCLE_STRETCH_NS: u64 = 200_000;
 /// A block whose clock is this far off the others' median is dropped.
 const CLOCK_TOLERANCE: f64 = 0.02;
 /// Nanoseconds above which two clocks of single calls cannot be the same work.
@@ -112,7 +112,7 @@ impl RunFacts {
     }
 }
 
-fn layout_of(definition: &Definition, workload: &Workload) -> Result<Layout, BenchError> {
+pub(super) fn layout_of(definition: &Definition, workload: &Workload) -> Result<Layout, BenchError> {
     definition.shapes(workload).map(|shapes| Layout::new(&shapes)).map_err(|invalid| BenchError::Workload {
         workload: workload.uuid().to_owned(),
         detail: invalid.to_string(),
@@ -238,7 +238,7 @@ impl Company<'_> {
                 SUBJECT => (self.subject, &self.house.shared),
                 _ => (self.reference, &self.house.secret),
             };
-            let actor = Actor::start(self.house, blocks, &part.library, &part.symbol, self.options)?;
+            let actor = Actor::start(self.house, blocks, part, self.options)?;
             self.actors[role] = Some(actor);
         }
         Ok(self.actors[role].as_mut().expect("started just above"))
@@ -265,8 +265,10 @@ impl Company<'_> {
         let modules = show.actor.modules()?;
         let code = executed(&show.actor.own_modules, &modules, images);
         let evidence = show.evidence;
-        if let Executed::Foreign(reason) = code {
-            return Ok(Verdict::UntrustedTiming { reason });
+        match code {
+            Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
+            Executed::Proven => finding.notes.push("executed: only proven device images were loaded".to_owned()),
+            Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
         }
         let reason = suspicion.or_else(|| distrust(&evidence));
         Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
@@ -274,13 +276,13 @@ impl Company<'_> {
 }
 
 /// One workload's clocks.
-struct Show<'run, 'scene, 'house> {
-    house: &'run House,
-    options: &'run Options,
-    scene: &'scene mut Scene<'house>,
-    actor: &'run mut Actor,
-    evidence: Evidence,
-    finding: &'run mut WorkloadFinding,
+pub(super) struct Show<'run, 'scene, 'house> {
+    pub(super) house: &'run House,
+    pub(super) options: &'run Options,
+    pub(super) scene: &'scene mut Scene<'house>,
+    pub(super) actor: &'run mut Actor,
+    pub(super) evidence: Evidence,
+    pub(super) finding: &'run mut WorkloadFinding,
 }
 
 /// Samples between two looks at the clocks.
@@ -301,7 +303,7 @@ impl Show<'_, '_, '_> {
         self.evidence.waits |= report.waits;
     }
 
-    fn warm_up(&mut self) -> Result<(), Stop> {
+    pub(super) fn warm_up(&mut self) -> Result<(), Stop> {
         self.finding.comparisons = self.scene.detailed_call(self.actor)?;
         for _ in 1..WARMUP_COUNT {
             let report = self.scene.call(self.actor, Clock::Host)?;
@@ -321,7 +323,7 @@ impl Show<'_, '_, '_> {
         Ok(())
     }
 
-    fn events(&mut self) -> Result<(), Stop> {
+    pub(super) fn events(&mut self) -> Result<(), Stop> {
         let mut floors = Vec::new();
         for _ in 0..FLOOR_COUNT {
             floors.push(self.actor.call(NO_CALL, Clock::Events, L2::Cold)?.event_ns);
@@ -356,7 +358,7 @@ impl Show<'_, '_, '_> {
         Ok(())
     }
 
-    fn batches(&mut self) -> Result<(), Stop> {
+    pub(super) fn batches(&mut self) -> Result<(), Stop> {
         let launches = self.finding.launches.as_ref();
         let per_call = launches.map_or(8, |found| found.kernels + found.copies + found.fills).max(1);
         let limit = if self.evidence.waits { WAITING_BATCH } else { QUEUE_DEPTH / per_call };

@@ -12,8 +12,10 @@
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
 //! | [`measure`] | the whole: workloads in, findings out |
+//! | [`compare`] | two artifacts in, a decision out |
 //! | [`decision`] | which of two is faster |
 
+pub mod compare;
 pub mod decision;
 pub mod environment;
 pub mod finding;
@@ -26,6 +28,7 @@ pub mod subject;
 pub mod timing;
 pub mod verdict;
 
+pub use compare::{Compared, Contest, compare};
 pub use finding::WorkloadFinding;
 pub use measure::measure;
 pub use subject::{BenchError, Options, Progress, Sharing, Subject};

@@ -95,6 +95,12 @@ pub enum BenchError {
         /// What is wrong.
         detail: String,
     },
+    /// A comparison that cannot be run as asked.
+    #[error("the comparison cannot be run: {detail}")]
+    Protocol {
+        /// Why.
+        detail: String,
+    },
     /// Memory shared with the player could not be used.
     #[error("cannot reach memory shared with the player")]
     Shared {

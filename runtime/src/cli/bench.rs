@@ -47,14 +47,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let measuring = &arguments.measuring;
     let (definition, workloads) = measuring.workload(Some(&arguments.subject))?;
     let subject = measuring.library(&arguments.subject)?;
-    let reference = measuring.reference.as_deref().ok_or_else(|| {
-        Failure::request("no reference is known for this library").hint("name it with --reference PATH")
-    })?;
-    let reference = measuring.library(reference)?;
-    let tvm_ffi = measuring.tvm_ffi.clone().ok_or_else(|| {
-        Failure::could_not_judge("libtvm_ffi.so was not found").hint("name it with --tvm-ffi FILE")
-    })?;
-    let options = measuring.options(tvm_ffi, None)?;
+    let reference = measuring.reference_library()?;
+    let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
     let tolerance = Tolerance::of(&definition);
     let mut log = Log::open(arguments.record.as_deref(), &subject, definition.name())?;
     let (known, todo) = log.split(&workloads)?;

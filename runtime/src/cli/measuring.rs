@@ -119,6 +119,24 @@ impl Measuring {
             .collect()
     }
 
+    /// The reference's library.
+    pub fn reference_library(&self) -> Result<Subject, Failure> {
+        let path = self.reference.as_deref().ok_or_else(|| {
+            Failure::request("no reference is known for this library").hint("name it with --reference PATH")
+        })?;
+        self.library(path)
+    }
+
+    /// Where `libtvm_ffi.so` is.
+    pub fn tvm_ffi_library(&self) -> Result<PathBuf, Failure> {
+        let path = self.tvm_ffi.clone().ok_or_else(|| {
+            Failure::could_not_judge("libtvm_ffi.so was not found").hint("name it with --tvm-ffi FILE")
+        })?;
+        path.canonicalize().map_err(|error| {
+            Failure::request(format!("cannot find {}: {error}", path.display()))
+        })
+    }
+
     /// A library that was built before: it is proven here and now.
     pub fn library(&self, path: &Path) -> Result<Subject, Failure> {
         let fail = |error| Failure::request(format!("cannot read {}: {error}", path.display()));

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod cache;
+mod compare;
 mod completions;
 pub mod console;
 mod diff;
@@ -55,6 +56,7 @@ enum Verb {
     Completions(completions::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Compare(compare::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
 }
@@ -77,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
+        Verb::Compare(arguments) => compare::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

@@ -8,7 +8,7 @@ use crate::bench::player::protocol::{
 };
 use crate::bench::player::shared::Word;
 use crate::bench::player::{Player, PlayerEnd};
-use crate::bench::subject::{BenchError, Options};
+use crate::bench::subject::{BenchError, Options, Subject};
 use crate::bench::verdict::Verdict;
 use crate::device::memory::{DeviceBuffer, download, upload};
 use packager::Digest;
@@ -80,37 +80,50 @@ impl Actor {
     pub fn start(
         house: &House,
         blocks: &[DeviceBuffer; 2],
-        library: &[u8],
-        symbol: &str,
+        part: &Subject,
         options: &Options,
     ) -> Result<Self, Stop> {
-        let home = house.home.get().unwrap_or(Home::Ipc);
-        let mut actor = Self::open(house, blocks, library, options, home)?;
-        match actor.map(blocks) {
-            Err(PlayerEnd::Refused { .. }) if house.home.get().is_none() => {
-                house.home.set(Some(Home::Copies));
-                actor = Self::open(house, blocks, library, options, Home::Copies)?;
-                actor.map(blocks)?;
-            }
-            other => other?,
-        }
-        house.home.set(Some(actor.home));
-        actor.own_modules = actor.modules()?;
-        actor.own_threads = actor.player.threads();
-        match actor.player.ask(&Order::Load { symbol: symbol.to_owned() }, OPENING_LIMIT)? {
-            Answer::Ready { confinement_problem, .. } => actor.confinement_problem = confinement_problem,
-            other => return Err(actor.player.unexpected("load", &other).into()),
-        }
-        Ok(actor)
+        Self::start_all(house, blocks, &[part], options)?.pop().expect("one part, one player")
     }
 
-    fn open(
+    /// Starts several players at once: opening the device takes each of them most of a second. The
+    /// outer error means that nobody could be started, the inner ones are each player's own.
+    pub fn start_all(
+        house: &House,
+        blocks: &[DeviceBuffer; 2],
+        parts: &[&Subject],
+        options: &Options,
+    ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
+        let home = house.home.get().unwrap_or(Home::Ipc);
+        let begin = |part: &&Subject| Self::begin(house, blocks, &part.library, options, home);
+        let mut begun = parts.iter().map(begin).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut actors = Vec::new();
+        for part in parts {
+            let mut actor = begun.next().expect("one for each part");
+            let mut ready = actor.finish().and_then(|()| actor.map(blocks));
+            if matches!(ready, Err(PlayerEnd::Refused { .. })) && house.home.get().is_none() {
+                actor = Self::begin(house, blocks, &part.library, options, Home::Copies)?;
+                ready = actor.finish().and_then(|()| actor.map(blocks));
+            }
+            if ready.is_ok() {
+                house.home.set(Some(actor.home));
+            }
+            let loaded = ready.and_then(|()| actor.load(&part.symbol));
+            actors.push(match loaded {
+                Ok(()) => Ok(actor),
+                Err(end) => Err(Stop::End(actor.last_words(end))),
+            });
+        }
+        Ok(actors)
+    }
+
+    fn begin(
         house: &House,
         blocks: &[DeviceBuffer; 2],
         library: &[u8],
         options: &Options,
         home: Home,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, BenchError> {
         let host_bytes = match home {
             Home::Ipc => [0, 0],
             Home::Cpu | Home::Copies => [0, 1].map(|block: usize| blocks[block].whole().size_bytes()),
@@ -123,20 +136,48 @@ impl Actor {
             tvm_ffi: options.tvm_ffi.display().to_string(),
             cupti: house.cupti.clone(),
         });
-        let cupti_problem = match player.ask(&start, OPENING_LIMIT)? {
-            Answer::Ready { cupti_problem, .. } => cupti_problem,
-            other => return Err(player.unexpected("start", &other).into()),
-        };
+        player.send(&start);
         Ok(Self {
             player,
             home,
             call_limit: options.call_limit,
             token: 0,
-            cupti_problem,
+            cupti_problem: String::new(),
             confinement_problem: String::new(),
             own_modules: Vec::new(),
             own_threads: None,
         })
+    }
+
+    fn finish(&mut self) -> Result<(), PlayerEnd> {
+        match self.player.listen("start", OPENING_LIMIT)? {
+            Answer::Ready { cupti_problem, .. } => {
+                self.cupti_problem = cupti_problem;
+                Ok(())
+            }
+            other => Err(self.player.unexpected("start", &other)),
+        }
+    }
+
+    fn load(&mut self, symbol: &str) -> Result<(), PlayerEnd> {
+        self.own_modules = self.modules()?;
+        self.own_threads = self.player.threads();
+        match self.player.ask(&Order::Load { symbol: symbol.to_owned() }, OPENING_LIMIT)? {
+            Answer::Ready { confinement_problem, .. } => {
+                self.confinement_problem = confinement_problem;
+                Ok(())
+            }
+            other => Err(self.player.unexpected("load", &other)),
+        }
+    }
+
+    /// Adds what the player wrote to how it ended.
+    fn last_words(mut self, end: PlayerEnd) -> PlayerEnd {
+        let said = self.player.end();
+        match (end, said.trim()) {
+            (end @ PlayerEnd::TimedOut { .. }, _) | (end, "") => end,
+            (end, said) => PlayerEnd::Refused { text: format!("{end}; it wrote: {said}") },
+        }
     }
 
     fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {

@@ -147,6 +147,11 @@ impl Player {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok().map(Iterator::count)
     }
 
+    /// Asks without waiting; a player that cannot be asked shows that when it is listened to.
+    pub fn send(&mut self, order: &Order) {
+        let _ = send(&mut self.conversation, order.encode());
+    }
+
     /// Asks, and waits for the answer until the limit. Errors end the player.
     pub fn ask(&mut self, order: &Order, limit: Duration) -> Result<Answer, PlayerEnd> {
         let waiting_for = name(order);

@@ -24,6 +24,8 @@ const CALL_HOLD_NS: u64 = 20_000_000;
 const BATCH_HOLD_NS: u64 = 200_000_000;
 /// The flush writes this many times the size of L2: once does not evict everything.
 const FLUSH_FACTOR: u64 = 2;
+/// Where in the page cycles are counted to, in words: behind the flags.
+const CYCLES_WORD: u64 = 16;
 /// Names of foreign kernels are cut to this many bytes.
 const NAME_LIMIT: usize = 200;
 
@@ -98,9 +100,19 @@ impl Clocks {
     }
 
     /// Counts clock cycles over a stretch of time.
-    pub fn cycles(&self, stretch_ns: u64) -> Result<(u64, u64), DeviceError> {
-        let count = self.instruments.count_cycles(stretch_ns, &self.stream)?;
-        Ok((count.cycles, count.elapsed_ns))
+    pub fn cycles(&self, page: &SharedMemory, stretch_ns: u64) -> Result<(u64, u64), DeviceError> {
+        self.instruments.count_cycles(stretch_ns, self.window.word(CYCLES_WORD), &self.stream)?;
+        self.stream.synchronize()?;
+        let mut bytes = [0; 16];
+        page.read(CYCLES_WORD * 4, &mut bytes).expect("the page is larger");
+        let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Ok((long(0), long(8)))
+    }
+
+    /// Forgets what was recorded so far: the player's own copies, where there is no device IPC.
+    pub fn forget_records(&self) -> Result<(), DeviceError> {
+        self.gpu.synchronize()?;
+        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.take().map(drop))
     }
 
     /// Makes one call under one clock.

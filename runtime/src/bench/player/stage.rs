@@ -204,6 +204,7 @@ impl Stage {
             self.host[block as usize].read(offset, &mut bytes).map_err(text)?;
             let to: Region = device[block as usize].region(offset, length).map_err(text)?;
             upload(&bytes, to, clocks.stream()).map_err(text)?;
+            clocks.forget_records().map_err(text)?;
         }
         Ok(Answer::Done)
     }
@@ -213,6 +214,7 @@ impl Stage {
             let mut bytes = vec![0; usize::try_from(length).map_err(text)?];
             let from = device[block as usize].region(offset, length).map_err(text)?;
             download(from, &mut bytes, clocks.stream()).map_err(text)?;
+            clocks.forget_records().map_err(text)?;
             self.host[block as usize].write(offset, &bytes).map_err(text)?;
         }
         Ok(Answer::Done)
@@ -258,7 +260,7 @@ impl Stage {
 
     fn cycles(&self, stretch_ns: u64) -> Result<Answer, String> {
         let clocks = self.clocks.as_ref().ok_or("cycles need a GPU")?;
-        let (cycles, elapsed_ns) = clocks.cycles(stretch_ns).map_err(text)?;
+        let (cycles, elapsed_ns) = clocks.cycles(&self.page, stretch_ns).map_err(text)?;
         Ok(Answer::Cycles(cycles, elapsed_ns))
     }
 
