@@ -14,7 +14,7 @@ use super::decision::{Arm, CellReading, Comparison, Protocol, Report, Step};
 use super::finding::WorkloadFinding;
 use super::judge::actor::{Actor, Stop};
 use super::judge::house::House;
-use super::judge::scene::Scene;
+use super::judge::scene::{Dice, Scene};
 use super::measure::{CYCLE_STRETCH_NS, Show, layout_of};
 use super::player::PlayerEnd;
 use super::player::protocol::Clock;
@@ -91,6 +91,7 @@ pub fn compare(
         reference,
         arms: Vec::new(),
         on_stage: None,
+        dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"starting")),
         examined: vec![[None, None]; workloads.len()],
     };
     let begun = Instant::now();
@@ -153,6 +154,9 @@ struct Ring<'run> {
     arms: Vec<Actor>,
     /// The workload whose contents lie in the secret blocks.
     on_stage: Option<usize>,
+    /// Shuffles who is started first: the first gets other memory than the last, which can be worth
+    /// half a percent, and must not favour one arm.
+    dice: Dice,
     /// What is known of A and B beside their spans, for each workload; taken once.
     examined: Vec<[Option<Evidence>; 2]>,
 }
@@ -162,14 +166,19 @@ const ARMS: [Arm; 3] = [Arm::A, Arm::B, Arm::Control];
 impl Ring<'_> {
     fn start(&mut self, warmup: Duration) -> Result<(), Setback> {
         self.arms.clear();
-        let parts = [self.contest.a, self.contest.b, self.contest.a];
+        let of_arm = [self.contest.a, self.contest.b, self.contest.a];
+        let order = self.dice.permutation(ARMS.len());
+        let parts: Vec<&Subject> = order.iter().map(|arm| of_arm[*arm]).collect();
         let started = Actor::start_all(self.house, &self.house.shared, &parts, self.options);
-        for (arm, started) in ARMS.into_iter().zip(started.map_err(Setback::Bench)?) {
+        let mut actors: Vec<(usize, Actor)> = Vec::new();
+        for (arm, started) in order.into_iter().zip(started.map_err(Setback::Bench)?) {
             match started {
-                Ok(actor) => self.arms.push(actor),
-                Err(stop) => return Err(self.setback(stop, arm, 0)),
+                Ok(actor) => actors.push((arm, actor)),
+                Err(stop) => return Err(self.setback(stop, ARMS[arm], 0)),
             }
         }
+        actors.sort_by_key(|(arm, _)| *arm);
+        self.arms = actors.into_iter().map(|(_, actor)| actor).collect();
         self.on_stage = None;
         self.raise(0)?;
         let begun = Instant::now();
