@@ -1,7 +1,9 @@
 //! The one suite: it drives the `proofmark` binary as its users do.
 
+mod build_room;
 mod command_line;
 mod hostile_input;
+mod line;
 mod packing;
 mod support;
 

@@ -14,8 +14,10 @@ constexpr int kQueryHeads = 4;   // heads of q and k
 constexpr int kValueHeads = 8;   // heads of v, state and output; two share one query head
 constexpr int kHeadSize = 128;   // elements in a head's vector; a head's state is 128 x 128
 
-// The widest access to each tensor: every tensor must start on such a boundary.
-constexpr size_t kVectorAlignment = 16;  // bytes
+// Where state and new_state may start, in bytes: sm_100 moves 32 at once.
+constexpr size_t kStateAlignment = 32;
+// Where q and k may start, in bytes: a lane reads 4 elements at once.
+constexpr size_t kKeyAlignment = 8;
 
 // One call, checked. All pointers are device pointers to contiguous tensors.
 struct Arguments {
@@ -89,27 +91,28 @@ inline Arguments check_arguments(
     TVM_FFI_THROW(ValueError) << "q: expected 4 dimensions, found " << q.ndim();
   }
   const int64_t batch = q.size(0);
-  constexpr size_t kWide = kVectorAlignment;
   Arguments call{};
   call.batch = batch;
   call.q = checked<const __nv_bfloat16>(q, "q", kBfloat16, {batch, 1, kQueryHeads, kHeadSize},
-                                        device, kWide);
+                                        device, kKeyAlignment);
   call.k = checked<const __nv_bfloat16>(k, "k", kBfloat16, {batch, 1, kQueryHeads, kHeadSize},
-                                        device, kWide);
+                                        device, kKeyAlignment);
   call.v = checked<const __nv_bfloat16>(v, "v", kBfloat16, {batch, 1, kValueHeads, kHeadSize},
-                                        device, kWide);
+                                        device, 2);
   call.A_log = checked<const float>(A_log, "A_log", kFloat32, {kValueHeads}, device, 4);
   call.a = checked<const __nv_bfloat16>(a, "a", kBfloat16, {batch, 1, kValueHeads}, device, 2);
   call.dt_bias = checked<const float>(dt_bias, "dt_bias", kFloat32, {kValueHeads}, device, 4);
   call.b = checked<const __nv_bfloat16>(b, "b", kBfloat16, {batch, 1, kValueHeads}, device, 2);
   call.output = checked<__nv_bfloat16>(output, "output", kBfloat16,
-                                       {batch, 1, kValueHeads, kHeadSize}, device, kWide);
+                                       {batch, 1, kValueHeads, kHeadSize}, device, 2);
   call.new_state = checked<float>(new_state, "new_state", kFloat32,
-                                  {batch, kValueHeads, kHeadSize, kHeadSize}, device, kWide);
+                                  {batch, kValueHeads, kHeadSize, kHeadSize}, device,
+                                  kStateAlignment);
   call.state = nullptr;
   if (state.has_value()) {
     call.state = checked<const float>(state.value(), "state", kFloat32,
-                                      {batch, kValueHeads, kHeadSize, kHeadSize}, device, kWide);
+                                      {batch, kValueHeads, kHeadSize, kHeadSize}, device,
+                                  kStateAlignment);
     // The step is out of place: rows of state are read while rows of new_state are written.
     const float* end = call.state + state.value().numel();
     const float* new_end = call.new_state + new_state.numel();

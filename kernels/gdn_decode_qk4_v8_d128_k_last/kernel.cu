@@ -1,79 +1,55 @@
-// gdn_decode_qk4_v8_d128_k_last, straightforward: one warp updates one row of one head's state.
+// gdn_decode_qk4_v8_d128_k_last: one decoding step of a gated delta rule, out of place.
 //
-// It follows the definition line by line and is the baseline that faster kernels are compared with.
+// arguments.h  checks the call
+// memory.h     moves data, per architecture
+// step.h       does the arithmetic on rows in registers
+// kernels.h    the two kernels
+// NOTES.md     why it is built so, with the measurements
 
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <tvm/ffi/extra/c_env_api.h>
 #include <tvm/ffi/extra/cuda/device_guard.h>
 #include <tvm/ffi/tvm_ffi.h>
 
 #include "arguments.h"
+#include "kernels.h"
 
 namespace gdn_decode {
 
-constexpr int kWarpsPerBlock = 4;  // rows per block: 1024 blocks already fill the device at batch 4
-
-// Adds one value per lane; every lane receives the sum.
-__device__ inline float sum_over_warp(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, distance);
-  }
-  return value;
+template <int kWarps, State kState>
+void launch_through_registers(const Arguments& call, cudaStream_t stream) {
+  const unsigned blocks = call.batch * kValueHeads * kHeadSize / (4 * kWarps);
+  decode_through_registers<kWarps, kState><<<blocks, kWarps * 32, 0, stream>>>(call);
 }
 
-// Reads four consecutive bf16 numbers as float.
-__device__ inline float4 load_four(const __nv_bfloat16* address) {
-  const __nv_bfloat162* pairs = reinterpret_cast<const __nv_bfloat162*>(address);
-  const float2 low = __bfloat1622float2(pairs[0]);
-  const float2 high = __bfloat1622float2(pairs[1]);
-  return make_float4(low.x, low.y, high.x, high.y);
+template <int kWarps, int kPieces, int kHeldQuads, int kQuadsAtOnce, int kBlocksPerMultiprocessor>
+void launch_through_shared_memory(const Arguments& call, cudaStream_t stream) {
+  constexpr int kBlockRows = kWarps * (kPieces * 8 + kHeldQuads * 4);
+  const unsigned blocks = call.batch * kValueHeads * kHeadSize / kBlockRows;
+  decode_through_shared_memory<kWarps, kPieces, kHeldQuads, kQuadsAtOnce, kBlocksPerMultiprocessor>
+      <<<blocks, kWarps * 32, 0, stream>>>(call);
 }
 
-__device__ inline float dot(float4 left, float4 right) {
-  return left.x * right.x + left.y * right.y + left.z * right.z + left.w * right.w;
-}
-
-// Natural logarithm of 1 + exp(x), without overflow for large x.
-__device__ inline float softplus(float x) {
-  return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
-}
-
-// Each warp owns one row (sequence, head, value index); a lane holds 4 of its 128 key columns.
-__global__ void __launch_bounds__(kWarpsPerBlock * 32) decode_rows(Arguments call) {
-  const int lane = threadIdx.x % 32;
-  const int64_t row = int64_t(blockIdx.x) * kWarpsPerBlock + threadIdx.x / 32;
-  const int64_t head = row / kHeadSize;  // sequence * 8 + value head
-  const int value_head = head % kValueHeads;
-  const int64_t query_head =
-      head / kValueHeads * kQueryHeads + value_head / (kValueHeads / kQueryHeads);
-
-  const float4 query = load_four(call.q + query_head * kHeadSize + lane * 4);
-  const float4 key = load_four(call.k + query_head * kHeadSize + lane * 4);
-  const float rate = expf(call.A_log[value_head]);
-  const float step = softplus(__bfloat162float(call.a[head]) + call.dt_bias[value_head]);
-  const float decay = expf(-rate * step);
-  const float strength = 1.0f / (1.0f + expf(-__bfloat162float(call.b[head])));
-
-  float4 memory = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (call.state != nullptr) {
-    memory = *reinterpret_cast<const float4*>(call.state + row * kHeadSize + lane * 4);
-  }
-  memory.x *= decay;
-  memory.y *= decay;
-  memory.z *= decay;
-  memory.w *= decay;
-  const float recalled = sum_over_warp(dot(memory, key));
-  const float correction = strength * (__bfloat162float(call.v[row]) - recalled);
-  memory.x += correction * key.x;
-  memory.y += correction * key.y;
-  memory.z += correction * key.z;
-  memory.w += correction * key.w;
-  *reinterpret_cast<float4*>(call.new_state + row * kHeadSize + lane * 4) = memory;
-
-  const float answer = sum_over_warp(dot(memory, query));
-  if (lane == 0) {
-    call.output[row] = __float2bfloat16(call.scale * answer);
+// Picks the shape that was fastest on an H200; NOTES.md has the measurements behind the boundaries.
+//
+// What decides is how many rows fall to a multiprocessor: whether latency or bandwidth counts, and
+// whether the whole state fits into the device's shared memory and registers at once.
+inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stream) {
+  const int64_t rows = call.batch * kValueHeads * kHeadSize / multiprocessors;
+  if (call.state == nullptr) {
+    launch_through_registers<4, State::Absent>(call, stream);
+  } else if (rows < 16) {
+    launch_through_registers<4, State::Given>(call, stream);
+  } else if (rows < 90) {
+    launch_through_registers<2, State::Given>(call, stream);
+  } else if (rows < 190) {
+    launch_through_shared_memory<4, 1, 0, 1, 6>(call, stream);
+  } else if (rows <= 13 * 32) {  // 13 blocks of 32 rows share a multiprocessor's shared memory
+    launch_through_shared_memory<1, 4, 0, 1, 16>(call, stream);
+  } else if (rows <= 16 * 32) {  // 16 blocks of 24 rows, and 8 more each in registers
+    launch_through_shared_memory<1, 3, 2, 1, 16>(call, stream);
+  } else {
+    launch_through_registers<2, State::Given>(call, stream);
   }
 }
 
@@ -89,10 +65,11 @@ void run(tvm::ffi::TensorView q, tvm::ffi::TensorView k, tvm::ffi::TensorView v,
   }
   const DLDevice device = q.device();
   tvm::ffi::CUDADeviceGuard guard(device.device_id);
-  const auto stream =
-      static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
-  const unsigned blocks = call.batch * kValueHeads * kHeadSize / kWarpsPerBlock;
-  decode_rows<<<blocks, kWarpsPerBlock * 32, 0, stream>>>(call);
+  int multiprocessors = 0;
+  TVM_FFI_CHECK_CUDA_ERROR(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount,
+                                                  device.device_id));
+  launch(call, multiprocessors,
+         static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id)));
   TVM_FFI_CHECK_CUDA_ERROR(cudaGetLastError());
 }
 

@@ -1,1 +1,186 @@
-//! To be written.
+//! The line: from an artifact to a proven build that the cache keeps.
+//!
+//! ```text
+//! submission folder → Submission → Artifact → BuildPlan → BuildOutput → Proof → CacheEntry
+//!                   → Measurement → Verdict → Record
+//! ```
+//!
+//! Each arrow is one function in one room. A replay enters at the artifact and walks the same line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use packager::{Artifact, Digest, Gencode};
+
+use crate::build::{self, BuildError, BuildOutcome, BuildPlan, Diagnostics, Limits, PlanError, PlanRequest};
+use crate::cache::{CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store};
+use crate::proof::{self, Judgement, Proof, RequestedClaim};
+use crate::toolchain::{FileDigests, Toolchain};
+
+/// Whether a cached build will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// A proven build from the cache, proven again.
+    Cached,
+    /// A build of its own, whatever the cache holds.
+    Fresh,
+}
+
+/// What the line works with besides the artifact.
+pub struct Rooms<'a> {
+    /// What builds.
+    pub toolchain: &'a Toolchain,
+    /// What remembers file digests.
+    pub digests: &'a mut FileDigests,
+    /// What keeps builds.
+    pub store: &'a Store,
+    /// What a build may cost.
+    pub limits: &'a Limits,
+    /// Whether a cached build will do.
+    pub freshness: Freshness,
+    /// Told what takes time.
+    pub narrate: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// What takes time.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Another process builds the same plan.
+    Waiting,
+    /// The compiler starts, because of this.
+    Building(&'a MissReason),
+}
+
+/// How the line ended: a finding, whichever it is.
+#[derive(Debug)]
+#[must_use]
+pub enum Built {
+    /// Built and proven.
+    Proven(Box<ProvenBuild>),
+    /// The sources do not compile.
+    CompileError(Diagnostics),
+    /// The bytes hold something else than was asked for.
+    Unproven(Box<Judgement>),
+}
+
+/// Where a proven build came from.
+#[derive(Debug)]
+pub enum CacheUse {
+    /// From the cache.
+    Hit,
+    /// From the compiler, and why.
+    Miss {
+        /// Why the cache could not give it.
+        reason: MissReason,
+        /// The digest of an earlier library under the same key, if it was another.
+        disagrees_with: Option<Digest>,
+    },
+}
+
+/// A library and why it is what was asked for.
+#[derive(Debug)]
+pub struct ProvenBuild {
+    /// Where the library stands in the cache.
+    pub library: PathBuf,
+    /// Its bytes.
+    pub library_bytes: Vec<u8>,
+    /// The proof, made from these bytes just now.
+    pub proof: Proof,
+    /// What went in.
+    pub ingredients: Ingredients,
+    /// The headers that went in.
+    pub dependencies: Dependencies,
+    /// The compiler's words.
+    pub log: String,
+    /// Where it came from.
+    pub cache: CacheUse,
+}
+
+/// Why the line could not be walked.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The submission asks for what cannot be built.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The compiler could not be run.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// Walks the line from the artifact to the proven build.
+pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Result<Built, PipelineError> {
+    let manifest = artifact.manifest();
+    let plan = build::plan(PlanRequest {
+        sources: artifact.sources(),
+        entry_point: &manifest.build.entry_point,
+        nvcc_flags: &manifest.target.nvcc_flags,
+        gencode,
+        toolchain: rooms.toolchain,
+    })?;
+    let ingredients = ingredients_of(artifact, &plan, rooms.toolchain);
+    if rooms.freshness == Freshness::Cached
+        && let Lookup::Hit(entry) = look_up(&ingredients, rooms)?
+    {
+        return Ok(Built::Proven(Box::new(taken(*entry, CacheUse::Hit))));
+    }
+    // One builder a plan: whoever waited finds the other's build.
+    let right = rooms.store.lock(ingredients.plan_key(), || (rooms.narrate)(Event::Waiting))?;
+    let reason = match rooms.freshness {
+        Freshness::Fresh => MissReason::Bypassed,
+        Freshness::Cached => match look_up(&ingredients, rooms)? {
+            Lookup::Hit(entry) => return Ok(Built::Proven(Box::new(taken(*entry, CacheUse::Hit)))),
+            Lookup::Miss(reason) => reason,
+        },
+    };
+    (rooms.narrate)(Event::Building(&reason));
+    let output = match build::run(&plan, &rooms.store.scratch(), rooms.limits, rooms.digests)? {
+        BuildOutcome::Built(output) => output,
+        BuildOutcome::CompileError(diagnostics) => return Ok(Built::CompileError(diagnostics)),
+    };
+    let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
+    let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
+        Ok(proof) => proof,
+        Err(judgement) => return Ok(Built::Unproven(judgement)),
+    };
+    let headers = output.dependencies.iter().filter(|read| !read.is_source());
+    let insertion = Insertion {
+        ingredients: &ingredients,
+        dependencies: &headers.map(|read| (read.label.clone(), read.sha256)).collect(),
+        library: &output.library,
+        log: &output.log,
+        proof: &proof,
+    };
+    let inserted = rooms.store.insert(&right, &insertion)?;
+    let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with };
+    Ok(Built::Proven(Box::new(taken(inserted.entry, cache))))
+}
+
+fn look_up(ingredients: &Ingredients, rooms: &mut Rooms<'_>) -> Result<Lookup, CacheError> {
+    let Rooms { toolchain, digests, store, .. } = rooms;
+    store.look_up(ingredients, |label| {
+        let path = build::locate(label, toolchain)?;
+        digests.digest(&path).ok()
+    })
+}
+
+fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) -> Ingredients {
+    let manifest = artifact.manifest();
+    let sources = manifest.sources.iter().map(|source| (source.path.to_string(), source.sha256));
+    Ingredients {
+        name: manifest.solution.name.clone(),
+        definition: manifest.solution.definition.clone(),
+        artifact: artifact.digest(),
+        sources: sources.collect::<BTreeMap<_, _>>(),
+        gencode: plan.gencode,
+        commands: plan.command_lines(),
+        toolchain: toolchain.fingerprint.clone(),
+    }
+}
+
+fn taken(entry: CacheEntry, cache: CacheUse) -> ProvenBuild {
+    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, key: _ } = entry;
+    ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache }
+}

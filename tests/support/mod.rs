@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -68,11 +69,6 @@ impl Sandbox {
         self.folder.path().join("cache")
     }
 
-    /// The whole sandbox.
-    pub fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Writes a file below the working folder.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
@@ -129,4 +125,35 @@ pub fn run(command: &mut Command) -> Outcome {
 /// The repository's root.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("runtime/ has a parent").to_owned()
+}
+
+/// The data folder with the pinned toolchain: the user's own, filled on first use.
+///
+/// Only this folder is shared between tests and with the user: its content is pinned by digest.
+pub fn data_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = set("PROOFMARK_DATA")
+            .or_else(|| set("XDG_DATA_HOME").map(|data| data.join("proofmark")))
+            .or_else(|| set("HOME").map(|home| home.join(".local/share/proofmark")))
+            .expect("PROOFMARK_DATA, XDG_DATA_HOME or HOME is set");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proofmark"));
+        run(command.args(["toolchain", "install"]).env("PROOFMARK_DATA", &folder)).expect(0);
+        folder
+    })
+}
+
+impl Sandbox {
+    /// The binary with the pinned toolchain at hand.
+    pub fn builder(&self) -> Command {
+        let mut command = self.command();
+        command.env("PROOFMARK_DATA", data_folder());
+        command
+    }
+
+    /// Runs the binary with the pinned toolchain at hand.
+    pub fn build<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
+        run(self.builder().args(arguments))
+    }
 }

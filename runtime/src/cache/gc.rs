@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::build;
+
 use super::entry::{self, CacheEntry, EntryFault, LIBRARY_NAME};
 use super::error::CacheError;
 use super::key::Key;
@@ -93,6 +95,9 @@ impl Store {
     /// Removes what dead processes left, damaged entries, and what exceeds the limits.
     pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
+        let scratch = self.scratch();
+        // Builds first: what a killed one left running is ended before its folder goes.
+        swept.staging += build::sweep(&scratch).map_err(CacheError::io("sweep", &scratch))?;
         for path in staging::dead(&self.staging_root(), now) {
             swept.freed_bytes += size_of(&path);
             swept.staging += 1;

@@ -6,6 +6,8 @@ use std::fmt;
 use packager::{Arch, Digest, DigestBuilder, Gencode};
 use serde::{Deserialize, Serialize};
 
+use crate::toolchain::Fingerprint;
+
 /// Tag of the plan hash. Changes whenever what enters the hash does.
 const PLAN_DOMAIN: &str = "proofmark/plan/1";
 
@@ -50,27 +52,25 @@ pub struct Ingredients {
     pub sources: BTreeMap<String, Digest>,
     /// What nvcc is asked for.
     pub gencode: Gencode,
-    /// The complete command line, free of paths of this machine.
-    pub arguments: Vec<String>,
-    /// The complete environment, free of paths of this machine.
-    pub environment: BTreeMap<String, String>,
-    /// Each toolchain part's digest by name: nvcc, ptxas, host compiler, TVM-FFI and so on.
-    pub toolchain: BTreeMap<String, Digest>,
+    /// Every command with its whole environment, as lines for a shell; free of paths of this machine.
+    pub commands: Vec<String>,
+    /// Everything that turns sources into a library, headers aside.
+    pub toolchain: Fingerprint,
 }
 
 impl Ingredients {
     /// Names the plan.
     pub fn plan_key(&self) -> PlanKey {
-        let Self { name, definition, artifact, sources, gencode, arguments, environment, toolchain } = self;
-        let digests = |hash: DigestBuilder, parts: &BTreeMap<String, Digest>| {
-            hash.list(parts.iter(), |hash, (name, digest)| hash.text(name).digest(digest))
-        };
-        let hash = DigestBuilder::new(PLAN_DOMAIN).text(name).text(definition).digest(artifact);
-        let hash = digests(hash, sources)
+        let Self { name, definition, artifact, sources, gencode, commands, toolchain } = self;
+        let hash = DigestBuilder::new(PLAN_DOMAIN)
+            .text(name)
+            .text(definition)
+            .digest(artifact)
+            .list(sources.iter(), |hash, (path, digest)| hash.text(path).digest(digest))
             .text(&gencode.to_string())
-            .list(arguments.iter(), |hash, argument| hash.text(argument))
-            .list(environment.iter(), |hash, (name, value)| hash.text(name).text(value));
-        PlanKey(digests(hash, toolchain).finish())
+            .list(commands.iter(), |hash, command| hash.text(command))
+            .digest(&toolchain.digest());
+        PlanKey(hash.finish())
     }
 
     /// Names the slot that remembers this name's last build.
@@ -145,14 +145,14 @@ impl MissReason {
             return Self::NeverBuilt { name: now.name.clone() };
         };
         let paths = keys_that_differ(&last.sources, &now.sources);
-        let parts = keys_that_differ(&last.toolchain, &now.toolchain);
+        let parts = last.toolchain.differences(&now.toolchain);
         if !paths.is_empty() {
             Self::SourcesChanged { paths }
         } else if last.gencode != now.gencode {
             Self::ArchChanged { last: last.gencode.real_arch, now: now.gencode.real_arch }
         } else if !parts.is_empty() {
             Self::ToolchainChanged { parts }
-        } else if last.arguments != now.arguments || last.environment != now.environment {
+        } else if last.commands != now.commands {
             let (last, now) = (words_of(last), words_of(now));
             let only = |these: &[String], those: &[String]| {
                 these.iter().filter(|word| !those.contains(word)).cloned().collect()
@@ -167,8 +167,7 @@ impl MissReason {
 }
 
 fn words_of(ingredients: &Ingredients) -> Vec<String> {
-    let variables = ingredients.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    ingredients.arguments.iter().cloned().chain(variables).collect()
+    ingredients.commands.iter().flat_map(|command| command.split(' ')).map(str::to_owned).collect()
 }
 
 /// The keys under which two maps differ.
@@ -222,19 +221,27 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::toolchain::Release;
+    use crate::toolchain::fingerprint::Part;
 
     pub(crate) fn ingredients() -> Ingredients {
         let digest = |text: &str| Digest::of_bytes(text.as_bytes());
-        let map = |name: &str| BTreeMap::from([(name.to_owned(), digest(name))]);
+        let part = Part { role: "<cuda>/bin/ptxas".into(), sha256: digest("ptxas") };
+        let release = Release { major: 13, minor: 0, patch: 88 };
         Ingredients {
             name: "n".into(),
             definition: "d".into(),
             artifact: digest("artifact"),
-            sources: map("kernel.cu"),
+            sources: BTreeMap::from([("kernel.cu".to_owned(), digest("kernel.cu"))]),
             gencode: Gencode::exact(Arch::SM_100A),
-            arguments: vec!["-O2".into()],
-            environment: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
-            toolchain: map("ptxas"),
+            commands: vec!["env -i LC_ALL=C nvcc -O2".into()],
+            toolchain: Fingerprint {
+                release,
+                host_compiler: "g++".into(),
+                linker: "ld".into(),
+                tvm_ffi: "0.1".into(),
+                parts: vec![part],
+            },
         }
     }
 
@@ -249,9 +256,9 @@ pub(super) mod tests {
             (|now, other| now.sources.extend([("kernel.cu".into(), other)]), "kernel.cu"),
             (|now, other| now.sources.extend([("new.h".into(), other)]), "new.h"),
             (|now, _| now.gencode = Gencode::exact("sm_90a".parse().unwrap()), "sm_90a"),
-            (|now, _| now.arguments.push("-O3".into()), "-O3"),
-            (|now, _| now.environment.extend([("X".into(), "1".into())]), "X=1"),
-            (|now, other| now.toolchain.extend([("ptxas".into(), other)]), "ptxas"),
+            (|now, _| now.commands[0].push_str(" -O3"), "-O3"),
+            (|now, _| now.commands.push("ld X=1".into()), "X=1"),
+            (|now, other| now.toolchain.parts[0].sha256 = other, "ptxas"),
         ];
         for (edit, word) in edits {
             let mut now = last.clone();

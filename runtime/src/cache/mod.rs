@@ -12,6 +12,8 @@
 //! ├── names/<n2>/<name>.json  the ingredients of a name's last build; explains a miss
 //! ├── locks/<plan>.lock       one builder a plan; empty files
 //! └── staging/<random>/       half-made things: builds and entries; swept by `gc`
+//!
+//! <cache>/v1/file-digests    digests of files by inode and times; see `toolchain::FileDigests`
 //! ```
 //!
 //! | what enters the key | where from |
@@ -47,5 +49,4 @@ pub use error::CacheError;
 pub use gc::{Limits, Stats, Swept};
 pub use key::{Dependencies, Ingredients, Key, MissReason, PlanKey};
 pub use lock::{LockScope, PlanLock};
-pub use staging::Staging;
-pub use store::{Insertion, Lookup, Store};
+pub use store::{Inserted, Insertion, Lookup, Store};

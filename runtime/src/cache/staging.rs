@@ -50,6 +50,11 @@ pub(super) fn dead(parent: &Path, now: SystemTime) -> Vec<PathBuf> {
 }
 
 fn is_dead(folder: &Path, now: SystemTime) -> bool {
+    // Builds have locks of their own, and processes that must end first.
+    let is_build = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("build-"));
+    if is_build {
+        return false;
+    }
     let made = fs::symlink_metadata(folder).and_then(|metadata| metadata.modified());
     let age = made.ok().and_then(|made| now.duration_since(made).ok()).unwrap_or_default();
     match File::options().write(true).open(folder.join(OWNER_NAME)).map(|file| file.try_lock()) {

@@ -46,6 +46,16 @@ pub struct Insertion<'a> {
     pub proof: &'a Proof,
 }
 
+/// A build that is in the cache now.
+#[derive(Debug)]
+pub struct Inserted {
+    /// The entry, read back.
+    pub entry: CacheEntry,
+    /// The digest of an earlier library under the same key, if it was another: the build is not
+    /// reproducible, and the earlier entry was set aside.
+    pub disagrees_with: Option<Digest>,
+}
+
 /// What `plans/<plan>.json` says: the headers that the last build of a plan read.
 #[derive(Debug, Serialize, Deserialize)]
 struct PlanRecord {
@@ -97,7 +107,7 @@ impl Store {
     pub fn look_up(
         &self,
         ingredients: &Ingredients,
-        current: impl Fn(&str) -> Option<Digest>,
+        mut current: impl FnMut(&str) -> Option<Digest>,
     ) -> Result<Lookup, CacheError> {
         let plan = ingredients.plan_key();
         let Some(record) = self.plan_record(plan) else {
@@ -126,18 +136,23 @@ impl Store {
         }
     }
 
+    /// Where builds happen: below it, each makes a folder of its own.
+    pub fn scratch(&self) -> PathBuf {
+        self.staging_root()
+    }
+
     /// Waits for the right to build a plan.
     pub fn lock(&self, plan: PlanKey, waiting: impl FnOnce()) -> Result<PlanLock, CacheError> {
         PlanLock::acquire(&self.root.join("locks").join(format!("{plan}.lock")), waiting)
     }
 
     /// Makes a private folder on the cache's own file system; a dead process's is swept by `gc`.
-    pub fn stage(&self) -> Result<Staging, CacheError> {
+    pub(super) fn stage(&self) -> Result<Staging, CacheError> {
         Staging::new(&self.staging_root())
     }
 
     /// Puts a proven build in: all of it or nothing.
-    pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<CacheEntry, CacheError> {
+    pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<Inserted, CacheError> {
         let Insertion { ingredients, dependencies, library, log, proof } = build;
         let plan = ingredients.plan_key();
         let key = plan.with(dependencies);
@@ -146,14 +161,16 @@ impl Store {
         fs::create_dir(&whole).map_err(CacheError::io("create", &whole))?;
         entry::write(&whole, key, ingredients, dependencies, proof, library, log)?;
         let folder = self.entry_folder(key);
-        if !matches!(entry::read(&folder, key), Ok(Some(_))) {
+        let earlier = entry::read(&folder, key).ok().flatten().map(|entry| entry.proof.library_digest());
+        let disagrees_with = earlier.filter(|earlier| *earlier != proof.library_digest());
+        if earlier.is_none() || disagrees_with.is_some() {
             self.set_aside(key)?;
             put_in_place(&whole, &folder)?;
         }
         self.replace(&self.plan_path(plan), &PlanRecord { dependencies: (*dependencies).clone() })?;
         self.replace(&self.name_path(ingredients), ingredients)?;
         match entry::read(&folder, key) {
-            Ok(Some(entry)) => Ok(entry),
+            Ok(Some(entry)) => Ok(Inserted { entry, disagrees_with }),
             Ok(None) | Err(_) => Err(CacheError::Io {
                 action: "read back",
                 path: folder,

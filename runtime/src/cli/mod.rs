@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod build;
 mod cache;
 mod compare;
 mod completions;
@@ -20,12 +21,16 @@ pub mod exit_code;
 pub mod failure;
 mod input;
 mod inspect;
+mod line;
 mod measuring;
 mod new;
 mod output;
 mod pack;
 mod player;
+mod replay;
+mod seal;
 mod target;
+mod toolchain;
 mod unpack;
 pub mod verify;
 
@@ -46,15 +51,19 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Pack(pack::Arguments),
-    Inspect(inspect::Arguments),
-    Unpack(unpack::Arguments),
-    Diff(diff::Arguments),
     New(new::Arguments),
+    Pack(pack::Arguments),
+    Build(build::Arguments),
+    Verify(verify::Arguments),
+    Seal(seal::Arguments),
+    Replay(replay::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
+    Unpack(unpack::Arguments),
     Target(target::Arguments),
     Cache(cache::Arguments),
+    Toolchain(toolchain::Arguments),
     Completions(completions::Arguments),
-    Verify(verify::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
     #[command(hide = true)]
@@ -69,6 +78,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
+        Verb::Build(arguments) => build::run(&arguments, &console),
+        Verb::Seal(arguments) => seal::run(&arguments, &console),
+        Verb::Replay(arguments) => replay::run(&arguments, &console),
+        Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),

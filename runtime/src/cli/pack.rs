@@ -13,7 +13,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output};
 
-/// Pack a submission into one self-contained file.
+/// Pack a submission into one self-contained file
 ///
 /// Reads `config.toml` as the contest's starter kit has it, with the sources in
 /// `solution/<language>/` or beside it; a folder of several submissions packs each. Our own table

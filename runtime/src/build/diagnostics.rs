@@ -1,0 +1,243 @@
+//! Reads what the compilers say about the sources.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::plan::{HERE, place};
+
+/// How grave a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file does not compile.
+    Error,
+    /// It compiles, with doubts.
+    Warning,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub severity: Severity,
+    /// The file: a packed path, or `<cuda>/…`, `<tvm-ffi>/…`, `/usr/…`. `None` where no file is named.
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The column, from 1; only the host compiler gives it.
+    pub column: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Diagnostic {
+    /// An error without a place.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, file: None, line: None, column: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            formatter.write_str(file)?;
+            match self.line {
+                Some(line) => write!(formatter, "({line}): ")?,
+                None => formatter.write_str(": ")?,
+            }
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(formatter, "{severity}: {}", self.message)
+    }
+}
+
+/// Why a submission did not become a library: a finding, with the log it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostics {
+    /// Errors first, then warnings, each in the order of the log. At least one error.
+    pub messages: Vec<Diagnostic>,
+    /// The log, with paths as the submission writes them.
+    pub log: String,
+}
+
+impl Diagnostics {
+    /// What a failed command said. A failure without a message that we understand is one error
+    /// that quotes the last line.
+    pub fn of_failure(log: String) -> Self {
+        let (mut messages, warnings): (Vec<_>, Vec<_>) =
+            read(&log).into_iter().partition(|one| one.severity == Severity::Error);
+        if messages.is_empty() {
+            let last =
+                log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the compiler said nothing");
+            messages.push(Diagnostic::error(last.trim()));
+        }
+        messages.extend(warnings);
+        Self { messages, log }
+    }
+
+    /// A finding of our own about a build that the compilers did not object to.
+    pub fn of_finding(findings: Vec<Diagnostic>, log: String) -> Self {
+        Self { messages: findings, log }
+    }
+
+    /// The errors alone.
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.messages.iter().filter(|one| one.severity == Severity::Error)
+    }
+}
+
+/// Rewrites a log so that it names files as the submission does, and leaves out what differs from
+/// run to run: temporary names and times.
+pub fn tidy(log: &str) -> String {
+    let sources = format!("{HERE}/{}/", place::SOURCE);
+    let cuda = format!("{HERE}/{}/bin/..//", place::CUDA);
+    let names = [
+        (sources.as_str(), ""),
+        (&cuda, "<cuda>/"),
+        (&format!("{HERE}/{}/", place::CUDA), "<cuda>/"),
+        (&format!("{HERE}/{}/", place::TVM_FFI), "<tvm-ffi>/"),
+        (&format!("{HERE}/"), "<build>/"),
+    ];
+    let mut text = String::with_capacity(log.len());
+    for line in log.lines().filter(|line| !line.contains("Compile time = ")) {
+        let line = names.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to));
+        text.push_str(&without_process_numbers(&line));
+        text.push('\n');
+    }
+    text
+}
+
+/// `tmpxft_00006388_00000000-6_k.ptx` becomes `k.ptx`.
+fn without_process_numbers(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("tmpxft_") {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + "tmpxft_".len()..];
+        let digits = |one: char| one.is_ascii_hexdigit() || matches!(one, '_' | '-');
+        let end = rest.find(|one| !digits(one)).unwrap_or(rest.len());
+        // The last underscore ends the number; behind it the name begins.
+        let number = rest[..end].rfind('_').map_or(0, |last| last + 1);
+        rest = &rest[number..];
+    }
+    text + rest
+}
+
+/// Reads every message of a tidied log.
+pub fn read(log: &str) -> Vec<Diagnostic> {
+    log.lines().filter_map(read_line).collect()
+}
+
+const MARKS: [(&str, Severity); 6] = [
+    (": fatal error: ", Severity::Error),
+    (": catastrophic error: ", Severity::Error),
+    (": error: ", Severity::Error),
+    (": warning: ", Severity::Warning),
+    // nvcc: `kernel.cu(3): error #20: …`, `kernel.cu(3): warning #177-D: …`
+    (": error #", Severity::Error),
+    (": warning #", Severity::Warning),
+];
+
+fn read_line(line: &str) -> Option<Diagnostic> {
+    if let Some(found) = read_tool_line(line) {
+        return Some(found);
+    }
+    let found =
+        MARKS.iter().filter_map(|&(mark, severity)| Some((line.find(mark)?, mark, severity))).min()?;
+    let (at, mark, severity) = found;
+    let (file, line_number, column) = read_place(&line[..at]);
+    let message = line[at + mark.len()..].trim().to_owned();
+    Some(Diagnostic { severity, file, line: line_number, column, message })
+}
+
+/// `ptxas k.ptx, line 23; error   : …`, `ptxas fatal   : …`, `nvlink error   : …`, `nvcc fatal   : …`,
+/// and the linker's `undefined reference`.
+fn read_tool_line(line: &str) -> Option<Diagnostic> {
+    let tool =
+        ["ptxas ", "nvlink ", "nvcc ", "fatbinary "].into_iter().find(|tool| line.starts_with(tool))?;
+    let (head, message) = line.split_once(" : ").or_else(|| line.split_once(": "))?;
+    let severity = if head.contains("error") || head.contains("fatal") {
+        Severity::Error
+    } else if head.contains("warning") {
+        Severity::Warning
+    } else {
+        return None;
+    };
+    Some(Diagnostic {
+        severity,
+        file: None,
+        line: None,
+        column: None,
+        message: format!("{}: {}", tool.trim(), message.trim()),
+    })
+}
+
+/// `kernel.cu(12)` as nvcc writes it, `kernel.cu:12:7` as g++ does.
+fn read_place(text: &str) -> (Option<String>, Option<u32>, Option<u32>) {
+    let some = |file: &str| (!file.is_empty()).then(|| file.to_owned());
+    if let Some((file, number)) = text.strip_suffix(')').and_then(|text| text.rsplit_once('('))
+        && let Ok(line) = number.parse()
+    {
+        return (some(file), Some(line), None);
+    }
+    let mut parts = text.rsplitn(3, ':');
+    let (last, middle, first) = (parts.next(), parts.next(), parts.next());
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+    match (first, number(middle), number(last)) {
+        (Some(file), Some(line), column @ Some(_)) => (some(file), Some(line), column),
+        (_, _, Some(line)) => (some(&text[..text.rfind(':').unwrap_or(0)]), Some(line), None),
+        _ => (some(text), None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> Diagnostic {
+        let mut found = read(line);
+        assert_eq!(found.len(), 1, "{line}");
+        found.remove(0)
+    }
+
+    #[test]
+    fn reads_the_styles_of_every_stage() {
+        let nvcc = one("kernel.cu(12): error: identifier \"y\" is undefined");
+        assert_eq!((nvcc.file.as_deref(), nvcc.line), (Some("kernel.cu"), Some(12)));
+        assert_eq!(nvcc.to_string(), "kernel.cu(12): error: identifier \"y\" is undefined");
+        let host = one("a/b.cuh:3:10: fatal error: nope.h: No such file or directory");
+        assert_eq!((host.file.as_deref(), host.line, host.column), (Some("a/b.cuh"), Some(3), Some(10)));
+        assert_eq!(host.message, "nope.h: No such file or directory");
+        let ptxas = one("ptxas <build>/temporary/k.ptx, line 23; error   : Unknown symbol '%r1'");
+        assert_eq!(
+            (ptxas.severity, ptxas.message.as_str()),
+            (Severity::Error, "ptxas: Unknown symbol '%r1'")
+        );
+        let warning = one("kernel.cu(3): warning #177-D: variable \"x\" was declared but never referenced");
+        assert_eq!(warning.severity, Severity::Warning);
+        assert!(read("ptxas info    : Used 24 registers").is_empty());
+    }
+
+    #[test]
+    fn a_failure_without_a_message_quotes_the_last_line() {
+        let found = Diagnostics::of_failure("one\nsomething broke\n\n".to_owned());
+        assert_eq!(found.errors().next().unwrap().message, "something broke");
+    }
+
+    #[test]
+    fn a_tidied_log_names_files_as_the_submission_does() {
+        let log = "/proc/self/cwd/source/a/k.cu(1): error: x\n\
+                   /proc/self/cwd/cuda/bin/..//include/cuda_fp16.h(2): warning: y\n\
+                   ptxas info    : Compile time = 2.759 ms\n\
+                   ptxas /proc/self/cwd/temporary/tmpxft_00006388_00000000-6_k.ptx, line 23; error   : z\n";
+        assert_eq!(
+            tidy(log),
+            "a/k.cu(1): error: x\n<cuda>/include/cuda_fp16.h(2): warning: y\n\
+             ptxas <build>/temporary/k.ptx, line 23; error   : z\n"
+        );
+    }
+}

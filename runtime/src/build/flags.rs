@@ -1,0 +1,653 @@
+//! Decides which of a submission's `nvcc_flags` may reach nvcc.
+//!
+//! Only what is known is let through. nvcc hands its arguments to a shell, so a flag is also a way
+//! to run programs; and a flag can change the architecture, read files of the machine that builds,
+//! or make the result depend on that machine. Each refusal says which of these it is.
+//!
+//! | kept | form |
+//! |---|---|
+//! | `-D`, `-U`, `-I` inside the submission | joined or separate |
+//! | `-O`, `-std`, `-lineinfo`, `-maxrregcount`, `-use_fast_math`, `-ftz`, `-fmad`, … | as nvcc spells them |
+//! | `-Xptxas`, `-Xcompiler`, `-Xcudafe`, `-Xfatbin` | with values from a list of their own |
+//! | `-rdc=true` | device code is then linked across files |
+//! | `-lcuda` | the driver's library; the other libraries are always linked or never |
+
+use std::collections::BTreeSet;
+
+use packager::SourcePath;
+
+/// A submission's flags, checked, in the order in which they were written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// What goes on every nvcc command line.
+    pub arguments: Vec<String>,
+    /// What else follows from them.
+    pub effects: BTreeSet<Effect>,
+}
+
+/// What a flag means for the rest of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// The language standard is set: ours is left out.
+    Standard,
+    /// The optimisation level is set: ours is left out.
+    Optimization,
+    /// Device code calls device code of other files: there is one more link.
+    DeviceLink,
+    /// The driver's library is needed when the kernel is loaded.
+    Driver,
+}
+
+/// A flag that is not let through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nvcc flag `{flag}` is refused: {reason}")]
+pub struct FlagRefusal {
+    /// The flag as written.
+    pub flag: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a flag is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// `-gencode`, `-arch`, `-code` and what implies them.
+    #[error("the architecture is chosen by `target.arch` or `--arch`")]
+    Architecture,
+    /// `-o`, `-c`, `-ptx`, `-shared`, `-keep` and the like.
+    #[error("it changes what is built or where it is written")]
+    Output,
+    /// `-include`, `-optf`, `-isystem`, `-L` and the like.
+    #[error("it reads files that are not in the submission")]
+    Reads,
+    /// `-ccbin`, plugins, wrappers.
+    #[error("it chooses programs that the build runs")]
+    Programs,
+    /// `-march=native`, `-G`, `-time` and the like.
+    #[error("the built bytes would depend on the machine, the folder or the time")]
+    NotReproducible,
+    /// Characters that the shell behind nvcc would act on.
+    #[error("it contains a character that the shell behind nvcc would act on")]
+    Shell,
+    /// A folder that is not a path inside the submission.
+    #[error("an include folder must be a relative path inside the submission, such as `-Iinclude`")]
+    IncludeFolder,
+    /// A value is missing or superfluous.
+    #[error("it is malformed")]
+    Malformed,
+    /// `-lfoo`.
+    #[error("only `-lcuda` can be linked; the CUDA runtime and TVM-FFI always are")]
+    Library,
+    /// A value for a compiler stage that is not on its list.
+    #[error("this value is not on the list of what may be passed to that stage")]
+    Value,
+    /// Not on the list.
+    #[error("proofmark does not know it to be harmless")]
+    Unknown,
+}
+
+/// How an option takes its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    Value,
+}
+
+/// What happens to an option.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Standard,
+    Optimization,
+    Macro,
+    Include,
+    Library,
+    DeviceLink,
+    Stage(&'static [&'static str]),
+    Refuse(Reason),
+}
+
+use Fate::{DeviceLink, Include, Keep, Library, Macro, Optimization, Refuse, Stage, Standard};
+use Reason::{Architecture, NotReproducible, Output, Programs, Reads};
+use Takes::{Nothing, Value};
+
+/// Beginnings of what may be passed to ptxas.
+const PTXAS: &[&str] = &[
+    "-O",
+    "--opt-level",
+    "-v",
+    "--verbose",
+    "-w",
+    "-Werror",
+    "-warn-",
+    "--warn-",
+    "-dlcm=",
+    "-dscm=",
+    "--def-load-cache=",
+    "--def-store-cache=",
+    "-fmad=",
+    "--fmad=",
+    "-maxrregcount=",
+    "--maxrregcount=",
+    "--allow-expensive-optimizations",
+    "-allow-expensive-optimizations",
+    "--register-usage-level=",
+    "-register-usage-level=",
+    "--disable-optimizer-constants",
+    "-disable-optimizer-constants",
+    "--disable-warnings",
+    "-disable-warnings",
+    "--position-independent-code",
+    "--extensible-whole-program",
+    "--uumn",
+    "-uumn",
+    "--preserve-relocs",
+    "--suppress-stack-size-warning",
+    "-suppress-stack-size-warning",
+    "--suppress-async-bulk-multicast-advisory-warning",
+    "-suppress-async-bulk-multicast-advisory-warning",
+];
+
+/// Beginnings of what may be passed to the host compiler.
+const HOST: &[&str] = &[
+    "-O",
+    "-W",
+    "-w",
+    "-fPIC",
+    "-fpic",
+    "-fno-",
+    "-fstrict-aliasing",
+    "-funroll-loops",
+    "-ffast-math",
+    "-ffinite-math-only",
+    "-fassociative-math",
+    "-freciprocal-math",
+    "-fvisibility=",
+    "-fvisibility-inlines-hidden",
+    "-fexceptions",
+    "-frtti",
+    "-fpermissive",
+    "-fconcepts",
+    "-fcoroutines",
+    "-ftemplate-depth=",
+    "-fconstexpr-",
+    "-fmax-errors=",
+    "-fdiagnostics-color=",
+    "-pthread",
+    "-pedantic",
+    "-m64",
+    "-mavx",
+    "-msse",
+    "-mf16c",
+    "-mfma",
+    "-mbmi",
+    "-mpopcnt",
+    "-march=x86-64",
+    "-march=armv",
+    "-mtune=generic",
+    "-D",
+    "-U",
+];
+
+/// Beginnings of what looks like the above and is not.
+const HOST_NOT: &[&str] = &["-Wa", "-Wl", "-Wp", "-fno-plugin"];
+
+/// Beginnings of what may be passed to the CUDA front end.
+const CUDAFE: &[&str] =
+    &["--diag_suppress=", "--diag_warning=", "--diag_error=", "--display_error_number", "--promote_warnings"];
+
+/// What may be passed to the packer of device images.
+const FATBIN: &[&str] = &["-compress-all", "--compress-all", "-compress=", "--compress="];
+
+/// Every option of nvcc that we have an opinion on: its spellings, its value, its fate.
+const OPTIONS: &[(&[&str], Takes, Fate)] = &[
+    // Code generation.
+    (&["-use_fast_math", "--use_fast_math"], Nothing, Keep),
+    (
+        &["-ftz", "--ftz", "-prec-div", "--prec-div", "-prec-sqrt", "--prec-sqrt", "-fmad", "--fmad"],
+        Value,
+        Keep,
+    ),
+    (&["-maxrregcount", "--maxrregcount"], Value, Keep),
+    (&["-extra-device-vectorization", "--extra-device-vectorization"], Nothing, Keep),
+    (&["-restrict", "--restrict"], Nothing, Keep),
+    (&["-default-stream", "--default-stream"], Value, Keep),
+    (&["-dopt", "--dopt", "-Ofc", "--Ofast-compile"], Value, Keep),
+    (&["-split-compile", "--split-compile", "-t", "--threads"], Value, Keep),
+    (&["-jtd", "--jump-table-density"], Value, Keep),
+    (&["-keep-device-functions", "--keep-device-functions"], Nothing, Keep),
+    (&["-ewp", "--extensible-whole-program"], Nothing, Keep),
+    (&["-compress-mode", "--compress-mode"], Value, Keep),
+    (&["-no-compress", "--no-compress"], Nothing, Keep),
+    (&["-device-stack-protector", "--device-stack-protector"], Value, Keep),
+    (&["-static-global-template-stub", "--static-global-template-stub"], Value, Keep),
+    (&["-device-entity-has-hidden-visibility", "--device-entity-has-hidden-visibility"], Value, Keep),
+    (&["-lineinfo", "--generate-line-info"], Nothing, Keep),
+    (&["-res-usage", "--resource-usage"], Nothing, Keep),
+    // Language.
+    (&["-std", "--std"], Value, Standard),
+    (&["-O", "--optimize"], Value, Optimization),
+    (&["-D", "--define-macro", "-U", "--undefine-macro"], Value, Macro),
+    (&["-I", "--include-path"], Value, Include),
+    (&["-expt-relaxed-constexpr", "--expt-relaxed-constexpr"], Nothing, Keep),
+    (
+        &["-extended-lambda", "--extended-lambda", "-expt-extended-lambda", "--expt-extended-lambda"],
+        Nothing,
+        Keep,
+    ),
+    (&["-ftemplate-depth", "--ftemplate-depth"], Value, Keep),
+    (&["-ftemplate-backtrace-limit", "--ftemplate-backtrace-limit"], Value, Keep),
+    (&["-nohdinitlist", "--no-host-device-initializer-list"], Nothing, Keep),
+    (&["-nohdmoveforward", "--no-host-device-move-forward"], Nothing, Keep),
+    (&["-noeh", "--no-exceptions"], Nothing, Keep),
+    (&["-m", "--machine"], Value, Keep),
+    (&["-m64", "--m64"], Nothing, Keep),
+    // Diagnostics.
+    (&["-w", "--disable-warnings"], Nothing, Keep),
+    (&["-Wreorder", "--Wreorder", "-Wdefault-stream-launch", "--Wdefault-stream-launch"], Nothing, Keep),
+    (&["-Wmissing-launch-bounds", "--Wmissing-launch-bounds"], Nothing, Keep),
+    (&["-Wext-lambda-captures-this", "--Wext-lambda-captures-this"], Nothing, Keep),
+    (&["-Wno-deprecated-declarations", "--Wno-deprecated-declarations"], Nothing, Keep),
+    (&["-Wno-deprecated-gpu-targets", "--Wno-deprecated-gpu-targets"], Nothing, Keep),
+    (&["-Werror", "--Werror"], Value, Keep),
+    (
+        &["-diag-suppress", "--diag-suppress", "-diag-warn", "--diag-warn", "-diag-error", "--diag-error"],
+        Value,
+        Keep,
+    ),
+    (&["-err-no", "--display-error-number", "-no-err-no", "--no-display-error-number"], Nothing, Keep),
+    (&["-brief-diag", "--brief-diagnostics"], Value, Keep),
+    // Stages.
+    (&["-Xptxas", "--ptxas-options"], Value, Stage(PTXAS)),
+    (&["-Xcompiler", "--compiler-options"], Value, Stage(HOST)),
+    (&["-Xcudafe"], Value, Stage(CUDAFE)),
+    (&["-Xfatbin"], Value, Stage(FATBIN)),
+    // Linking.
+    (&["-rdc", "--relocatable-device-code"], Value, DeviceLink),
+    (&["-l", "--library"], Value, Library),
+    // Refused.
+    (
+        &["-gencode", "--generate-code", "-arch", "--gpu-architecture", "-code", "--gpu-code"],
+        Value,
+        Refuse(Architecture),
+    ),
+    (
+        &["-dlto", "--dlink-time-opt", "-lto", "--lto", "-gen-opt-lto", "-ltoir", "--ltoir"],
+        Nothing,
+        Refuse(Architecture),
+    ),
+    (
+        &["-o", "--output-file", "-odir", "--output-directory", "-keep-dir", "--keep-dir", "-x", "--x"],
+        Value,
+        Refuse(Output),
+    ),
+    (
+        &[
+            "-c",
+            "--compile",
+            "-dc",
+            "--device-c",
+            "-dw",
+            "--device-w",
+            "-dlink",
+            "--device-link",
+            "-link",
+            "--link",
+            "-lib",
+            "--lib",
+            "-run",
+            "--run",
+            "-shared",
+            "--shared",
+            "-cubin",
+            "--cubin",
+            "-ptx",
+            "--ptx",
+            "-fatbin",
+            "--fatbin",
+            "-cuda",
+            "--cuda",
+            "-E",
+            "--preprocess",
+            "-optix-ir",
+            "--optix-ir",
+            "-M",
+            "-MM",
+            "-MD",
+            "-MMD",
+            "-MP",
+            "-keep",
+            "--keep",
+            "-save-temps",
+            "--save-temps",
+            "-dryrun",
+            "--dryrun",
+            "-objtemp",
+            "--objdir-as-tempdir",
+            "-clean",
+            "--clean-targets",
+            "-r",
+            "--relocatable-link",
+            "-v",
+            "--verbose",
+            "-fdevice-syntax-only",
+            "-h",
+            "--help",
+            "-V",
+            "--version",
+            "-noprof",
+        ],
+        Nothing,
+        Refuse(Output),
+    ),
+    (
+        &[
+            "-MF",
+            "--dependency-output",
+            "-MT",
+            "--dependency-target-name",
+            "-time",
+            "--time",
+            "-fdevice-time-trace",
+            "--fdevice-time-trace",
+            "-cudart",
+            "--cudart",
+            "-cudadevrt",
+            "--cudadevrt",
+        ],
+        Value,
+        Refuse(Output),
+    ),
+    (
+        &[
+            "-include",
+            "--pre-include",
+            "-optf",
+            "--options-file",
+            "-isystem",
+            "--system-include",
+            "-L",
+            "--library-path",
+            "-ldir",
+            "--libdevice-directory",
+            "-target-dir",
+            "--target-directory",
+        ],
+        Value,
+        Refuse(Reads),
+    ),
+    (
+        &[
+            "-ccbin",
+            "--compiler-bindir",
+            "-arbin",
+            "--archiver-binary",
+            "-Xlinker",
+            "--linker-options",
+            "-Xnvlink",
+            "--nvlink-options",
+            "-Xarchive",
+            "--archive-options",
+            "-sanitize",
+            "--sanitize",
+        ],
+        Value,
+        Refuse(Programs),
+    ),
+    (
+        &[
+            "-forward-unknown-opts",
+            "--forward-unknown-opts",
+            "-forward-unknown-to-host-compiler",
+            "--forward-unknown-to-host-compiler",
+            "-forward-unknown-to-host-linker",
+            "--forward-unknown-to-host-linker",
+            "-allow-unsupported-compiler",
+            "--allow-unsupported-compiler",
+            "-use-local-env",
+            "--use-local-env",
+        ],
+        Nothing,
+        Refuse(Programs),
+    ),
+    (
+        &["-G", "--device-debug", "-g", "--debug", "-pg", "--profile", "-src-in-ptx", "--source-in-ptx"],
+        Nothing,
+        Refuse(NotReproducible),
+    ),
+    (&["-frandom-seed", "--frandom-seed"], Value, Refuse(NotReproducible)),
+];
+
+impl Flags {
+    /// Checks every flag; all refusals are given, not only the first.
+    pub fn check(flags: &[String]) -> Result<Self, Vec<FlagRefusal>> {
+        let mut checked = Self::default();
+        let mut refusals = Vec::new();
+        let mut rest = flags.iter().map(String::as_str);
+        while let Some(flag) = rest.next() {
+            if let Err(reason) = checked.take(flag, &mut rest) {
+                refusals.push(FlagRefusal { flag: flag.to_owned(), reason });
+            }
+        }
+        if refusals.is_empty() { Ok(checked) } else { Err(refusals) }
+    }
+
+    fn take<'f>(&mut self, flag: &'f str, rest: &mut impl Iterator<Item = &'f str>) -> Result<(), Reason> {
+        let (name, attached, takes, fate) = recognize(flag)?;
+        let value = match (takes, attached) {
+            (Nothing, None) => None,
+            (Nothing, Some(_)) => return Err(Reason::Malformed),
+            (Value, Some(value)) => Some(value),
+            (Value, None) => Some(rest.next().ok_or(Reason::Malformed)?),
+        };
+        if let Refuse(reason) = fate {
+            return Err(reason);
+        }
+        let value = value.unwrap_or_default();
+        if takes == Value && value.is_empty() {
+            return Err(Reason::Malformed);
+        }
+        match fate {
+            Macro => keep_in_shell(value)?,
+            _ => keep_plain(value)?,
+        }
+        match fate {
+            Include => return self.include(value),
+            Library => return self.library(value),
+            Stage(list) => check_stage(list, value)?,
+            Standard => self.set(Effect::Standard),
+            Optimization => self.set(Effect::Optimization),
+            DeviceLink if value == "true" => self.set(Effect::DeviceLink),
+            Keep | Macro | DeviceLink | Refuse(_) => {}
+        }
+        self.arguments.push(spell(name, takes, value));
+        Ok(())
+    }
+
+    fn set(&mut self, effect: Effect) {
+        self.effects.insert(effect);
+    }
+
+    /// Whether one of the flags has this effect.
+    pub fn have(&self, effect: Effect) -> bool {
+        self.effects.contains(&effect)
+    }
+
+    fn include(&mut self, folder: &str) -> Result<(), Reason> {
+        let trimmed = folder.trim_start_matches("./").trim_end_matches('/');
+        if !matches!(trimmed, "" | ".") {
+            trimmed.parse::<SourcePath>().map_err(|_| Reason::IncludeFolder)?;
+        }
+        // A comma would name a second folder.
+        if folder.contains(',') || folder.starts_with('/') {
+            return Err(Reason::IncludeFolder);
+        }
+        let inside = if trimmed == "." { "" } else { trimmed };
+        self.arguments.push(format!("-I{}", super::plan::in_sources(inside)));
+        Ok(())
+    }
+
+    fn library(&mut self, name: &str) -> Result<(), Reason> {
+        match name {
+            "cuda" => self.set(Effect::Driver),
+            // Always linked.
+            "cudart" | "cudart_static" | "tvm_ffi" | "rt" | "dl" | "pthread" | "m" | "stdc++" => {}
+            _ => return Err(Reason::Library),
+        }
+        Ok(())
+    }
+}
+
+/// Splits a flag into the option's name as written and the attached value.
+fn recognize(flag: &str) -> Result<(&str, Option<&str>, Takes, Fate), Reason> {
+    let known = |name: &str| OPTIONS.iter().find(|(names, ..)| names.contains(&name));
+    if let Some(&(_, takes, fate)) = known(flag) {
+        return Ok((flag, None, takes, fate));
+    }
+    if let Some((name, value)) = flag.split_once('=')
+        && let Some(&(_, takes, fate)) = known(name)
+    {
+        return Ok((name, Some(value), takes, fate));
+    }
+    // `-DNAME`, `-Ifolder`, `-O3`, `-lcuda`; what nvcc takes joined.
+    let joined = ["-D", "-U", "-I", "-O", "-l", "-L"].into_iter().find(|name| flag.starts_with(name));
+    match joined.and_then(known) {
+        Some(&(_, takes, fate)) => Ok((&flag[..2], Some(&flag[2..]), takes, fate)),
+        _ if flag.starts_with('-') => Err(Reason::Unknown),
+        // A bare word would be an input file.
+        _ => Err(Reason::Reads),
+    }
+}
+
+fn spell(name: &str, takes: Takes, value: &str) -> String {
+    match takes {
+        Nothing => name.to_owned(),
+        Value if matches!(name, "-D" | "-U" | "-O") => format!("{name}{value}"),
+        Value => format!("{name}={value}"),
+    }
+}
+
+/// For macros: nvcc puts them between double quotes, where only these keep a meaning.
+fn keep_in_shell(value: &str) -> Result<(), Reason> {
+    let acted_on = |one: char| matches!(one, '$' | '`' | '"' | '\\' | '!' | '\'') || one.is_control();
+    if value.contains(acted_on) { Err(Reason::Shell) } else { Ok(()) }
+}
+
+/// For everything else: nothing that a shell knows.
+fn keep_plain(value: &str) -> Result<(), Reason> {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "_=+-.,:/%@ ".contains(one);
+    if value.chars().all(|one| plain(one) || one.is_alphanumeric()) { Ok(()) } else { Err(Reason::Shell) }
+}
+
+fn check_stage(list: &[&str], value: &str) -> Result<(), Reason> {
+    let allowed = |part: &str| {
+        let listed = list.iter().any(|start| part.starts_with(start));
+        listed && !part.contains(' ') && !HOST_NOT.iter().any(|start| part.starts_with(start))
+    };
+    if value.split(',').all(allowed) { Ok(()) } else { Err(Reason::Value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flags: &[&str]) -> Result<Flags, Vec<Reason>> {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Flags::check(&flags).map_err(|refusals| refusals.into_iter().map(|one| one.reason).collect())
+    }
+
+    #[test]
+    fn keeps_what_submissions_use_in_each_spelling() {
+        let flags = check(&[
+            "-O3",
+            "--use_fast_math",
+            "-DTILE=(4*2)",
+            "-D",
+            "N=1",
+            "--expt-relaxed-constexpr",
+            "-std=c++20",
+            "-Xptxas",
+            "-O3,-v",
+            "--ptxas-options=-dlcm=ca",
+            "-Xcompiler=-Wall,-O2",
+            "-lineinfo",
+            "-maxrregcount",
+            "64",
+            "-lcuda",
+            "-lcudart",
+            "-diag-suppress=177,186",
+        ])
+        .unwrap();
+        assert_eq!(
+            flags.arguments,
+            [
+                "-O3",
+                "--use_fast_math",
+                "-DTILE=(4*2)",
+                "-DN=1",
+                "--expt-relaxed-constexpr",
+                "-std=c++20",
+                "-Xptxas=-O3,-v",
+                "--ptxas-options=-dlcm=ca",
+                "-Xcompiler=-Wall,-O2",
+                "-lineinfo",
+                "-maxrregcount=64",
+                "-diag-suppress=177,186",
+            ]
+        );
+        let effects = [Effect::Standard, Effect::Optimization, Effect::Driver];
+        assert_eq!(flags.effects, BTreeSet::from(effects));
+    }
+
+    #[test]
+    fn include_folders_stay_inside() {
+        let flags = check(&["-I", "include", "-I.", "-Ia/b/"]).unwrap();
+        assert_eq!(
+            flags.arguments,
+            ["-I/proc/self/cwd/source/include", "-I/proc/self/cwd/source/", "-I/proc/self/cwd/source/a/b"]
+        );
+        for flag in ["-I/usr/include", "-I..", "-Ia/../..", "-Ia,/etc", "--include-path=/etc"] {
+            assert_eq!(check(&[flag]), Err(vec![Reason::IncludeFolder]), "{flag}");
+        }
+    }
+
+    #[test]
+    fn refuses_each_kind_for_its_reason() {
+        let cases = [
+            ("-gencode=arch=compute_100,code=sm_100", Architecture),
+            ("-arch=sm_90", Architecture),
+            ("-dlto", Architecture),
+            ("-o/tmp/x", Reason::Unknown),
+            ("-libevil", Reason::Library),
+            ("--output-file=/tmp/x", Output),
+            ("-ptx", Output),
+            ("-optf=flags.txt", Reads),
+            ("/etc/passwd", Reads),
+            ("-L/usr/lib", Reads),
+            ("-ccbin=/tmp/g++", Programs),
+            ("-Xlinker=-rpath", Programs),
+            ("-G", NotReproducible),
+            ("-Xcompiler=-fplugin=x.so", Reason::Value),
+            ("-Xcompiler=-march=native", Reason::Value),
+            ("-Xcompiler=-Wall,-Wl,-rpath", Reason::Value),
+            ("-Xcompiler=-include", Reason::Value),
+            ("-Xptxas=-arch=sm_90", Reason::Value),
+            ("-Xptxas=-optf", Reason::Value),
+            ("-Xcicc=-x", Reason::Unknown),
+            ("-lcublas", Reason::Library),
+            ("-DX=$(touch x)", Reason::Shell),
+            ("-DX=`touch x`", Reason::Shell),
+            ("-DX=\"a\"", Reason::Shell),
+            ("-Xptxas=-v;touch", Reason::Shell),
+            ("-maxrregcount=64;touch x", Reason::Shell),
+            ("-D", Reason::Malformed),
+            ("-lineinfo=yes", Reason::Malformed),
+            ("--no-such-option", Reason::Unknown),
+        ];
+        for (flag, reason) in cases {
+            assert_eq!(check(&[flag]), Err(vec![reason]), "{flag}");
+        }
+        assert_eq!(check(&["-G", "-O3", "-ptx"]), Err(vec![NotReproducible, Output]));
+        assert_eq!(check(&["-include", "/etc/passwd", "-G"]), Err(vec![Reads, NotReproducible]));
+    }
+}

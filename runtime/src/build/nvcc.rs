@@ -1,0 +1,347 @@
+//! Runs a plan: the one file that starts the compiler.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use object::{Object, ObjectSymbol};
+use serde::Serialize;
+
+use super::dependencies::{self, Dependency};
+use super::diagnostics::{self, Diagnostic, Diagnostics, Severity};
+use super::folder::BuildFolder;
+use super::plan::{BuildPlan, Command, HERE, place};
+use super::resources::{self, KernelResources};
+use crate::process_tree::{self, Finished, ProcessError};
+use crate::toolchain::FileDigests;
+
+/// What a build may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall time of the whole build.
+    pub time: Duration,
+    /// How much of each command's output is kept.
+    pub log_bytes: usize,
+    /// How many files are compiled side by side.
+    pub jobs: NonZeroUsize,
+}
+
+impl Default for Limits {
+    /// Twenty minutes: heavily templated kernels take ten on a slow machine. One MiB of log for
+    /// each command: thousands of messages. As many jobs as processors.
+    fn default() -> Self {
+        let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { time: Duration::from_secs(20 * 60), log_bytes: 1024 * 1024, jobs }
+    }
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildOutcome {
+    /// There is a library.
+    Built(BuildOutput),
+    /// The submission does not build; a finding.
+    CompileError(Diagnostics),
+}
+
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuildOutput {
+    /// The bytes of the shared library.
+    #[serde(skip)]
+    pub library: Vec<u8>,
+    /// What the compilers said, with paths as the submission writes them; the same in every build.
+    pub log: String,
+    /// Every file that was read.
+    pub dependencies: Vec<Dependency>,
+    /// What each kernel uses of the device, as ptxas says.
+    pub resources: Vec<KernelResources>,
+    /// Warnings of the compilers.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why we cannot tell whether the submission builds.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The build folder could not be made, read or removed.
+    #[error("cannot use the build folder in {}", scratch.display())]
+    Folder {
+        /// The folder above it.
+        scratch: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A compiler could not be started, or did not end in time.
+    #[error(transparent)]
+    Process(ProcessError),
+    /// Ctrl-C or a request to terminate.
+    #[error("the build was interrupted")]
+    Interrupted,
+    /// The compiler failed for a reason that is not in the sources.
+    #[error("the compiler could not work: {reason}")]
+    Environment {
+        /// Its own words.
+        reason: String,
+        /// The whole log.
+        log: String,
+    },
+    /// The linker wrote something that is no library.
+    #[error("the linker's output is not a shared library")]
+    Library {
+        /// What the reader said.
+        source: object::Error,
+    },
+}
+
+impl BuildError {
+    /// The ways out, for people.
+    pub fn ways_out(&self) -> Vec<String> {
+        let way = match self {
+            Self::Folder { .. } => "choose another cache folder, or free some space",
+            Self::Process(ProcessError::TimedOut { .. }) => "allow more with --time-limit",
+            Self::Environment { reason, .. } if reason.contains("unsupported GNU version") => {
+                "name a host compiler that this CUDA supports in PROOFMARK_HOST_COMPILER"
+            }
+            Self::Environment { .. } => "look at space, memory and the toolchain: `proofmark doctor`",
+            Self::Process(_) | Self::Library { .. } => "look at the toolchain: `proofmark doctor`",
+            Self::Interrupted => return Vec::new(),
+        };
+        vec![way.to_owned()]
+    }
+}
+
+/// Runs a plan in a folder of its own below `scratch`, which is gone when this returns.
+pub fn run(
+    plan: &BuildPlan,
+    scratch: &Path,
+    limits: &Limits,
+    digests: &mut FileDigests,
+) -> Result<BuildOutcome, BuildError> {
+    let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
+    let folder = BuildFolder::create(scratch, plan).map_err(no_folder)?;
+    let outcome = Run { plan, folder: folder.path(), limits, deadline: Instant::now() + limits.time }
+        .to_the_end(digests, scratch);
+    // A folder that stays is swept later; the outcome is worth more than the complaint.
+    let _ = folder.remove();
+    outcome
+}
+
+struct Run<'a> {
+    plan: &'a BuildPlan,
+    folder: &'a Path,
+    limits: &'a Limits,
+    deadline: Instant,
+}
+
+/// A command that ended by itself.
+struct Done {
+    succeeded: bool,
+    log: String,
+}
+
+impl Run<'_> {
+    fn to_the_end(&self, digests: &mut FileDigests, scratch: &Path) -> Result<BuildOutcome, BuildError> {
+        let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
+        let compiled = self.compile()?;
+        let log: String = compiled.iter().map(|done| diagnostics::tidy(&done.log)).collect();
+        if compiled.iter().any(|done| !done.succeeded) {
+            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log)));
+        }
+        let mut traced = String::new();
+        if self.plan.links_driver {
+            self.make_driver_stand_in()?;
+        }
+        for command in &self.plan.link {
+            let done = self.start(command)?;
+            if !done.succeeded {
+                let linked = diagnostics::tidy(&without_trace(&done.log));
+                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log + &linked)));
+            }
+            traced.push_str(&done.log);
+        }
+        let log = log + &diagnostics::tidy(&without_trace(&traced));
+        let names = self.named_by_compilers().map_err(no_folder)?;
+        let linked = dependencies::read_trace(&traced);
+        let reads =
+            dependencies::collect(self.plan, self.folder, &names, &linked, digests).map_err(no_folder)?;
+        if !reads.escapes.is_empty() {
+            return Ok(BuildOutcome::CompileError(escaped(&reads.escapes, log)));
+        }
+        let library = fs::read(self.folder.join(place::LIBRARY)).map_err(no_folder)?;
+        if !exports(&library, &self.plan.entry_point.symbol)? {
+            return Ok(BuildOutcome::CompileError(self.not_exported(log)));
+        }
+        let resources = resources::read(&log);
+        let warnings = diagnostics::read(&log).into_iter().filter(|one| one.severity == Severity::Warning);
+        Ok(BuildOutcome::Built(BuildOutput {
+            library,
+            resources,
+            warnings: warnings.collect(),
+            log,
+            dependencies: reads.dependencies,
+        }))
+    }
+
+    /// Compiles every file, some side by side. All of them are tried, so that all errors are told.
+    fn compile(&self) -> Result<Vec<Done>, BuildError> {
+        let commands = &self.plan.compile;
+        let next = AtomicUsize::new(0);
+        let slots: Vec<Mutex<Option<Result<Done, BuildError>>>> =
+            commands.iter().map(|_| Mutex::new(None)).collect();
+        let work = || {
+            while let Some(command) = commands.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let index = commands.iter().position(|one| std::ptr::eq(one, command)).unwrap_or_default();
+                let done = self.start(command);
+                *slots[index].lock().expect("no worker panics while it holds a slot") = Some(done);
+            }
+        };
+        std::thread::scope(|scope| {
+            let helpers = self.limits.jobs.get().min(commands.len()).saturating_sub(1);
+            for _ in 0..helpers {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let taken = slots.into_iter().map(|slot| {
+            let done = slot.into_inner().expect("no worker panics while it holds a slot");
+            done.expect("every command has been taken by a worker")
+        });
+        taken.collect()
+    }
+
+    fn start(&self, command: &Command) -> Result<Done, BuildError> {
+        self.start_program(&command.program, &command.arguments)
+    }
+
+    fn start_program(&self, program: &str, arguments: &[String]) -> Result<Done, BuildError> {
+        let mut process = process::Command::new(program);
+        process.args(arguments).current_dir(self.folder).env_clear();
+        process.envs(self.plan.environment.iter().map(|(name, value)| (name, value)));
+        let time = self.deadline.saturating_duration_since(Instant::now());
+        let limits = process_tree::Limits { time, log_bytes: self.limits.log_bytes };
+        match process_tree::run(process, limits, &mut |_| ()) {
+            Ok(finished) => judge(finished),
+            Err(ProcessError::Interrupted) => Err(BuildError::Interrupted),
+            Err(ProcessError::TimedOut { program, log, .. }) => {
+                Err(BuildError::Process(ProcessError::TimedOut { program, limit: self.limits.time, log }))
+            }
+            Err(error) => Err(BuildError::Process(error)),
+        }
+    }
+
+    /// An empty library with the driver's name, for the linker to name it in the output.
+    fn make_driver_stand_in(&self) -> Result<(), BuildError> {
+        let output = format!("{HERE}/{}/libcuda.so", place::DRIVER);
+        let arguments =
+            ["-shared", "-nostdlib", "-Wl,-soname,libcuda.so.1", "-o", &output, "-x", "c++", "/dev/null"];
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let driver = format!("{HERE}/{}/g++", place::HOST);
+        let done = self.start_program(&driver, &arguments)?;
+        if done.succeeded {
+            return Ok(());
+        }
+        let reason = "cannot make a stand-in for libcuda.so".to_owned();
+        Err(BuildError::Environment { reason, log: done.log })
+    }
+
+    /// What the preprocessor and the assembler say that they have read.
+    fn named_by_compilers(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for index in 0..self.plan.compile.len() {
+            for ending in ["d", "as.d"] {
+                let path = self.folder.join(place::OBJECT).join(format!("{index}.{ending}"));
+                names.extend(dependencies::read_rule(&String::from_utf8_lossy(&fs::read(path)?)));
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn not_exported(&self, log: String) -> Diagnostics {
+        let symbol = &self.plan.entry_point.symbol;
+        let finding = Diagnostic {
+            file: Some(self.plan.entry_point.file.to_string()),
+            ..Diagnostic::error(format!(
+                "the library does not export `{symbol}`: expected \
+                 `TVM_FFI_DLL_EXPORT_TYPED_FUNC({symbol}, …)` in one of the sources"
+            ))
+        };
+        Diagnostics::of_finding(vec![finding], log)
+    }
+}
+
+fn escaped(names: &[String], log: String) -> Diagnostics {
+    let finding = |name: &String| {
+        Diagnostic::error(format!(
+            "the sources read `{name}`, which is neither in the artifact nor in the toolchain"
+        ))
+    };
+    Diagnostics::of_finding(names.iter().map(finding).collect(), log)
+}
+
+/// Signs that a command failed for a reason outside the sources.
+const ENVIRONMENT_SIGNS: [&str; 9] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Cannot allocate memory",
+    "virtual memory exhausted",
+    "Killed signal terminated program",
+    "unsupported GNU version",
+    "nvcc fatal   :",
+    "cannot execute",
+    "error while loading shared libraries",
+];
+
+fn judge(finished: Finished) -> Result<Done, BuildError> {
+    let Finished { status, log } = finished;
+    if status.success() {
+        return Ok(Done { succeeded: true, log });
+    }
+    let sign = log.lines().find(|line| ENVIRONMENT_SIGNS.iter().any(|sign| line.contains(sign)));
+    // A shell reports a program that a signal ended as 128 and the signal; nvcc passes it on.
+    let ended_by_signal = status.code().is_none_or(|code| (129..160).contains(&code));
+    match sign {
+        Some(line) => {
+            let reason = diagnostics::tidy(line).trim().to_owned();
+            Err(BuildError::Environment { reason, log: diagnostics::tidy(&log) })
+        }
+        None if ended_by_signal => {
+            Err(BuildError::Environment { reason: format!("a stage ended with {status}"), log })
+        }
+        None => Ok(Done { succeeded: false, log }),
+    }
+}
+
+/// The linker's messages without the list of files that `--trace` mixes in.
+fn without_trace(log: &str) -> String {
+    let is_trace = |line: &str| {
+        let path =
+            line.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(line, |(path, _)| path);
+        path.starts_with('/') && !path.contains(": ")
+    };
+    log.lines().filter(|line| !is_trace(line.trim())).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whether the library exports a function under TVM-FFI's name for it.
+fn exports(library: &[u8], symbol: &str) -> Result<bool, BuildError> {
+    let file = object::File::parse(library).map_err(|source| BuildError::Library { source })?;
+    let wanted = format!("__tvm_ffi_{symbol}");
+    Ok(file.dynamic_symbols().any(|found| found.is_definition() && found.name() == Ok(&wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linker_log_without_its_trace_keeps_the_messages() {
+        let log = "/usr/lib/crti.o\n(/usr/lib/libgcc.a)x.o\n/usr/bin/ld: 0.o: undefined reference to `f'\n";
+        assert_eq!(without_trace(log), "/usr/bin/ld: 0.o: undefined reference to `f'\n");
+    }
+}

@@ -1,0 +1,366 @@
+//! Plans a build: the complete commands, before anything runs.
+//!
+//! A build happens in a folder of its own, and every path in every command starts with
+//! `/proc/self/cwd`, the system's name for the folder that a process works in. So the commands are
+//! the same wherever the folder is, and so is what the compilers write into their outputs: line
+//! tables, `__FILE__`, assertion texts. The toolchain stands in that folder under fixed names:
+//!
+//! ```text
+//! <build folder>/
+//! ├── source/       the submission's files
+//! ├── cuda          -> the CUDA installation
+//! ├── tvm-ffi       -> TVM-FFI
+//! ├── host/         g++, as, ld -> the host compiler's programs
+//! ├── driver/       an empty libcuda.so, if the submission links the driver
+//! ├── object/       what the commands write
+//! └── temporary/    TMPDIR and HOME of the commands
+//! ```
+//!
+//! What else would make two builds differ, and what is done about it:
+//!
+//! | cause | answer |
+//! |---|---|
+//! | nvcc hashes the real path of a source into symbol names | `-Xcudafe --orig_src_path_name=/source/<path>` |
+//! | nvcc puts its process number into the names of temporary files, and these into symbol tables | `-objtemp`, and `-Wl,-s` when linking |
+//! | line tables record modification times | every source has the same one |
+//! | `__DATE__`, `__TIME__`, `__TIMESTAMP__` | `SOURCE_DATE_EPOCH=0`: always 1 January 1970 |
+//! | the linker may invent a build id | `--build-id=none` |
+//! | variables that compilers read | the environment is built from nothing |
+//!
+//! The CUDA runtime is linked statically: the library then needs nothing but TVM-FFI and the
+//! driver to be loaded, wherever it is loaded, and the runtime's bytes are among those that the
+//! toolchain's fingerprint covers. It brings no device code. TVM-FFI is needed by name alone, with
+//! no path to look in: who loads the library has loaded TVM-FFI before.
+
+use std::path::PathBuf;
+
+use packager::{Digest, DigestBuilder, EntryPoint, Gencode, SourceFile, SourcePath};
+use serde::Serialize;
+
+use super::flags::{Effect, FlagRefusal, Flags};
+use crate::toolchain::Toolchain;
+
+/// How a process names the folder that it works in.
+pub const HERE: &str = "/proc/self/cwd";
+
+/// Names inside the build folder.
+pub(super) mod place {
+    pub(crate) const SOURCE: &str = "source";
+    pub(crate) const CUDA: &str = "cuda";
+    pub(crate) const TVM_FFI: &str = "tvm-ffi";
+    pub(crate) const HOST: &str = "host";
+    pub(crate) const DRIVER: &str = "driver";
+    pub(crate) const OBJECT: &str = "object";
+    pub(crate) const TEMPORARY: &str = "temporary";
+    pub(crate) const LIBRARY: &str = "object/library.so";
+}
+
+/// What is compiled; every other file is there to be included.
+const COMPILED: [&str; 5] = ["cu", "cpp", "cc", "cxx", "c"];
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanRequest<'a> {
+    /// Every file of the artifact.
+    pub sources: &'a [SourceFile],
+    /// The exported function.
+    pub entry_point: &'a EntryPoint,
+    /// The submission's own flags.
+    pub nvcc_flags: &'a [String],
+    /// What to build for.
+    pub gencode: Gencode,
+    /// What to build with.
+    pub toolchain: &'a Toolchain,
+}
+
+/// A complete build, not yet run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPlan {
+    /// The commands that may run side by side: one for each compiled file.
+    pub compile: Vec<Command>,
+    /// The commands that follow, one after the other.
+    pub link: Vec<Command>,
+    /// The whole environment of every command.
+    pub environment: Vec<(String, String)>,
+    /// The names under which the toolchain stands in the build folder.
+    pub links: Vec<Link>,
+    /// The files of the artifact.
+    pub sources: Vec<SourceFile>,
+    /// The exported function.
+    pub entry_point: EntryPoint,
+    /// What is built for.
+    pub gencode: Gencode,
+    /// Folders of the host compiler, in which headers may be.
+    pub system_includes: Vec<PathBuf>,
+    /// The driver's library must be there to link against.
+    pub links_driver: bool,
+}
+
+/// One command line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// The source that it compiles; `None` where it links.
+    pub source: Option<SourcePath>,
+    /// The program, below [`HERE`].
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// A name in the build folder and what it stands for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The name, relative to the build folder.
+    pub name: &'static str,
+    /// The absolute path that it leads to.
+    pub target: PathBuf,
+}
+
+/// Why there is no plan. All of them are faults of the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Flags that are not let through.
+    #[error("{}", join(refusals))]
+    Flags {
+        /// Each of them.
+        refusals: Vec<FlagRefusal>,
+    },
+    /// The entry file is none of the sources.
+    #[error("entry file `{file}` is not in the artifact")]
+    NoEntryFile {
+        /// The file as named.
+        file: SourcePath,
+    },
+    /// The entry file is one that is not compiled.
+    #[error("entry file `{file}` is not compiled: expected one of .cu .cpp .cc .cxx .c")]
+    EntryNotCompiled {
+        /// The file as named.
+        file: SourcePath,
+    },
+    /// The shell behind nvcc would act on the file's name.
+    #[error(
+        "source `{file}` cannot be compiled under this name: expected letters, digits and any of `_.+-=@/`"
+    )]
+    FileName {
+        /// The file.
+        file: SourcePath,
+    },
+}
+
+fn join(refusals: &[FlagRefusal]) -> String {
+    refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Plans a build. Pure: the same request gives the same commands.
+pub fn plan(request: PlanRequest<'_>) -> Result<BuildPlan, PlanError> {
+    let flags = Flags::check(request.nvcc_flags).map_err(|refusals| PlanError::Flags { refusals })?;
+    let units = units(&request)?;
+    let compile =
+        units.iter().enumerate().map(|(index, source)| compile(index, source, &flags, request.gencode));
+    Ok(BuildPlan {
+        compile: compile.collect(),
+        link: link(units.len(), &flags, &request),
+        environment: environment(),
+        links: links(request.toolchain),
+        sources: request.sources.to_vec(),
+        entry_point: request.entry_point.clone(),
+        gencode: request.gencode,
+        system_includes: request.toolchain.host_compiler.include_folders.clone(),
+        links_driver: flags.have(Effect::Driver),
+    })
+}
+
+impl BuildPlan {
+    /// The identity of the plan: commands, environment and sources; nothing of this machine.
+    pub fn digest(&self) -> Digest {
+        let command = |hash: DigestBuilder, command: &Command| {
+            hash.text(&command.program).list(command.arguments.iter(), |hash, word| hash.text(word))
+        };
+        DigestBuilder::new("proofmark/build-plan/1")
+            .list(self.compile.iter(), command)
+            .list(self.link.iter(), command)
+            .list(self.environment.iter(), |hash, (name, value)| hash.text(name).text(value))
+            .list(self.sources.iter(), |hash, file| hash.text(file.path.as_str()).digest(&file.digest()))
+            .finish()
+    }
+
+    /// Every command as a line for a shell, with the environment in front.
+    pub fn command_lines(&self) -> Vec<String> {
+        let variables = self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let environment = variables.collect::<Vec<_>>().join(" ");
+        let line = |command: &Command| {
+            let words = std::iter::once(&command.program).chain(&command.arguments).map(|word| quoted(word));
+            format!("env -i {environment} {}", words.collect::<Vec<_>>().join(" "))
+        };
+        self.compile.iter().chain(&self.link).map(line).collect()
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "_=+-.,:/%@".contains(one);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The files to compile, in the order of their names.
+fn units<'a>(request: &PlanRequest<'a>) -> Result<Vec<&'a SourcePath>, PlanError> {
+    let is_compiled = |path: &SourcePath| COMPILED.contains(&path.extension());
+    let entry = &request.entry_point.file;
+    if request.sources.iter().all(|source| source.path != *entry) {
+        return Err(PlanError::NoEntryFile { file: entry.clone() });
+    }
+    if !is_compiled(entry) {
+        return Err(PlanError::EntryNotCompiled { file: entry.clone() });
+    }
+    let mut units: Vec<_> =
+        request.sources.iter().map(|source| &source.path).filter(|path| is_compiled(path)).collect();
+    units.sort();
+    match units.iter().find(|path| !is_plain(path.as_str())) {
+        Some(&file) => Err(PlanError::FileName { file: file.clone() }),
+        None => Ok(units),
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|one| one.is_alphanumeric() || "_.+-=@/".contains(one))
+}
+
+fn here(name: &str) -> String {
+    format!("{HERE}/{name}")
+}
+
+/// A path inside the submission, as compilers see it.
+pub(super) fn in_sources(path: &str) -> String {
+    format!("{HERE}/{}/{path}", place::SOURCE)
+}
+
+fn object(index: usize, ending: &str) -> String {
+    here(&format!("{}/{index}.{ending}", place::OBJECT))
+}
+
+fn compile(index: usize, source: &SourcePath, flags: &Flags, gencode: Gencode) -> Command {
+    let mut arguments = base(flags, gencode);
+    arguments.extend(flags.arguments.iter().cloned());
+    arguments.extend([
+        // The submission's own top folder, so that `#include "x.cuh"` works from subfolders too.
+        format!("-I{}", in_sources("")),
+        format!("-I{}/include", here(place::TVM_FFI)),
+        // Texts such as those of `assert` name files as the submission does.
+        format!("-Xcompiler=-fmacro-prefix-map={}=", in_sources("")),
+        // What device code needs of registers and memory; it does not change the code.
+        "-Xptxas=-v".to_owned(),
+        "-objtemp".to_owned(),
+        "-MD".to_owned(),
+        "-MF".to_owned(),
+        object(index, "d"),
+        // The assembler's own list: a file named in `.incbin` is in no other one.
+        "-Xcompiler=-Xassembler".to_owned(),
+        "-Xcompiler=--MD".to_owned(),
+        "-Xcompiler=-Xassembler".to_owned(),
+        format!("-Xcompiler={}", object(index, "as.d")),
+    ]);
+    if source.extension() == "cu" {
+        arguments.push(format!("-Xcudafe=--orig_src_path_name=/{}/{source}", place::SOURCE));
+    } else {
+        arguments.extend(["-x".to_owned(), "c++".to_owned()]);
+    }
+    arguments.extend(["-c".to_owned(), in_sources(source.as_str()), "-o".to_owned(), object(index, "o")]);
+    Command { source: Some(source.clone()), program: nvcc(), arguments }
+}
+
+fn nvcc() -> String {
+    here(&format!("{}/bin/nvcc", place::CUDA))
+}
+
+fn host_driver() -> String {
+    here(&format!("{}/g++", place::HOST))
+}
+
+/// What TVM-FFI's own builder uses, and the exact architecture.
+fn base(flags: &Flags, gencode: Gencode) -> Vec<String> {
+    let mut arguments = vec![format!("-ccbin={}", host_driver()), "-Xcompiler=-fPIC".to_owned()];
+    if !flags.have(Effect::Standard) {
+        arguments.push("-std=c++17".to_owned());
+    }
+    if !flags.have(Effect::Optimization) {
+        arguments.push("-O2".to_owned());
+    }
+    arguments.push(format!("-gencode={gencode}"));
+    arguments
+}
+
+fn link(units: usize, flags: &Flags, request: &PlanRequest<'_>) -> Vec<Command> {
+    let mut objects: Vec<String> = (0..units).map(|index| object(index, "o")).collect();
+    let libraries = here(&format!("{}/{}", place::CUDA, request.toolchain.toolkit.libraries.display()));
+    let mut commands = Vec::new();
+    let mut device_runtime = Vec::new();
+    if flags.have(Effect::DeviceLink) {
+        let linked = here(&format!("{}/device.o", place::OBJECT));
+        let mut arguments = base(flags, request.gencode);
+        arguments.extend(["-rdc=true", "-dlink", "-objtemp"].map(str::to_owned));
+        arguments.extend(objects.iter().cloned());
+        arguments.extend([
+            format!("-L{libraries}"),
+            "-lcudadevrt".to_owned(),
+            "-o".to_owned(),
+            linked.clone(),
+        ]);
+        commands.push(Command { source: None, program: nvcc(), arguments });
+        objects.push(linked);
+        device_runtime.push("-lcudadevrt".to_owned());
+    }
+    let mut arguments = vec!["-shared".to_owned(), "-o".to_owned(), here(place::LIBRARY)];
+    arguments.extend(objects);
+    arguments.extend([
+        format!("-L{}/lib", here(place::TVM_FFI)),
+        "-ltvm_ffi".to_owned(),
+        format!("-L{libraries}"),
+    ]);
+    arguments.extend(device_runtime);
+    arguments.extend(["-lcudart_static", "-lrt", "-lpthread", "-ldl"].map(str::to_owned));
+    if flags.have(Effect::Driver) {
+        // Needed by name; the machine that loads the library has the real one.
+        arguments.extend(["-Wl,--no-as-needed".to_owned(), format!("-L{}", here(place::DRIVER))]);
+        arguments.push("-lcuda".to_owned());
+    }
+    arguments.extend(
+        [
+            "-Wl,-s",
+            "-Wl,--build-id=none",
+            // The runtime's functions are ours alone; another library's must not be taken for them.
+            "-Wl,--exclude-libs,ALL",
+            "-Wl,--trace",
+        ]
+        .map(str::to_owned),
+    );
+    commands.push(Command { source: None, program: host_driver(), arguments });
+    commands
+}
+
+/// Everything that a command finds in its environment.
+fn environment() -> Vec<(String, String)> {
+    let path = format!("{}:/usr/bin:/bin", here(place::HOST));
+    let variables = [
+        ("PATH", path.as_str()),
+        ("LC_ALL", "C"),
+        ("TZ", "UTC"),
+        ("SOURCE_DATE_EPOCH", "0"),
+        ("TMPDIR", &here(place::TEMPORARY)),
+        ("HOME", &here(place::TEMPORARY)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    variables.to_vec()
+}
+
+fn links(toolchain: &Toolchain) -> Vec<Link> {
+    let host = &toolchain.host_compiler;
+    vec![
+        Link { name: place::CUDA, target: toolchain.toolkit.home.clone() },
+        Link { name: place::TVM_FFI, target: toolchain.tvm_ffi.home.clone() },
+        Link { name: "host/g++", target: host.driver.clone() },
+        Link { name: "host/as", target: host.assembler.clone() },
+        Link { name: "host/ld", target: host.linker.clone() },
+    ]
+}

@@ -1,0 +1,55 @@
+//! `proofmark build`: a submission becomes a proven library.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use super::line::{self, LineOptions};
+use super::{input, output};
+use crate::pipeline::Built;
+
+/// Rebuild a submission for one exact architecture and prove what came out.
+///
+/// The library is a TVM-FFI module. It is kept in the cache, proven again whenever it is taken from
+/// there, and has the same bytes wherever and whenever the same toolchain builds it.
+///
+/// Exit code 0: proven. 1: it does not compile, or the bytes hold something else.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark build my-kernel
+  proofmark build out.zip --arch sm_90a -o my_kernel.so
+  proofmark build my-kernel --json | jq -r .library")]
+pub struct Arguments {
+    /// Submission folder, artifact or solution.json.
+    path: PathBuf,
+    /// Copy the library here.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    line: LineOptions,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let opened = input::open_one(&arguments.path, console)?;
+    let artifact = &opened.bundle.artifact;
+    let arch = arguments.line.arch.unwrap_or(artifact.manifest().target.arch);
+    let build = match arguments.line.build(artifact, arch, console)? {
+        Built::Proven(build) => build,
+        finding => return line::report_finding("proofmark.build", &finding, console),
+    };
+    let mut body = line::document(&build);
+    body["digest"] = json!(artifact.digest());
+    console.print(line::describe_proof(&build))?;
+    if let Some(path) = &arguments.output {
+        output::write_file(path, &build.library_bytes)?;
+        console.print(format!("copied       {}", path.display()))?;
+        body["output"] = json!(path);
+    }
+    console.document("proofmark.build", 1, &body)?;
+    Ok(ExitCode::Yes)
+}

@@ -1,0 +1,245 @@
+//! `proofmark toolchain`: what builds are made with.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use crate::toolchain::data_folder::DataFolder;
+use crate::toolchain::install::{Existing, WheelSource};
+use crate::toolchain::lock_file::{Component, ComponentName};
+use crate::toolchain::search::candidates;
+use crate::toolchain::{
+    FileDigests, InstallError, InstallRequest, Origin, Progress, Search, Step, Toolkit, install,
+};
+
+/// Install, or list, the compilers that builds are made with.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Install(Install),
+    List(List),
+}
+
+/// Install the pinned CUDA compiler and TVM-FFI into Proofmark's own data folder.
+///
+/// Nothing outside of that folder is touched, no rights are needed, and no GPU. The wheels come
+/// through your own pip, with the index that it is set up for, and each must have the pinned
+/// SHA-256.
+///
+///   proofmark toolchain install
+///   proofmark toolchain install --only tvm-ffi        beside a CUDA that is there already
+///   proofmark toolchain install --wheels ./wheels     on a machine without a network
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Install {
+    /// Where to install: by default ~/.local/share/proofmark.
+    #[arg(long, value_name = "FOLDER", env = "PROOFMARK_DATA")]
+    data_dir: Option<PathBuf>,
+    /// Install one component alone.
+    #[arg(long, value_name = "COMPONENT", value_parser = ["cuda", "tvm-ffi"])]
+    only: Option<String>,
+    /// Take the wheels from this folder instead of from pip.
+    #[arg(long, value_name = "FOLDER")]
+    wheels: Option<PathBuf>,
+    /// The Python whose pip fetches the wheels.
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", conflicts_with = "wheels")]
+    python: PathBuf,
+    /// Install again what is installed already.
+    #[arg(long)]
+    force: bool,
+}
+
+/// List every compiler that was found, in the order in which builds choose, and what is pinned.
+#[derive(Debug, Args)]
+struct List {
+    /// Look for the pinned components in this folder.
+    #[arg(long, value_name = "FOLDER", env = "PROOFMARK_DATA")]
+    data_dir: Option<PathBuf>,
+    /// Put this CUDA installation first.
+    #[arg(long, value_name = "FOLDER")]
+    cuda_home: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    match &arguments.action {
+        Action::Install(arguments) => run_install(arguments, console),
+        Action::List(arguments) => run_list(arguments, console),
+    }
+}
+
+fn search(data_dir: Option<&PathBuf>) -> Search {
+    let mut search = Search::from_environment();
+    if let Some(folder) = data_dir {
+        search.data = Some(DataFolder::at(folder));
+    }
+    search
+}
+
+fn run_install(arguments: &Install, console: &Console) -> Result<ExitCode, Failure> {
+    let search = search(arguments.data_dir.as_ref());
+    let data = search.data.ok_or_else(|| {
+        Failure::request("no folder to install into: HOME is not set").hint("name one with --data-dir")
+    })?;
+    let components = ComponentName::ALL
+        .into_iter()
+        .filter(|name| arguments.only.as_deref().is_none_or(|only| only == name.as_str()));
+    let request = InstallRequest {
+        data,
+        machine: search.machine,
+        components: components.collect(),
+        wheels: match &arguments.wheels {
+            Some(folder) => WheelSource::Folder(folder.clone()),
+            None => WheelSource::Pip { python: arguments.python.clone() },
+        },
+        existing: if arguments.force { Existing::Replace } else { Existing::Keep },
+    };
+    let mut progress = ConsoleProgress::new(*console);
+    let folders = install(&request, &mut progress).map_err(failure)?;
+    progress.finish();
+    for folder in &folders {
+        console.print(folder.display().to_string())?;
+    }
+    console.document("proofmark.toolchain.install", 1, &json!({ "folders": folders }))?;
+    Ok(ExitCode::Yes)
+}
+
+/// Words the failure of an installation.
+pub(crate) fn failure(error: InstallError) -> Failure {
+    let ways_out = error.ways_out();
+    ways_out.into_iter().fold(Failure::could_not_judge(error), Failure::hint)
+}
+
+/// Shows an installation: a spinner on a terminal, a line for each step elsewhere.
+pub(crate) struct ConsoleProgress {
+    console: Console,
+    spinner: Option<ProgressBar>,
+}
+
+impl ConsoleProgress {
+    pub(crate) fn new(console: Console) -> Self {
+        let spinner = console.is_lively().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+            let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
+            bar.enable_steady_tick(std::time::Duration::from_millis(120));
+            bar
+        });
+        Self { console, spinner }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.println(text),
+            None => self.console.say(text),
+        }
+    }
+
+    fn show(&self, text: String) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(text);
+        }
+    }
+}
+
+impl Drop for ConsoleProgress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Progress for ConsoleProgress {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Waiting => self.say("another proofmark is installing; waiting for it"),
+            Step::Present { component } => self.say(&format!("{component} is installed")),
+            Step::Fetching { component, bytes } => {
+                self.say(&format!("fetching {component}, {}", HumanBytes(*bytes)));
+            }
+            Step::Said { line } => self.show(line.chars().take(100).collect()),
+            Step::Checked { wheel } => self.show(format!("unpacking {wheel}")),
+            Step::Installed { component, folder } => {
+                self.say(&format!("installed {component} in {}", folder.display()));
+            }
+        }
+    }
+}
+
+fn run_list(arguments: &List, console: &Console) -> Result<ExitCode, Failure> {
+    let mut search = search(arguments.data_dir.as_ref());
+    search.cuda_home.clone_from(&arguments.cuda_home);
+    let mut digests = FileDigests::forgetful();
+    let mut found = Vec::new();
+    for candidate in candidates(&search) {
+        let toolkit = Toolkit::open(&candidate.home, &search.machine, &mut digests);
+        let state = match &toolkit {
+            Ok(toolkit) => format!("CUDA {}", toolkit.release),
+            Err(fault) => format!("unusable: {fault}"),
+        };
+        console.print(format!("{state:<14}  {}  ({})", candidate.home.display(), candidate.origin))?;
+        found.push(describe(&candidate.origin, &candidate.home, &toolkit));
+    }
+    if found.is_empty() {
+        console.print("no CUDA compiler")?;
+    }
+    let pinned = list_pinned(&search, console)?;
+    let partial = search.data.as_ref().and_then(|data| data.partial().ok()).unwrap_or_default();
+    for folder in &partial {
+        console.print(format!("unfinished installation: {}", folder.display()))?;
+    }
+    let body = json!({ "toolkits": found, "pinned": pinned, "unfinished": partial });
+    console.document("proofmark.toolchain.list", 1, &body)?;
+    Ok(ExitCode::Yes)
+}
+
+fn describe(
+    origin: &Origin,
+    home: &std::path::Path,
+    toolkit: &Result<Toolkit, crate::toolchain::ToolkitFault>,
+) -> Value {
+    let (release, fault) = match toolkit {
+        Ok(toolkit) => (Some(toolkit.release), None),
+        Err(fault) => (None, Some(fault.to_string())),
+    };
+    json!({ "origin": origin, "home": home, "usable": fault.is_none(), "release": release, "fault": fault })
+}
+
+fn list_pinned(search: &Search, console: &Console) -> Result<Vec<Value>, Failure> {
+    let mut listed = Vec::new();
+    for component in ComponentName::ALL.iter().filter_map(|&name| Component::pinned(name, &search.machine)) {
+        let folder = search.data.as_ref().and_then(|data| data.installed(component.name, &search.machine));
+        let state = match &folder {
+            Some(folder) => format!("installed in {}", folder.display()),
+            None => format!(
+                "not installed; {} to fetch with `proofmark toolchain install`",
+                HumanBytes(component.download_bytes())
+            ),
+        };
+        console.print(format!("pinned {} {}: {state}", component.name.as_str(), component.version))?;
+        let wheels = component.wheels.iter().map(
+            |wheel| json!({ "file": wheel.file, "sha256": wheel.sha256, "size_bytes": wheel.size_bytes }),
+        );
+        listed.push(json!({
+            "component": component.name.as_str(),
+            "version": component.version,
+            "folder": folder,
+            "wheels": wheels.collect::<Vec<_>>(),
+        }));
+    }
+    Ok(listed)
+}

@@ -1,0 +1,190 @@
+//! What a sealed artifact says about its build, and how a later build compares.
+//!
+//! `evidence/build.json` holds everything that a replay compares: the toolchain's identity, the
+//! complete command, the headers, the library's digest, and the digest of every device image in it.
+//! Device images depend on the CUDA compiler alone; the library around them also on the host
+//! compiler and linker. So sameness has two levels, and a replay says which one holds.
+
+use packager::{Arch, Digest, Gencode};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Dependencies;
+use crate::pipeline::ProvenBuild;
+use crate::toolchain::Fingerprint;
+
+const FORMAT: &str = "proofmark.build";
+const VERSION: u32 = 1;
+
+/// What `evidence/build.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuildEvidence {
+    /// Always `proofmark.build`.
+    pub format: String,
+    /// The format's version.
+    pub version: u32,
+    /// The artifact that was built.
+    pub artifact: Digest,
+    /// What nvcc was asked for.
+    pub gencode: Gencode,
+    /// Every command with its whole environment, as lines for a shell; free of paths of a machine.
+    pub commands: Vec<String>,
+    /// What turned sources into the library.
+    pub toolchain: Fingerprint,
+    /// Every header that the compiler read.
+    pub dependencies: Dependencies,
+    /// The library.
+    pub library: LibraryEvidence,
+    /// Every device image in the library.
+    pub device_images: Vec<ImageEvidence>,
+    /// The compiler's words.
+    pub log: String,
+}
+
+/// The library that came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryEvidence {
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: Digest,
+}
+
+/// One device image, decompressed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ImageEvidence {
+    /// What it runs on.
+    pub arch: Arch,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: Digest,
+    /// Its kernels, as the linker names them.
+    pub kernels: Vec<String>,
+}
+
+/// Why evidence cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The artifact was never sealed.
+    #[error("the artifact holds no evidence of a build: it was packed, not sealed")]
+    Missing,
+    /// Not the JSON that we write.
+    #[error("evidence/build.json is unreadable")]
+    Json(#[from] serde_json::Error),
+    /// Another format or version.
+    #[error(
+        "build evidence `{found_format}` version {found_version}: this proofmark reads `{FORMAT}` version {VERSION}"
+    )]
+    Version {
+        /// The format as found.
+        found_format: String,
+        /// The version as found.
+        found_version: u64,
+    },
+}
+
+impl BuildEvidence {
+    /// Writes down a proven build.
+    pub fn of(artifact: Digest, build: &ProvenBuild) -> Self {
+        let images = build.proof.device_images().iter().map(|image| ImageEvidence {
+            arch: image.arch,
+            size_bytes: image.image_bytes,
+            sha256: image.digest,
+            kernels: image.kernels.clone(),
+        });
+        let ingredients = &build.ingredients;
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            artifact,
+            gencode: ingredients.gencode,
+            commands: ingredients.commands.clone(),
+            toolchain: ingredients.toolchain.clone(),
+            dependencies: build.dependencies.clone(),
+            library: LibraryEvidence {
+                size_bytes: build.library_bytes.len() as u64,
+                sha256: build.proof.library_digest(),
+            },
+            device_images: images.collect(),
+            log: build.log.clone(),
+        }
+    }
+
+    /// Reads what [`Self::of`] wrote.
+    pub fn read(bytes: Option<&[u8]>) -> Result<Self, EvidenceError> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            format: String,
+            #[serde(default)]
+            version: u64,
+        }
+        let bytes = bytes.ok_or(EvidenceError::Missing)?;
+        let head: Head = serde_json::from_slice(bytes)?;
+        if head.format != FORMAT || head.version != u64::from(VERSION) {
+            return Err(EvidenceError::Version { found_format: head.format, found_version: head.version });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+/// How far two builds of one artifact are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sameness {
+    /// The same library, byte for byte.
+    Identical,
+    /// The same device code in another library, and another host compiler or linker explains it.
+    SameDeviceCode,
+    /// Something else differs.
+    Different,
+}
+
+/// What a replayed build is beside the sealed one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// How far they are the same.
+    pub sameness: Sameness,
+    /// Device images only in the sealed build.
+    pub lost_images: Vec<ImageEvidence>,
+    /// Device images only in the new build.
+    pub new_images: Vec<ImageEvidence>,
+    /// What differs in toolchain, command and headers, in words: why the builds may differ.
+    pub causes: Vec<String>,
+}
+
+/// Compares a sealed build with a new one.
+pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> Comparison {
+    let only = |these: &[ImageEvidence], those: &[ImageEvidence]| {
+        these.iter().filter(|image| !those.contains(image)).cloned().collect::<Vec<_>>()
+    };
+    let lost_images = only(&sealed.device_images, &new.device_images);
+    let new_images = only(&new.device_images, &sealed.device_images);
+    let causes = causes_between(sealed, new);
+    let same_device_code = sealed.device_images == new.device_images;
+    let host_differs = sealed.toolchain != new.toolchain || sealed.dependencies != new.dependencies;
+    let sameness = if sealed.library == new.library {
+        Sameness::Identical
+    } else if same_device_code && host_differs {
+        Sameness::SameDeviceCode
+    } else {
+        Sameness::Different
+    };
+    Comparison { sameness, lost_images, new_images, causes }
+}
+
+fn causes_between(sealed: &BuildEvidence, new: &BuildEvidence) -> Vec<String> {
+    let mut causes = Vec::new();
+    if sealed.gencode != new.gencode {
+        causes.push(format!("the architecture ({} → {})", sealed.gencode, new.gencode));
+    }
+    if sealed.commands != new.commands {
+        causes.push("the command".to_owned());
+    }
+    causes.extend(sealed.toolchain.differences(&new.toolchain));
+    let labels = sealed.dependencies.keys().chain(new.dependencies.keys());
+    let changed = labels.filter(|label| sealed.dependencies.get(*label) != new.dependencies.get(*label));
+    let changed: std::collections::BTreeSet<_> = changed.collect();
+    causes.extend(changed.into_iter().map(|label| format!("the header {label}")));
+    causes
+}

@@ -1,0 +1,66 @@
+//! Lets a piece of work end itself cleanly on Ctrl-C, SIGTERM or SIGHUP.
+//!
+//! Outside of such work the three signals do what they always do. While a guard lives, the first
+//! one raises a flag that the work looks at; the second one ends the process at once.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+struct Switches {
+    /// Nothing is guarded: signals have their usual effect.
+    idle: Arc<AtomicBool>,
+    /// A signal came while something was guarded.
+    raised: Arc<AtomicBool>,
+    guards: AtomicUsize,
+}
+
+fn switches() -> &'static Switches {
+    static SWITCHES: OnceLock<Switches> = OnceLock::new();
+    SWITCHES.get_or_init(|| {
+        let switches = Switches {
+            idle: Arc::new(AtomicBool::new(true)),
+            raised: Arc::new(AtomicBool::new(false)),
+            guards: AtomicUsize::new(0),
+        };
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // Order matters: the actions run in the order of registration. A refusal by the system
+            // leaves the usual effect in place, which is safe if less tidy.
+            let _ = flag::register_conditional_default(signal, Arc::clone(&switches.idle));
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&switches.raised));
+            let _ = flag::register(signal, Arc::clone(&switches.raised));
+        }
+        switches
+    })
+}
+
+/// Holds off the usual effect of the signals while it lives.
+#[derive(Debug)]
+#[must_use]
+pub struct Interruption(());
+
+impl Interruption {
+    /// Starts guarding. Guards nest.
+    pub fn guard() -> Self {
+        let switches = switches();
+        switches.guards.fetch_add(1, Ordering::SeqCst);
+        switches.idle.store(false, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// Whether the guarded work should end now.
+    pub fn raised(&self) -> bool {
+        switches().raised.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        let switches = switches();
+        if switches.guards.fetch_sub(1, Ordering::SeqCst) == 1 {
+            switches.idle.store(true, Ordering::SeqCst);
+        }
+    }
+}

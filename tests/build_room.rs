@@ -1,0 +1,250 @@
+//! Builds with the real nvcc: bit for bit, whatever the folder, the names and the machine's habits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use packager::{Arch, EntryPoint, Gencode, SourceFile};
+use runtime::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
+use runtime::toolchain::data_folder::DataFolder;
+use runtime::toolchain::install::{Existing, Unwatched, WheelSource};
+use runtime::toolchain::lock_file::ComponentName;
+use runtime::toolchain::{FileDigests, InstallRequest, Search, Toolchain, Trust, find, install};
+
+/// An entry file with device code of internal linkage, an assertion, and a header of its own.
+const ENTRY: &str = r#"
+#include <tvm/ffi/tvm_ffi.h>
+#include <cuda_runtime.h>
+#include <cassert>
+#include "include/shift.cuh"
+
+namespace {
+__global__ void scale(float* x, float factor, int count) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  assert(count > 0);
+  if (i < count) x[i] = shift(x[i]) * factor;
+}
+}  // namespace
+
+void run(tvm::ffi::TensorView x, double factor) {
+  TVM_FFI_ICHECK(x.ndim() == 1) << "expected one dimension";
+  scale<<<1, 256>>>(static_cast<float*>(x.data_ptr()), float(factor), int(x.size(0)));
+}
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);
+"#;
+const HEADER: &str = "#pragma once\n__device__ inline float shift(float v) { return v + 1.0f; }\n";
+/// A second unit with the same kernel name, which only the file tells apart.
+const SECOND: &str = "namespace { __global__ void scale(int* p) { *p = 1; } }\n\
+                      void launch(int* p) { scale<<<1, 1>>>(p); }\n";
+
+/// The folder of the pinned toolchain that all tests share: `PROOFMARK_DATA`, else one in the
+/// target folder, filled by whoever comes first.
+fn data_folder() -> DataFolder {
+    static FOLDER: OnceLock<DataFolder> = OnceLock::new();
+    let prepare = || {
+        let place = std::env::var_os("PROOFMARK_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
+        let data = DataFolder::at(place);
+        let request = InstallRequest {
+            data: data.clone(),
+            machine: std::env::consts::ARCH.to_owned(),
+            components: ComponentName::ALL.to_vec(),
+            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
+            existing: Existing::Keep,
+        };
+        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
+        data
+    };
+    FOLDER.get_or_init(prepare).clone()
+}
+
+fn search() -> Search {
+    let path = |name: &str| (name == "PATH").then(|| "/usr/bin:/bin".into());
+    let mut search = Search::from_variables(path);
+    search.data = Some(data_folder());
+    search.system = PathBuf::from("/nonexistent");
+    search
+}
+
+fn toolchain() -> Toolchain {
+    static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
+    let search = || find(&search(), &mut FileDigests::forgetful()).expect("the pinned toolchain is found");
+    TOOLCHAIN.get_or_init(search).clone()
+}
+
+fn sources(files: &[(&str, &str)]) -> Vec<SourceFile> {
+    let file = |(path, content): &(&str, &str)| SourceFile {
+        path: path.parse().unwrap(),
+        content: (*content).to_owned(),
+    };
+    files.iter().map(file).collect()
+}
+
+fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
+    let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+    let entry: EntryPoint = "kernel.cu::run".parse().unwrap();
+    plan(PlanRequest {
+        sources: &sources(files),
+        entry_point: &entry,
+        nvcc_flags: &flags,
+        gencode: Gencode::exact(Arch::SM_100A),
+        toolchain: &toolchain(),
+    })
+    .unwrap()
+}
+
+fn build_in(scratch: &Path, plan: &BuildPlan) -> BuildOutcome {
+    let outcome = run(plan, scratch, &Limits::default(), &mut FileDigests::forgetful()).unwrap();
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "a build folder is left");
+    outcome
+}
+
+fn built(plan: &BuildPlan) -> BuildOutput {
+    let scratch = tempfile::tempdir().unwrap();
+    match build_in(scratch.path(), plan) {
+        BuildOutcome::Built(output) => output,
+        BuildOutcome::CompileError(found) => panic!("{}", found.log),
+    }
+}
+
+fn refused(plan: &BuildPlan) -> Diagnostics {
+    let scratch = tempfile::tempdir().unwrap();
+    match build_in(scratch.path(), plan) {
+        BuildOutcome::Built(_) => panic!("it builds"),
+        BuildOutcome::CompileError(found) => found,
+    }
+}
+
+const FILES: [(&str, &str); 3] =
+    [("kernel.cu", ENTRY), ("include/shift.cuh", HEADER), ("b/second.cu", SECOND)];
+
+#[test]
+fn builds_the_same_bytes_in_another_folder_at_another_time_with_another_toolchain_path() {
+    let one = built(&make_plan(&FILES, &[]));
+    assert!(!one.library.is_empty());
+
+    // The toolchain under another name, the build in a longer path, the files in another order.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut moved = FILES;
+    moved.reverse();
+    let mut plan = make_plan(&moved, &[]);
+    for link in &mut plan.links {
+        let alias = elsewhere.path().join(link.name.replace('/', "-"));
+        std::os::unix::fs::symlink(&link.target, &alias).unwrap();
+        link.target = alias;
+    }
+    let deep = elsewhere.path().join("a/longer/path with spaces");
+    let BuildOutcome::Built(other) = build_in(&deep, &plan) else { panic!("it builds") };
+    assert_eq!(one.library, other.library);
+    assert_eq!(one.log, other.log);
+}
+
+#[test]
+fn line_information_is_the_same_everywhere_too() {
+    let plan = make_plan(&FILES, &["-lineinfo"]);
+    let one = built(&plan);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(one.library, built(&plan).library);
+    assert_ne!(one.library, built(&make_plan(&FILES, &[])).library);
+}
+
+#[test]
+fn dates_in_sources_are_fixed() {
+    let dated =
+        format!("{ENTRY}\nextern \"C\" const char* stamp() {{ return __DATE__ __TIME__ __TIMESTAMP__; }}\n");
+    let plan = make_plan(&[("kernel.cu", &dated), FILES[1]], &[]);
+    let one = built(&plan);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(one.library, built(&plan).library);
+    assert!(one.library.windows(11).any(|window| window == b"Jan  1 1970"));
+}
+
+#[test]
+fn names_every_file_it_read_and_what_each_kernel_uses() {
+    let output = built(&make_plan(&FILES, &[]));
+    let labels: Vec<&str> = output.dependencies.iter().map(|one| one.label.as_str()).collect();
+    for label in [
+        "<source>/kernel.cu",
+        "<source>/b/second.cu",
+        "<source>/include/shift.cuh",
+        "<cuda>/include/cuda_runtime.h",
+        "<tvm-ffi>/include/tvm/ffi/function.h",
+        "<tvm-ffi>/lib/libtvm_ffi.so",
+        "<system>/usr/include/stdio.h",
+    ] {
+        assert!(labels.contains(&label), "{label} is not among {labels:#?}");
+    }
+    assert!(labels.iter().any(|label| label.ends_with("/libcudart_static.a")));
+    assert!(labels.is_sorted());
+    let names: Vec<&str> = output.resources.iter().map(|kernel| kernel.name.as_str()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(output.resources.iter().all(|kernel| kernel.registers > 0 && kernel.arch == "sm_100a"));
+    let text = String::from_utf8_lossy(&output.library);
+    assert!(!text.contains(env!("CARGO_MANIFEST_DIR")) && !text.contains("/tmp/"));
+}
+
+#[test]
+fn a_compile_error_names_the_packed_file_and_line() {
+    let broken = ENTRY.replace("factor;", "factr;");
+    let found = refused(&make_plan(&[("kernel.cu", &broken), FILES[1]], &[]));
+    let first = found.errors().next().unwrap();
+    assert_eq!(first.file.as_deref(), Some("kernel.cu"));
+    assert_eq!(first.line, Some(11));
+    assert!(first.message.contains("factr"), "{}", first.message);
+    assert!(!found.log.contains("/proc/self"));
+}
+
+#[test]
+fn a_missing_export_is_a_finding() {
+    let silent = ENTRY.replace("FUNC(run, run)", "FUNC(launch, run)");
+    let found = refused(&make_plan(&[("kernel.cu", &silent), FILES[1]], &[]));
+    assert!(found.messages[0].message.contains("does not export `run`"), "{:?}", found.messages);
+}
+
+#[test]
+fn reading_a_file_of_the_machine_is_refused() {
+    let spy = |line: &str| {
+        let text = format!("{line}\n{ENTRY}");
+        refused(&make_plan(&[("kernel.cu", &text), FILES[1]], &[])).messages[0].message.clone()
+    };
+    let assembler = spy("asm(\".pushsection .rodata; .incbin \\\"/etc/hostname\\\"; .popsection\");");
+    assert!(assembler.contains("`/etc/hostname`"), "{assembler}");
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret.h");
+    fs::write(&secret, "int secret;\n").unwrap();
+    let include = spy(&format!("#include \"{}\"", secret.display()));
+    assert!(include.contains("secret.h"), "{include}");
+}
+
+#[test]
+fn device_code_links_across_files_when_asked() {
+    let entry = format!("__device__ float outside(float);\n{ENTRY}").replace("shift(x[i])", "outside(x[i])");
+    let other = "__device__ float outside(float v) { return v * 2.0f; }\n";
+    let files = [("kernel.cu", entry.as_str()), FILES[1], ("outside.cu", other)];
+    let plan = make_plan(&files, &["-rdc=true"]);
+    assert_eq!(built(&plan).library, built(&plan).library);
+}
+
+#[test]
+fn the_driver_library_is_needed_by_name() {
+    let entry = format!(
+        "#include <cuda.h>\n{ENTRY}\nextern \"C\" int count() {{ int n = 0; cuDeviceGetCount(&n); return n; }}\n"
+    );
+    let output = built(&make_plan(&[("kernel.cu", &entry), FILES[1]], &["-lcuda"]));
+    assert!(output.library.windows(12).any(|window| window == b"libcuda.so.1"));
+}
+
+#[test]
+fn a_warm_search_reads_no_compiler_and_starts_none() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut cold = FileDigests::open(cache.path(), Trust::ChangeTime);
+    let first = find(&search(), &mut cold).unwrap();
+    cold.save().unwrap();
+    let began = std::time::Instant::now();
+    let mut warm = FileDigests::open(cache.path(), Trust::ChangeTime);
+    let second = find(&search(), &mut warm).unwrap();
+    let elapsed = began.elapsed();
+    assert_eq!(first.fingerprint.digest(), second.fingerprint.digest());
+    // Reading 200 MB or starting nvcc takes longer, even on a fast machine.
+    assert!(elapsed.as_millis() < 40, "{elapsed:?}");
+}

@@ -1,0 +1,293 @@
+//! The line with the real compiler: build, prove, cache, seal, replay.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use crate::support::{CONFIG, Sandbox, repository, run};
+
+/// A small honest kernel; `__LINE__`, an anonymous namespace and a template are the usual sources of
+/// builds that differ.
+const KERNEL: &str = r#"#include <cuda_runtime.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/extra/c_env_api.h>
+#include <tvm/ffi/function.h>
+#include "scale.cuh"
+
+namespace {
+template <int kFactor>
+__global__ void scale_kernel(const float* x, float* y, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) y[i] = scale<kFactor>(x[i]);
+}
+
+void run(tvm::ffi::TensorView x, tvm::ffi::TensorView y) {
+  auto stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(x.device().device_type, x.device().device_id));
+  int n = static_cast<int>(x.numel());
+  scale_kernel<2><<<(n + 255) / 256, 256, 0, stream>>>(
+      static_cast<const float*>(x.data_ptr()), static_cast<float*>(y.data_ptr()), n);
+}
+}  // namespace
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)
+"#;
+
+const HEADER: &str = "template <int kFactor>\n__device__ float scale(float x) { return kFactor * x; }\n";
+
+const OTHER: &str = "namespace { __global__ void second_kernel(int* p) { *p = __LINE__; } }\nvoid second(int* p) { second_kernel<<<1, 1>>>(p); }\n";
+
+fn submission(sandbox: &Sandbox, name: &str) {
+    sandbox.submission(name, &[("kernel.cu", KERNEL), ("scale.cuh", HEADER), ("other.cu", OTHER)]);
+}
+
+#[test]
+fn a_build_is_proven_cached_and_the_same_bytes_everywhere() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(first["cache"], "miss");
+    assert_eq!(first["miss"]["reason"], "never_built");
+    assert_eq!(first["proof"]["verdict"], "exact");
+    assert_eq!(first["arch"], "sm_100a");
+    let library = first["library"].as_str().unwrap();
+    let bytes = fs::read(library).unwrap();
+    let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!((&again["cache"], &again["library_sha256"]), (&"hit".into(), &first["library_sha256"]));
+
+    // Another folder, cache, home, time, order, locale, umask.
+    let other = Sandbox::new();
+    for (path, content) in [("other.cu", OTHER), ("scale.cuh", HEADER), ("kernel.cu", KERNEL)] {
+        let file = other.write(format!("deep/er/two/{path}"), content);
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(86_400)).unwrap();
+    }
+    other.write("deep/er/two/config.toml", CONFIG);
+    let mut shell = std::process::Command::new("sh");
+    let script = r#"umask 077; exec "$0" build deep/er/two --json"#;
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_proofmark")]);
+    let template = other.builder();
+    shell.current_dir(other.path("")).env_clear();
+    for (name, value) in template.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    for (name, value) in [
+        ("SOURCE_DATE_EPOCH", "12345"),
+        ("LC_ALL", "de_DE.UTF-8"),
+        ("NVCC_PREPEND_FLAGS", "-lineinfo"),
+        ("NVCC_APPEND_FLAGS", "-G"),
+        ("CPATH", "/nonexistent"),
+        ("CPLUS_INCLUDE_PATH", "/nonexistent"),
+        ("CXXFLAGS", "-O0"),
+    ] {
+        shell.env(name, value);
+    }
+    let second = run(&mut shell).expect(0).json();
+    assert_eq!(second["cache"], "miss");
+    assert_eq!(second["library_sha256"], first["library_sha256"]);
+    assert_eq!(fs::read(second["library"].as_str().unwrap()).unwrap(), bytes);
+}
+
+#[test]
+fn a_miss_says_why() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    sandbox.build(["build", "one"]).expect(0);
+    let miss = |arguments: &[&str]| sandbox.build(arguments).expect(0).json()["miss"].clone();
+    assert_eq!(miss(&["build", "one", "--json", "--arch", "sm_90a"])["reason"], "arch_changed");
+    sandbox.write("one/scale.cuh", HEADER.replace("kFactor * x", "x * kFactor"));
+    let changed = miss(&["build", "one", "--json", "--arch", "sm_90a"]);
+    assert_eq!(changed["reason"], "sources_changed");
+    assert_eq!(changed["paths"][0], "scale.cuh");
+    sandbox.run(["target", "one", "--nvcc-flag=-use_fast_math", "--arch", "sm_90a"]).expect(0);
+    let changed = miss(&["build", "one", "--json"]);
+    assert_eq!(changed["reason"], "command_changed", "{changed}");
+    assert_eq!(miss(&["build", "one", "--json", "--fresh"])["reason"], "bypassed");
+}
+
+#[test]
+fn a_compile_error_is_a_finding_with_the_packed_file_and_line() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    sandbox.write("one/scale.cuh", "\n\nthis is not C++\n");
+    let outcome = sandbox.build(["build", "one"]).expect(1);
+    assert!(
+        outcome.stderr.contains("scale.cuh(3)") || outcome.stderr.contains("scale.cuh:3"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!outcome.stderr.contains("/proc/") && !outcome.stderr.contains("staging"), "{}", outcome.stderr);
+    let json = sandbox.build(["build", "one", "--json"]).expect(1).json();
+    assert_eq!(json["verdict"], "compile_error");
+    assert_eq!(sandbox.run(["cache", "stats", "--json"]).json()["stats"]["entries"], 0);
+    sandbox.build(["seal", "one", "-o", "out.zip"]).expect(1);
+    assert!(!sandbox.path("out.zip").exists());
+}
+
+#[test]
+fn flags_that_change_the_architecture_or_leave_the_folder_are_refused() {
+    let sandbox = Sandbox::new();
+    for flag in [
+        "-gencode=arch=compute_90,code=sm_90",
+        "-arch=sm_90",
+        "-o/tmp/x",
+        "-I/etc",
+        "--options-file=x",
+        "-ccbin=/bin/false",
+    ] {
+        submission(&sandbox, "one");
+        sandbox.write("one/config.toml", format!("{CONFIG}[target]\nnvcc_flags = [\"{flag}\"]\n"));
+        let outcome = sandbox.build(["build", "one"]).expect(2);
+        assert!(outcome.stderr.contains(flag), "{flag} not in {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_is_sealed_replays_identically_and_a_change_is_caught() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let sealed = sandbox.build(["seal", "one", "-o", "sealed.zip", "--json"]).expect(0).json();
+    assert_eq!(sealed["proof"]["verdict"], "exact");
+    // Sealing again gives the same file.
+    sandbox.build(["seal", "one", "-o", "again.zip", "--fresh"]).expect(0);
+    assert_eq!(fs::read(sandbox.path("sealed.zip")).unwrap(), fs::read(sandbox.path("again.zip")).unwrap());
+    // Elsewhere, with an empty cache.
+    let other = Sandbox::new();
+    fs::copy(sandbox.path("sealed.zip"), other.path("sealed.zip")).unwrap();
+    let replayed = other.build(["replay", "sealed.zip", "--json"]).expect(0).json();
+    assert_eq!((&replayed["identical"], &replayed["cache"]), (&true.into(), &"miss".into()));
+    assert_eq!(replayed["library_sha256"], sealed["library_sha256"]);
+    // Packed only: nothing to compare with.
+    other.run(["pack", "sealed.zip", "-o", "still-sealed.zip"]).expect(0);
+    other.build(["replay", "still-sealed.zip"]).expect(0);
+    sandbox.run(["pack", "one", "-o", "packed.zip"]).expect(0);
+    let outcome = sandbox.build(["replay", "packed.zip"]).expect(2);
+    assert!(outcome.stderr.contains("packed, not sealed"), "{}", outcome.stderr);
+    // A byte of the evidence.
+    let mut bytes = fs::read(sandbox.path("sealed.zip")).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"evidence/").unwrap() + 400;
+    bytes[at] ^= 1;
+    other.write("changed.zip", bytes);
+    other.build(["replay", "changed.zip"]).expect(2);
+}
+
+#[test]
+fn a_flipped_byte_in_any_file_of_an_entry_is_caught_and_rebuilt() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    let folder = std::path::Path::new(first["library"].as_str().unwrap()).parent().unwrap().to_owned();
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 5);
+    let good: Vec<_> = names.iter().map(|name| (name, fs::read(folder.join(name)).unwrap())).collect();
+    for (name, content) in &good {
+        for at in [0, content.len() / 2, content.len() - 1] {
+            let mut bad = content.clone();
+            bad[at] ^= 0x20;
+            fs::write(folder.join(name), bad).unwrap();
+            let json = sandbox.run(["cache", "verify", "--json"]).expect(1).json();
+            assert_eq!(json["damaged"].as_array().unwrap().len(), 1, "{name:?} at {at}");
+            // It was set aside; an undamaged one takes its place for the next flip.
+            fs::create_dir(&folder).unwrap();
+            for (name, content) in &good {
+                fs::write(folder.join(name), content).unwrap();
+            }
+        }
+    }
+    sandbox.run(["cache", "verify"]).expect(0);
+    // Damage that a build finds by itself.
+    let library = folder.join("library.so");
+    let mut bad = fs::read(&library).unwrap();
+    bad[100] ^= 1;
+    fs::write(&library, bad).unwrap();
+    let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(again["miss"]["reason"], "damaged", "{}", again["miss_text"]);
+    assert_eq!(sandbox.build(["build", "one", "--json"]).expect(0).json()["cache"], "hit");
+}
+
+#[test]
+fn many_processes_at_once_run_the_compiler_once() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let builders: Vec<_> = (0..20)
+        .map(|_| {
+            let mut command = sandbox.builder();
+            command.args(["build", "one", "--json"]);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let outcomes: Vec<_> = builders
+        .into_iter()
+        .map(|builder| {
+            let output = builder.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        })
+        .collect();
+    assert_eq!(outcomes.iter().filter(|outcome| outcome["cache"] == "miss").count(), 1);
+    let digests: BTreeSet<_> =
+        outcomes.iter().map(|outcome| outcome["library_sha256"].as_str().unwrap()).collect();
+    assert_eq!(digests.len(), 1);
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_that_looks_built() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    for delay_ms in [5, 40, 150, 400, 900, 1600, 2500] {
+        let mut command = sandbox.builder();
+        command.args(["build", "one", "--json", "--fresh"]).stdout(std::process::Stdio::null());
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sandbox.run(["cache", "verify"]).expect(0);
+    }
+    let built = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(built["proof"]["verdict"], "exact");
+    // What the killed ones left is known to `gc`, and old enough it goes.
+    let staging = sandbox.cache().join("v1/staging");
+    for entry in fs::read_dir(&staging).into_iter().flatten() {
+        let file = fs::File::open(entry.unwrap().path()).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    }
+    sandbox.run(["cache", "gc"]).expect(0);
+    assert_eq!(sandbox.run(["cache", "stats", "--json"]).json()["stats"]["staging"], 0);
+    assert_eq!(sandbox.build(["build", "one", "--json"]).expect(0).json()["cache"], "hit");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_exit_code_three() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let file = sandbox.write("file", "not a folder");
+    let outcome = sandbox.build(["build", "one", "--cache-dir", file.to_str().unwrap()]).expect(3);
+    assert!(outcome.stderr.contains("--cache-dir"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_scaffold_builds_for_several_architectures() {
+    let sandbox = Sandbox::new();
+    let definition = repository().join("kernels/rmsnorm_h4096/definition.json");
+    sandbox.run(["new", definition.to_str().unwrap(), "-o", "mine"]).expect(0);
+    for arch in ["sm_100a", "sm_100f", "sm_90"] {
+        let json = sandbox.build(["build", "mine", "--json", "--arch", arch]).expect(0).json();
+        assert_eq!((&json["arch"], &json["proof"]["verdict"]), (&arch.into(), &"exact".into()));
+    }
+    let outcome = sandbox.build(["build", "mine", "--arch", "sm_42a"]);
+    assert_ne!(outcome.code, 0, "no toolkit builds for sm_42a");
+}
+
+#[test]
+fn the_sealed_artifacts_in_the_repository_replay() {
+    let sandbox = Sandbox::new();
+    let mut count = 0;
+    for entry in fs::read_dir(repository().join("solutions")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "zip") {
+            let json = sandbox.build(["replay", path.to_str().unwrap(), "--json"]).expect(0).json();
+            assert_eq!(json["device_code_identical"], true, "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "solutions/ holds no sealed artifact");
+}
