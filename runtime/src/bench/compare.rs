@@ -102,7 +102,9 @@ pub fn compare(
         }
         let outcome = match decision.next() {
             Step::Finished => break,
-            Step::StartProcess { warmup_ms, .. } => ring.start(Duration::from_millis(warmup_ms)).map(|()| None),
+            Step::StartProcess { warmup_ms, .. } => {
+                ring.start(Duration::from_millis(warmup_ms)).map(|()| None)
+            }
             Step::Measure(cell) => ring.cell(cell.workload, cell.arm, cell.samples).map(Some),
         };
         match outcome {
@@ -321,7 +323,7 @@ impl Ring<'_> {
     /// Holds the medians that decided against the other clocks.
     fn distrusted(&self, report: &Report) -> Option<Compared> {
         for (workload, examined) in report.workloads.iter().zip(&self.examined) {
-            let medians = [workload.a_median_ns, workload.b_median_ns];
+            let medians = [&workload.a, &workload.b].map(|arm| arm.as_ref().map(|summary| summary.median));
             for (arm, (claimed, evidence)) in medians.into_iter().zip(examined).enumerate() {
                 let mut evidence = evidence.clone()?;
                 if self.arms.first().is_some_and(|actor| actor.cupti_problem.is_empty()) {

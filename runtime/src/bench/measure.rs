@@ -182,7 +182,8 @@ impl Company<'_> {
     fn bury(&mut self, end: PlayerEnd, finding: &mut WorkloadFinding) {
         let output = self.actors[SUBJECT].take().map(Actor::end).unwrap_or_default();
         let said = output.trim_end();
-        let tail: String = said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
+        let tail: String =
+            said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
         let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
         finding.verdict = Some(match end {
             PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
@@ -267,7 +268,9 @@ impl Company<'_> {
         let evidence = show.evidence;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
-            Executed::Proven => finding.notes.push("executed: only proven device images were loaded".to_owned()),
+            Executed::Proven => {
+                finding.notes.push("executed: only proven device images were loaded".to_owned())
+            }
             Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
         }
         let reason = suspicion.or_else(|| distrust(&evidence));

@@ -56,7 +56,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let mut problem = None;
     let mut listen = |event: Progress<'_>| match event {
         Progress::Opened(facts) => {
-            facts.warnings().iter().for_each(|warning| bar.suspend(|| console.say(format!("note: {warning}"))));
+            facts
+                .warnings()
+                .iter()
+                .for_each(|warning| bar.suspend(|| console.say(format!("note: {warning}"))));
             log.facts(facts);
         }
         Progress::Begun { workload, .. } => bar.set_message(axes(workload)),
@@ -154,7 +157,8 @@ fn in_order(
     measured: Vec<WorkloadFinding>,
 ) -> Vec<WorkloadFinding> {
     let all: Vec<WorkloadFinding> = known.into_iter().chain(measured).collect();
-    let latest = |workload: &Workload| all.iter().rev().find(|one| one.workload.uuid() == workload.uuid()).cloned();
+    let latest =
+        |workload: &Workload| all.iter().rev().find(|one| one.workload.uuid() == workload.uuid()).cloned();
     workloads.iter().filter_map(latest).collect()
 }
 
@@ -162,7 +166,8 @@ fn progress_bar(console: &Console, count: usize) -> ProgressBar {
     if !console.is_lively() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}").expect("a valid template");
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}").expect("a valid template");
     ProgressBar::new(count as u64).with_style(style)
 }
 
@@ -212,7 +217,19 @@ fn report(
 
 fn table(findings: &[WorkloadFinding], bandwidth: f64) -> Table {
     const HEADER: [&str; 13] = [
-        "workload", "axes", "verdict", "median µs", "min", "Q1", "Q3", "n", "noise %", "events", "ring", "roof µs", "share %",
+        "workload",
+        "axes",
+        "verdict",
+        "median µs",
+        "min",
+        "Q1",
+        "Q3",
+        "n",
+        "noise %",
+        "events",
+        "ring",
+        "roof µs",
+        "share %",
     ];
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(HEADER);

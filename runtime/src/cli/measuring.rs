@@ -132,9 +132,8 @@ impl Measuring {
         let path = self.tvm_ffi.clone().ok_or_else(|| {
             Failure::could_not_judge("libtvm_ffi.so was not found").hint("name it with --tvm-ffi FILE")
         })?;
-        path.canonicalize().map_err(|error| {
-            Failure::request(format!("cannot find {}: {error}", path.display()))
-        })
+        path.canonicalize()
+            .map_err(|error| Failure::request(format!("cannot find {}: {error}", path.display())))
     }
 
     /// A library that was built before: it is proven here and now.

@@ -110,8 +110,7 @@ impl Any {
 }
 
 type SafeCall = unsafe extern "C" fn(*mut c_void, *const Any, i32, *mut Any) -> c_int;
-type FromDlpack =
-    unsafe extern "C" fn(*mut DlManagedTensorVersioned, i32, i32, *mut *mut c_void) -> c_int;
+type FromDlpack = unsafe extern "C" fn(*mut DlManagedTensorVersioned, i32, i32, *mut *mut c_void) -> c_int;
 type SetStream = unsafe extern "C" fn(i32, i32, *mut c_void, *mut *mut c_void) -> c_int;
 type DecRef = unsafe extern "C" fn(*mut c_void) -> c_int;
 type MoveError = unsafe extern "C" fn(*mut *mut c_void);
@@ -143,9 +142,8 @@ impl TvmFfi {
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(refuse)?;
         // SAFETY: the types are those of c_api.h and c_env_api.h.
         let loaded = unsafe {
-            let set_allocator = *library
-                .get::<SetAllocator>(b"TVMFFIEnvSetDLPackManagedTensorAllocator")
-                .map_err(refuse)?;
+            let set_allocator =
+                *library.get::<SetAllocator>(b"TVMFFIEnvSetDLPackManagedTensorAllocator").map_err(refuse)?;
             set_allocator(allocate, 1, std::ptr::null_mut());
             Self {
                 tensor_from_dlpack: *library
@@ -261,12 +259,7 @@ struct Extents {
     strides: Vec<i64>,
 }
 
-fn manage(
-    place: Place,
-    data: *mut c_void,
-    dtype: DlDtype,
-    shape: &[i64],
-) -> *mut DlManagedTensorVersioned {
+fn manage(place: Place, data: *mut c_void, dtype: DlDtype, shape: &[i64]) -> *mut DlManagedTensorVersioned {
     let mut strides = vec![1_i64; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
@@ -314,9 +307,8 @@ unsafe extern "C" fn allocate(
         let rank = usize::try_from(wanted.ndim).unwrap_or(0);
         (wanted, if rank == 0 { &[][..] } else { std::slice::from_raw_parts(wanted.shape, rank) })
     };
-    let elements = shape.iter().fold(1_u64, |count, extent| {
-        count.saturating_mul(u64::try_from(*extent).unwrap_or(0))
-    });
+    let elements =
+        shape.iter().fold(1_u64, |count, extent| count.saturating_mul(u64::try_from(*extent).unwrap_or(0)));
     let bytes = elements.saturating_mul(u64::from(wanted.dtype.bits)).div_ceil(8).max(1);
     let (place, data) = if wanted.device_type == Place::Cuda.device_type() {
         (Place::Cuda, allocate_device(bytes))
@@ -333,8 +325,7 @@ unsafe extern "C" fn allocate(
     let managed = manage(place, data, wanted.dtype, shape);
     // SAFETY: freshly made and not shared yet; `out` is the library's own variable.
     unsafe {
-        (*managed).deleter =
-            Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
+        (*managed).deleter = Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
         *out = managed;
     }
     0
@@ -346,7 +337,11 @@ fn allocate_device(bytes: u64) -> *mut c_void {
     let code = unsafe {
         cudarc::driver::sys::cuMemAlloc_v2(&raw mut pointer, usize::try_from(bytes).unwrap_or(usize::MAX))
     };
-    if code == cudarc::driver::sys::CUresult::CUDA_SUCCESS { pointer as *mut c_void } else { std::ptr::null_mut() }
+    if code == cudarc::driver::sys::CUresult::CUDA_SUCCESS {
+        pointer as *mut c_void
+    } else {
+        std::ptr::null_mut()
+    }
 }
 
 fn allocate_host(bytes: u64) -> *mut c_void {
@@ -410,8 +405,7 @@ impl Entry {
         let mut answer = Any::NONE;
         let count = i32::try_from(arguments.len()).unwrap_or(i32::MAX);
         // SAFETY: the ABI's own shape; the caller answers for the rest.
-        let code =
-            unsafe { (self.call)(std::ptr::null_mut(), arguments.as_ptr(), count, &raw mut answer) };
+        let code = unsafe { (self.call)(std::ptr::null_mut(), arguments.as_ptr(), count, &raw mut answer) };
         if code != 0 {
             return Err(self.ffi.take_error());
         }
@@ -442,7 +436,8 @@ mod tests {
 
     #[test]
     fn gives_contiguous_strides() {
-        let managed = manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
+        let managed =
+            manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
         // SAFETY: made just above; released once.
         unsafe {
             let strides = std::slice::from_raw_parts((*managed).tensor.strides, 3);

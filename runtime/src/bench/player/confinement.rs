@@ -248,9 +248,8 @@ mod tests {
         loop {
             let instruction = program[at];
             at += 1;
-            let jump = |taken: bool| {
-                usize::from(if taken { instruction.if_true } else { instruction.if_false })
-            };
+            let jump =
+                |taken: bool| usize::from(if taken { instruction.if_true } else { instruction.if_false });
             match instruction.code {
                 LOAD_WORD => {
                     accumulator = match instruction.value {

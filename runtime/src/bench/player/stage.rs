@@ -177,10 +177,10 @@ impl Stage {
 
     fn tensor(&self, block: Block, offset: u64, dtype: DlDtype, shape: &[i64]) -> Result<Tensor, String> {
         let ffi = self.ffi.as_ref().ok_or("bind came before start")?;
-        let count = shape.iter().try_fold(1_u64, |count, extent| {
-            count.checked_mul(u64::try_from(*extent).ok()?)
-        });
-        let size = count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
+        let count =
+            shape.iter().try_fold(1_u64, |count, extent| count.checked_mul(u64::try_from(*extent).ok()?));
+        let size =
+            count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
         let (place, data) = match &self.device {
             Some(blocks) => {
                 let region = blocks[block as usize].region(offset, size).map_err(text)?;

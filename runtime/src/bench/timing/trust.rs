@@ -57,9 +57,8 @@ fn persistence(evidence: &Evidence) -> Option<String> {
             evidence.persisting_bytes
         ));
     }
-    (evidence.window_bytes > 0).then(|| {
-        format!("it left an L2 access window of {} bytes on the stream", evidence.window_bytes)
-    })
+    (evidence.window_bytes > 0)
+        .then(|| format!("it left an L2 access window of {} bytes on the stream", evidence.window_bytes))
 }
 
 fn bound(evidence: &Evidence) -> Option<String> {
@@ -114,12 +113,8 @@ mod tests {
     #[test]
     fn believes_clocks_that_agree() {
         assert_eq!(distrust(&honest()), None);
-        let small = Evidence {
-            span_ns: Some(1_800.0),
-            event_ns: Some(4_600.0),
-            wall_ns: Some(2_600.0),
-            ..honest()
-        };
+        let small =
+            Evidence { span_ns: Some(1_800.0), event_ns: Some(4_600.0), wall_ns: Some(2_600.0), ..honest() };
         assert_eq!(distrust(&small), None);
     }
 
