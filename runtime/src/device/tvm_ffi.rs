@@ -2,7 +2,7 @@
 //!
 //! `libtvm_ffi.so` is opened first, by absolute path and globally, so that the kernel's own
 //! dependency on it resolves by SONAME without any search path. Kernels then export
-//! `__tvm_ffi_<symbol>`. Tensors travel as TVM-FFI objects made from DLPack, because parameters
+//! `__tvm_ffi_<symbol>`. Tensors travel as TVM-FFI objects made from `DLPack`, because parameters
 //! declared `ffi::Tensor` refuse a bare `DLTensor*` and `TensorView` takes either.
 
 use std::ffi::{c_char, c_int, c_void};
@@ -23,12 +23,12 @@ const INDEX_TENSOR: i32 = 70;
 const INDEX_OBJECTS: i32 = 64;
 /// An object's payload follows a header of this many bytes.
 const OBJECT_HEADER_BYTES: usize = 24;
-/// Tensor data must be aligned to this many bytes, what DLPack asks for.
+/// Tensor data must be aligned to this many bytes, what `DLPack` asks for.
 const DATA_ALIGNMENT: i32 = 16;
 /// Error messages longer than this are cut.
 const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Where a tensor lives, as DLPack numbers it.
+/// Where a tensor lives, as `DLPack` numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Host memory.
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// An element type as DLPack writes it.
+/// An element type as `DLPack` writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct DlDtype {
@@ -159,8 +159,11 @@ impl TvmFfi {
     }
 
     /// Tells kernels of this thread which CUDA stream to use.
-    pub fn set_stream(&self, stream: *mut c_void) {
-        // SAFETY: a thread-local assignment; the stream outlives the calls that use it.
+    ///
+    /// # Safety
+    /// The stream must outlive every call that uses it.
+    pub unsafe fn set_stream(&self, stream: *mut c_void) {
+        // SAFETY: a thread-local assignment; the caller answers for the stream.
         unsafe { (self.set_stream)(Place::Cuda.device_type(), 0, stream, std::ptr::null_mut()) };
     }
 
@@ -173,7 +176,7 @@ impl TvmFfi {
         }
         // SAFETY: an error object's payload starts with kind and message, each pointer and length.
         let error = unsafe {
-            let payload = handle.cast::<u8>().add(OBJECT_HEADER_BYTES).cast::<ByteArray>();
+            let payload = handle.byte_add(OBJECT_HEADER_BYTES).cast::<ByteArray>();
             CallError { kind: (*payload).text(), message: (*payload.add(1)).text() }
         };
         // SAFETY: the handle was moved to us above and is released once.

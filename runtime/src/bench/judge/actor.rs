@@ -93,11 +93,11 @@ impl Actor {
         options: &Options,
     ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
         let home = house.home.get().unwrap_or(Home::Ipc);
-        let begin = |part: &&Subject| Self::begin(house, blocks, &part.library, options, home);
-        let mut started = parts.iter().map(begin).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let spawn = |part: &&Subject| Self::begin(house, blocks, &part.library, options, home);
+        let mut begun = parts.iter().map(spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut actors = Vec::new();
         for part in parts {
-            let mut actor = started.next().expect("one for each part");
+            let mut actor = begun.next().expect("one for each part");
             let mut ready = actor.finish().and_then(|()| actor.map(blocks));
             if matches!(ready, Err(PlayerEnd::Refused { .. })) && house.home.get().is_none() {
                 actor = Self::begin(house, blocks, &part.library, options, Home::Copies)?;

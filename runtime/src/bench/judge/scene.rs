@@ -27,7 +27,7 @@ const GATE_GLANCE: u64 = 1 << 16;
 /// A comparison in full looks at this many elements at most: more would take seconds on the host.
 const DETAIL_LIMIT: u64 = 4 << 20;
 
-/// Secret dice: SplitMix64 from the run's seed.
+/// Secret dice: `SplitMix64` from the run's seed.
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -321,9 +321,9 @@ impl<'house> Scene<'house> {
         limit: u64,
     ) -> Result<Vec<u8>, Stop> {
         let count = place.tensor.element_count.min(limit);
-        let size_bytes = place.tensor.dtype.size_bytes(count).unwrap_or(0);
-        let mut bytes = vec![0; usize::try_from(size_bytes).expect("what fits the device fits here")];
-        let region = self.tensor(block, slot, side, place)?.part(0, size_bytes)?;
+        let length = place.tensor.dtype.size_bytes(count).unwrap_or(0);
+        let mut bytes = vec![0; usize::try_from(length).expect("what fits the device fits here")];
+        let region = self.tensor(block, slot, side, place)?.part(0, length)?;
         download(region, &mut bytes, &self.house.stream)?;
         Ok(bytes)
     }

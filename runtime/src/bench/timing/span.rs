@@ -44,7 +44,9 @@ pub enum Suspicion {
         behind_ns: u64,
     },
     /// Times that cannot be.
-    #[error("an activity record ends before it starts, or has no time at all")]
+    #[error(
+        "an activity record has no end: work was still running when its call had ended, or times are forged"
+    )]
     Impossible,
 }
 
