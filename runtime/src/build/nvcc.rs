@@ -103,7 +103,7 @@ impl BuildError {
     pub fn ways_out(&self) -> Vec<String> {
         let way = match self {
             Self::Folder { .. } => "choose another cache folder, or free some space",
-            Self::Process(ProcessError::TimedOut { .. }) => "allow more with --time-limit",
+            Self::Process(ProcessError::TimedOut { .. }) => "allow more with --timeout",
             Self::Environment { reason, .. } if reason.contains("unsupported GNU version") => {
                 "name a host compiler that this CUDA supports in PROOFMARK_HOST_COMPILER"
             }

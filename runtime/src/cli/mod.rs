@@ -10,19 +10,24 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod cache;
+mod compare;
 mod completions;
 pub mod console;
 mod diff;
+mod doctor;
 pub mod exit_code;
 pub mod failure;
 mod input;
 mod inspect;
 mod line;
+mod measuring;
 mod new;
 mod output;
 mod pack;
+mod player;
 mod replay;
 mod seal;
 mod target;
@@ -59,7 +64,12 @@ enum Verb {
     Target(target::Arguments),
     Cache(cache::Arguments),
     Toolchain(toolchain::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    Bench(bench::Arguments),
+    Compare(compare::Arguments),
+    #[command(hide = true)]
+    Player(player::Arguments),
 }
 
 /// Runs one command line and says how it ended.
@@ -74,6 +84,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Seal(arguments) => seal::run(&arguments, &console),
         Verb::Replay(arguments) => replay::run(&arguments, &console),
         Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
+        Verb::Doctor(arguments) => doctor::run(&arguments, &console),
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),
@@ -83,6 +94,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
+        Verb::Bench(arguments) => bench::run(&arguments, &console),
+        Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
 }
