@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use packager::interop::flashinfer::{Definition, Workload};
 
-use super::decision::{Arm, CellReading, Comparison, Protocol, Report, Step};
+use super::decision::{Arm, CellReading, Comparison, ComparisonError, Protocol, Report, Step};
 use super::finding::WorkloadFinding;
 use super::judge::actor::{Actor, Stop};
 use super::judge::house::House;
@@ -75,8 +75,7 @@ pub fn compare(
         house.gpu.require(subject.arch)?;
     }
     let uuids = workloads.iter().map(|workload| workload.uuid().to_owned()).collect();
-    let mut decision = Comparison::new(protocol, uuids, options.seed)
-        .map_err(|error| BenchError::Protocol { detail: error.to_string() })?;
+    let mut decision = Comparison::new(protocol, uuids, options.seed).map_err(|error| out_of_step(&error))?;
     let mut scenes = Vec::new();
     for (workload, layout) in workloads.iter().zip(layouts) {
         scenes.push(Scene::new(&house, contest.definition, workload, layout, options)?);
@@ -102,12 +101,14 @@ pub fn compare(
         }
         let outcome = match decision.next() {
             Step::Finished => break,
-            Step::StartProcess { warmup_ms, .. } => ring.start(Duration::from_millis(warmup_ms)).map(|()| None),
+            Step::StartProcess { warmup_ms, .. } => {
+                ring.start(Duration::from_millis(warmup_ms)).map(|()| None)
+            }
             Step::Measure(cell) => ring.cell(cell.workload, cell.arm, cell.samples).map(Some),
         };
         match outcome {
-            Ok(None) => decision.process_started().map_err(out_of_step)?,
-            Ok(Some(reading)) => decision.feed(reading).map_err(out_of_step)?,
+            Ok(None) => decision.process_started().map_err(|error| out_of_step(&error))?,
+            Ok(Some(reading)) => decision.feed(reading).map_err(|error| out_of_step(&error))?,
             Err(Setback::Lost) => {
                 ring.arms.clear();
                 decision.process_lost();
@@ -120,7 +121,7 @@ pub fn compare(
     Ok(ring.distrusted(&report).unwrap_or(Compared::Decided(Box::new(report))))
 }
 
-fn out_of_step(error: super::decision::ComparisonError) -> BenchError {
+fn out_of_step(error: &ComparisonError) -> BenchError {
     BenchError::Protocol { detail: error.to_string() }
 }
 
@@ -187,11 +188,12 @@ impl Ring<'_> {
                 self.sample(0, arm, Clock::Host)?;
             }
         }
-        for arm in 0..self.arms.len() {
-            if self.arms[arm].cupti_problem.is_empty()
-                && let Err(end) = self.arms[arm].trace(true)
+        for arm in ARMS {
+            let actor = &mut self.arms[place(arm)];
+            if actor.cupti_problem.is_empty()
+                && let Err(end) = actor.trace(true)
             {
-                return Err(self.setback(Stop::End(end), ARMS[arm], 0));
+                return Err(self.setback(Stop::End(end), arm, 0));
             }
         }
         Ok(())
@@ -213,9 +215,9 @@ impl Ring<'_> {
             }
             Err(stop) => return Err(Setback::Bench(reference_failed(stop, uuid))),
         }
-        for arm in 0..self.arms.len() {
-            if let Err(stop) = self.scenes[workload].bind(&mut self.arms[arm]) {
-                return Err(self.setback(stop, ARMS[arm], workload));
+        for arm in ARMS {
+            if let Err(stop) = self.scenes[workload].bind(&mut self.arms[place(arm)]) {
+                return Err(self.setback(stop, arm, workload));
             }
         }
         self.on_stage = Some(workload);

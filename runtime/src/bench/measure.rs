@@ -44,7 +44,7 @@ const BLOCK_COUNT: usize = 25;
 pub(super) const CYCLE_STRETCH_NS: u64 = 200_000;
 /// A block whose clock is this far off the others' median is dropped.
 const CLOCK_TOLERANCE: f64 = 0.02;
-/// Nanoseconds above which two clocks of single calls cannot be the same work.
+/// A clock that was not read yet.
 const MEGAHERTZ_UNKNOWN: f64 = 0.0;
 
 /// What a whole run showed beside its workloads.
@@ -168,10 +168,9 @@ impl Company<'_> {
             Err(stop) => return Err(self.reference_failed(stop, workload.uuid())),
         }
         match self.perform(&mut scene, &mut finding) {
-            Ok(verdict) => finding.verdict = Some(verdict),
-            Err(Stop::Verdict(verdict)) => finding.verdict = Some(verdict),
+            Ok(verdict) | Err(Stop::Verdict(verdict)) => finding.verdict = Some(verdict),
             Err(Stop::Bench(error)) => return Err(error),
-            Err(Stop::End(end)) => self.bury(end, &mut finding),
+            Err(Stop::End(end)) => self.bury(&end, &mut finding),
         }
         finding.checked_calls = scene.checked;
         finding.readings.push(self.house.reading());
@@ -179,10 +178,12 @@ impl Company<'_> {
     }
 
     /// A player that ended ends its workload; the next one gets a fresh player.
-    fn bury(&mut self, end: PlayerEnd, finding: &mut WorkloadFinding) {
+    fn bury(&mut self, end: &PlayerEnd, finding: &mut WorkloadFinding) {
         let output = self.actors[SUBJECT].take().map(Actor::end).unwrap_or_default();
         let said = output.trim_end();
-        let tail: String = said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
+        let mut last: Vec<&str> = said.lines().rev().take(5).collect();
+        last.reverse();
+        let tail = last.join(" | ");
         let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
         finding.verdict = Some(match end {
             PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
@@ -267,7 +268,9 @@ impl Company<'_> {
         let evidence = show.evidence;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
-            Executed::Proven => finding.notes.push("executed: only proven device images were loaded".to_owned()),
+            Executed::Proven => {
+                finding.notes.push("executed: only proven device images were loaded".to_owned());
+            }
             Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
         }
         let reason = suspicion.or_else(|| distrust(&evidence));
@@ -317,7 +320,7 @@ impl Show<'_, '_, '_> {
         let report = self.scene.call(self.actor, Clock::Cupti)?;
         self.actor.trace(false)?;
         if let Ok(found) = span(&report.activities) {
-            self.evidence.kernels = Some(found.kernels.len());
+            self.evidence.launches = Some(found.kernels.len() + found.copies + found.fills);
             self.finding.launches = Some(launches(found));
         }
         Ok(())
@@ -336,9 +339,10 @@ impl Show<'_, '_, '_> {
             self.note_l2(&report);
             samples.push(report.event_ns);
             // Without activity records this is the clock that counts, and it goes on as long as one.
-            let verdict = match self.has_tracer() {
-                true => (samples.len() >= EVENT_COUNT).then_some(StopReason::SampleLimit),
-                false => self.options.stopping.judge(&samples, begun.elapsed()),
+            let verdict = if self.has_tracer() {
+                (samples.len() >= EVENT_COUNT).then_some(StopReason::SampleLimit)
+            } else {
+                self.options.stopping.judge(&samples, begun.elapsed())
             };
             if let Some(reason) = verdict {
                 break reason;
@@ -502,6 +506,6 @@ mod tests {
         assert!(!settled.samples_ns.contains(&15.0) && !settled.samples_ns.contains(&12.0));
         let reasons: Vec<_> = settled.dropped.iter().map(|dropped| dropped.reason.as_str()).collect();
         assert_eq!(reasons, ["SM clock 1400 MHz against 1980 MHz", "throttled: software power cap"]);
-        assert_eq!(settled.clocks.unwrap().sm_low_mhz, 1400.0);
+        assert!((settled.clocks.unwrap().sm_low_mhz - 1400.0).abs() < 1e-9);
     }
 }

@@ -133,7 +133,8 @@ pub enum Progress<'a> {
 
 /// The inputs of a definition that kernels may change: those marked `"mutable": true`.
 pub fn mutable_inputs(definition: &Definition) -> impl Iterator<Item = &str> {
-    let is_mutable = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_bool) == Some(true);
+    let is_mutable =
+        |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_bool) == Some(true);
     definition
         .inputs()
         .iter()

@@ -12,13 +12,16 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, explain};
+use super::measuring::{Measuring, Played, explain};
 use crate::bench::judge::Tolerance;
 use crate::bench::measure::RunFacts;
-use crate::bench::measurement::Method;
+use crate::bench::measurement::{Measurement, Method};
 use crate::bench::statistics::overall;
 use crate::bench::{Progress, Subject, WorkloadFinding, measure};
 use crate::record::{Context, Journal, Record, WorkloadRecord, to_trace};
+
+/// Name of this verb's document.
+const SCHEMA: &str = "proofmark.bench";
 
 /// Measure a submission on the GPU: every call checked, three clocks, raw samples kept.
 #[derive(Debug, Args)]
@@ -45,18 +48,28 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    let (definition, workloads) = measuring.workload(Some(&arguments.subject))?;
-    let subject = measuring.library(&arguments.subject)?;
-    let reference = measuring.reference_library()?;
+    let played = match measuring.play(&arguments.subject, SCHEMA, console)? {
+        Ok(played) => played,
+        Err(finding) => return Ok(finding),
+    };
+    let (definition, workloads) = measuring.workload(&played)?;
+    let reference = match measuring.play_reference(&arguments.subject, definition.name(), SCHEMA, console)? {
+        Ok(reference) => reference.subject,
+        Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
+    };
+    let subject = &played.subject;
     let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
     let tolerance = Tolerance::of(&definition);
-    let mut log = Log::open(arguments.record.as_deref(), &subject, definition.name())?;
-    let (known, todo) = log.split(&workloads)?;
+    let mut log = Log::open(arguments.record.as_deref(), &played, definition.name())?;
+    let (known, todo) = log.split(&workloads);
     let bar = progress_bar(console, todo.len());
     let mut problem = None;
     let mut listen = |event: Progress<'_>| match event {
         Progress::Opened(facts) => {
-            facts.warnings().iter().for_each(|warning| bar.suspend(|| console.say(format!("note: {warning}"))));
+            facts
+                .warnings()
+                .iter()
+                .for_each(|warning| bar.suspend(|| console.say(format!("note: {warning}"))));
             log.facts(facts);
         }
         Progress::Begun { workload, .. } => bar.set_message(axes(workload)),
@@ -68,7 +81,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         }
     };
     let (facts, measured) =
-        measure(&subject, &reference, &definition, &todo, &options, &mut listen).map_err(explain)?;
+        measure(subject, &reference, &definition, &todo, &options, &mut listen).map_err(explain)?;
     bar.finish_and_clear();
     if let Some(failure) = problem {
         return Err(failure);
@@ -77,7 +90,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if let Some(path) = &arguments.traces {
         super::output::write_file(path, log.traces(&findings, options.seed, tolerance).as_bytes())?;
     }
-    report(&subject, &facts, &findings, options.seed, console)
+    report(subject, &facts, &findings, options.seed, console)
 }
 
 /// The record file, if there is one, and what its lines have in common.
@@ -88,14 +101,14 @@ struct Log {
 }
 
 impl Log {
-    fn open(path: Option<&Path>, subject: &Subject, definition: &str) -> Result<Self, Failure> {
+    fn open(path: Option<&Path>, played: &Played, definition: &str) -> Result<Self, Failure> {
         let context = Context {
-            solution: subject.name.clone(),
-            author: String::new(),
-            artifact: None,
-            library: Digest::of_bytes(&subject.library),
+            solution: played.subject.name.clone(),
+            author: played.author.clone(),
+            artifact: played.artifact,
+            library: Digest::of_bytes(&played.subject.library),
             definition: definition.to_owned(),
-            arch: subject.arch,
+            arch: played.subject.arch,
             environment: crate::bench::judge::house::environment_here().map_err(explain)?,
             copy_bytes_per_second: None,
         };
@@ -109,7 +122,7 @@ impl Log {
     }
 
     /// What is known already, and what is to be measured.
-    fn split(&mut self, workloads: &[Workload]) -> Result<(Vec<WorkloadFinding>, Vec<Workload>), Failure> {
+    fn split(&mut self, workloads: &[Workload]) -> (Vec<WorkloadFinding>, Vec<Workload>) {
         let known: Vec<WorkloadFinding> = self.known.drain(..).map(|record| record.finding).collect();
         let is_known = |workload: &Workload| {
             known.iter().any(|finding| {
@@ -118,7 +131,7 @@ impl Log {
             })
         };
         let todo = workloads.iter().filter(|workload| !is_known(workload)).cloned().collect();
-        Ok((known, todo))
+        (known, todo)
     }
 
     fn facts(&mut self, facts: &RunFacts) {
@@ -154,7 +167,8 @@ fn in_order(
     measured: Vec<WorkloadFinding>,
 ) -> Vec<WorkloadFinding> {
     let all: Vec<WorkloadFinding> = known.into_iter().chain(measured).collect();
-    let latest = |workload: &Workload| all.iter().rev().find(|one| one.workload.uuid() == workload.uuid()).cloned();
+    let latest =
+        |workload: &Workload| all.iter().rev().find(|one| one.workload.uuid() == workload.uuid()).cloned();
     workloads.iter().filter_map(latest).collect()
 }
 
@@ -162,7 +176,8 @@ fn progress_bar(console: &Console, count: usize) -> ProgressBar {
     if !console.is_lively() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}").expect("a valid template");
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}").expect("a valid template");
     ProgressBar::new(count as u64).with_style(style)
 }
 
@@ -206,13 +221,25 @@ fn report(
         "passed": latencies.len(),
         "workloads": findings,
     });
-    console.document("proofmark.bench", 1, &body)?;
+    console.document(SCHEMA, 1, &body)?;
     Ok(if latencies.len() == findings.len() { ExitCode::Yes } else { ExitCode::No })
 }
 
 fn table(findings: &[WorkloadFinding], bandwidth: f64) -> Table {
     const HEADER: [&str; 13] = [
-        "workload", "axes", "verdict", "median µs", "min", "Q1", "Q3", "n", "noise %", "events", "ring", "roof µs", "share %",
+        "workload",
+        "axes",
+        "verdict",
+        "median µs",
+        "min",
+        "Q1",
+        "Q3",
+        "n",
+        "noise %",
+        "events",
+        "ring",
+        "roof µs",
+        "share %",
     ];
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(HEADER);
@@ -227,10 +254,10 @@ fn table(findings: &[WorkloadFinding], bandwidth: f64) -> Table {
 
 fn row(finding: &WorkloadFinding, bandwidth: f64) -> Vec<String> {
     let micro = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
-    let summary = finding.measurements.first().and_then(|one| one.summary());
+    let summary = finding.measurements.first().and_then(Measurement::summary);
     let by = |method: Method| {
         let found = finding.measurements.iter().find(|one| one.method == method);
-        found.and_then(|one| one.summary()).map(|summary| summary.median)
+        found.and_then(Measurement::summary).map(|summary| summary.median)
     };
     #[allow(clippy::cast_precision_loss)] // far below 2^53 bytes
     let roof = finding.traffic_bytes as f64 / bandwidth * 1e9;

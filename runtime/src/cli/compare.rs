@@ -17,6 +17,9 @@ use crate::bench::decision::{Arm, Decision, Protocol, Report};
 use crate::bench::statistics::Interval;
 use crate::bench::{Compared, Contest, Subject, compare};
 
+/// Name of this verb's document.
+const SCHEMA: &str = "proofmark.compare";
+
 /// Decide which of two submissions is faster, or say why that cannot be known.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -75,30 +78,39 @@ impl Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    let (definition, workloads) = measuring.workload(Some(&arguments.a))?;
-    let (a, b) = (measuring.library(&arguments.a)?, measuring.library(&arguments.b)?);
-    let reference = measuring.reference_library()?;
+    let mut played = Vec::new();
+    for path in [&arguments.a, &arguments.b] {
+        match measuring.play(path, SCHEMA, console)? {
+            Ok(one) => played.push(one),
+            Err(finding) => return Ok(finding),
+        }
+    }
+    let (definition, workloads) = measuring.workload(&played[0])?;
+    let reference = match measuring.play_reference(&arguments.a, definition.name(), SCHEMA, console)? {
+        Ok(reference) => reference.subject,
+        Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
+    };
+    let (a, b) = (&played[0].subject, &played[1].subject);
     let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
     let bar = progress_bar(console);
     let mut listen = |(done, of): (usize, usize)| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     };
-    let contest =
-        Contest { a: &a, b: &b, reference: &reference, definition: &definition, workloads: &workloads };
+    let contest = Contest { a, b, reference: &reference, definition: &definition, workloads: &workloads };
     let protocol = arguments.protocol(workloads.len());
     let budget = arguments.within.map(Duration::from_secs);
     let compared = compare(contest, protocol, &options, budget, &mut listen).map_err(explain)?;
     bar.finish_and_clear();
     match compared {
-        Compared::Decided(report) => decided(&a, &b, &report, console),
+        Compared::Decided(report) => decided(a, b, &report, console),
         Compared::Disqualified { arm, workload, verdict } => {
             let name = if arm == Arm::B { &b.name } else { &a.name };
             console.print(format!("{name} cannot be compared on workload {workload}: {verdict}"))?;
             let body = json!({
                 "decision": "disqualified", "arm": arm, "workload": workload, "verdict": verdict,
             });
-            console.document("proofmark.compare", 1, &body)?;
+            console.document(SCHEMA, 1, &body)?;
             Ok(ExitCode::No)
         }
     }
@@ -108,8 +120,8 @@ fn progress_bar(console: &Console) -> ProgressBar {
     if !console.is_lively() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{bar:30} {pos}/{len} cells to the next look {elapsed}").expect("a valid template");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells to the next look {elapsed}")
+        .expect("a valid template");
     ProgressBar::new(1).with_style(style)
 }
 
@@ -134,7 +146,7 @@ fn decided(a: &Subject, b: &Subject, report: &Report, console: &Console) -> Resu
         "b": { "name": b.name, "library_sha256": Digest::of_bytes(&b.library) },
         "report": report,
     });
-    console.document("proofmark.compare", 1, &body)?;
+    console.document(SCHEMA, 1, &body)?;
     Ok(match report.decision {
         Decision::Better => ExitCode::Yes,
         Decision::Worse | Decision::Equal => ExitCode::No,
@@ -154,7 +166,8 @@ fn table(report: &Report) -> Table {
     let header = ["workload", "A µs", "B µs", "samples", "B/A", "decision"];
     table.load_style(TableStyle::new()).set_header(header);
     for workload in &report.workloads {
-        let micro = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
+        let micro =
+            |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
         table.add_row([
             workload.uuid.chars().take(8).collect(),
             micro(workload.a_median_ns),

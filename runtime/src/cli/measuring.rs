@@ -4,23 +4,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use packager::Arch;
-use packager::interop::flashinfer::{Definition, Workload, dataset};
+use packager::interop::flashinfer::{Definition, Trace, Workload, dataset};
+use packager::{Arch, Digest};
 
+use super::console::Console;
+use super::exit_code::ExitCode;
 use super::failure::Failure;
+use super::input;
+use super::line::{self, LineOptions};
 use crate::bench::judge::house::secret_number;
 use crate::bench::player::child::own_program;
 use crate::bench::statistics::StoppingRule;
 use crate::bench::{BenchError, Options, Sharing, Subject};
 use crate::device::DeviceError;
+use crate::pipeline::Built;
 use crate::proof::{self, RequestedClaim};
 
 /// How to measure.
 #[derive(Debug, Args)]
 pub struct Measuring {
-    /// The architecture to build, prove and measure.
-    #[arg(long, value_name = "ARCH", default_value = "sm_100a")]
-    pub arch: Arch,
+    #[command(flatten)]
+    pub line: LineOptions,
     /// The definition [default: definition.json beside the submission].
     #[arg(long, value_name = "FILE")]
     pub definition: Option<PathBuf>,
@@ -52,7 +56,7 @@ pub struct Measuring {
     /// libcupti.so.13 [default: the toolkit's, then the loader's].
     #[arg(long, value_name = "FILE")]
     pub cupti: Option<PathBuf>,
-    /// libtvm_ffi.so [default: the pinned one].
+    /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
     /// Folder of captured tensors [default: the definition's].
@@ -82,22 +86,36 @@ impl Measuring {
     }
 
     /// The definition and the workloads that were chosen.
-    pub fn workload(&self, submission: Option<&Path>) -> Result<(Definition, Vec<Workload>), Failure> {
-        let beside = submission.filter(|path| path.is_dir()).map(|folder| folder.join("definition.json"));
-        let path = self.definition.clone().or(beside).ok_or_else(|| {
-            Failure::request("no definition is known for this library").hint("name it with --definition FILE")
-        })?;
-        let definition = dataset::read_definition(&path).map_err(Failure::request)?;
-        let lines = self.workloads.clone().unwrap_or_else(|| path.with_file_name("workloads.jsonl"));
-        let traces = dataset::read_traces(&lines).map_err(Failure::request)?;
-        let all: Vec<Workload> = traces
-            .into_iter()
-            .filter(|trace| trace.definition() == definition.name())
-            .map(packager::interop::flashinfer::Trace::into_workload)
-            .collect();
+    pub fn workload(&self, played: &Played) -> Result<(Definition, Vec<Workload>), Failure> {
+        let definition = match (&self.definition, &played.definition) {
+            (Some(path), _) => dataset::read_definition(path).map_err(Failure::request)?,
+            (None, Some(text)) => Definition::from_json(text).map_err(Failure::request)?,
+            (None, None) => {
+                let text = "no definition is known for this library";
+                return Err(Failure::request(text).hint("name it with --definition FILE"));
+            }
+        };
+        let beside = self.definition.as_ref().map(|path| path.with_file_name("workloads.jsonl"));
+        let text = match (&self.workloads, &played.workloads, beside) {
+            (Some(path), ..) => read(path)?,
+            (None, Some(text), _) => text.clone(),
+            (None, None, Some(path)) => read(&path)?,
+            (None, None, None) => {
+                return Err(
+                    Failure::request("no workloads are known").hint("name them with --workloads FILE")
+                );
+            }
+        };
+        let mut all = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let trace = Trace::from_json(line).map_err(Failure::request)?;
+            if trace.definition() == definition.name() {
+                all.push(trace.into_workload());
+            }
+        }
         let chosen = self.choose(&definition, all);
         if chosen.is_empty() {
-            let text = format!("no workload of {} was chosen from {}", definition.name(), lines.display());
+            let text = format!("no workload of {} was chosen", definition.name());
             return Err(Failure::request(text).hint("--batch picks by the first variable axis"));
         }
         Ok((definition, chosen))
@@ -119,44 +137,138 @@ impl Measuring {
             .collect()
     }
 
-    /// The reference's library.
-    pub fn reference_library(&self) -> Result<Subject, Failure> {
-        let path = self.reference.as_deref().ok_or_else(|| {
-            Failure::request("no reference is known for this library").hint("name it with --reference PATH")
-        })?;
-        self.library(path)
+    /// What is to be played: a library as it is, or a submission that is built and proven first. A
+    /// build that fails is a finding, reported here.
+    pub fn play(
+        &self,
+        path: &Path,
+        schema: &str,
+        console: &Console,
+    ) -> Result<Result<Played, ExitCode>, Failure> {
+        if path.extension().is_some_and(|extension| extension == "so") {
+            let subject = self.library(path)?;
+            let nothing =
+                Played { subject, artifact: None, author: String::new(), definition: None, workloads: None };
+            return Ok(Ok(nothing));
+        }
+        let opened = input::open_one(path, console)?;
+        let artifact = &opened.bundle.artifact;
+        let manifest = artifact.manifest();
+        if !manifest.build.destination_passing_style {
+            let text = format!("{} returns its outputs", manifest.solution.name);
+            return Err(Failure::request(text)
+                .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"));
+        }
+        let arch = self.line.arch.unwrap_or(manifest.target.arch);
+        let build = match self.line.build(artifact, arch, console)? {
+            Built::Proven(build) => build,
+            finding => return line::report_finding(schema, &finding, console).map(Err),
+        };
+        let subject = Subject {
+            name: manifest.solution.name.clone(),
+            symbol: manifest.build.entry_point.symbol.clone(),
+            arch,
+            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
+            library: build.library_bytes,
+        };
+        Ok(Ok(Played {
+            subject,
+            artifact: Some(artifact.digest()),
+            author: manifest.solution.author.clone(),
+            definition: artifact.definition().map(str::to_owned),
+            workloads: artifact.workloads().map(str::to_owned),
+        }))
+    }
+
+    /// The reference: as named, or the submission beside this one whose name ends in `_reference` and
+    /// that implements the same definition.
+    pub fn play_reference(
+        &self,
+        beside: &Path,
+        definition: &str,
+        schema: &str,
+        console: &Console,
+    ) -> Result<Result<Played, ExitCode>, Failure> {
+        let path =
+            self.reference.clone().or_else(|| find_reference(beside, definition)).ok_or_else(|| {
+                Failure::request(format!("no reference is known for {definition}"))
+                    .hint("name it with --reference PATH")
+            })?;
+        self.play(&path, schema, console)
     }
 
     /// Where `libtvm_ffi.so` is.
     pub fn tvm_ffi_library(&self) -> Result<PathBuf, Failure> {
-        let path = self.tvm_ffi.clone().ok_or_else(|| {
-            Failure::could_not_judge("libtvm_ffi.so was not found").hint("name it with --tvm-ffi FILE")
-        })?;
-        path.canonicalize().map_err(|error| {
-            Failure::request(format!("cannot find {}: {error}", path.display()))
-        })
+        let path = match &self.tvm_ffi {
+            Some(path) => path.clone(),
+            None => self.line.tvm_ffi()?,
+        };
+        path.canonicalize()
+            .map_err(|error| Failure::request(format!("cannot find {}: {error}", path.display())))
+    }
+
+    fn library_arch(&self) -> Arch {
+        self.line.arch.unwrap_or(Arch::SM_100A)
     }
 
     /// A library that was built before: it is proven here and now.
-    pub fn library(&self, path: &Path) -> Result<Subject, Failure> {
+    fn library(&self, path: &Path) -> Result<Subject, Failure> {
         let fail = |error| Failure::request(format!("cannot read {}: {error}", path.display()));
         let library = std::fs::read(path).map_err(fail)?;
-        let gencode = packager::Gencode::exact(self.arch);
+        let gencode = packager::Gencode::exact(self.library_arch());
         let claim = RequestedClaim::from_command([format!("-gencode={gencode}")]);
-        let proven = proof::prove(&claim, &library, self.arch).map_err(|judgement| {
+        let proven = proof::prove(&claim, &library, self.library_arch()).map_err(|judgement| {
             let reasons = judgement.reasons().join("; ");
-            Failure::request(format!("{} is not proven to be {}: {reasons}", path.display(), self.arch))
-                .hint("`proofmark verify` shows what it holds; --arch names what to expect")
+            Failure::request(format!(
+                "{} is not proven to be {}: {reasons}",
+                path.display(),
+                self.library_arch()
+            ))
+            .hint("`proofmark verify` shows what it holds; --arch names what to expect")
         })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         Ok(Subject {
             name,
             symbol: self.symbol.clone(),
-            arch: self.arch,
+            arch: self.library_arch(),
             images: proven.device_images().iter().map(|image| image.digest).collect(),
             library,
         })
     }
+}
+
+/// What is measured, and what came with it.
+pub struct Played {
+    /// The library and its entry.
+    pub subject: Subject,
+    /// The artifact's digest; absent for a bare library.
+    pub artifact: Option<Digest>,
+    /// Who wrote it.
+    pub author: String,
+    /// The text of its definition.
+    pub definition: Option<String>,
+    /// The text of its workloads.
+    pub workloads: Option<String>,
+}
+
+fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
+    let folder = beside.canonicalize().ok()?;
+    let mut candidates: Vec<PathBuf> = std::fs::read_dir(folder.parent()?)
+        .ok()?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_reference")))
+        .collect();
+    candidates.sort();
+    let implements = |path: &PathBuf| {
+        packager::open::open(path)
+            .is_ok_and(|opened| opened.bundle.artifact.manifest().solution.definition == definition)
+    };
+    candidates.into_iter().find(implements)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))
 }
 
 /// Explains why nothing could be measured: exit code 3, but for what the request got wrong.

@@ -309,13 +309,8 @@ mod tests {
         record[104..112].copy_from_slice(&(name.as_ptr() as u64).to_le_bytes());
         // SAFETY: the buffer holds the stable beginning of a kernel record.
         let read = unsafe { read(record.as_ptr()) }.unwrap();
-        let expected = Record {
-            work: Work::Kernel,
-            start_ns: 1000,
-            end_ns: 1700,
-            stream: 7,
-            name: "kernel".to_owned(),
-        };
+        let expected =
+            Record { work: Work::Kernel, start_ns: 1000, end_ns: 1700, stream: 7, name: "kernel".to_owned() };
         assert_eq!(read, expected);
     }
 

@@ -115,9 +115,7 @@ impl Instruments {
         let text = CString::new(PTX.replace("NONCE", nonce)).expect("PTX and nonce hold no NUL");
         let mut module = std::ptr::null_mut();
         // SAFETY: the image is terminated text; the handle is written to a live variable.
-        check("cuModuleLoadData", unsafe {
-            sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast())
-        })?;
+        check("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()) })?;
         let answers = DeviceBuffer::allocate(gpu, COMPARISON_BYTES)?;
         Ok(Self { gpu: Arc::clone(gpu), module, nonce: nonce.to_owned(), answers })
     }
@@ -148,7 +146,12 @@ impl Instruments {
 
     /// Overwrites a region, so that L2 holds it and nothing else.
     pub fn flush(&self, region: Region, value: u32, stream: &Stream) -> Result<(), DeviceError> {
-        self.launch("flush", self.wide(), &[region.into(), (region.size_bytes() / 16).into(), value.into()], stream)
+        self.launch(
+            "flush",
+            self.wide(),
+            &[region.into(), (region.size_bytes() / 16).into(), value.into()],
+            stream,
+        )
     }
 
     /// Counts cycles over a stretch of time: two long words, cycles and nanoseconds, at a mapped

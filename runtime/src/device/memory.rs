@@ -78,9 +78,7 @@ impl DeviceBuffer {
         let handle = unsafe { std::mem::transmute::<IpcHandle, sys::CUipcMemHandle>(handle) };
         let flags = sys::CUipcMem_flags_enum::CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS as u32;
         // SAFETY: the address is written to a live variable; a wrong handle is refused by the driver.
-        check("cuIpcOpenMemHandle", unsafe {
-            sys::cuIpcOpenMemHandle_v2(&raw mut pointer, handle, flags)
-        })?;
+        check("cuIpcOpenMemHandle", unsafe { sys::cuIpcOpenMemHandle_v2(&raw mut pointer, handle, flags) })?;
         Ok(Self { gpu: Arc::clone(gpu), pointer, size_bytes, origin: Origin::Mapped })
     }
 

@@ -89,9 +89,7 @@ impl Nvml {
         let found = unsafe {
             let init = library.get::<unsafe extern "C" fn() -> Code>(b"nvmlInit_v2").ok()?;
             let by_uuid = library
-                .get::<unsafe extern "C" fn(*const c_char, *mut Device) -> Code>(
-                    b"nvmlDeviceGetHandleByUUID",
-                )
+                .get::<unsafe extern "C" fn(*const c_char, *mut Device) -> Code>(b"nvmlDeviceGetHandleByUUID")
                 .ok()?;
             init() == 0 && by_uuid(wanted.as_ptr(), &raw mut device) == 0
         };

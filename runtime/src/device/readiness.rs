@@ -64,9 +64,9 @@ impl Readiness {
     /// The way out, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoLibrary { .. } | Self::NoDevice => {
-                Some("run this on a machine with an NVIDIA GPU and driver 580 or later; everything up to the proof works without one")
-            }
+            Self::NoLibrary { .. } | Self::NoDevice => Some(
+                "run this on a machine with an NVIDIA GPU and driver 580 or later; everything up to the proof works without one",
+            ),
             Self::NoSymbol { .. } | Self::Stub => {
                 Some("remove stub or foreign libcuda folders from LD_LIBRARY_PATH")
             }

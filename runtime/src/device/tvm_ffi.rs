@@ -2,7 +2,7 @@
 //!
 //! `libtvm_ffi.so` is opened first, by absolute path and globally, so that the kernel's own
 //! dependency on it resolves by SONAME without any search path. Kernels then export
-//! `__tvm_ffi_<symbol>`. Tensors travel as TVM-FFI objects made from DLPack, because parameters
+//! `__tvm_ffi_<symbol>`. Tensors travel as TVM-FFI objects made from `DLPack`, because parameters
 //! declared `ffi::Tensor` refuse a bare `DLTensor*` and `TensorView` takes either.
 
 use std::ffi::{c_char, c_int, c_void};
@@ -23,12 +23,12 @@ const INDEX_TENSOR: i32 = 70;
 const INDEX_OBJECTS: i32 = 64;
 /// An object's payload follows a header of this many bytes.
 const OBJECT_HEADER_BYTES: usize = 24;
-/// Tensor data must be aligned to this many bytes, what DLPack asks for.
+/// Tensor data must be aligned to this many bytes, what `DLPack` asks for.
 const DATA_ALIGNMENT: i32 = 16;
 /// Error messages longer than this are cut.
 const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Where a tensor lives, as DLPack numbers it.
+/// Where a tensor lives, as `DLPack` numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Host memory.
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// An element type as DLPack writes it.
+/// An element type as `DLPack` writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct DlDtype {
@@ -110,8 +110,7 @@ impl Any {
 }
 
 type SafeCall = unsafe extern "C" fn(*mut c_void, *const Any, i32, *mut Any) -> c_int;
-type FromDlpack =
-    unsafe extern "C" fn(*mut DlManagedTensorVersioned, i32, i32, *mut *mut c_void) -> c_int;
+type FromDlpack = unsafe extern "C" fn(*mut DlManagedTensorVersioned, i32, i32, *mut *mut c_void) -> c_int;
 type SetStream = unsafe extern "C" fn(i32, i32, *mut c_void, *mut *mut c_void) -> c_int;
 type DecRef = unsafe extern "C" fn(*mut c_void) -> c_int;
 type MoveError = unsafe extern "C" fn(*mut *mut c_void);
@@ -143,9 +142,8 @@ impl TvmFfi {
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(refuse)?;
         // SAFETY: the types are those of c_api.h and c_env_api.h.
         let loaded = unsafe {
-            let set_allocator = *library
-                .get::<SetAllocator>(b"TVMFFIEnvSetDLPackManagedTensorAllocator")
-                .map_err(refuse)?;
+            let set_allocator =
+                *library.get::<SetAllocator>(b"TVMFFIEnvSetDLPackManagedTensorAllocator").map_err(refuse)?;
             set_allocator(allocate, 1, std::ptr::null_mut());
             Self {
                 tensor_from_dlpack: *library
@@ -161,8 +159,11 @@ impl TvmFfi {
     }
 
     /// Tells kernels of this thread which CUDA stream to use.
-    pub fn set_stream(&self, stream: *mut c_void) {
-        // SAFETY: a thread-local assignment; the stream outlives the calls that use it.
+    ///
+    /// # Safety
+    /// The stream must outlive every call that uses it.
+    pub unsafe fn set_stream(&self, stream: *mut c_void) {
+        // SAFETY: a thread-local assignment; the caller answers for the stream.
         unsafe { (self.set_stream)(Place::Cuda.device_type(), 0, stream, std::ptr::null_mut()) };
     }
 
@@ -175,7 +176,7 @@ impl TvmFfi {
         }
         // SAFETY: an error object's payload starts with kind and message, each pointer and length.
         let error = unsafe {
-            let payload = handle.cast::<u8>().add(OBJECT_HEADER_BYTES).cast::<ByteArray>();
+            let payload = handle.byte_add(OBJECT_HEADER_BYTES).cast::<ByteArray>();
             CallError { kind: (*payload).text(), message: (*payload.add(1)).text() }
         };
         // SAFETY: the handle was moved to us above and is released once.
@@ -261,12 +262,7 @@ struct Extents {
     strides: Vec<i64>,
 }
 
-fn manage(
-    place: Place,
-    data: *mut c_void,
-    dtype: DlDtype,
-    shape: &[i64],
-) -> *mut DlManagedTensorVersioned {
+fn manage(place: Place, data: *mut c_void, dtype: DlDtype, shape: &[i64]) -> *mut DlManagedTensorVersioned {
     let mut strides = vec![1_i64; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
@@ -314,9 +310,8 @@ unsafe extern "C" fn allocate(
         let rank = usize::try_from(wanted.ndim).unwrap_or(0);
         (wanted, if rank == 0 { &[][..] } else { std::slice::from_raw_parts(wanted.shape, rank) })
     };
-    let elements = shape.iter().fold(1_u64, |count, extent| {
-        count.saturating_mul(u64::try_from(*extent).unwrap_or(0))
-    });
+    let elements =
+        shape.iter().fold(1_u64, |count, extent| count.saturating_mul(u64::try_from(*extent).unwrap_or(0)));
     let bytes = elements.saturating_mul(u64::from(wanted.dtype.bits)).div_ceil(8).max(1);
     let (place, data) = if wanted.device_type == Place::Cuda.device_type() {
         (Place::Cuda, allocate_device(bytes))
@@ -333,8 +328,7 @@ unsafe extern "C" fn allocate(
     let managed = manage(place, data, wanted.dtype, shape);
     // SAFETY: freshly made and not shared yet; `out` is the library's own variable.
     unsafe {
-        (*managed).deleter =
-            Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
+        (*managed).deleter = Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
         *out = managed;
     }
     0
@@ -346,7 +340,11 @@ fn allocate_device(bytes: u64) -> *mut c_void {
     let code = unsafe {
         cudarc::driver::sys::cuMemAlloc_v2(&raw mut pointer, usize::try_from(bytes).unwrap_or(usize::MAX))
     };
-    if code == cudarc::driver::sys::CUresult::CUDA_SUCCESS { pointer as *mut c_void } else { std::ptr::null_mut() }
+    if code == cudarc::driver::sys::CUresult::CUDA_SUCCESS {
+        pointer as *mut c_void
+    } else {
+        std::ptr::null_mut()
+    }
 }
 
 fn allocate_host(bytes: u64) -> *mut c_void {
@@ -410,8 +408,7 @@ impl Entry {
         let mut answer = Any::NONE;
         let count = i32::try_from(arguments.len()).unwrap_or(i32::MAX);
         // SAFETY: the ABI's own shape; the caller answers for the rest.
-        let code =
-            unsafe { (self.call)(std::ptr::null_mut(), arguments.as_ptr(), count, &raw mut answer) };
+        let code = unsafe { (self.call)(std::ptr::null_mut(), arguments.as_ptr(), count, &raw mut answer) };
         if code != 0 {
             return Err(self.ffi.take_error());
         }
@@ -442,7 +439,8 @@ mod tests {
 
     #[test]
     fn gives_contiguous_strides() {
-        let managed = manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
+        let managed =
+            manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
         // SAFETY: made just above; released once.
         unsafe {
             let strides = std::slice::from_raw_parts((*managed).tensor.strides, 3);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::player::child::Cast;
-use crate::bench::player::protocol::{
-    Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start,
-};
+use crate::bench::player::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start};
 use crate::bench::player::shared::Word;
 use crate::bench::player::{Player, PlayerEnd};
 use crate::bench::subject::{BenchError, Options, Subject};
@@ -95,8 +93,8 @@ impl Actor {
         options: &Options,
     ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
         let home = house.home.get().unwrap_or(Home::Ipc);
-        let begin = |part: &&Subject| Self::begin(house, blocks, &part.library, options, home);
-        let mut begun = parts.iter().map(begin).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let spawn = |part: &&Subject| Self::begin(house, blocks, &part.library, options, home);
+        let mut begun = parts.iter().map(spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut actors = Vec::new();
         for part in parts {
             let mut actor = begun.next().expect("one for each part");
@@ -208,7 +206,13 @@ impl Actor {
     }
 
     /// Brings a slot's inputs and poisoned outputs to the player.
-    pub fn publish(&mut self, house: &House, blocks: &[DeviceBuffer; 2], layout: &Layout, slot: usize) -> Result<(), Stop> {
+    pub fn publish(
+        &mut self,
+        house: &House,
+        blocks: &[DeviceBuffer; 2],
+        layout: &Layout,
+        slot: usize,
+    ) -> Result<(), Stop> {
         if self.home != Home::Copies {
             return Ok(());
         }
@@ -223,7 +227,13 @@ impl Actor {
     }
 
     /// Brings a slot's outputs, and its inputs as they are now, to the judge.
-    pub fn collect(&mut self, house: &House, blocks: &[DeviceBuffer; 2], layout: &Layout, slot: usize) -> Result<(), Stop> {
+    pub fn collect(
+        &mut self,
+        house: &House,
+        blocks: &[DeviceBuffer; 2],
+        layout: &Layout,
+        slot: usize,
+    ) -> Result<(), Stop> {
         if self.home != Home::Copies {
             return Ok(());
         }

@@ -73,7 +73,7 @@ impl Layout {
     }
 }
 
-/// DLPack's type code and bits of an element type.
+/// `DLPack`'s type code and bits of an element type.
 pub fn dlpack(dtype: Dtype) -> (u8, u8) {
     match dtype {
         Dtype::Float32 => (2, 32),

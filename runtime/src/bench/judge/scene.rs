@@ -27,7 +27,7 @@ const GATE_GLANCE: u64 = 1 << 16;
 /// A comparison in full looks at this many elements at most: more would take seconds on the host.
 const DETAIL_LIMIT: u64 = 4 << 20;
 
-/// Secret dice: SplitMix64 from the run's seed.
+/// Secret dice: `SplitMix64` from the run's seed.
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -161,7 +161,9 @@ impl<'house> Scene<'house> {
             let expected = self.values(&secret[1], current, Side::Outputs, place, limit)?;
             if let Some(broken) = expected.iter().position(|value| !value.is_finite()) {
                 let name = &place.name;
-                return Ok(Some(format!("the reference's output `{name}` is not finite at element {broken}")));
+                return Ok(Some(format!(
+                    "the reference's output `{name}` is not finite at element {broken}"
+                )));
             }
             let previous = self.values(&secret[1], stale, Side::Outputs, place, limit)?;
             let named = inputs.iter().map(|(name, values)| (*name, values.as_slice()));
@@ -284,8 +286,7 @@ impl<'house> Scene<'house> {
         slot: usize,
         place: &Place,
     ) -> Result<Option<Comparison>, Stop> {
-        let expected =
-            self.values(&self.house.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
+        let expected = self.values(&self.house.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
         let found = self.head(&self.house.shared[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
         Ok(Comparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
     }
@@ -320,9 +321,9 @@ impl<'house> Scene<'house> {
         limit: u64,
     ) -> Result<Vec<u8>, Stop> {
         let count = place.tensor.element_count.min(limit);
-        let size = place.tensor.dtype.size_bytes(count).unwrap_or(0);
-        let mut bytes = vec![0; usize::try_from(size).expect("what fits the device fits here")];
-        let region = self.tensor(block, slot, side, place)?.part(0, size)?;
+        let length = place.tensor.dtype.size_bytes(count).unwrap_or(0);
+        let mut bytes = vec![0; usize::try_from(length).expect("what fits the device fits here")];
+        let region = self.tensor(block, slot, side, place)?.part(0, length)?;
         download(region, &mut bytes, &self.house.stream)?;
         Ok(bytes)
     }

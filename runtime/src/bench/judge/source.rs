@@ -56,11 +56,15 @@ impl Sources {
         let mut sources =
             Self { seed, uuid: workload.uuid().to_owned(), tensors: Vec::new(), values: Vec::new() };
         for (name, spec) in definition.inputs().iter() {
-            let recipe =
-                |profile| Recipe::from(Distribution::of_input(definition, name, spec, profile));
+            let recipe = |profile| Recipe::from(Distribution::of_input(definition, name, spec, profile));
             let place = layout.inputs.places.iter().find(|place| place.name == name);
             let Some(place) = place else {
-                sources.values.push(Some(sources.scalar(name, spec.dtype, workload, &recipe(Profile::Standard))));
+                sources.values.push(Some(sources.scalar(
+                    name,
+                    spec.dtype,
+                    workload,
+                    &recipe(Profile::Standard),
+                )));
                 continue;
             };
             let source = match workload.source_of(name) {
@@ -104,7 +108,13 @@ impl Sources {
                     let recipe = &recipes[profile_of(index)];
                     let random = RandomStream::new(self.seed, &self.uuid, name, index);
                     let count = place.tensor.element_count;
-                    instruments.make(region, number(place.tensor.dtype), &fill(recipe, &random), count, stream)?;
+                    instruments.make(
+                        region,
+                        number(place.tensor.dtype),
+                        &fill(recipe, &random),
+                        count,
+                        stream,
+                    )?;
                 }
                 TensorSource::Captured(bytes) => {
                     upload(bytes, region, stream)?;

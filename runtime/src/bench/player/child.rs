@@ -122,7 +122,7 @@ impl Player {
             (park(&library)?, LIBRARY),
         ];
         drop((theirs, library));
-        let mut child = spawn(cast.program, folder.path(), inherited)?;
+        let mut child = spawn(cast.program, folder.path(), &inherited)?;
         let noise = listen(&mut child);
         Ok(Self { child, conversation: ours, page, host, noise, _folder: folder })
     }
@@ -264,7 +264,7 @@ impl Drop for Player {
     }
 }
 
-fn spawn(program: &Path, folder: &Path, inherited: [(OwnedFd, RawFd); 5]) -> io::Result<Child> {
+fn spawn(program: &Path, folder: &Path, inherited: &[(OwnedFd, RawFd); 5]) -> io::Result<Child> {
     let mut command = Command::new(program);
     command
         .arg(VERB)
@@ -359,10 +359,7 @@ fn keep_ends(mut stream: impl Read) -> String {
 }
 
 fn is_wait(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -413,7 +410,7 @@ mod tests {
 
     #[test]
     fn keeps_the_beginning_and_the_end_of_a_flood() {
-        let flood = [b"first".as_slice(), &[b'x'; 200_000], b"last"].concat();
+        let flood = [b"first".to_vec(), vec![b'x'; 200_000], b"last".to_vec()].concat();
         let kept = keep_ends(flood.as_slice());
         assert!(kept.starts_with("first") && kept.ends_with("last"));
         assert!(kept.len() < HEAD_BYTES + TAIL_BYTES + 100 && kept.contains("bytes left out"));

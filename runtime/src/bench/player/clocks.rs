@@ -157,7 +157,8 @@ impl Clocks {
     ) -> Result<CallReport, Trouble> {
         self.own_token = self.own_token.wrapping_add(1).max(1);
         page.set(Word::GaveUp, 0);
-        let (flag, gave_up) = (self.window.word(Word::OwnRelease as u64), self.window.word(Word::GaveUp as u64));
+        let (flag, gave_up) =
+            (self.window.word(Word::OwnRelease as u64), self.window.word(Word::GaveUp as u64));
         self.instruments.hold(flag, self.own_token, CALL_HOLD_NS, gave_up, &self.stream)?;
         self.start.record(&self.stream)?;
         let begun = Instant::now();

@@ -248,9 +248,8 @@ mod tests {
         loop {
             let instruction = program[at];
             at += 1;
-            let jump = |taken: bool| {
-                usize::from(if taken { instruction.if_true } else { instruction.if_false })
-            };
+            let jump =
+                |taken: bool| usize::from(if taken { instruction.if_true } else { instruction.if_false });
             match instruction.code {
                 LOAD_WORD => {
                     accumulator = match instruction.value {
@@ -283,7 +282,7 @@ mod tests {
         assert_eq!(ask(SOCKET, 2), FAIL | EPERM);
         assert_eq!(ask(TGKILL, 1234), ALLOW);
         assert_eq!(ask(KILL_CALL, 1), FAIL | EPERM);
-        assert_eq!(ask(X32_BIT | 59, 0), FAIL | ENOSYS);
+        assert_eq!(ask(X32_BIT + 59, 0), FAIL | ENOSYS);
         assert_eq!(verdict(0, 0, 0x4000_0003), KILL);
     }
 }

@@ -64,9 +64,9 @@ pub enum Argument {
     Tensor {
         /// Whether it lies in the inputs or the outputs.
         block: Block,
-        /// DLPack's type code.
+        /// `DLPack`'s type code.
         code: u8,
-        /// DLPack's element size in bits.
+        /// `DLPack`'s element size in bits.
         bits: u8,
         /// The extents, outermost first.
         shape: Vec<i64>,
@@ -515,8 +515,8 @@ impl Answer {
 }
 
 fn digest(bytes: [u8; 32]) -> Digest {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.parse().expect("64 lower-case digits were just written")
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.concat().parse().expect("64 lower-case digits were just written")
 }
 
 fn encode_report(writer: Writer, report: &CallReport) -> Writer {

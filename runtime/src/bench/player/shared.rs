@@ -81,8 +81,11 @@ impl SharedMemory {
 
     /// One flag.
     pub fn word(&self, word: Word) -> &AtomicU32 {
+        #[allow(clippy::cast_ptr_alignment)] // a mapping starts at a page
         // SAFETY: every block is at least a page, aligned to one; atomics may be shared by processes.
-        unsafe { AtomicU32::from_ptr(self.pointer().cast::<u32>().add(word as usize)) }
+        unsafe {
+            AtomicU32::from_ptr(self.pointer().cast::<u32>().add(word as usize))
+        }
     }
 
     /// Reads one flag.

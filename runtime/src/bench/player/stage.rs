@@ -69,7 +69,8 @@ pub fn serve() -> io::Result<()> {
 /// One slot's arguments, with the tensors that they borrow.
 struct Slot {
     arguments: Vec<Any>,
-    _tensors: Vec<Tensor>,
+    #[expect(dead_code, reason = "kept alive for the arguments")]
+    tensors: Vec<Tensor>,
 }
 
 struct Stage {
@@ -116,7 +117,8 @@ impl Stage {
         let ffi = TvmFfi::load(Path::new(&start.tvm_ffi)).map_err(text)?;
         restore_crash_signals();
         if let Some(clocks) = &self.clocks {
-            ffi.set_stream(clocks.stream().raw().cast());
+            // SAFETY: the stream lives as long as the clocks, and so as the conversation.
+            unsafe { ffi.set_stream(clocks.stream().raw().cast()) };
         }
         self.ffi = Some(ffi);
         Ok(Answer::Ready { cupti_problem, confinement_problem: String::new() })
@@ -154,7 +156,7 @@ impl Stage {
     }
 
     fn bind_slot(&self, slot: usize, arguments: &[Argument]) -> Result<Slot, String> {
-        let mut bound = Slot { arguments: Vec::new(), _tensors: Vec::new() };
+        let (mut bound, mut tensors) = (Vec::new(), Vec::new());
         for argument in arguments {
             let any = match argument {
                 Argument::Tensor { block, code, bits, shape, offsets } => {
@@ -162,7 +164,7 @@ impl Stage {
                     let dtype = DlDtype { code: *code, bits: *bits, lanes: 1 };
                     let tensor = self.tensor(*block, offset, dtype, shape)?;
                     let any = tensor.argument();
-                    bound._tensors.push(tensor);
+                    tensors.push(tensor);
                     any
                 }
                 Argument::Int(value) => Any::int(*value),
@@ -170,29 +172,25 @@ impl Stage {
                 Argument::Bool(value) => Any::bool(*value),
                 Argument::None => Any::NONE,
             };
-            bound.arguments.push(any);
+            bound.push(any);
         }
-        Ok(bound)
+        Ok(Slot { arguments: bound, tensors })
     }
 
     fn tensor(&self, block: Block, offset: u64, dtype: DlDtype, shape: &[i64]) -> Result<Tensor, String> {
         let ffi = self.ffi.as_ref().ok_or("bind came before start")?;
-        let count = shape.iter().try_fold(1_u64, |count, extent| {
-            count.checked_mul(u64::try_from(*extent).ok()?)
-        });
-        let size = count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
-        let (place, data) = match &self.device {
-            Some(blocks) => {
-                let region = blocks[block as usize].region(offset, size).map_err(text)?;
-                (Place::Cuda, region.pointer())
+        let count =
+            shape.iter().try_fold(1_u64, |count, extent| count.checked_mul(u64::try_from(*extent).ok()?));
+        let size =
+            count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
+        let (place, data) = if let Some(blocks) = &self.device {
+            (Place::Cuda, blocks[block as usize].region(offset, size).map_err(text)?.pointer())
+        } else {
+            let memory = &self.host[block as usize];
+            if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
+                return Err("a tensor outside its block".to_owned());
             }
-            None => {
-                let memory = &self.host[block as usize];
-                if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
-                    return Err("a tensor outside its block".to_owned());
-                }
-                (Place::Cpu, memory.pointer() as u64 + offset)
-            }
+            (Place::Cpu, memory.pointer() as u64 + offset)
         };
         // SAFETY: checked against its block just above; blocks outlive the slots that point into them.
         unsafe { Tensor::over(ffi, place, data, dtype, shape) }.map_err(|error| error.to_string())

@@ -36,13 +36,17 @@ pub enum Suspicion {
         before_ns: u64,
     },
     /// Work went on behind the call.
-    #[error("work went on for {behind_ns} ns behind the end of its call: it is not ordered on the call's stream")]
+    #[error(
+        "work went on for {behind_ns} ns behind the end of its call: it is not ordered on the call's stream"
+    )]
     Late {
         /// How long behind.
         behind_ns: u64,
     },
     /// Times that cannot be.
-    #[error("an activity record ends before it starts, or has no time at all")]
+    #[error(
+        "an activity record has no end: work was still running when its call had ended, or times are forged"
+    )]
     Impossible,
 }
 
@@ -96,7 +100,8 @@ mod tests {
 
     fn call(foreign: &[(u8, u64, u64)]) -> Vec<Activity> {
         let mut records = vec![work(Instrument::Flush, 0, 100, 200), work(Instrument::Mark, 0, 900, 901)];
-        records.extend(foreign.iter().map(|(kind, start, end)| work(Instrument::Foreign, *kind, *start, *end)));
+        records
+            .extend(foreign.iter().map(|(kind, start, end)| work(Instrument::Foreign, *kind, *start, *end)));
         records
     }
 
