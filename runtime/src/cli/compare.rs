@@ -14,7 +14,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, explain};
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
-use crate::bench::statistics::Interval;
+use crate::bench::statistics::{Interval, Summary};
 use crate::bench::{Compared, Contest, Subject, compare};
 
 /// Name of this verb's document.
@@ -166,13 +166,14 @@ fn table(report: &Report) -> Table {
     let header = ["workload", "A µs", "B µs", "samples", "B/A", "decision"];
     table.load_style(TableStyle::new()).set_header(header);
     for workload in &report.workloads {
+        let samples = |arm: Option<&Summary>| arm.map_or(0, |arm| arm.count);
         let micro =
             |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
         table.add_row([
             workload.uuid.chars().take(8).collect(),
-            micro(workload.a_median_ns),
-            micro(workload.b_median_ns),
-            format!("{} {}", workload.sample_counts[0], workload.sample_counts[1]),
+            micro(workload.a.as_ref().map(|arm| arm.median)),
+            micro(workload.b.as_ref().map(|arm| arm.median)),
+            format!("{} {}", samples(workload.a.as_ref()), samples(workload.b.as_ref())),
             interval(workload.ratio.as_ref()),
             workload.decision.to_string(),
         ]);
