@@ -6,6 +6,8 @@ mod hostile_input;
 mod line;
 mod packing;
 mod support;
+mod verify;
+mod verify_mutations;
 
 /// A file that no `mod` line names would never run.
 #[test]

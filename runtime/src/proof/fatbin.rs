@@ -285,6 +285,10 @@ fn header(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) -> EntryHe
     if unknown != 0 {
         violations.push((at + 40, format!("flag bits {unknown:#x} are unknown")));
     }
+    let host = flags::ADDRESS_64 | flags::LINUX;
+    if header.flags & host != host {
+        violations.push((at + 40, "not made for a 64-bit Linux host".to_owned()));
+    }
     if header.kind() == EntryKind::Unknown {
         violations.push((at, format!("entry kind {:#x} is unknown", header.kind_number)));
     }

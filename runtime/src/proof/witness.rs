@@ -190,7 +190,8 @@ impl Bench {
     }
 
     fn tools(&mut self, cubin: &Cubin, arch: Arch, kind: EntryKind) {
-        let confirmed = cubin.tools.iter().any(|tool| tool.arch == Some(arch) || tool.is_assembler_without_arch());
+        let confirmed =
+            cubin.tools.iter().any(|tool| tool.arch == Some(arch) || tool.is_assembler_without_arch());
         for tool in &cubin.tools {
             let found = format!("{} {}", tool.tool, tool.options.trim_end());
             let (meaning, stance) = hear_tool(tool, cubin, arch, kind);
