@@ -7,6 +7,8 @@ mod line;
 mod packing;
 mod support;
 mod toolchain_room;
+mod verify;
+mod verify_mutations;
 
 /// A file that no `mod` line names would never run.
 #[test]
