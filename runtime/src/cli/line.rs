@@ -72,6 +72,17 @@ impl LineOptions {
         Ok(built)
     }
 
+    /// Finds the library that kernels are called through.
+    pub fn tvm_ffi(&self) -> Result<PathBuf, Failure> {
+        let store = self.place.open()?;
+        let mut digests = FileDigests::open(store.root(), Trust::ChangeTime);
+        let search = Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() };
+        let found = toolchain::search::find_tvm_ffi(&search, &mut digests).map_err(|error| {
+            Failure::could_not_judge(error).hint("name libtvm_ffi.so with --tvm-ffi FILE")
+        })?;
+        Ok(found.library())
+    }
+
     /// Finds the toolchain, and installs the pinned one if there is none.
     fn toolchain(
         &self,

@@ -31,8 +31,8 @@ pub enum Decision {
 pub enum Reason {
     /// The interval is neither clear of the margin nor within equivalence after the last look.
     NotPrecise {
-        /// Half-width of the interval on ln(B/A).
-        half_width: f64,
+        /// Half-width of the interval on ln(B/A); absent where there is none.
+        half_width: Option<f64>,
     },
     /// The time ran out between two looks.
     BudgetSpent {
@@ -80,7 +80,8 @@ impl fmt::Display for Decision {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPrecise { half_width } => {
+            Self::NotPrecise { half_width: None } => formatter.write_str("too few processes"),
+            Self::NotPrecise { half_width: Some(half_width) } => {
                 write!(formatter, "known only to ±{:.2} % after the last look", 100.0 * half_width)
             }
             Self::BudgetSpent { processes } => {
@@ -114,7 +115,7 @@ impl Decision {
         } else if interval.low > -equivalence && interval.high < equivalence {
             Self::Equal
         } else {
-            Self::Undecided { reason: Reason::NotPrecise { half_width: interval.half_width() } }
+            Self::Undecided { reason: Reason::NotPrecise { half_width: Some(interval.half_width()) } }
         }
     }
 

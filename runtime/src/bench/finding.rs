@@ -1,0 +1,84 @@
+//! What one workload showed: everything that a record keeps of it.
+
+use packager::interop::flashinfer::Workload;
+use serde::{Deserialize, Serialize};
+
+use super::environment::Reading;
+use super::judge::comparison::Comparison;
+use super::measurement::Measurement;
+use super::verdict::Verdict;
+
+/// What one workload showed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadFinding {
+    /// The workload.
+    pub workload: Workload,
+    /// The verdict; absent where the workload cannot judge, and then `refusal` says why.
+    pub verdict: Option<Verdict>,
+    /// Why this workload cannot judge: a null output would pass.
+    pub refusal: Option<String>,
+    /// Raw samples of every clock; the first is the one that is scored.
+    pub measurements: Vec<Measurement>,
+    /// Each output of the first checked call, in full.
+    pub comparisons: Vec<(String, Comparison)>,
+    /// Calls whose outputs were checked, all of them right unless the verdict says otherwise.
+    pub checked_calls: u64,
+    /// Kernels, copies and fills of one call.
+    pub launches: Option<Launches>,
+    /// Bytes that a perfect kernel reads and writes once.
+    pub traffic_bytes: u64,
+    /// Median of the reference's event clock in nanoseconds.
+    pub reference_ns: Option<f64>,
+    /// Median host time of one call in nanoseconds: from the call to the kernel's return.
+    pub dispatch_ns: Option<f64>,
+    /// The judge's own bound on one call in nanoseconds, by its own clock.
+    pub wall_bound_ns: Option<f64>,
+    /// What was seen and changes no verdict.
+    pub notes: Vec<String>,
+    /// What the player wrote, its beginning and end; kept when it failed.
+    pub output: Option<String>,
+    /// The device before and after.
+    pub readings: Vec<Reading>,
+}
+
+impl WorkloadFinding {
+    /// A workload of which nothing is known yet.
+    pub fn new(workload: Workload, traffic_bytes: u64) -> Self {
+        Self {
+            workload,
+            verdict: None,
+            refusal: None,
+            measurements: Vec::new(),
+            comparisons: Vec::new(),
+            checked_calls: 0,
+            launches: None,
+            traffic_bytes,
+            reference_ns: None,
+            dispatch_ns: None,
+            wall_bound_ns: None,
+            notes: Vec::new(),
+            output: None,
+            readings: Vec::new(),
+        }
+    }
+
+    /// The number that is scored: the median of the first clock that measured single cold calls.
+    /// `None` where the workload did not pass.
+    pub fn latency_ns(&self) -> Option<f64> {
+        self.verdict.as_ref().filter(|verdict| verdict.is_passed())?;
+        self.measurements.first()?.summary().map(|summary| summary.median)
+    }
+}
+
+/// What one call put on the GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launches {
+    /// Kernels.
+    pub kernels: usize,
+    /// Copies.
+    pub copies: usize,
+    /// Fills.
+    pub fills: usize,
+    /// The kernels' mangled names in order of start.
+    pub names: Vec<String>,
+}

@@ -1,0 +1,286 @@
+//! One line of a record file.
+
+use packager::interop::flashinfer::{Timestamp, Trace};
+use packager::{Arch, Digest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bench::decision::{Comparison, Event, Report};
+use crate::bench::environment::{Environment, Reading};
+use crate::bench::finding::WorkloadFinding;
+use crate::bench::judge::Tolerance;
+
+/// Name of the format, in every line.
+pub const SCHEMA: &str = "proofmark.record";
+/// Version of the format, in every line. Changes whenever an older reader would misunderstand.
+pub const VERSION: u32 = 1;
+
+/// What was measured, and on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    /// The solution's name.
+    pub solution: String,
+    /// Who wrote it.
+    pub author: String,
+    /// The artifact's digest; absent for a bare library.
+    pub artifact: Option<Digest>,
+    /// Digest of the library that ran.
+    pub library: Digest,
+    /// The definition's name.
+    pub definition: String,
+    /// The architecture that the library was proven for.
+    pub arch: Arch,
+    /// The device and what surrounds it.
+    pub environment: Environment,
+    /// Speed of a plain device copy in the same run, read and written bytes together, a second.
+    pub copy_bytes_per_second: Option<f64>,
+}
+
+impl Context {
+    /// Whether a workload that was finished there need not be measured again here: the same bytes
+    /// for the same definition on the same device under the same driver and our own same version.
+    /// The names of people and solutions do not matter.
+    pub fn continues(&self, other: &Self) -> bool {
+        let device = |context: &Self| {
+            let Environment { device, uuid, driver, proofmark, .. } = context.environment.clone();
+            (device, uuid, driver, proofmark)
+        };
+        self.artifact == other.artifact
+            && self.library == other.library
+            && self.definition == other.definition
+            && self.arch == other.arch
+            && device(self) == device(other)
+    }
+}
+
+/// One finished workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadRecord {
+    /// When it was finished.
+    pub timestamp: Timestamp,
+    /// What was measured, and on what.
+    pub context: Context,
+    /// The seed that its inputs were made from.
+    pub seed: u64,
+    /// How far outputs could be off.
+    pub tolerance: Tolerance,
+    /// What it showed.
+    pub finding: WorkloadFinding,
+}
+
+/// One finished comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRecord {
+    /// When it was finished.
+    pub timestamp: Timestamp,
+    /// The incumbent.
+    pub a: Context,
+    /// The candidate.
+    pub b: Context,
+    /// What is known.
+    pub report: Report,
+    /// Every answer that the comparison got, raw samples included; the report follows from them.
+    pub events: Vec<Event>,
+    /// The device, from time to time.
+    pub readings: Vec<Reading>,
+}
+
+impl ComparisonRecord {
+    /// Draws the report from the raw samples again. `None` where the events do not lead to one:
+    /// the record was tampered with, or its protocol is another version's.
+    pub fn recompute(&self) -> Option<Report> {
+        let workloads = self.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
+        let (protocol, seed) = (self.report.protocol.clone(), self.report.seed);
+        Comparison::replay(protocol, workloads, seed, self.events.iter().cloned()).ok()?.report()
+    }
+}
+
+/// An evaluation by another tool: a latency without samples, not measured by us.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForeignRecord {
+    /// Where the trace was read from.
+    pub source: String,
+    /// The trace as it was.
+    pub trace: Trace,
+}
+
+/// What a line holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// One finished workload.
+    Workload(Box<WorkloadRecord>),
+    /// One finished comparison.
+    Comparison(Box<ComparisonRecord>),
+    /// A trace by another tool.
+    Foreign(Box<ForeignRecord>),
+}
+
+/// Why a line is not a record.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// It is no JSON, or not the JSON of its kind.
+    #[error("not a record")]
+    Format(#[from] serde_json::Error),
+    /// It belongs to another format.
+    #[error("schema is {found}: expected `{SCHEMA}`")]
+    Schema {
+        /// What stands there.
+        found: Value,
+    },
+    /// It is newer than this program, or damaged.
+    #[error("version is {found}: this program reads version {VERSION}")]
+    Version {
+        /// What stands there.
+        found: Value,
+    },
+}
+
+impl Record {
+    /// Reads one line.
+    pub fn from_line(line: &str) -> Result<Self, LineError> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            schema: Value,
+            #[serde(default)]
+            version: Value,
+        }
+        // The head is read by itself, so that a newer line says that it is newer.
+        let Head { schema, version } = serde_json::from_str(line)?;
+        if schema != SCHEMA {
+            return Err(LineError::Schema { found: schema });
+        }
+        if version != VERSION {
+            return Err(LineError::Version { found: version });
+        }
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// Writes one line, without the line feed, and makes sure that it reads back: a number that
+    /// JSON cannot spell must be noticed now, not in years.
+    pub fn to_line(&self) -> Result<String, LineError> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            schema: &'static str,
+            version: u32,
+            #[serde(flatten)]
+            record: &'a Record,
+        }
+        let line = serde_json::to_string(&Line { schema: SCHEMA, version: VERSION, record: self })?;
+        Self::from_line(&line)?;
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use packager::interop::flashinfer::Workload;
+
+    use super::*;
+    use crate::bench::measurement::{L2State, Measurement, Method};
+    use crate::bench::statistics::StopReason;
+    use crate::bench::verdict::Verdict;
+
+    pub(crate) fn record(uuid: &str) -> WorkloadRecord {
+        let workload = Workload::new(uuid, [("n".to_owned(), 3)], []).unwrap();
+        let mut finding = WorkloadFinding::new(workload, 4096);
+        finding.verdict = Some(Verdict::Passed);
+        finding.reference_ns = Some(75_500.5);
+        finding.measurements.push(Measurement {
+            method: Method::CuptiSpan,
+            l2_state: L2State::Cold,
+            warmup_count: 10,
+            samples_ns: vec![3712.0, 3680.0, 3744.1],
+            dropped: Vec::new(),
+            stop_reason: StopReason::BudgetSpent,
+            clocks: None,
+            floor_ns: None,
+        });
+        WorkloadRecord {
+            timestamp: Timestamp::from(std::time::UNIX_EPOCH),
+            context: Context {
+                solution: "mine".to_owned(),
+                author: "me".to_owned(),
+                artifact: Some(Digest::of_bytes(b"artifact")),
+                library: Digest::of_bytes(b"library"),
+                definition: "double".to_owned(),
+                arch: Arch::SM_100A,
+                environment: Environment { device: "NVIDIA H200".to_owned(), ..Environment::default() },
+                copy_bytes_per_second: Some(4.25e12),
+            },
+            seed: u64::MAX,
+            tolerance: Tolerance::default(),
+            finding,
+        }
+    }
+
+    #[test]
+    fn reads_back_every_bit_that_it_wrote() {
+        let record = Record::Workload(Box::new(record("u")));
+        let line = record.to_line().unwrap();
+        assert!(
+            line.starts_with(r#"{"schema":"proofmark.record","version":1,"record":"workload","#),
+            "{line}"
+        );
+        assert!(!line.contains('\n'));
+        assert_eq!(Record::from_line(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn a_comparison_can_be_drawn_from_its_samples_again() {
+        use crate::bench::decision::Protocol;
+        use crate::bench::decision::simulation::{World, run};
+
+        let protocol = Protocol { samples_per_cell: 1, blocks_per_process: 4, ..Protocol::default() };
+        let comparison = run(&protocol, &World { truth: 0.05, ..World::default() }, 2, 1);
+        let context = record("u").context;
+        let compared = ComparisonRecord {
+            timestamp: Timestamp::from(std::time::UNIX_EPOCH),
+            a: context.clone(),
+            b: context,
+            report: comparison.report().unwrap(),
+            events: comparison.events().to_vec(),
+            readings: Vec::new(),
+        };
+        let line = Record::Comparison(Box::new(compared)).to_line().unwrap();
+        let Record::Comparison(mut read) = Record::from_line(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(read.recompute().as_ref(), Some(&read.report));
+        read.events.pop();
+        assert_eq!(read.recompute(), None);
+    }
+
+    #[test]
+    fn refuses_to_write_what_would_not_read_back() {
+        let mut broken = record("u");
+        broken.finding.measurements[0].samples_ns.push(f64::NAN);
+        assert!(Record::Workload(Box::new(broken)).to_line().is_err());
+    }
+
+    #[test]
+    fn says_which_version_it_reads() {
+        let line = Record::Workload(Box::new(record("u"))).to_line().unwrap();
+        let newer = line.replacen(r#""version":1"#, r#""version":2,"new":true"#, 1);
+        let refused = Record::from_line(&newer).unwrap_err();
+        assert_eq!(refused.to_string(), "version is 2: this program reads version 1");
+        for foreign in ["{}", "[]", "", "{\"schema\":\"other\",\"version\":1}", "\"text\""] {
+            assert!(Record::from_line(foreign).is_err(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_run_continues_only_with_the_same_bytes_on_the_same_device() {
+        let base = record("u").context;
+        let differs = |change: fn(&mut Context)| {
+            let mut other = base.clone();
+            change(&mut other);
+            !base.continues(&other)
+        };
+        assert!(!differs(|other| other.author = "another".to_owned()));
+        assert!(differs(|other| other.library = Digest::of_bytes(b"rebuilt")));
+        assert!(differs(|other| other.environment.uuid = Some("GPU-1".to_owned())));
+        assert!(differs(|other| other.environment.driver = Some("580".to_owned())));
+        assert!(differs(|other| other.environment.proofmark = "0.2.0".to_owned()));
+        assert!(differs(|other| other.definition = "triple".to_owned()));
+    }
+}
