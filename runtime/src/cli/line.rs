@@ -18,6 +18,10 @@ use crate::proof::Stance;
 use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
 
+/// Longest time that the compiler may take unless said otherwise, in seconds: heavily templated
+/// kernels take minutes on a slow machine, and ten of them are more likely a mistake.
+const TIMEOUT_SECONDS: u64 = 600;
+
 /// How the line is walked.
 #[derive(Debug, Clone, Args)]
 pub struct LineOptions {
@@ -34,10 +38,18 @@ pub struct LineOptions {
     #[arg(long)]
     pub offline: bool,
     /// Longest time that the compiler may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_SECONDS)]
     pub timeout: u64,
     #[command(flatten)]
     pub place: Place,
+}
+
+impl Default for LineOptions {
+    /// What the command line gives when nothing is said.
+    fn default() -> Self {
+        let place = Place { cache_dir: None };
+        Self { arch: None, fresh: false, cuda_home: None, offline: false, timeout: TIMEOUT_SECONDS, place }
+    }
 }
 
 impl LineOptions {
