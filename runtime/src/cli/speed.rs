@@ -73,7 +73,7 @@ fn hindrance(
 /// The arithmetic mean over workloads that passed; `None` unless every one did.
 pub(super) fn mean_us(measured: &Measured) -> Option<f64> {
     let latencies: Vec<f64> = measured.findings.iter().filter_map(WorkloadFinding::latency_ns).collect();
-    overall(&latencies, measured.findings.len()).ok().map(|means| means.arithmetic_mean_ns / 1e3)
+    overall(&latencies, measured.expected).ok().map(|means| means.arithmetic_mean_ns / 1e3)
 }
 
 /// What became of a sealed speed.
