@@ -181,6 +181,7 @@ fn names_every_file_it_read_and_what_each_kernel_uses() {
     assert!(output.resources.iter().all(|kernel| kernel.registers > 0 && kernel.arch == "sm_100a"));
     let text = String::from_utf8_lossy(&output.library);
     assert!(!text.contains(env!("CARGO_MANIFEST_DIR")) && !text.contains("/tmp/"));
+    assert!(!text.contains(data_folder().to_str().unwrap()), "the library names the toolchain's place");
 }
 
 #[test]

@@ -196,6 +196,24 @@ fn ctrl_c_and_sigterm_end_the_compiler_and_leave_nothing() {
 }
 
 #[test]
+fn what_a_killed_build_leaves_is_seen_and_swept() {
+    let (sandbox, mut command) = build_with("sleep 300");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while !sandbox.cache().exists() || !is_inhabited(&sandbox.cache()) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the build does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_inhabited(&sandbox.cache()), "the compiler outlives a killed proofmark");
+    assert_eq!(build_folders(&sandbox).len(), 1);
+    sandbox.run(["cache", "gc"]).expect(0);
+    assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+    assert!(!is_inhabited(&sandbox.cache()));
+}
+
+#[test]
 fn trouble_of_the_machine_is_not_blamed_on_the_sources() {
     for (script, words) in [
         ("echo 'fatal error: error writing to x.s: No space left on device' >&2; exit 1", "No space left"),
@@ -215,7 +233,7 @@ fn a_compiler_that_talks_without_end_fills_no_memory() {
     let script =
         "head -c 300000000 /dev/zero | tr '\\0' x; echo; echo 'kernel.cu(1): error: last words'; exit 2";
     let (_sandbox, mut command) = build_with(script);
-    let outcome = run(&mut command).expect(1);
+    let outcome = run(command.args(["--timeout", &u64::MAX.to_string()])).expect(1);
     assert!(outcome.stderr.contains("last words"));
     assert!(outcome.stderr.len() + outcome.stdout.len() < 8_000_000);
 }
