@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use packager::{Arch, EntryPoint, Gencode, SourceFile};
 use runtime::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
 use runtime::toolchain::data_folder::DataFolder;
-use runtime::toolchain::install::{Existing, Unwatched, WheelSource};
-use runtime::toolchain::lock_file::ComponentName;
-use runtime::toolchain::{FileDigests, InstallRequest, Search, Toolchain, Trust, find, install};
+use runtime::toolchain::{FileDigests, Search, Toolchain, Trust, find};
+
+use crate::support::data_folder;
 
 /// An entry file with device code of internal linkage, an assertion, and a header of its own.
 const ENTRY: &str = r#"
@@ -37,31 +37,10 @@ const HEADER: &str = "#pragma once\n__device__ inline float shift(float v) { ret
 const SECOND: &str = "namespace { __global__ void scale(int* p) { *p = 1; } }\n\
                       void launch(int* p) { scale<<<1, 1>>>(p); }\n";
 
-/// The folder of the pinned toolchain that all tests share: `PROOFMARK_DATA`, else one in the
-/// target folder, filled by whoever comes first.
-fn data_folder() -> DataFolder {
-    static FOLDER: OnceLock<DataFolder> = OnceLock::new();
-    let prepare = || {
-        let place = std::env::var_os("PROOFMARK_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
-        let data = DataFolder::at(place);
-        let request = InstallRequest {
-            data: data.clone(),
-            machine: std::env::consts::ARCH.to_owned(),
-            components: ComponentName::ALL.to_vec(),
-            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
-            existing: Existing::Keep,
-        };
-        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
-        data
-    };
-    FOLDER.get_or_init(prepare).clone()
-}
-
 fn search() -> Search {
     let path = |name: &str| (name == "PATH").then(|| "/usr/bin:/bin".into());
     let mut search = Search::from_variables(path);
-    search.data = Some(data_folder());
+    search.data = Some(DataFolder::at(data_folder()));
     search.system = PathBuf::from("/nonexistent");
     search
 }

@@ -6,6 +6,7 @@ mod hostile_input;
 mod line;
 mod packing;
 mod support;
+mod toolchain_room;
 
 /// A file that no `mod` line names would never run.
 #[test]

@@ -51,15 +51,67 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Ok(played) => played,
         Err(finding) => return Ok(finding),
     };
-    let (definition, workloads) = measuring.workload(&played)?;
-    let reference = match measuring.play_reference(&arguments.subject, definition.name(), SCHEMA, console)? {
+    let measured =
+        measure_played(measuring, &arguments.subject, &played, arguments.record.as_deref(), console)?;
+    let Measured { log, findings, seed, tolerance, .. } = &measured;
+    if let Some(path) = &arguments.traces {
+        super::output::write_file(path, log.traces(findings, *seed, *tolerance).as_bytes())?;
+    }
+    answer(&measured, &played.subject, console)
+}
+
+/// What a run showed, with what every line of its record has in common.
+pub(super) struct Measured {
+    log: Log,
+    facts: RunFacts,
+    /// One finding a workload, in the workloads' order.
+    pub(super) findings: Vec<WorkloadFinding>,
+    /// How many workloads were asked for.
+    expected: usize,
+    seed: u64,
+    tolerance: Tolerance,
+}
+
+impl Measured {
+    /// The run's numbers.
+    pub(super) fn report(&self) -> BenchReport {
+        BenchReport::new(&self.log.context, &self.findings, self.expected)
+    }
+
+    /// Every finding as a line of a record.
+    pub(super) fn lines(&self) -> Result<Vec<u8>, Failure> {
+        let mut text = String::new();
+        for finding in &self.findings {
+            let record = Record::Workload(Box::new(self.log.line(finding, self.seed, self.tolerance)));
+            text.push_str(&record.to_line().map_err(Failure::could_not_judge)?);
+            text.push('\n');
+        }
+        Ok(text.into_bytes())
+    }
+
+    /// The device that ran it.
+    pub(super) fn device(&self) -> &str {
+        &self.facts.environment.device
+    }
+}
+
+/// Measures what was built and proven, against the reference that belongs to its definition.
+pub(super) fn measure_played(
+    measuring: &Measuring,
+    place: &Path,
+    played: &Played,
+    record: Option<&Path>,
+    console: &Console,
+) -> Result<Measured, Failure> {
+    let (definition, workloads) = measuring.workload(played)?;
+    let reference = match measuring.play_reference(place, definition.name(), SCHEMA, console)? {
         Ok(reference) => reference.subject,
         Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
     };
     let subject = &played.subject;
     let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
     let tolerance = Tolerance::of(&definition);
-    let mut log = Log::open(arguments.record.as_deref(), &played, definition.name())?;
+    let mut log = Log::open(record, played, definition.name())?;
     let (known, todo) = log.split(&workloads);
     let bar = progress_bar(console, todo.len());
     let mut problem = None;
@@ -86,11 +138,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return Err(failure);
     }
     let findings = in_order(&workloads, known, measured);
-    if let Some(path) = &arguments.traces {
-        super::output::write_file(path, log.traces(&findings, options.seed, tolerance).as_bytes())?;
-    }
-    let report = BenchReport::new(&log.context, &findings, workloads.len());
-    answer(&report, subject, &facts, &findings, options.seed, console)
+    let expected = workloads.len();
+    Ok(Measured { log, facts, findings, expected, seed: options.seed, tolerance })
 }
 
 /// The record file, if there is one, and what its lines have in common.
@@ -182,26 +231,20 @@ fn progress_bar(console: &Console, count: usize) -> ProgressBar {
 }
 
 /// Prints a run. Only a verdict of "passed" for every workload that was asked for is a yes.
-fn answer(
-    report: &BenchReport,
-    subject: &Subject,
-    facts: &RunFacts,
-    findings: &[WorkloadFinding],
-    seed: u64,
-    console: &Console,
-) -> Result<ExitCode, Failure> {
-    console.print(bench_table(report).trim_end())?;
+fn answer(measured: &Measured, subject: &Subject, console: &Console) -> Result<ExitCode, Failure> {
+    let report = measured.report();
+    console.print(bench_table(&report).trim_end())?;
     let body = json!({
         "solution": subject.name,
         "library_sha256": Digest::of_bytes(&subject.library),
         "arch": subject.arch,
-        "run": facts,
-        "seed": seed,
+        "run": measured.facts,
+        "seed": measured.seed,
         "overall": report.overall,
         "no_overall": report.no_overall,
         "passed": report.passed,
         "expected": report.expected,
-        "workloads": findings,
+        "workloads": measured.findings,
     });
     console.document(SCHEMA, 1, &body)?;
     Ok(if report.is_complete() { ExitCode::Yes } else { ExitCode::No })

@@ -30,6 +30,7 @@ mod pack;
 mod player;
 mod replay;
 mod seal;
+mod speed;
 mod target;
 mod toolchain;
 mod unpack;
