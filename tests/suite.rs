@@ -2,11 +2,15 @@
 
 mod build_room;
 mod command_line;
+mod gpu;
 mod hostile_input;
 mod line;
 mod packing;
+mod player;
 mod support;
 mod toolchain_room;
+mod verify;
+mod verify_mutations;
 
 /// A file that no `mod` line names would never run.
 #[test]

@@ -150,7 +150,7 @@ impl Run<'_> {
         let compiled = self.compile()?;
         let log: String = compiled.iter().map(|done| diagnostics::tidy(&done.log)).collect();
         if compiled.iter().any(|done| !done.succeeded) {
-            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log)));
+            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&log)));
         }
         let mut traced = String::new();
         if self.plan.links_driver {
@@ -160,7 +160,7 @@ impl Run<'_> {
             let done = self.start(command)?;
             if !done.succeeded {
                 let linked = diagnostics::tidy(&without_trace(&done.log));
-                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log + &linked)));
+                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&(log + &linked))));
             }
             traced.push_str(&done.log);
         }

@@ -14,7 +14,7 @@ use cudarc::cupti::sys::{self, CUpti_ActivityKind as Kind, CUptiResult};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use packager::Digest;
 
-use super::error::DeviceError;
+use super::error::{DeviceError, loader_words};
 
 /// Size and alignment of the buffers that CUPTI fills: what NVIDIA's samples use.
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -103,7 +103,7 @@ pub fn load(candidates: &[PathBuf]) -> Result<PathBuf, DeviceError> {
         let library = match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
             Ok(library) => library,
             Err(error) => {
-                detail = error.to_string();
+                detail = loader_words(&error);
                 continue;
             }
         };

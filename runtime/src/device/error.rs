@@ -63,6 +63,11 @@ impl DeviceError {
     }
 }
 
+/// The loader's own words: what wraps them only names the call.
+pub(crate) fn loader_words(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// Turns a driver's return value into a result that names the call.
 pub(crate) fn check(call: &'static str, code: CUresult) -> Result<(), DeviceError> {
     if code == CUresult::CUDA_SUCCESS {

@@ -10,6 +10,8 @@ use std::fmt;
 use libloading::Library;
 use serde::Serialize;
 
+use super::error::loader_words;
+
 /// The oldest driver interface that loads what CUDA 13.0 builds, as `cuDriverGetVersion` counts.
 pub const MINIMUM_DRIVER_VERSION: i32 = 13_000;
 
@@ -123,7 +125,7 @@ pub fn probe() -> Readiness {
     // SAFETY: as above.
     match unsafe { Library::new("libcuda.so.1") } {
         Ok(library) => interrogate(&library),
-        Err(error) => Readiness::NoLibrary { detail: error.to_string() },
+        Err(error) => Readiness::NoLibrary { detail: loader_words(&error) },
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-use super::error::DeviceError;
+use super::error::{DeviceError, loader_words};
 
 /// `kTVMFFINone`, `kTVMFFIInt`, `kTVMFFIBool`, `kTVMFFIFloat`, `kTVMFFITensor`.
 const INDEX_NONE: i32 = 0;
@@ -421,7 +421,7 @@ impl Entry {
 }
 
 fn library_error(path: &Path, error: &libloading::Error) -> DeviceError {
-    DeviceError::Library { library: path.display().to_string(), detail: error.to_string() }
+    DeviceError::Library { library: path.display().to_string(), detail: loader_words(error) }
 }
 
 #[cfg(test)]
