@@ -53,12 +53,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let measured =
         measure_played(measuring, &arguments.subject, &played, arguments.record.as_deref(), console)?;
-    let Measured { log, facts, findings, expected, seed, tolerance } = &measured;
+    let Measured { log, findings, seed, tolerance, .. } = &measured;
     if let Some(path) = &arguments.traces {
         super::output::write_file(path, log.traces(findings, *seed, *tolerance).as_bytes())?;
     }
-    let report = BenchReport::new(&log.context, findings, *expected);
-    answer(&report, &played.subject, facts, findings, *seed, console)
+    answer(&measured, &played.subject, console)
 }
 
 /// What a run showed, with what every line of its record has in common.
@@ -68,12 +67,17 @@ pub(super) struct Measured {
     /// One finding a workload, in the workloads' order.
     pub(super) findings: Vec<WorkloadFinding>,
     /// How many workloads were asked for.
-    pub(super) expected: usize,
+    expected: usize,
     seed: u64,
     tolerance: Tolerance,
 }
 
 impl Measured {
+    /// The run's numbers.
+    pub(super) fn report(&self) -> BenchReport {
+        BenchReport::new(&self.log.context, &self.findings, self.expected)
+    }
+
     /// Every finding as a line of a record.
     pub(super) fn lines(&self) -> Result<Vec<u8>, Failure> {
         let mut text = String::new();
@@ -134,7 +138,8 @@ pub(super) fn measure_played(
         return Err(failure);
     }
     let findings = in_order(&workloads, known, measured);
-    Ok(Measured { log, facts, findings, expected: workloads.len(), seed: options.seed, tolerance })
+    let expected = workloads.len();
+    Ok(Measured { log, facts, findings, expected, seed: options.seed, tolerance })
 }
 
 /// The record file, if there is one, and what its lines have in common.
@@ -226,26 +231,20 @@ fn progress_bar(console: &Console, count: usize) -> ProgressBar {
 }
 
 /// Prints a run. Only a verdict of "passed" for every workload that was asked for is a yes.
-fn answer(
-    report: &BenchReport,
-    subject: &Subject,
-    facts: &RunFacts,
-    findings: &[WorkloadFinding],
-    seed: u64,
-    console: &Console,
-) -> Result<ExitCode, Failure> {
-    console.print(bench_table(report).trim_end())?;
+fn answer(measured: &Measured, subject: &Subject, console: &Console) -> Result<ExitCode, Failure> {
+    let report = measured.report();
+    console.print(bench_table(&report).trim_end())?;
     let body = json!({
         "solution": subject.name,
         "library_sha256": Digest::of_bytes(&subject.library),
         "arch": subject.arch,
-        "run": facts,
-        "seed": seed,
+        "run": measured.facts,
+        "seed": measured.seed,
         "overall": report.overall,
         "no_overall": report.no_overall,
         "passed": report.passed,
         "expected": report.expected,
-        "workloads": findings,
+        "workloads": measured.findings,
     });
     console.document(SCHEMA, 1, &body)?;
     Ok(if report.is_complete() { ExitCode::Yes } else { ExitCode::No })

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::toolchain::ConsoleProgress;
 use crate::build::Limits;
 use crate::pipeline::{self, Built, CacheUse, Event, Freshness, PipelineError, ProvenBuild, Rooms};
-use crate::proof::Stance;
+use crate::proof::{Stance, demangle};
 use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
 
@@ -203,7 +203,7 @@ pub(super) fn describe_proof(build: &ProvenBuild) -> String {
             "  image      {} {} ({} bytes at {:#x})",
             image.arch, image.digest, image.image_bytes, image.offset
         ));
-        lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {kernel}")));
+        lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {}", demangle(kernel))));
     }
     let confirmed =
         build.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();

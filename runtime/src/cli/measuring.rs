@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use crate::bench::judge::house::secret_number;
+use crate::bench::judge::out_of_scope;
 use crate::bench::player::child::own_program;
 use crate::bench::statistics::StoppingRule;
 use crate::bench::{BenchError, Options, Sharing, Subject};
@@ -95,6 +96,12 @@ impl Measuring {
                 return Err(Failure::request(text).hint("name it with --definition FILE"));
             }
         };
+        if let Some(reason) = out_of_scope(&definition) {
+            let name = definition.name();
+            return Err(Failure::could_not_judge(format!(
+                "{name} cannot be judged element by element: {reason}"
+            )));
+        }
         let beside = self.definition.as_ref().map(|path| path.with_file_name("workloads.jsonl"));
         let text = match (&self.workloads, &played.workloads, beside) {
             (Some(path), ..) => read(path)?,

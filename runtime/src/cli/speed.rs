@@ -70,10 +70,9 @@ fn hindrance(
         .then(|| format!("no reference is known for {definition}: name it with --reference"))
 }
 
-/// The arithmetic mean over workloads that passed; `None` unless every one did.
+/// The arithmetic mean over all workloads; `None` unless every one passed.
 pub(super) fn mean_us(measured: &Measured) -> Option<f64> {
-    let latencies: Vec<f64> = measured.findings.iter().filter_map(WorkloadFinding::latency_ns).collect();
-    overall(&latencies, measured.expected).ok().map(|means| means.arithmetic_mean_ns / 1e3)
+    measured.report().overall.map(|means| means.arithmetic_mean_ns / 1e3)
 }
 
 /// What became of a sealed speed.
