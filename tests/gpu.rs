@@ -133,7 +133,7 @@ fn gpu_02_compares_as_the_cpu_does() {
         upload(&expected, b.whole(), &stream).unwrap();
         let size = found.len() as u64;
         let (left, right) = (a.region(0, size).unwrap(), b.region(0, size).unwrap());
-        let on_gpu = instruments
+        let from_device = instruments
             .compare(
                 (left, number(dtype)),
                 (right, number(dtype)),
@@ -143,10 +143,14 @@ fn gpu_02_compares_as_the_cpu_does() {
             )
             .unwrap();
         let values: Vec<f64> = (0..count).map(|index| decode(dtype, &expected, index).unwrap()).collect();
-        let on_cpu = Comparison::new(dtype, &found, &values, &tolerance).unwrap();
-        assert_eq!((on_gpu.off, on_gpu.non_finite), (on_cpu.off_count, on_cpu.non_finite_count), "{dtype}");
-        assert!((on_gpu.max_absolute - on_cpu.max_absolute_error).abs() < 1e-12, "{dtype}");
-        assert!((on_gpu.norm_error() / on_cpu.norm_error - 1.0).abs() < 1e-9, "{dtype}");
+        let from_host = Comparison::new(dtype, &found, &values, &tolerance).unwrap();
+        assert_eq!(
+            (from_device.off, from_device.non_finite),
+            (from_host.off_count, from_host.non_finite_count),
+            "{dtype}"
+        );
+        assert!((from_device.max_absolute - from_host.max_absolute_error).abs() < 1e-12, "{dtype}");
+        assert!((from_device.norm_error() / from_host.norm_error - 1.0).abs() < 1e-9, "{dtype}");
         let differing = instruments.count_changed(left, right, &stream).unwrap();
         assert!(differing > 0 && instruments.count_changed(left, left, &stream).unwrap() == 0, "{dtype}");
     }

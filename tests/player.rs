@@ -86,8 +86,13 @@ fn ready(symbol: &str) -> Player {
     let loaded = player.ask(&Order::Load { symbol: symbol.to_owned() }, LIMIT);
     let Ok(Answer::Ready { confinement_problem, .. }) = loaded else { panic!("{loaded:?}") };
     assert_eq!(confinement_problem, "", "this system offers less protection than the player expects");
-    let tensor =
-        |block| Argument::Tensor { block, code: 2, bits: 32, shape: vec![COUNT as i64], offsets: vec![0] };
+    let tensor = |block| Argument::Tensor {
+        block,
+        code: 2,
+        bits: 32,
+        shape: vec![i64::try_from(COUNT).unwrap()],
+        offsets: vec![0],
+    };
     let arguments = vec![tensor(Block::Inputs), Argument::Float(3.0), tensor(Block::Outputs)];
     player.tell(&Order::Bind { slots: 1, arguments }, LIMIT).unwrap();
     player
@@ -98,7 +103,8 @@ fn call(player: &mut Player, limit: Duration) -> Result<Answer, PlayerEnd> {
 }
 
 fn write_inputs(player: &Player) {
-    let bytes: Vec<u8> = (0..COUNT).flat_map(|index| (index as f32).to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        (0..u16::try_from(COUNT).unwrap()).flat_map(|index| f32::from(index).to_le_bytes()).collect();
     player.host()[0].write(0, &bytes).unwrap();
 }
 

@@ -8,6 +8,9 @@ mod line;
 mod packing;
 mod player;
 mod support;
+mod toolchain_room;
+mod verify;
+mod verify_mutations;
 
 /// A file that no `mod` line names would never run.
 #[test]

@@ -323,7 +323,7 @@ impl Ring<'_> {
     /// Holds the medians that decided against the other clocks.
     fn distrusted(&self, report: &Report) -> Option<Compared> {
         for (workload, examined) in report.workloads.iter().zip(&self.examined) {
-            let medians = [workload.a_median_ns, workload.b_median_ns];
+            let medians = [workload.a, workload.b].map(|arm| arm.map(|summary| summary.median));
             for (arm, (claimed, evidence)) in medians.into_iter().zip(examined).enumerate() {
                 let mut evidence = evidence.clone()?;
                 if self.arms.first().is_some_and(|actor| actor.cupti_problem.is_empty()) {

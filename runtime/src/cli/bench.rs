@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use packager::Digest;
 use packager::interop::flashinfer::{Timestamp, Workload};
@@ -15,10 +14,10 @@ use super::failure::Failure;
 use super::measuring::{Measuring, Played, explain};
 use crate::bench::judge::Tolerance;
 use crate::bench::measure::RunFacts;
-use crate::bench::measurement::{Measurement, Method};
-use crate::bench::statistics::overall;
 use crate::bench::{Progress, Subject, WorkloadFinding, measure};
 use crate::record::{Context, Journal, Record, WorkloadRecord, to_trace};
+use crate::report::BenchReport;
+use crate::report::bench_table::bench_table;
 
 /// Name of this verb's document.
 const SCHEMA: &str = "proofmark.bench";
@@ -52,15 +51,67 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Ok(played) => played,
         Err(finding) => return Ok(finding),
     };
-    let (definition, workloads) = measuring.workload(&played)?;
-    let reference = match measuring.play_reference(&arguments.subject, definition.name(), SCHEMA, console)? {
+    let measured =
+        measure_played(measuring, &arguments.subject, &played, arguments.record.as_deref(), console)?;
+    let Measured { log, findings, seed, tolerance, .. } = &measured;
+    if let Some(path) = &arguments.traces {
+        super::output::write_file(path, log.traces(findings, *seed, *tolerance).as_bytes())?;
+    }
+    answer(&measured, &played.subject, console)
+}
+
+/// What a run showed, with what every line of its record has in common.
+pub(super) struct Measured {
+    log: Log,
+    facts: RunFacts,
+    /// One finding a workload, in the workloads' order.
+    pub(super) findings: Vec<WorkloadFinding>,
+    /// How many workloads were asked for.
+    expected: usize,
+    seed: u64,
+    tolerance: Tolerance,
+}
+
+impl Measured {
+    /// The run's numbers.
+    pub(super) fn report(&self) -> BenchReport {
+        BenchReport::new(&self.log.context, &self.findings, self.expected)
+    }
+
+    /// Every finding as a line of a record.
+    pub(super) fn lines(&self) -> Result<Vec<u8>, Failure> {
+        let mut text = String::new();
+        for finding in &self.findings {
+            let record = Record::Workload(Box::new(self.log.line(finding, self.seed, self.tolerance)));
+            text.push_str(&record.to_line().map_err(Failure::could_not_judge)?);
+            text.push('\n');
+        }
+        Ok(text.into_bytes())
+    }
+
+    /// The device that ran it.
+    pub(super) fn device(&self) -> &str {
+        &self.facts.environment.device
+    }
+}
+
+/// Measures what was built and proven, against the reference that belongs to its definition.
+pub(super) fn measure_played(
+    measuring: &Measuring,
+    place: &Path,
+    played: &Played,
+    record: Option<&Path>,
+    console: &Console,
+) -> Result<Measured, Failure> {
+    let (definition, workloads) = measuring.workload(played)?;
+    let reference = match measuring.play_reference(place, definition.name(), SCHEMA, console)? {
         Ok(reference) => reference.subject,
         Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
     };
     let subject = &played.subject;
     let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
     let tolerance = Tolerance::of(&definition);
-    let mut log = Log::open(arguments.record.as_deref(), &played, definition.name())?;
+    let mut log = Log::open(record, played, definition.name())?;
     let (known, todo) = log.split(&workloads);
     let bar = progress_bar(console, todo.len());
     let mut problem = None;
@@ -87,10 +138,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return Err(failure);
     }
     let findings = in_order(&workloads, known, measured);
-    if let Some(path) = &arguments.traces {
-        super::output::write_file(path, log.traces(&findings, options.seed, tolerance).as_bytes())?;
-    }
-    report(subject, &facts, &findings, options.seed, console)
+    let expected = workloads.len();
+    Ok(Measured { log, facts, findings, expected, seed: options.seed, tolerance })
 }
 
 /// The record file, if there is one, and what its lines have in common.
@@ -181,106 +230,24 @@ fn progress_bar(console: &Console, count: usize) -> ProgressBar {
     ProgressBar::new(count as u64).with_style(style)
 }
 
-fn report(
-    subject: &Subject,
-    facts: &RunFacts,
-    findings: &[WorkloadFinding],
-    seed: u64,
-    console: &Console,
-) -> Result<ExitCode, Failure> {
-    console.print(format!(
-        "{} on {}, device copy {:.2} TB/s",
-        subject.name,
-        facts.environment.device,
-        facts.copy_bandwidth / 1e12
-    ))?;
-    console.print(table(findings, facts.copy_bandwidth).to_string())?;
-    for finding in findings.iter().filter(|finding| finding.latency_ns().is_none()) {
-        let verdict = finding.verdict.as_ref().map(ToString::to_string);
-        let reason = verdict.or_else(|| finding.refusal.clone()).unwrap_or_default();
-        console.print(format!("{}: {reason}", short(finding.workload.uuid())))?;
-    }
-    let latencies: Vec<f64> = findings.iter().filter_map(WorkloadFinding::latency_ns).collect();
-    let means = overall(&latencies, findings.len());
-    console.print(match &means {
-        Ok(means) => format!(
-            "overall {} workloads: arithmetic mean {:.3} µs, geometric mean {:.3} µs",
-            means.count,
-            means.arithmetic_mean_ns / 1e3,
-            means.geometric_mean_ns / 1e3
-        ),
-        Err(error) => format!("no overall number: {error}"),
-    })?;
+/// Prints a run. Only a verdict of "passed" for every workload that was asked for is a yes.
+fn answer(measured: &Measured, subject: &Subject, console: &Console) -> Result<ExitCode, Failure> {
+    let report = measured.report();
+    console.print(bench_table(&report).trim_end())?;
     let body = json!({
         "solution": subject.name,
         "library_sha256": Digest::of_bytes(&subject.library),
         "arch": subject.arch,
-        "run": facts,
-        "seed": seed,
-        "overall": means.as_ref().ok(),
-        "passed": latencies.len(),
-        "workloads": findings,
+        "run": measured.facts,
+        "seed": measured.seed,
+        "overall": report.overall,
+        "no_overall": report.no_overall,
+        "passed": report.passed,
+        "expected": report.expected,
+        "workloads": measured.findings,
     });
     console.document(SCHEMA, 1, &body)?;
-    Ok(if latencies.len() == findings.len() { ExitCode::Yes } else { ExitCode::No })
-}
-
-fn table(findings: &[WorkloadFinding], bandwidth: f64) -> Table {
-    const HEADER: [&str; 13] = [
-        "workload",
-        "axes",
-        "verdict",
-        "median µs",
-        "min",
-        "Q1",
-        "Q3",
-        "n",
-        "noise %",
-        "events",
-        "ring",
-        "roof µs",
-        "share %",
-    ];
-    let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_header(HEADER);
-    for finding in findings {
-        table.add_row(row(finding, bandwidth));
-    }
-    for column in table.column_iter_mut().skip(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn row(finding: &WorkloadFinding, bandwidth: f64) -> Vec<String> {
-    let micro = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
-    let summary = finding.measurements.first().and_then(Measurement::summary);
-    let by = |method: Method| {
-        let found = finding.measurements.iter().find(|one| one.method == method);
-        found.and_then(Measurement::summary).map(|summary| summary.median)
-    };
-    #[allow(clippy::cast_precision_loss)] // far below 2^53 bytes
-    let roof = finding.traffic_bytes as f64 / bandwidth * 1e9;
-    let share = summary.map_or_else(String::new, |summary| format!("{:.0}", 100.0 * roof / summary.median));
-    vec![
-        short(finding.workload.uuid()),
-        axes(&finding.workload),
-        finding.verdict.as_ref().map_or("cannot judge", |verdict| verdict.name()).to_owned(),
-        micro(summary.map(|summary| summary.median)),
-        micro(summary.map(|summary| summary.min)),
-        micro(summary.map(|summary| summary.first_quartile)),
-        micro(summary.map(|summary| summary.third_quartile)),
-        summary.map_or_else(String::new, |summary| summary.count.to_string()),
-        summary.map_or_else(String::new, |summary| format!("{:.1}", 100.0 * summary.noise)),
-        micro(by(Method::EventPair)),
-        micro(by(Method::BatchRing)),
-        micro(Some(roof)),
-        share,
-    ]
-}
-
-fn short(uuid: &str) -> String {
-    uuid.chars().take(8).collect()
+    Ok(if report.is_complete() { ExitCode::Yes } else { ExitCode::No })
 }
 
 fn axes(workload: &Workload) -> String {

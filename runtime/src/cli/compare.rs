@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use packager::Digest;
 use serde_json::json;
@@ -14,8 +13,8 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, explain};
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
-use crate::bench::statistics::Interval;
 use crate::bench::{Compared, Contest, Subject, compare};
+use crate::report::comparison_table::comparison_table;
 
 /// Name of this verb's document.
 const SCHEMA: &str = "proofmark.compare";
@@ -63,8 +62,8 @@ pub struct Arguments {
 impl Arguments {
     fn protocol(&self, workloads: usize) -> Protocol {
         let usual = Protocol::for_workloads(workloads);
+        let usual = usual.clone().with_margin(self.margin.map_or(usual.margin, |percent| percent / 100.0));
         Protocol {
-            margin: self.margin.map_or(usual.margin, |percent| percent / 100.0),
             sessions: self.sessions.unwrap_or(usual.sessions),
             looks: if self.looks.is_empty() { usual.looks.clone() } else { self.looks.clone() },
             blocks_per_process: self.blocks.unwrap_or(usual.blocks_per_process),
@@ -126,21 +125,7 @@ fn progress_bar(console: &Console) -> ProgressBar {
 }
 
 fn decided(a: &Subject, b: &Subject, report: &Report, console: &Console) -> Result<ExitCode, Failure> {
-    console.print(format!("{} against {}: {}", b.name, a.name, report.decision))?;
-    console.print(format!("B/A {}", interval(report.ratio.as_ref())))?;
-    for (number, session) in report.sessions.iter().enumerate() {
-        console.print(format!(
-            "session {}: {} after {} processes, B/A {}, A'/A {}, {} of {} blocks dropped",
-            number + 1,
-            session.finding,
-            session.processes,
-            interval(session.ratio.as_ref()),
-            interval(session.control_ratio.as_ref()),
-            session.dropped_blocks,
-            session.block_count
-        ))?;
-    }
-    console.print(table(report).to_string())?;
+    console.print(comparison_table(&a.name, &b.name, report).trim_end())?;
     let body = json!({
         "a": { "name": a.name, "library_sha256": Digest::of_bytes(&a.library) },
         "b": { "name": b.name, "library_sha256": Digest::of_bytes(&b.library) },
@@ -152,33 +137,4 @@ fn decided(a: &Subject, b: &Subject, report: &Report, console: &Console) -> Resu
         Decision::Worse | Decision::Equal => ExitCode::No,
         Decision::Undecided { .. } => ExitCode::CouldNotJudge,
     })
-}
-
-fn interval(interval: Option<&Interval>) -> String {
-    interval.map_or_else(
-        || "unknown".to_owned(),
-        |found| format!("{:.4} [{:.4}, {:.4}]", found.mean, found.low, found.high),
-    )
-}
-
-fn table(report: &Report) -> Table {
-    let mut table = Table::new();
-    let header = ["workload", "A µs", "B µs", "samples", "B/A", "decision"];
-    table.load_style(TableStyle::new()).set_header(header);
-    for workload in &report.workloads {
-        let micro =
-            |value: Option<f64>| value.map_or_else(String::new, |value| format!("{:.2}", value / 1e3));
-        table.add_row([
-            workload.uuid.chars().take(8).collect(),
-            micro(workload.a_median_ns),
-            micro(workload.b_median_ns),
-            format!("{} {}", workload.sample_counts[0], workload.sample_counts[1]),
-            interval(workload.ratio.as_ref()),
-            workload.decision.to_string(),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1).take(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

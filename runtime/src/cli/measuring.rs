@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use packager::interop::flashinfer::{Definition, Trace, Workload, dataset};
-use packager::{Arch, Digest};
+use packager::{Arch, Artifact, Digest};
 
 use super::console::Console;
 use super::exit_code::ExitCode;
@@ -13,11 +13,12 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use crate::bench::judge::house::secret_number;
+use crate::bench::judge::out_of_scope;
 use crate::bench::player::child::own_program;
 use crate::bench::statistics::StoppingRule;
 use crate::bench::{BenchError, Options, Sharing, Subject};
 use crate::device::DeviceError;
-use crate::pipeline::Built;
+use crate::pipeline::{Built, ProvenBuild};
 use crate::proof::{self, RequestedClaim};
 
 /// How to measure.
@@ -95,6 +96,12 @@ impl Measuring {
                 return Err(Failure::request(text).hint("name it with --definition FILE"));
             }
         };
+        if let Some(reason) = out_of_scope(&definition) {
+            let name = definition.name();
+            return Err(Failure::could_not_judge(format!(
+                "{name} cannot be judged element by element: {reason}"
+            )));
+        }
         let beside = self.definition.as_ref().map(|path| path.with_file_name("workloads.jsonl"));
         let text = match (&self.workloads, &played.workloads, beside) {
             (Some(path), ..) => read(path)?,
@@ -160,24 +167,10 @@ impl Measuring {
                 .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"));
         }
         let arch = self.line.arch.unwrap_or(manifest.target.arch);
-        let build = match self.line.build(artifact, arch, console)? {
-            Built::Proven(build) => build,
-            finding => return line::report_finding(schema, &finding, console).map(Err),
-        };
-        let subject = Subject {
-            name: manifest.solution.name.clone(),
-            symbol: manifest.build.entry_point.symbol.clone(),
-            arch,
-            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
-            library: build.library_bytes,
-        };
-        Ok(Ok(Played {
-            subject,
-            artifact: Some(artifact.digest()),
-            author: manifest.solution.author.clone(),
-            definition: artifact.definition().map(str::to_owned),
-            workloads: artifact.workloads().map(str::to_owned),
-        }))
+        match self.line.build(artifact, arch, console)? {
+            Built::Proven(build) => Ok(Ok(Played::of(artifact, &build))),
+            finding => line::report_finding(schema, &finding, console).map(Err),
+        }
     }
 
     /// The reference: as named, or the submission beside this one whose name ends in `_reference` and
@@ -189,12 +182,16 @@ impl Measuring {
         schema: &str,
         console: &Console,
     ) -> Result<Result<Played, ExitCode>, Failure> {
-        let path =
-            self.reference.clone().or_else(|| find_reference(beside, definition)).ok_or_else(|| {
-                Failure::request(format!("no reference is known for {definition}"))
-                    .hint("name it with --reference PATH")
-            })?;
+        let path = self.reference_of(beside, definition).ok_or_else(|| {
+            Failure::request(format!("no reference is known for {definition}"))
+                .hint("name it with --reference PATH")
+        })?;
         self.play(&path, schema, console)
+    }
+
+    /// Where the reference is, if one is known.
+    pub fn reference_of(&self, beside: &Path, definition: &str) -> Option<PathBuf> {
+        self.reference.clone().or_else(|| find_reference(beside, definition))
     }
 
     /// Where `libtvm_ffi.so` is.
@@ -251,12 +248,36 @@ pub struct Played {
     pub workloads: Option<String>,
 }
 
+impl Played {
+    /// What the line just built and proved.
+    pub fn of(artifact: &Artifact, build: &ProvenBuild) -> Self {
+        let manifest = artifact.manifest();
+        let subject = Subject {
+            name: manifest.solution.name.clone(),
+            symbol: manifest.build.entry_point.symbol.clone(),
+            arch: build.proof.arch(),
+            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
+            library: build.library_bytes.clone(),
+        };
+        Self {
+            subject,
+            artifact: Some(artifact.digest()),
+            author: manifest.solution.author.clone(),
+            definition: artifact.definition().map(str::to_owned),
+            workloads: artifact.workloads().map(str::to_owned),
+        }
+    }
+}
+
+/// Looks beside a submission, and for a sealed one in the `kernels` folder next to its own.
 fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
-    let folder = beside.canonicalize().ok()?;
-    let mut candidates: Vec<PathBuf> = std::fs::read_dir(folder.parent()?)
-        .ok()?
+    let place = beside.canonicalize().ok()?;
+    let folder = place.parent()?;
+    let mut candidates: Vec<PathBuf> = [folder.to_owned(), folder.join("../kernels")]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten())
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_reference")))
+        .filter(|path| path.is_dir() && path.to_string_lossy().ends_with("_reference"))
         .collect();
     candidates.sort();
     let implements = |path: &PathBuf| {

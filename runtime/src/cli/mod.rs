@@ -17,6 +17,7 @@ mod compare;
 mod completions;
 pub mod console;
 mod diff;
+mod doctor;
 pub mod exit_code;
 pub mod failure;
 mod input;
@@ -29,6 +30,7 @@ mod pack;
 mod player;
 mod replay;
 mod seal;
+mod speed;
 mod target;
 mod toolchain;
 mod unpack;
@@ -63,6 +65,7 @@ enum Verb {
     Target(target::Arguments),
     Cache(cache::Arguments),
     Toolchain(toolchain::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
@@ -82,6 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Seal(arguments) => seal::run(&arguments, &console),
         Verb::Replay(arguments) => replay::run(&arguments, &console),
         Verb::Toolchain(arguments) => toolchain::run(&arguments, &console),
+        Verb::Doctor(arguments) => doctor::run(&arguments, &console),
         Verb::Pack(arguments) => pack::run(&arguments, &console),
         Verb::Inspect(arguments) => inspect::run(&arguments, &console),
         Verb::Unpack(arguments) => unpack::run(&arguments, &console),

@@ -19,7 +19,7 @@ use crate::toolchain::{
 
 /// Install, or list, the compilers that builds are made with.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -35,12 +35,11 @@ enum Action {
 /// Nothing outside of that folder is touched, no rights are needed, and no GPU. The wheels come
 /// through your own pip, with the index that it is set up for, and each must have the pinned
 /// SHA-256.
-///
-///   proofmark toolchain install
-///   proofmark toolchain install --only tvm-ffi        beside a CUDA that is there already
-///   proofmark toolchain install --wheels ./wheels     on a machine without a network
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  proofmark toolchain install
+  proofmark toolchain install --only tvm-ffi        beside a CUDA that is there already
+  proofmark toolchain install --wheels ./wheels     on a machine without a network")]
 struct Install {
     /// Where to install: by default ~/.local/share/proofmark.
     #[arg(long, value_name = "FOLDER", env = "PROOFMARK_DATA")]
@@ -71,7 +70,7 @@ struct List {
 }
 
 /// Runs the verb.
-pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     match &arguments.action {
         Action::Install(arguments) => run_install(arguments, console),
         Action::List(arguments) => run_list(arguments, console),

@@ -1,50 +1,201 @@
 //! `proofmark verify`: which architectures do these bytes contain?
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use packager::Arch;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::console::Console;
+use super::console::{Console, Format};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::proof::{Policy, Verdict, examine, judge};
+use crate::proof::{
+    Depth, Entry, Examination, Judgement, Policy, RequestedClaim, Verdict, claim_in_compile_commands,
+    claim_in_log, claim_in_ninja, combine, examine_to, judge, visit,
+};
+
+mod explanation;
+mod table;
+mod unbuilt;
+
+/// Name of this verb's document.
+const SCHEMA: &str = "proofmark.verify";
 
 /// Tell from bytes alone which GPU architectures a build contains.
+///
+/// Needs no CUDA and no GPU, unless it is given sources: a submission folder, an artifact or a
+/// solution.json is rebuilt first. Reads cubins, fatbins, PTX, objects, archives, libraries, programs,
+/// wheels and folders of them; in a build folder also what build.ninja or compile_commands.json
+/// asked for, and says when the bytes disagree.
+///
+/// Exit code 0: exact. 1: anything else. 2: no such input. 3: could not judge.
+///
+/// Examples:
+///   proofmark verify kernel.so
+///   proofmark verify torch/lib/libtorch_cuda.so --list
+///   proofmark verify build/ --arch sm_90a --allow-ptx
+///   proofmark verify kernel.so --arch sm_100a --allow sm_90a,sm_120a --json
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// A build output: cubin, fatbin, object, archive, library, wheel or folder.
+    /// A build output, a wheel, a folder of them, or the text log of a compiler.
     path: PathBuf,
-    /// The architecture that must be there, and alone.
-    #[arg(long, default_value = "sm_100a")]
-    arch: Arch,
+    /// The architecture that must be there, and alone [default: a submission's own, else sm_100a].
+    #[arg(long)]
+    arch: Option<Arch>,
     /// Accept PTX beside the machine code.
     #[arg(long)]
     allow_ptx: bool,
-    /// Accept machine code for these architectures as well.
-    #[arg(long, value_delimiter = ',')]
+    /// Accept machine code for these architectures as well, such as sm_90a,sm_120a.
+    #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
     allow: Vec<Arch>,
+    /// Say what is in it, without judging.
+    #[arg(long)]
+    list: bool,
+    /// With --list, also unpack large compressed libraries to name their kernels.
+    #[arg(long, requires = "list")]
+    kernels: bool,
+    /// Teach how the answer was found and what it is worth.
+    #[arg(long)]
+    explain: bool,
+}
+
+/// Compressed device code beyond this stays packed in a list unless kernels are asked for, in
+/// bytes: up to here, unpacking is not felt.
+const LIST_UNPACK_BYTES: u64 = 64 << 20;
+
+/// One file or member with what was found in it.
+struct Examined {
+    name: String,
+    examination: Examination,
+    judgement: Judgement,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let bytes = std::fs::read(&arguments.path).map_err(Failure::request)?;
+    let rebuilt = if unbuilt::holds_sources(&arguments.path) {
+        match unbuilt::rebuild(&arguments.path, arguments.arch, console)? {
+            Ok(build) => Some(build),
+            Err(finding) => return Ok(finding),
+        }
+    } else {
+        None
+    };
+    let arch = rebuilt.as_ref().map(|build| build.proof.arch()).or(arguments.arch).unwrap_or(Arch::SM_100A);
     let policy = Policy {
         allow_ptx: arguments.allow_ptx,
         also_allowed: arguments.allow.clone(),
-        ..Policy::for_file(arguments.arch)
+        ..Policy::for_file(arch)
     };
-    let examination = examine(&bytes);
-    let judgement = judge(&examination, None, &policy);
-    console.print(format!("{:?}", judgement.verdict()))?;
-    for reason in judgement.reasons() {
-        console.print(reason)?;
+    let (place, requested) = match &rebuilt {
+        Some(build) => (build.library.as_path(), Some(build.proof.requested().clone())),
+        None => (arguments.path.as_path(), requested_beside(&arguments.path)),
+    };
+    let mut examined = Vec::new();
+    visit(place, |specimen| {
+        let examination = examine_to(specimen.bytes, depth(arguments, specimen.bytes));
+        let judgement = judge(&examination, claim_for(&examination, requested.as_ref()), &policy);
+        examined.push(Examined { name: specimen.name.clone(), examination, judgement });
+    })
+    .map_err(could_not_read)?;
+    let verdict = combine(examined.iter().map(|one| (&one.examination, &one.judgement)));
+    if console.format() == Format::Json {
+        console.document(SCHEMA, 1, &document(verdict, &policy, requested.as_ref(), &examined))?;
+    } else if arguments.list {
+        console.print(table::list(&examined))?;
+    } else {
+        console.print(table::report(verdict, &policy, requested.as_ref(), &examined))?;
     }
-    let body = json!({
-        "verdict": judgement.verdict(), "reasons": judgement.reasons(), "entries": examination.entries,
-        "unaccounted": examination.unaccounted, "witnesses": judgement.witnesses(),
-    });
-    console.document("proofmark.verify", 1, &body)?;
-    Ok(if judgement.verdict() == Verdict::Exact { ExitCode::Yes } else { ExitCode::No })
+    if arguments.explain {
+        console.print(explanation::text(verdict, &policy))?;
+    }
+    let yes = arguments.list || verdict == Verdict::Exact;
+    Ok(if yes { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn could_not_read(error: crate::proof::InputError) -> Failure {
+    let missing = matches!(&error, crate::proof::InputError::Unreadable { source, .. }
+        if source.kind() == std::io::ErrorKind::NotFound);
+    let failure = if missing { Failure::request(error) } else { Failure::could_not_judge(error) };
+    failure.hint("give a cubin, fatbin, object, archive, library, wheel, or a folder of them")
+}
+
+/// How deep to read: a proof reads all, a list no more than is cheap.
+fn depth(arguments: &Arguments, bytes: &[u8]) -> Depth {
+    match (arguments.list, arguments.kernels) {
+        (false, _) => Depth::Digests,
+        (true, true) => Depth::Facts,
+        (true, false) if bytes.len() as u64 <= LIST_UNPACK_BYTES => Depth::Facts,
+        (true, false) => Depth::Headers,
+    }
+}
+
+/// What was asked for, by the files that a build leaves beside its output, or by the log itself.
+fn requested_beside(path: &Path) -> Option<RequestedClaim> {
+    let read = |name: &str| fs::read_to_string(path.join(name)).ok();
+    if path.is_dir() {
+        let ninja = read("build.ninja").and_then(|text| claim_in_ninja(&text));
+        return ninja.or_else(|| claim_in_compile_commands(&read("compile_commands.json")?));
+    }
+    let is_text =
+        path.extension().is_none_or(|end| matches!(end.to_str(), Some("json" | "ninja" | "log" | "txt")));
+    let text = is_text.then(|| fs::read_to_string(path).ok()).flatten()?;
+    let is_named = |name: &str| path.extension().is_some_and(|end| end == name);
+    if is_named("json") {
+        claim_in_compile_commands(&text)
+    } else if is_named("ninja") {
+        claim_in_ninja(&text)
+    } else {
+        claim_in_log(&text)
+    }
+}
+
+/// A claim speaks about files that hold device code.
+fn claim_for<'a>(examination: &Examination, claim: Option<&'a RequestedClaim>) -> Option<&'a RequestedClaim> {
+    claim.filter(|_| !examination.entries.iter().all(Entry::is_stub))
+}
+
+fn document(
+    verdict: Verdict,
+    policy: &Policy,
+    requested: Option<&RequestedClaim>,
+    examined: &[Examined],
+) -> Value {
+    let mut entries = Vec::new();
+    let mut files = Vec::new();
+    for one in examined {
+        let first_entry = entries.len();
+        for entry in &one.examination.entries {
+            let mut value = json!(entry);
+            value["file"] = json!(one.name);
+            value["stub"] = json!(entry.is_stub());
+            entries.push(value);
+        }
+        files.push(json!({
+            "path": one.name,
+            "format": one.examination.format,
+            "size_bytes": one.examination.size_bytes,
+            "verdict": one.judgement.verdict(),
+            "reasons": one.judgement.reasons(),
+            "first_entry": first_entry,
+            "entries": one.examination.entries.len(),
+            "containers": one.examination.containers,
+            "wrappers": one.examination.wrappers,
+            "unaccounted": one.examination.unaccounted,
+            "runtime_jit": one.examination.runtime_jit,
+            "witnesses": one.judgement.witnesses(),
+        }));
+    }
+    let reasons: Vec<&String> = examined.iter().flat_map(|one| one.judgement.reasons()).collect();
+    let labels = if examined.iter().any(|one| !one.examination.runtime_jit.is_empty()) {
+        vec!["runtime-jit"]
+    } else {
+        Vec::new()
+    };
+    json!({
+        "verdict": verdict, "policy": policy, "reasons": reasons, "labels": labels, "requested": requested,
+        "entries": entries, "files": files,
+    })
 }

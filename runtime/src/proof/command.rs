@@ -16,6 +16,7 @@
 //! without what makes it so. The bytes cannot show that; the command can.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use packager::Arch;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,18 @@ pub struct RequestedImage {
     pub arch: Arch,
     /// In which form.
     pub form: RequestedForm,
+}
+
+impl fmt::Display for RequestedImage {
+    /// Writes it as nvcc's `-gencode` would.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = match self.form {
+            RequestedForm::MachineCode => "sm",
+            RequestedForm::Ptx => "compute",
+            RequestedForm::Lto => "lto",
+        };
+        write!(formatter, "arch=compute_{},code={prefix}_{}", self.virtual_arch.code(), self.arch.code())
+    }
 }
 
 /// Everything a command asks for.

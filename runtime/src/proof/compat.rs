@@ -1,7 +1,18 @@
 //! The `.nv.compat` records of a cubin; attribute 9 carries the `a` from toolkit 13.0 on.
 //!
 //! A record is `{u8 format, u8 attribute, u16 value}` (seen, 12.8-13.5), where format 2 keeps its
-//! number in the low byte, format 3 in both, and format 4 counts the bytes that follow. cuobjdump calls attribute 9 `EICOMPAT_ATTR_CUDA_ACCELERATOR_TARGET`. A Blackwell
+//! number in the low byte, format 3 in both, and format 4 counts the bytes that follow.
+//!
+//! | attribute | cuobjdump 13.5 calls it |
+//! |---|---|
+//! | 2 | `ISA_CLASS` |
+//! | 3 | `INST_TENSORMAP_V1` |
+//! | 5 | `INST_TCGEN05_MMA` |
+//! | 6 | `ENABLE_OPPORTUNISTIC_FINALIZATION` |
+//! | 9 | `CUDA_ACCELERATOR_TARGET` |
+//! | 11 | `CAN_FASTPATH_FINALIZE` |
+//! | 12 | `CUDA_INTERNAL_TARGET`, from 13.5 |
+//! cuobjdump calls attribute 9 `EICOMPAT_ATTR_CUDA_ACCELERATOR_TARGET`. A Blackwell
 //! entry header repeats the whole section, which gives a second place to compare.
 
 use serde::Serialize;
@@ -10,6 +21,8 @@ use super::bytes::{slice, u8_at, u16_at};
 
 /// The attribute that tells `sm_100a` (1) from `sm_100` and `sm_100f` (0) since 13.0.
 pub(super) const ACCELERATOR_TARGET: u8 = 9;
+/// The attribute that rises with the instructions used.
+pub(super) const ISA_CLASS: u8 = 2;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

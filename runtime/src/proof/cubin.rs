@@ -9,14 +9,18 @@
 //! All of it seen in our own builds with these toolkits. The `f` leaves no mark in a cubin but the
 //! tool's options text, so `e_flags` alone proves neither letter.
 
+use std::collections::HashMap;
+
+use memchr::memmem;
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, SectionHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 use packager::{Arch, Feature};
 use serde::Serialize;
 
-use super::compat::{self, ACCELERATOR_TARGET, CompatRecord};
+use super::compat::{self, ACCELERATOR_TARGET, CompatRecord, ISA_CLASS};
 use super::note::{self, ArchNote, ArchNoteKind, ToolNote};
+use super::nvinfo::{self, Fact};
 
 /// `e_machine` of a cubin.
 pub(super) const EM_CUDA: u16 = 190;
@@ -79,6 +83,42 @@ pub struct Kernel {
     pub name: String,
     /// Size of its machine code, in bytes.
     pub code_bytes: u64,
+    /// Registers a thread.
+    pub registers: Option<u32>,
+    /// Stack a thread, in bytes: local arrays and spilled registers.
+    pub stack_bytes: Option<u32>,
+    /// Static shared memory a block, in bytes, without what the system reserves.
+    pub shared_bytes: u64,
+}
+
+impl Kernel {
+    /// The name as its author wrote it; the symbol where that cannot be told.
+    pub fn demangled(&self) -> String {
+        demangle(&self.name)
+    }
+}
+
+/// Longest symbol worth demangling, in bytes: template instances grow far longer when expanded.
+const DEMANGLE_LIMIT: usize = 16 * 1024;
+
+/// The name as its author wrote it; the symbol itself where that cannot be told.
+pub fn demangle(symbol: &str) -> String {
+    if symbol.len() > DEMANGLE_LIMIT {
+        return symbol.to_owned();
+    }
+    let options = cpp_demangle::DemangleOptions::new().no_return_type();
+    let written =
+        cpp_demangle::Symbol::new(symbol).ok().and_then(|symbol| symbol.demangle_with_options(&options).ok());
+    written.unwrap_or_else(|| symbol.to_owned())
+}
+
+/// Evidence that instructions are in the code which plain architectures lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpecialInstructions {
+    /// What shows it.
+    pub evidence: String,
+    /// Offset from the start of the cubin.
+    pub offset: u64,
 }
 
 /// What a cubin says.
@@ -116,6 +156,10 @@ pub struct Cubin {
     pub kernels: Vec<Kernel>,
     /// Bytes of machine code, kernels and device functions together.
     pub code_bytes: u64,
+    /// Ten times the CUDA version that the kernels were compiled for, where `.nv.info` says so.
+    pub api_version: Option<u32>,
+    /// Signs of instructions that need an `a` or an `f`; none proves nothing.
+    pub special: Vec<SpecialInstructions>,
     /// What contradicts or was not understood, each with an offset from the start of the cubin.
     pub problems: Vec<CubinProblem>,
 }
@@ -140,6 +184,13 @@ impl Cubin {
     /// Whether it holds no machine code at all: nvlink's stub, or an empty source.
     pub fn is_empty(&self) -> bool {
         self.code_bytes == 0
+    }
+
+    /// The toolkit release that made it, such as `13.0`, by its notes or else by `.nv.info`.
+    pub fn toolkit(&self) -> Option<String> {
+        let noted = self.tools.iter().find_map(ToolNote::toolkit);
+        let release = noted.or_else(|| self.api_version.map(|version| (version / 10, version % 10)));
+        release.map(|(major, minor)| format!("{major}.{minor}"))
     }
 
     fn problem(&mut self, offset: u64, reason: impl Into<String>) {
@@ -199,6 +250,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     cubin.size_bytes = extent(header, &sections, bytes)?;
     read_sections(&mut cubin, &sections, bytes)?;
     read_kernels(&mut cubin, &sections, bytes)?;
+    read_special(&mut cubin);
     cubin.marker = marker(&mut cubin);
     Ok(cubin)
 }
@@ -232,6 +284,8 @@ fn from_header(header: &Header) -> Result<Cubin, CubinError> {
         arch_notes: Vec::new(),
         kernels: Vec::new(),
         code_bytes: 0,
+        api_version: None,
+        special: Vec::new(),
         problems: Vec::new(),
     })
 }
@@ -247,7 +301,8 @@ fn extent(header: &Header, sections: &Sections<'_>, bytes: &[u8]) -> Result<u64,
         u64::from(header.e_phnum.get(ENDIAN)),
         header.e_phentsize.get(ENDIAN),
     );
-    let bodies = sections.iter().filter_map(|section| section.file_range(ENDIAN));
+    let bodies =
+        sections.iter().filter(|section| has_body(section)).filter_map(|section| section.file_range(ENDIAN));
     let end = bodies
         .map(|(offset, size)| offset.saturating_add(size))
         .chain([section_headers, program_headers, size_of::<Header>() as u64])
@@ -261,11 +316,26 @@ fn extent(header: &Header, sections: &Sections<'_>, bytes: &[u8]) -> Result<u64,
     Ok(end)
 }
 
+/// Types of sections that take no room in the file: global, local, shared and reserved shared
+/// memory. Seen in `-rdc` and finalized cubins of 13.4 and 13.5; older ones say `SHT_NOBITS`.
+const WITHOUT_BODY: [u32; 4] = [0x7000_0007, 0x7000_0009, 0x7000_000A, 0x7000_0015];
+
+fn has_body(section: &SectionHeader64<LittleEndian>) -> bool {
+    !WITHOUT_BODY.contains(&section.sh_type.get(ENDIAN).0)
+}
+
 fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
-    for section in sections.iter() {
+    let mut notes = Vec::new();
+    for section in sections.iter().filter(|section| has_body(section)) {
         let name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
         let body = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?;
         let at = section.sh_offset.get(ENDIAN);
+        let is_note = name.starts_with(b".note.nv.") || name == b".nv.compat";
+        if is_note && notes.contains(&name) {
+            cubin.problem(at, format!("a second {} section", String::from_utf8_lossy(name)));
+            continue;
+        }
+        notes.extend(is_note.then_some(name));
         match name {
             b".nv.compat" => read_compat(cubin, body, at),
             b".note.nv.tkinfo" => match note::tools(body, at) {
@@ -288,9 +358,7 @@ fn is_code(name: &[u8], section: &SectionHeader64<LittleEndian>) -> bool {
 }
 
 fn read_compat(cubin: &mut Cubin, body: &[u8], at: u64) {
-    if cubin.compat_offset.replace(at).is_some() {
-        cubin.problem(at, "a second .nv.compat section");
-    }
+    cubin.compat_offset = Some(at);
     cubin.compat_bytes = body.to_vec();
     match compat::read(body) {
         Some(records) => cubin.compat = records,
@@ -305,9 +373,51 @@ fn read_arch_note(cubin: &mut Cubin, body: &[u8], at: u64, kind: ArchNoteKind) {
     }
 }
 
+/// What the sections that belong to functions say, gathered before the symbols are walked.
+#[derive(Default)]
+struct Facts {
+    registers: HashMap<u32, u32>,
+    stacks: HashMap<u32, u32>,
+    shared: HashMap<Vec<u8>, u64>,
+}
+
+fn read_facts(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<Facts, CubinError> {
+    let mut facts = Facts::default();
+    // Each byte of `.nv.info` is read once, however many sections claim it.
+    let mut budget = bytes.len();
+    for section in sections.iter() {
+        let name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
+        if let Some(kernel) = name.strip_prefix(b".nv.shared.") {
+            facts.shared.insert(kernel.to_vec(), section.sh_size.get(ENDIAN));
+        }
+        if !name.starts_with(b".nv.info") {
+            continue;
+        }
+        let body = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?;
+        let Some(rest) = budget.checked_sub(body.len()) else { break };
+        budget = rest;
+        for fact in nvinfo::read(body) {
+            match fact {
+                Fact::Registers { symbol, count } => drop(facts.registers.insert(symbol, count)),
+                Fact::Stack { symbol, bytes } => drop(facts.stacks.insert(symbol, bytes)),
+                Fact::ApiVersion(version) => cubin.api_version = Some(version),
+            }
+        }
+    }
+    Ok(facts)
+}
+
 fn read_kernels(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
+    let facts = read_facts(cubin, sections, bytes)?;
     let symbols = sections.symbols(ENDIAN, bytes, elf::SHT_SYMTAB).map_err(|error| broken(&error))?;
+    // Names may overlap in the string table; together they cannot honestly outgrow the file.
+    let mut budget = bytes.len();
     for (index, symbol) in symbols.enumerate() {
+        let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
+        if cubin.special.is_empty() && memmem::find(&name[..name.len().min(256)], b"tcgen05").is_some() {
+            let evidence = format!("symbol {}", String::from_utf8_lossy(name));
+            cubin.special.push(SpecialInstructions { evidence, offset: 0 });
+        }
         if symbol.st_type() != elf::STT_FUNC || symbol.st_other().0 & STO_CUDA_ENTRY == 0 {
             continue;
         }
@@ -315,12 +425,34 @@ fn read_kernels(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Res
         let Some(section) = place.and_then(|place| sections.section(place).ok()) else { continue };
         let section_name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
         let code_bytes = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?.len() as u64;
-        if is_code(section_name, section) && code_bytes > 0 {
-            let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
-            cubin.kernels.push(Kernel { name: String::from_utf8_lossy(name).into_owned(), code_bytes });
+        if !is_code(section_name, section) || code_bytes == 0 {
+            continue;
         }
+        let Some(rest) = budget.checked_sub(name.len()) else {
+            cubin.problem(0, "the kernels' names are longer than the file");
+            break;
+        };
+        budget = rest;
+        let number = u32::try_from(index.0).unwrap_or(u32::MAX);
+        cubin.kernels.push(Kernel {
+            name: String::from_utf8_lossy(name).into_owned(),
+            code_bytes,
+            registers: facts.registers.get(&number).copied(),
+            stack_bytes: facts.stacks.get(&number).copied(),
+            shared_bytes: facts.shared.get(name).copied().unwrap_or_default(),
+        });
     }
     Ok(())
+}
+
+/// The record that the tensor-core instructions of Blackwell raise from 1 to 2; seen with one
+/// tcgen05 kernel, 13.0 and 13.5. cuobjdump calls the attribute `EICOMPAT_ATTR_ISA_CLASS`.
+fn read_special(cubin: &mut Cubin) {
+    let base = cubin.compat_offset.unwrap_or_default();
+    let class = cubin.compat.iter().find(|record| record.attribute == ISA_CLASS && record.value >= 2);
+    if let Some((value, offset)) = class.map(|record| (record.value, base + record.offset)) {
+        cubin.special.push(SpecialInstructions { evidence: format!(".nv.compat ISA class {value}"), offset });
+    }
 }
 
 /// Decides the `a`, and records every disagreement between the places that could hold it.
@@ -378,8 +510,13 @@ fn marker_without_attribute(cubin: &mut Cubin) -> Option<Marker> {
     Some(flag_marker(cubin, 0x8, MarkerSource::EFlags8))
 }
 
-/// Whether any note says toolkit 13 or later, which always write attribute 9 from `sm_90` on.
+/// Whether any note says toolkit 13 or later, which always write attribute 9 from `sm_90` on. The
+/// finalizer of 13.4 keeps what an older ptxas wrote (seen in cuBLAS).
 fn is_from_13(cubin: &Cubin) -> bool {
     cubin.arch_notes.iter().any(|note| note.kind == ArchNoteKind::Cuinfo)
-        || cubin.tools.iter().any(|tool| tool.toolkit().is_none_or(|(major, _)| major >= 13))
+        || cubin
+            .tools
+            .iter()
+            .filter(|tool| tool.tool != "finalizer")
+            .any(|tool| tool.toolkit().is_none_or(|(major, _)| major >= 13))
 }

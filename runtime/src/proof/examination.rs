@@ -6,10 +6,11 @@ use serde::Serialize;
 use super::compression::Compression;
 use super::cubin::Cubin;
 use super::fatbin::{EntryHeader, EntryKind};
+use super::host::RuntimeJit;
 use super::ptx::Ptx;
 
 /// What kind of file it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// A bare CUDA ELF.
@@ -29,6 +30,7 @@ pub enum Format {
     /// A zip or wheel; its members are examined one by one.
     Zip,
     /// Anything else; it is still scanned.
+    #[default]
     Other,
 }
 
@@ -109,7 +111,7 @@ pub struct Problem {
 }
 
 /// The whole answer about one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Examination {
     /// What kind of file it is.
     pub format: Format,
@@ -121,6 +123,8 @@ pub struct Examination {
     pub containers: Vec<Container>,
     /// Wrappers in `.nvFatBinSegment`.
     pub wrappers: u64,
+    /// Signs that more device code may appear while the program runs.
+    pub runtime_jit: Vec<RuntimeJit>,
     /// What may be device code but could not be read or does not belong where it is.
     pub unaccounted: Vec<Problem>,
 }

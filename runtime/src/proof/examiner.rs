@@ -1,17 +1,20 @@
 //! Walks a file and accounts for every place in it that may hold device code.
 
-use object::LittleEndian;
-use object::elf::{self, FileHeader64};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use object::elf;
 use object::read::archive::ArchiveFile;
-use object::read::elf::{FileHeader as _, SectionHeader as _};
 use packager::Digest;
 
 use super::bytes::{slice, u16_at};
-use super::compression::{self, Compression};
 use super::cubin::{self, EM_CUDA};
-use super::examination::{Container, Entry, Examination, Format, Place, Problem};
-use super::fatbin::{self, EntryKind, RawEntry, first_nonzero_in, flags};
-use super::ptx;
+use super::examination::{Container, Examination, Format, Place, Problem};
+use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
+use super::ground::{Ground, GroundMap};
+use super::host::{self, Role};
+use super::image::{self, Job, Yield, bare};
 use super::scan::{self, Mark, PTX_TARGET, Sighting};
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
@@ -20,51 +23,38 @@ const ALLOWANCE_FLOOR_BYTES: u64 = 1 << 30;
 const ALLOWANCE_PER_BYTE: u64 = 64;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
+/// Most places that are reported as unaccounted one by one; a file full of them needs no more.
+const UNACCOUNTED_LIMIT: usize = 1000;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything, with the digest of every image: what a proof needs.
+    Digests,
+    /// Everything but digests: what a list needs.
+    Facts,
+    /// Compressed images stay packed; headers, images stored as they are, and the scan of the whole
+    /// file remain. Reads at the speed of memory.
+    Headers,
+}
 
 /// Finds everything in a file that a GPU could run. Never fails: what cannot be read is reported
 /// in [`Examination::unaccounted`] or among an entry's problems.
 pub fn examine(bytes: &[u8]) -> Examination {
-    let format = format_of(bytes);
-    let size_bytes = bytes.len() as u64;
-    let mut examiner = Examiner {
-        bytes,
-        allowance: ALLOWANCE_FLOOR_BYTES.saturating_add(size_bytes.saturating_mul(ALLOWANCE_PER_BYTE)),
-        known: Vec::new(),
-        found: Examination {
-            format,
-            size_bytes,
-            entries: Vec::new(),
-            containers: Vec::new(),
-            wrappers: 0,
-            unaccounted: Vec::new(),
-        },
-    };
-    examiner.region(0, size_bytes, &Place::default(), 0);
-    examiner.sweep();
-    examiner.finish()
+    examine_to(bytes, Depth::Digests)
 }
 
-/// What a range of the file is known to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ground {
-    /// A container's header or an entry's header.
-    Header,
-    /// A payload whose stored bytes mean nothing before decompression.
-    Opaque,
-    /// Machine code that starts here.
-    Cubin,
-    /// PTX text.
-    Ptx,
-    /// `.nvFatBinSegment`.
-    Wrappers,
-    /// Debug sections of a cubin that repeat its PTX.
-    DebugText,
+/// The same, only as deep as needed.
+pub fn examine_to(bytes: &[u8], depth: Depth) -> Examination {
+    Examiner::new(bytes, depth).run()
 }
 
 struct Examiner<'a> {
     bytes: &'a [u8],
+    depth: Depth,
     allowance: u64,
-    known: Vec<(u64, u64, Ground)>,
+    ground: GroundMap,
+    jobs: Vec<Job<'a>>,
     found: Examination,
 }
 
@@ -104,7 +94,48 @@ fn is_ptx(bytes: &[u8]) -> bool {
     false
 }
 
-impl Examiner<'_> {
+impl<'a> Examiner<'a> {
+    fn new(bytes: &'a [u8], depth: Depth) -> Self {
+        let size_bytes = bytes.len() as u64;
+        Self {
+            bytes,
+            depth,
+            allowance: ALLOWANCE_FLOOR_BYTES.saturating_add(size_bytes.saturating_mul(ALLOWANCE_PER_BYTE)),
+            ground: GroundMap::default(),
+            jobs: Vec::new(),
+            found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
+        }
+    }
+
+    fn run(mut self) -> Examination {
+        self.region(0, self.bytes.len() as u64, &Place::default(), 0);
+        self.work_off();
+        for sighting in scan_in_parallel(self.bytes) {
+            if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
+                break;
+            }
+            self.account(sighting);
+        }
+        self.work_off();
+        self.found.entries.sort_by_key(|entry| entry.offset);
+        self.found.unaccounted.sort_by_key(|problem| problem.offset);
+        self.found.runtime_jit.sort();
+        self.found.runtime_jit.dedup();
+        self.found
+    }
+
+    /// Reads the payloads gathered so far, on every core.
+    fn work_off(&mut self) {
+        let depth = self.depth;
+        for found in in_parallel(std::mem::take(&mut self.jobs), |job| image::read(job, depth)) {
+            let Yield { entries, debug_texts } = found;
+            self.found.entries.extend(entries);
+            for (start, end) in debug_texts {
+                self.ground.mark_debug_text(start, end);
+            }
+        }
+    }
+
     /// Reads the file, archive member or other range `[start, end)` by its own format.
     fn region(&mut self, start: u64, end: u64, place: &Place, depth: u32) {
         let Some(bytes) = slice(self.bytes, start, end - start) else { return };
@@ -115,7 +146,8 @@ impl Examiner<'_> {
             Format::Archive if depth < NESTING_LIMIT => self.archive(start, bytes, depth),
             Format::Archive => self.unaccounted(start, "archives nest too deeply"),
             Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
-            Format::Zip | Format::Other => {}
+            Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
+            Format::Other => self.found.runtime_jit.extend(host::text_signs(bytes)),
         }
     }
 
@@ -146,22 +178,27 @@ impl Examiner<'_> {
 
     /// Reads the sections of a host ELF that the toolkit fills.
     fn host_elf(&mut self, start: u64, bytes: &[u8], place: &Place) {
-        let sections = match host_sections(bytes) {
+        let sections = match host::sections(bytes) {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        for (name, offset, size, align) in sections {
-            let (from, to) =
-                (start.saturating_add(offset), start.saturating_add(offset).saturating_add(size));
-            if slice(bytes, offset, size).is_none() {
-                self.unaccounted(from.min(start + bytes.len() as u64), format!("section {name} is cut off"));
+        self.found.runtime_jit.extend(host::runtime_jit(bytes));
+        let mut sections: Vec<_> = sections.into_iter().filter(|section| section.role().is_some()).collect();
+        sections.sort_by_key(|section| section.offset);
+        let mut read_up_to = 0;
+        for section in sections {
+            if slice(bytes, section.offset, section.size).is_none() || section.offset < read_up_to {
+                self.unaccounted(start, format!("section {} is cut off or overlaps another", section.name));
                 continue;
             }
-            let place = Place { section: Some(name.clone()), ..place.clone() };
-            match name.as_str() {
-                ".nv_fatbin" | "__nv_relfatbin" => self.containers(from, to, &place, Padding::UpTo(align)),
-                ".nvFatBinSegment" => self.known.push((from, to, Ground::Wrappers)),
-                _ => {}
+            read_up_to = section.end();
+            let (from, to) = (start + section.offset, start + section.end());
+            if section.role() == Some(Role::Wrappers) {
+                self.ground.mark(from, to, Ground::Wrappers);
+            } else {
+                let padding = Padding::UpTo(section.align);
+                let place = Place { section: Some(section.name), ..place.clone() };
+                self.containers(from, to, &place, padding);
             }
         }
     }
@@ -213,185 +250,93 @@ impl Examiner<'_> {
             Ok(raw) => raw,
             Err(reason) => {
                 self.unaccounted(at, reason);
-                self.known.push((at, end, Ground::Header));
+                self.ground.mark(at, at + 4, Ground::Header);
                 return None;
             }
         };
         let index = self.found.containers.len();
         self.found.containers.push(Container { offset: at, size_bytes: raw.end - at, place: place.clone() });
-        self.known.push((at, at + fatbin::CONTAINER_HEADER_BYTES, Ground::Header));
+        self.ground.mark(at, at + fatbin::CONTAINER_HEADER_BYTES, Ground::Header);
         for entry in raw.entries {
-            self.entry(entry, index, place);
+            self.queue(entry, index, place);
         }
         if let Some((offset, reason)) = raw.broken {
             self.unaccounted(offset, reason);
-            self.known.push((offset, raw.end, Ground::Header));
+            self.ground.mark(offset, raw.end, Ground::Header);
         }
         Some(raw.end)
     }
 
-    fn entry(&mut self, raw: RawEntry<'_>, container: usize, place: &Place) {
-        let RawEntry { offset, header, payload_offset, payload, violations } = raw;
-        let payload_end = payload_offset + payload.len() as u64;
-        self.known.push((offset, payload_offset, Ground::Header));
-        let compression = header.compression();
-        let ground = match (compression, header.kind(), header.flags & flags::SCRAMBLED != 0) {
-            (Some(Compression::None), EntryKind::Elf, false) => Ground::Cubin,
-            (Some(Compression::None), EntryKind::Ptx, false) => Ground::Ptx,
+    /// Marks an entry's ground and leaves its payload for later.
+    fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &Place) {
+        let payload_end = raw.payload_offset + raw.payload.len() as u64;
+        self.ground.mark(raw.offset, raw.payload_offset, Ground::Header);
+        let stored = raw.header.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
+        let ground = match raw.header.kind() {
+            EntryKind::Elf if stored => Ground::Cubin,
+            EntryKind::Ptx if stored => Ground::Ptx,
             _ => Ground::Opaque,
         };
-        self.known.push((payload_offset, payload_end, ground));
-        let mut entry = Entry {
-            kind: header.kind(),
-            arch: Some(header.arch()),
-            offset,
-            container: Some(container),
-            place: place.clone(),
-            payload_offset,
-            compression,
-            image_bytes: payload.len() as u64,
-            digest: None,
-            header: Some(header),
-            cubin: None,
-            ptx: None,
-            problems: violations.into_iter().map(|(offset, reason)| Problem { offset, reason }).collect(),
-        };
-        self.image(&mut entry, payload);
-        self.found.entries.push(entry);
-    }
-
-    /// Unpacks a payload and reads what is in it.
-    fn image(&mut self, entry: &mut Entry, payload: &[u8]) {
-        let Some(header) = &entry.header else { return };
-        if header.flags & flags::SCRAMBLED != 0 || !matches!(entry.kind, EntryKind::Elf | EntryKind::Ptx) {
-            return;
-        }
-        let image = match self.unpack(entry, payload) {
-            Ok(image) => image,
-            Err((offset, reason)) => return entry.problems.push(Problem { offset, reason }),
-        };
-        let image = image.as_deref().unwrap_or(payload);
-        match entry.kind {
-            EntryKind::Elf => self.elf_image(entry, image),
-            _ => ptx_image(entry, image),
-        }
-    }
-
-    /// The decompressed payload, or `None` when it is stored as it is.
-    fn unpack(&mut self, entry: &Entry, payload: &[u8]) -> Result<Option<Vec<u8>>, (u64, String)> {
-        let Some(header) = &entry.header else { return Ok(None) };
-        let at = entry.offset;
-        let scheme = entry.compression.ok_or((at + 40, "flags name two compression schemes".to_owned()))?;
-        let sizes = (header.compressed_bytes, header.uncompressed_bytes);
-        if scheme == Compression::None {
-            return match sizes {
-                (0, 0) => Ok(None),
-                _ => Err((at + 16, "a compressed size without a compression flag".to_owned())),
-            };
-        }
-        let exact = u64::from(sizes.0);
-        let stream =
-            slice(payload, 0, exact).ok_or((at + 16, "compressed size exceeds the payload".to_owned()))?;
-        let padding = payload.len() as u64 - exact;
-        if padding >= 8 || first_nonzero_in(payload, exact, payload.len() as u64).is_some() {
-            return Err((entry.payload_offset + exact, "bytes behind the compressed stream".to_owned()));
-        }
-        let image = compression::decompress(scheme, stream, sizes.1, self.allowance)
-            .map_err(|error| (entry.payload_offset, error.to_string()))?;
-        self.allowance -= sizes.1;
-        Ok(Some(image))
-    }
-
-    fn elf_image(&mut self, entry: &mut Entry, image: &[u8]) {
-        let base = entry.payload_offset;
-        let cubin = match cubin::read(image) {
-            Ok(cubin) => cubin,
-            Err(error) => return entry.problems.push(Problem { offset: base, reason: error.to_string() }),
-        };
-        let end = cubin.size_bytes;
-        let whole = image.len() as u64;
-        if whole - end >= 8 || first_nonzero_in(image, end, whole).is_some() {
-            entry.problems.push(Problem { offset: base + end, reason: "bytes behind the cubin".to_owned() });
-        }
-        entry.image_bytes = end;
-        entry.digest = slice(image, 0, end).map(Digest::of_bytes);
-        if entry.compression == Some(Compression::None) {
-            self.debug_text(image, base);
-        } else {
-            entry.problems.extend(inner_sightings(image));
-        }
-        entry.cubin = Some(cubin);
-    }
-
-    /// Marks the sections of a cubin that repeat PTX for debuggers.
-    fn debug_text(&mut self, image: &[u8], base: u64) {
-        for (start, end) in debug_text_ranges(image) {
-            self.known.push((base + start, base + end, Ground::DebugText));
-        }
+        self.ground.mark(raw.payload_offset, payload_end, ground);
+        let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);
+        self.allowance = rest.unwrap_or(self.allowance);
+        self.jobs.push(Job { raw, container, place: place.clone(), affordable: rest.is_some() });
     }
 
     fn bare_cubin(&mut self, start: u64, end: u64, place: &Place) {
         let Some(image) = slice(self.bytes, start, end - start) else { return };
-        match cubin::read(image) {
-            Ok(cubin) => {
-                let size = cubin.size_bytes;
-                if size < end - start && !place.loose {
-                    self.unaccounted(start + size, "bytes behind the cubin");
-                }
-                self.known.push((start, start + size, Ground::Cubin));
-                self.debug_text(image, start);
-                let mut entry = bare(EntryKind::Cubin, start, size, place);
-                entry.arch = cubin.arch();
-                entry.digest = slice(image, 0, size).map(Digest::of_bytes);
-                entry.cubin = Some(cubin);
-                self.found.entries.push(entry);
-            }
+        let cubin = match cubin::read(image) {
+            Ok(cubin) => cubin,
             Err(error) => {
                 self.unaccounted(start, format!("starts like a cubin: {error}"));
-                self.known.push((start, start + 4, Ground::Header));
+                return self.ground.mark(start, start + 4, Ground::Header);
             }
+        };
+        let size = cubin.size_bytes;
+        if size < end - start && !place.loose {
+            self.unaccounted(start + size, "bytes behind the cubin");
         }
+        self.ground.mark(start, start + size, Ground::Cubin);
+        for (from, to) in image::debug_texts(image) {
+            self.ground.mark_debug_text(start + from, start.saturating_add(to));
+        }
+        let mut entry = bare(EntryKind::Cubin, start, size, place);
+        entry.arch = cubin.arch();
+        let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
+        entry.digest = whole.map(Digest::of_bytes);
+        entry.cubin = Some(cubin);
+        self.found.entries.push(entry);
     }
 
     fn bare_ptx(&mut self, start: u64, end: u64, place: &Place) {
         let Some(text) = slice(self.bytes, start, end - start) else { return };
-        self.known.push((start, end, Ground::Ptx));
+        self.ground.mark(start, end, Ground::Ptx);
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
-        ptx_image(&mut entry, text);
+        image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);
         self.found.entries.push(entry);
     }
 
-    /// Scans the whole file and follows up whatever the walk did not account for.
-    fn sweep(&mut self) {
-        for sighting in scan::scan(self.bytes) {
-            if !self.is_expected(sighting) {
-                self.follow(sighting);
+    /// Holds a sighting against what is known of its ground.
+    fn account(&mut self, sighting: Sighting) {
+        let Sighting { offset: at, mark } = sighting;
+        let Some((start, ground)) = self.ground.at(at) else { return self.follow(sighting) };
+        let expected = match ground {
+            Ground::Header | Ground::Opaque => true,
+            Ground::Cubin => match mark {
+                Mark::CudaElf => at == start,
+                Mark::PtxTarget => self.ground.is_debug_text(at),
+                _ => false,
+            },
+            Ground::Ptx => mark == Mark::PtxTarget,
+            Ground::Wrappers => {
+                self.found.wrappers += u64::from(mark == Mark::Wrapper);
+                mark == Mark::Wrapper
             }
+        };
+        if !expected {
+            self.unaccounted(at, format!("{} inside something else", mark.name()));
         }
-    }
-
-    /// Whether what was seen is already accounted for.
-    fn is_expected(&mut self, sighting: Sighting) -> bool {
-        let at = sighting.offset;
-        if sighting.mark == Mark::Wrapper
-            && self
-                .known
-                .iter()
-                .any(|&(start, end, ground)| ground == Ground::Wrappers && (start..end).contains(&at))
-        {
-            self.found.wrappers += 1;
-            return true;
-        }
-        self.known.iter().any(|&(start, end, ground)| {
-            (start..end).contains(&at)
-                && match ground {
-                    Ground::Header | Ground::Opaque => true,
-                    Ground::Cubin => at == start && sighting.mark == Mark::CudaElf,
-                    Ground::Ptx | Ground::DebugText => sighting.mark == Mark::PtxTarget,
-                    Ground::Wrappers => sighting.mark == Mark::Wrapper,
-                }
-        })
     }
 
     fn follow(&mut self, sighting: Sighting) {
@@ -419,23 +364,18 @@ impl Examiner<'_> {
         }
         let from = at.saturating_sub(LOOK_BACK);
         let before = slice(self.bytes, from, at - from).unwrap_or_default();
-        let start = before
-            .windows(9)
-            .rposition(|window| window == b".version ")
-            .map_or(at, |found| from + found as u64);
+        let text_start = before.iter().rposition(|&byte| byte == 0).map_or(0, |zero| zero + 1);
+        let version = before[text_start..].windows(8).rposition(|window| window == b".version");
+        let start = version.map_or(at, |found| from + (text_start + found) as u64);
         let rest = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
         let length = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
         self.bare_ptx(start, at + length as u64, place);
     }
 
     fn unaccounted(&mut self, offset: u64, reason: impl Into<String>) {
-        self.found.unaccounted.push(Problem { offset, reason: reason.into() });
-    }
-
-    fn finish(mut self) -> Examination {
-        self.found.entries.sort_by_key(|entry| entry.offset);
-        self.found.unaccounted.sort_by_key(|problem| problem.offset);
-        self.found
+        if self.found.unaccounted.len() < UNACCOUNTED_LIMIT {
+            self.found.unaccounted.push(Problem { offset, reason: reason.into() });
+        }
     }
 }
 
@@ -448,71 +388,48 @@ enum Padding {
     UpTo(u64),
 }
 
-fn bare(kind: EntryKind, offset: u64, image_bytes: u64, place: &Place) -> Entry {
-    Entry {
-        kind,
-        arch: None,
-        offset,
-        container: None,
-        place: place.clone(),
-        payload_offset: offset,
-        compression: Some(Compression::None),
-        image_bytes,
-        digest: None,
-        header: None,
-        cubin: None,
-        ptx: None,
-        problems: Vec::new(),
+/// Least bytes worth a thread of their own.
+const SCAN_CHUNK_BYTES: usize = 4 << 20;
+
+/// Scans in chunks, on every core. Chunks overlap by less than any pattern needs, so that each
+/// sighting belongs to the one chunk in which it starts.
+fn scan_in_parallel(bytes: &[u8]) -> Vec<Sighting> {
+    let starts: Vec<usize> = (0..bytes.len()).step_by(SCAN_CHUNK_BYTES).collect();
+    let chunks = in_parallel(starts, |start| {
+        let end = bytes.len().min(start + SCAN_CHUNK_BYTES + scan::REACH_BYTES);
+        let mut sightings = scan::scan(&bytes[start..end]);
+        sightings.retain(|sighting| sighting.offset < SCAN_CHUNK_BYTES as u64);
+        for sighting in &mut sightings {
+            sighting.offset += start as u64;
+        }
+        sightings
+    });
+    chunks.into_iter().flatten().collect()
+}
+
+/// Maps items on every core, keeping their order.
+fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if threads <= 1 {
+        return items.into_iter().map(work).collect();
     }
+    let slots: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    let next = AtomicUsize::new(0);
+    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
+        let crew: Vec<_> = (0..threads).map(|_| scope.spawn(|| shift(&slots, &next, &work))).collect();
+        crew.into_iter().flat_map(|worker| worker.join().expect("reading an image never panics")).collect()
+    });
+    results.sort_by_key(|&(index, _)| index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn ptx_image(entry: &mut Entry, text: &[u8]) {
-    let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let text = &text[..end];
-    entry.image_bytes = text.len() as u64;
-    entry.digest = Some(Digest::of_bytes(text));
-    entry.ptx = Some(ptx::read(text));
-}
-
-/// Whatever looks like device code inside a decompressed cubin, its own header aside.
-fn inner_sightings(image: &[u8]) -> Vec<Problem> {
-    let texts = debug_text_ranges(image);
-    let is_debug = |at: u64| texts.iter().any(|&(start, end)| (start..end).contains(&at));
-    scan::scan(image)
-        .into_iter()
-        .filter(|sighting| match sighting.mark {
-            Mark::CudaElf => sighting.offset != 0,
-            Mark::PtxTarget => !is_debug(sighting.offset),
-            _ => true,
-        })
-        .map(|sighting| Problem {
-            offset: sighting.offset,
-            reason: format!("{:?} inside a decompressed cubin", sighting.mark),
-        })
-        .collect()
-}
-
-/// Ranges of the sections in which a cubin repeats its PTX for debuggers.
-fn debug_text_ranges(image: &[u8]) -> Vec<(u64, u64)> {
-    host_sections(image)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|(name, ..)| name.contains("debug"))
-        .map(|(_, offset, size, _)| (offset, offset.saturating_add(size)))
-        .collect()
-}
-
-/// Name, offset, size and alignment of every section that has bytes in the file.
-fn host_sections(bytes: &[u8]) -> Result<Vec<(String, u64, u64, u64)>, String> {
-    let header = FileHeader64::<LittleEndian>::parse(bytes).map_err(|error| error.to_string())?;
-    let sections = header.sections(LittleEndian, bytes).map_err(|error| error.to_string())?;
-    sections
-        .iter()
-        .filter_map(|section| section.file_range(LittleEndian).map(|range| (section, range)))
-        .map(|(section, (offset, size))| {
-            let name = sections.section_name(LittleEndian, section).map_err(|error| error.to_string())?;
-            let align = section.sh_addralign.get(LittleEndian);
-            Ok((String::from_utf8_lossy(name).into_owned(), offset, size, align))
-        })
-        .collect()
+/// One worker: takes the next item until none is left.
+fn shift<T, R>(slots: &[Mutex<Option<T>>], next: &AtomicUsize, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
+    let mut done = Vec::new();
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = slots.get(index) else { return done };
+        let item = slot.lock().ok().and_then(|mut slot| slot.take());
+        done.extend(item.map(|item| (index, work(item))));
+    }
 }

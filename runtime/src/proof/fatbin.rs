@@ -19,6 +19,10 @@
 //!                            byte, of ELF
 //! ```
 //!
+//! A concatenated entry (`nvcc --concat`, seen in 13.5) has kind 0x100 and architecture 0. At +64
+//! its header holds a u32 count and a u32 size of the table that starts with these two words; then
+//! one header a image, shaped like an entry's, whose +4 is the offset into the decompressed payload.
+//!
 //! Seen in nvcc 13.0-13.5, 12.8 and 12.9 nvFatbin. Containers stand back to back, aligned to 8; a
 //! container of size 0 is legal (the stub of a PTX-only library).
 
@@ -38,7 +42,9 @@ pub(super) const ANCIENT_MAGIC: u32 = 0x1EE5_5A01;
 /// Size of the container header.
 pub(super) const CONTAINER_HEADER_BYTES: u64 = 16;
 /// Smallest entry header.
-const ENTRY_HEADER_BYTES: u64 = 64;
+const ENTRY_HEADER_BYTES: u64 = FIXED_BYTES as u64;
+/// The same as an index.
+const FIXED_BYTES: usize = 64;
 /// The only entry version.
 const ENTRY_VERSION: u16 = 0x0101;
 
@@ -165,6 +171,20 @@ pub(super) struct RawEntry<'a> {
     pub(super) payload_offset: u64,
     /// The payload as stored, padding included.
     pub(super) payload: &'a [u8],
+    /// The images in a concatenated entry.
+    pub(super) parts: Vec<RawPart>,
+    /// Structural violations: offset and reason.
+    pub(super) violations: Vec<(u64, String)>,
+}
+
+/// One image in a concatenated entry.
+pub(super) struct RawPart {
+    /// Offset of its header, as for an entry.
+    pub(super) offset: u64,
+    /// Offset of the image in the decompressed payload.
+    pub(super) image_offset: u64,
+    /// Its header.
+    pub(super) header: EntryHeader,
     /// Structural violations: offset and reason.
     pub(super) violations: Vec<(u64, String)>,
 }
@@ -220,23 +240,35 @@ pub(super) fn read(bytes: &[u8], offset: u64) -> Result<RawContainer<'_>, String
 fn entry(bytes: &[u8], at: u64, end: u64) -> Result<(RawEntry<'_>, u64), String> {
     let fixed = slice(bytes, at, ENTRY_HEADER_BYTES).filter(|_| at + ENTRY_HEADER_BYTES <= end);
     let fixed = fixed.ok_or("entry header is cut off")?;
-    let word = |offset| u32_at(fixed, offset).unwrap_or_default();
-    let long = |offset| u64_at(fixed, offset).unwrap_or_default();
-    let half = |offset| u16_at(fixed, offset).unwrap_or_default();
-    let (header_bytes, payload_bytes) = (word(4), long(8));
-    if u64::from(header_bytes) < ENTRY_HEADER_BYTES {
+    let header_bytes = u64::from(u32_at(fixed, 4).unwrap_or_default());
+    let payload_bytes = u64_at(fixed, 8).unwrap_or_default();
+    if header_bytes < ENTRY_HEADER_BYTES {
         return Err(format!("entry header claims {header_bytes} bytes, expected at least 64"));
     }
-    let payload_offset = at + u64::from(header_bytes);
+    let payload_offset = at + header_bytes;
     let next = payload_offset.checked_add(payload_bytes).filter(|&next| next <= end);
     let next =
         next.ok_or_else(|| format!("entry claims {payload_bytes} bytes, more than its container has"))?;
-    let header_slice = slice(bytes, at, u64::from(header_bytes)).ok_or("entry header is cut off")?;
+    let whole = slice(bytes, at, header_bytes).ok_or("entry header is cut off")?;
     let payload = slice(bytes, payload_offset, payload_bytes).ok_or("entry payload is cut off")?;
+    let mut violations = Vec::new();
+    let header = header(whole, at, &mut violations);
+    let parts = match header.kind() {
+        EntryKind::Concat => parts(whole, at, &mut violations),
+        _ => Vec::new(),
+    };
+    Ok((RawEntry { offset: at, header, payload_offset, payload, parts, violations }, next))
+}
+
+/// Reads the header that `bytes` hold, found at `at`; its first 64 bytes exist.
+fn header(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) -> EntryHeader {
+    let word = |offset| u32_at(bytes, offset).unwrap_or_default();
+    let long = |offset| u64_at(bytes, offset).unwrap_or_default();
+    let half = |offset| u16_at(bytes, offset).unwrap_or_default();
     let mut header = EntryHeader {
         kind_number: half(0),
-        header_bytes,
-        payload_bytes,
+        header_bytes: word(4),
+        payload_bytes: long(8),
         compressed_bytes: word(16),
         uncompressed_bytes: long(56),
         version: (half(26), half(24)),
@@ -246,7 +278,6 @@ fn entry(bytes: &[u8], at: u64, end: u64) -> Result<(RawEntry<'_>, u64), String>
         options: None,
         compat_copy: None,
     };
-    let mut violations = Vec::new();
     if half(2) != ENTRY_VERSION {
         violations.push((at + 2, format!("entry version {:#06x}, expected 0x0101", half(2))));
     }
@@ -254,11 +285,74 @@ fn entry(bytes: &[u8], at: u64, end: u64) -> Result<(RawEntry<'_>, u64), String>
     if unknown != 0 {
         violations.push((at + 40, format!("flag bits {unknown:#x} are unknown")));
     }
+    let host = flags::ADDRESS_64 | flags::LINUX;
+    if header.flags & host != host {
+        violations.push((at + 40, "not made for a 64-bit Linux host".to_owned()));
+    }
     if header.kind() == EntryKind::Unknown {
         violations.push((at, format!("entry kind {:#x} is unknown", header.kind_number)));
     }
-    read_strings(&mut header, header_slice, at, &mut violations);
-    Ok((RawEntry { offset: at, header, payload_offset, payload, violations }, next))
+    read_strings(&mut header, bytes, at, violations);
+    header
+}
+
+/// Reads the table of a concatenated entry, whose header `bytes` hold.
+fn parts(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) -> Vec<RawPart> {
+    let refuse = |violations: &mut Vec<(u64, String)>, reason: &str| {
+        violations.push((at + ENTRY_HEADER_BYTES, format!("concatenated entry: {reason}")));
+        Vec::new()
+    };
+    let start = FIXED_BYTES;
+    let (Some(count), Some(table_bytes)) = (u32_at(bytes, start), u32_at(bytes, start + 4)) else {
+        return refuse(violations, "no table");
+    };
+    if start as u64 + u64::from(table_bytes) != bytes.len() as u64 {
+        return refuse(violations, "the table does not fill the header");
+    }
+    let mut parts = Vec::new();
+    let mut from = start + 8;
+    while from < bytes.len() {
+        let rest = &bytes[from..];
+        if rest.len() < start {
+            return refuse(violations, "a header in the table is cut off");
+        }
+        let Some(size) = part_header_bytes(rest) else {
+            return refuse(violations, "a header in the table points outside it");
+        };
+        let offset = at + from as u64;
+        let mut own = Vec::new();
+        let mut header = header(&rest[..size], offset, &mut own);
+        // The slot of the header size holds the image's offset instead.
+        let image_offset = u64::from(header.header_bytes);
+        header.header_bytes = u32::try_from(size).unwrap_or(u32::MAX);
+        let packed = header.compressed_bytes != 0 || header.uncompressed_bytes != 0;
+        if packed || header.flags & (flags::LZ4 | flags::ZSTD) != 0 || header.kind() == EntryKind::Concat {
+            own.push((offset, "a concatenated image that is compressed once more".to_owned()));
+        }
+        parts.push(RawPart { offset, image_offset, header, violations: own });
+        from += size;
+    }
+    if parts.len() as u64 != u64::from(count) {
+        return refuse(violations, "the table holds another number of headers than it says");
+    }
+    parts
+}
+
+/// Size of a header in the table, which is nowhere stated: it ends behind the last thing it points
+/// to, rounded up to 8.
+fn part_header_bytes(bytes: &[u8]) -> Option<usize> {
+    let word = |offset: usize| usize::try_from(u32_at(bytes, offset)?).ok();
+    let mut end = FIXED_BYTES;
+    let (extension, name, name_length) = (word(20)?, word(32)?, word(36)?);
+    if name != 0 {
+        end = end.max(name.checked_add(name_length)?.checked_add(1)?);
+    }
+    if extension != 0 {
+        let text = word(extension)?;
+        let length = word(extension.checked_add(4)?)?;
+        end = end.max(extension.checked_add(8)?).max(text.checked_add(length)?.checked_add(1)?);
+    }
+    end.checked_next_multiple_of(8).filter(|&end| end <= bytes.len())
 }
 
 /// Reads the object's name and the extension block.

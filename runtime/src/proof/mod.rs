@@ -11,17 +11,22 @@
 //! | `bytes` | checked little-endian reads |
 //! | `compression` | payloads, unpacked within bounds |
 //! | `fatbin` | containers and entries |
-//! | `compat`, `note`, `cubin` | machine code and what it says about itself |
+//! | `compat`, `note`, `nvinfo`, `cubin` | machine code and what it says about itself |
 //! | `ptx` | PTX and its target |
-//! | `scan` | every byte offset of a file |
+//! | `image` | payloads turned into entries |
+//! | `host` | the host ELF around device code |
+//! | `scan`, `ground` | every byte offset of a file, and which are accounted for |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
+//! | `build_files` | requested claims in ninja files, compilation databases and logs |
+//! | `input`, `mapped` | files, folders and wheels, one specimen after the other |
 //! | `witness`, `verdict` | questions, and the judgement |
 //! | `proven` | the proof, stored and checked again |
 //!
 //! Bytes prove consistency, not provenance: whoever can forge every witness alike can forge a
 //! build. Only a rebuild that gives the same bytes goes further.
 
+mod build_files;
 mod bytes;
 mod command;
 mod compat;
@@ -30,22 +35,33 @@ mod cubin;
 mod examination;
 mod examiner;
 mod fatbin;
+mod ground;
+mod host;
+mod image;
+mod input;
+mod mapped;
 mod note;
+mod nvinfo;
 mod proven;
 mod ptx;
 mod scan;
 mod verdict;
 mod witness;
 
+pub use build_files::{claim_in_compile_commands, claim_in_log, claim_in_ninja};
 pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
-pub use cubin::{Cubin, CubinProblem, CubinType, Kernel, Layout, Marker, MarkerSource};
+pub use cubin::{
+    Cubin, CubinProblem, CubinType, Kernel, Layout, Marker, MarkerSource, SpecialInstructions, demangle,
+};
 pub use examination::{Container, Entry, Examination, Format, Place, Problem};
-pub use examiner::examine;
+pub use examiner::{Depth, examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
+pub use host::RuntimeJit;
+pub use input::{InputError, Specimen, visit, visit_bytes};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;
-pub use verdict::{Judgement, Loose, Policy, Unlinked, Verdict, judge};
+pub use verdict::{Judgement, Loose, Policy, Unlinked, Verdict, combine, judge};
 pub use witness::{Stance, Witness};

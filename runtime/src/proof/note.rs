@@ -5,8 +5,12 @@
 //! | section | type | content | source |
 //! |---|---|---|---|
 //! | `.note.nv.tkinfo` | 2000 | u32 version, 0, then four offsets into the strings that follow at +24: tool, release, build, options | seen: 12.8 and 12.9 on `sm_100`, 13.0-13.5 on all; absent on 12.x `sm_90` |
-//! | `.note.nv.cuver` | 1000 | u16 1, u16 arch number, u32, u32 | seen: 12.8, 12.9 on `sm_100` |
-//! | `.note.nv.cuinfo` | 1000 | u16 2, u16 arch number, u16 ten times the toolkit version, u16 0 | seen: 13.0-13.5 |
+//! | `.note.nv.cuver` | 1000 | u16 1, u16 virtual arch number, u32, u32 | seen: 12.8, 12.9 on `sm_100` |
+//! | `.note.nv.cuinfo` | 1000 | u16 2, u16 virtual arch number, u16 ten times the toolkit version, u16 0 | seen: 13.0-13.5 |
+//!
+//! The number in the second and third is that of the *virtual* architecture: 90 for
+//! `arch=compute_90,code=sm_100a` (seen, 13.0 and 13.5; cuFFT ships `sm_120` code from `compute_75`).
+//! It has no letter, so `compute_100` and `compute_100a` look alike.
 //!
 //! All of it is text or numbers that an editor can change, so a note alone proves nothing; it is
 //! worth its agreement with the other witnesses.
@@ -44,6 +48,23 @@ pub struct ToolNote {
 }
 
 impl ToolNote {
+    /// Whether its options name an architecture at all, however spelled.
+    pub fn names_arch(&self) -> bool {
+        self.options.contains("arch")
+    }
+
+    /// Whether it is the assembler that need not be told an architecture, and was not: 648 of the
+    /// cubins that `FlashInfer` ships (12.9.90) carry no more than that.
+    pub fn is_assembler_without_arch(&self) -> bool {
+        self.tool == "nvasm_internal" && !self.names_arch()
+    }
+
+    /// Whether it generates machine code for an architecture of its choice. The finalizer and the
+    /// assembler need not be told one.
+    pub fn chooses_arch(&self) -> bool {
+        matches!(self.tool.as_str(), "ptxas" | "nvlink")
+    }
+
     /// The toolkit release as `(13, 0)`.
     pub fn toolkit(&self) -> Option<(u32, u32)> {
         let rest = self.release.split("release ").nth(1)?;
@@ -63,14 +84,14 @@ pub enum ArchNoteKind {
     Cuinfo,
 }
 
-/// The architecture number as a note repeats it.
+/// What the front end compiled for, as a note has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ArchNote {
     /// Which note.
     pub kind: ArchNoteKind,
     /// Where the number lies, from the start of the cubin.
     pub offset: u64,
-    /// The architecture number, without a letter.
+    /// The virtual architecture's number, without a letter.
     pub number: u32,
     /// Ten times the toolkit version, where the note has it: 130 for 13.0.
     pub toolkit: Option<u32>,
@@ -135,10 +156,15 @@ fn arch_of(options: &str) -> Option<Arch> {
         return None;
     }
     let (name, _) = options[at + marker.len()..].split_once(' ')?;
+    // The assembler behind cuBLAS and cuDNN writes `SM75`.
+    let name = name.strip_prefix("SM").map_or(name.to_owned(), |number| format!("sm_{number}"));
     name.parse().ok()
 }
 
 /// Reads `.note.nv.cuver` or `.note.nv.cuinfo`, which starts at `base`; `None` when malformed.
+///
+/// Early builds mix the two: 12.7 wrote a `cuver` in the form of `cuinfo`, and the assembler behind
+/// cuBLAS a `cuinfo` of 6 bytes (both seen in released libraries), so the version decides.
 pub(super) fn archs(section: &[u8], base: u64, kind: ArchNoteKind) -> Option<Vec<ArchNote>> {
     split(section)?
         .iter()
@@ -146,9 +172,9 @@ pub(super) fn archs(section: &[u8], base: u64, kind: ArchNoteKind) -> Option<Vec
             let version = u16_at(note.body, 0)?;
             let number = u32::from(u16_at(note.body, 2)?);
             let offset = base + note.at as u64 + 2;
-            let toolkit = match (kind, note.kind, version, note.body.len()) {
-                (ArchNoteKind::Cuver, ARCH_TYPE, 1, 12) => None,
-                (ArchNoteKind::Cuinfo, ARCH_TYPE, 2, 8) => Some(u32::from(u16_at(note.body, 4)?)),
+            let toolkit = match (note.kind, version, note.body.len()) {
+                (ARCH_TYPE, 0 | 1, 12) => None,
+                (ARCH_TYPE, 2, 6 | 8) => Some(u32::from(u16_at(note.body, 4)?)),
                 _ => return None,
             };
             Some(ArchNote { kind, offset, number, toolkit })
@@ -180,7 +206,6 @@ mod tests {
         let notes = archs(&section, 0x40, ArchNoteKind::Cuinfo).unwrap();
         assert_eq!((notes[0].number, notes[0].toolkit, notes[0].offset), (100, Some(130), 0x40 + 26));
         assert!(archs(&section[..section.len() - 1], 0, ArchNoteKind::Cuinfo).is_none());
-        assert!(archs(&section, 0, ArchNoteKind::Cuver).is_none());
         section[12] = b'X';
         assert!(archs(&section, 0, ArchNoteKind::Cuinfo).is_none());
     }

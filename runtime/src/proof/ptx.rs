@@ -3,6 +3,7 @@
 //! PTX is a promise that the driver may compile later, not machine code; its target proves the
 //! PTX entry alone.
 
+use memchr::memmem;
 use packager::Arch;
 use serde::Serialize;
 
@@ -42,17 +43,15 @@ pub(super) fn read(text: &[u8]) -> Ptx {
 /// The names behind `.entry`.
 fn kernels(text: &[u8]) -> Vec<String> {
     const MARKER: &[u8] = b".entry ";
-    let mut names = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.windows(MARKER.len()).position(|window| window == MARKER) {
-        rest = &rest[at + MARKER.len()..];
-        let end = rest
-            .iter()
-            .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'%')))
-            .unwrap_or(rest.len());
-        names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
-    }
-    names
+    memmem::find_iter(text, MARKER)
+        .map(|at| {
+            let rest = &text[at + MARKER.len()..];
+            let is_name =
+                |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'%');
+            let end = rest.iter().position(|byte| !is_name(byte)).unwrap_or(rest.len());
+            String::from_utf8_lossy(&rest[..end]).into_owned()
+        })
+        .collect()
 }
 
 #[cfg(test)]

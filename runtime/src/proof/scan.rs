@@ -27,6 +27,19 @@ pub(super) enum Mark {
     PtxTarget,
 }
 
+impl Mark {
+    /// What to call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Container => "a container",
+            Self::Wrapper => "a fatbin wrapper",
+            Self::Ancient => "a container of CUDA 2 or 3",
+            Self::CudaElf => "a cubin",
+            Self::PtxTarget => "PTX",
+        }
+    }
+}
+
 /// One sighting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sighting {
@@ -56,6 +69,9 @@ pub(super) const PTX_TARGET: &[u8] = b".target sm_";
 
 /// Bytes tested at once: four vector registers of the oldest x86-64.
 const BLOCK: usize = 64;
+
+/// Bytes from a pattern's start within which it is decided: the ELF header up to its machine.
+pub(super) const REACH_BYTES: usize = 20;
 
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {

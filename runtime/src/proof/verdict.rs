@@ -10,7 +10,7 @@ use super::command::{RequestedClaim, RequestedForm};
 use super::cubin::CubinType;
 use super::examination::{Entry, Examination, Format};
 use super::fatbin::EntryKind;
-use super::witness::{Stance, Witness, question};
+use super::witness::{Stance, Witness, front_end, linked_in, question};
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,19 +117,66 @@ impl Judgement {
 
 /// Holds an examination, and the command that led to it if there was one, against a policy.
 pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, policy: &Policy) -> Judgement {
-    let mut witnesses: Vec<Witness> =
+    let heard: Vec<Witness> =
         examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
-    witnesses.extend(requested.map(|claim| question_command(claim, policy)));
-    let (verdict, reasons) = weigh(examination, &witnesses, policy);
+    let commands: Vec<Witness> = requested
+        .into_iter()
+        .flat_map(|claim| [question_command(claim, policy), compare(claim, examination)])
+        .collect();
+    let (verdict, mut reasons) = weigh(examination, &heard, policy);
+    let against = contradictions(&commands);
+    let positive = matches!(verdict, Verdict::Exact | Verdict::Mixed);
+    let verdict = if positive && !against.is_empty() { Verdict::Contradicted } else { verdict };
+    if positive && verdict == Verdict::Contradicted {
+        reasons = against;
+    } else {
+        reasons.extend(against);
+    }
+    let witnesses = heard.into_iter().chain(commands).collect();
     Judgement { verdict, policy: policy.clone(), reasons, witnesses }
 }
 
-fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (Verdict, Vec<String>) {
-    let contradictions: Vec<String> = witnesses
+/// What several files say together: the weightiest trouble first; files without device code, and
+/// those that hold but the device linker's empty images, have no say.
+pub fn combine<'a>(judged: impl IntoIterator<Item = (&'a Examination, &'a Judgement)>) -> Verdict {
+    let said: Vec<Verdict> = judged
+        .into_iter()
+        .filter(|(examination, judgement)| {
+            judgement.verdict != Verdict::Absent || !examination.entries.iter().all(Entry::is_stub)
+        })
+        .map(|(_, judgement)| judgement.verdict)
+        .collect();
+    let any = |verdict| said.contains(&verdict);
+    if said.is_empty() {
+        Verdict::Absent
+    } else if any(Verdict::Contradicted) {
+        Verdict::Contradicted
+    } else if any(Verdict::Unreadable) {
+        Verdict::Unreadable
+    } else if said.iter().all(|&verdict| verdict == Verdict::Exact) {
+        Verdict::Exact
+    } else if any(Verdict::Exact) || any(Verdict::Mixed) {
+        Verdict::Mixed
+    } else if any(Verdict::Weaker) {
+        Verdict::Weaker
+    } else {
+        Verdict::Absent
+    }
+}
+
+fn contradictions(witnesses: &[Witness]) -> Vec<String> {
+    witnesses
         .iter()
         .filter(|witness| witness.stance == Stance::Contradicts)
-        .map(|witness| format!("{} says {}: {}", witness.name, witness.found, witness.meaning))
-        .collect();
+        .map(|witness| {
+            let place = witness.offset.map_or(String::new(), |offset| format!("at {offset:#x}: "));
+            format!("{place}{} says {}: {}", witness.name, witness.found, witness.meaning)
+        })
+        .collect()
+}
+
+fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (Verdict, Vec<String>) {
+    let contradictions = contradictions(witnesses);
     if !contradictions.is_empty() {
         return (Verdict::Contradicted, contradictions);
     }
@@ -137,8 +184,6 @@ fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (
     if !unreadable.is_empty() {
         return (Verdict::Unreadable, unreadable);
     }
-    let strangers: Vec<String> =
-        examination.entries.iter().filter(|entry| !is_permitted(entry, policy)).map(describe).collect();
     let target: Vec<&Entry> =
         examination.entries.iter().filter(|entry| counts(entry, examination.format, policy)).collect();
     if target.is_empty() {
@@ -147,20 +192,31 @@ fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (
     if let Some(reason) = target.iter().find_map(|entry| family_doubt(entry)) {
         return (Verdict::Contradicted, vec![reason]);
     }
+    let mut strangers: Vec<String> =
+        examination.entries.iter().filter(|entry| !is_permitted(entry, policy)).map(describe).collect();
+    strangers.extend(examination.entries.iter().filter_map(|entry| describe_linked_in(entry, policy)));
     if strangers.is_empty() {
-        let kernels: usize =
-            target.iter().filter_map(|entry| entry.cubin.as_ref()).map(|cubin| cubin.kernels.len()).sum();
-        (
-            Verdict::Exact,
-            vec![format!(
-                "{} images of {} with {kernels} kernels and nothing else",
-                target.len(),
-                policy.arch
-            )],
-        )
+        (Verdict::Exact, vec![describe_target(&target, policy)])
     } else {
         (Verdict::Mixed, strangers)
     }
+}
+
+fn describe_target(target: &[&Entry], policy: &Policy) -> String {
+    let kernels: usize =
+        target.iter().filter_map(|entry| entry.cubin.as_ref()).map(|cubin| cubin.kernels.len()).sum();
+    let images = if target.len() == 1 { "image" } else { "images" };
+    let names = if kernels == 1 { "kernel" } else { "kernels" };
+    let rest = if policy.allow_ptx || !policy.also_allowed.is_empty() {
+        "nothing that was not allowed"
+    } else {
+        "nothing else"
+    };
+    format!(
+        "{} {images} of machine code for {} with {kernels} {names}, and {rest}",
+        target.len(),
+        policy.arch
+    )
 }
 
 fn unreadable(examination: &Examination, policy: &Policy) -> Vec<String> {
@@ -192,7 +248,8 @@ fn unreadable(examination: &Examination, policy: &Policy) -> Vec<String> {
 fn is_permitted(entry: &Entry, policy: &Policy) -> bool {
     match entry.kind {
         EntryKind::Elf | EntryKind::Cubin => {
-            entry.arch.is_some_and(|arch| arch == policy.arch || policy.also_allowed.contains(&arch))
+            let named = |arch| arch == policy.arch || policy.also_allowed.contains(&arch);
+            entry.arch.is_some_and(named) && front_end(entry).is_none()
         }
         EntryKind::Ptx => policy.allow_ptx,
         EntryKind::Lto | EntryKind::Concat | EntryKind::Unknown => false,
@@ -202,7 +259,8 @@ fn is_permitted(entry: &Entry, policy: &Policy) -> bool {
 /// Whether an entry is what the policy asks for: machine code that can run, or wait to be linked
 /// where such code belongs.
 fn counts(entry: &Entry, format: Format, policy: &Policy) -> bool {
-    let Some(cubin) = entry.cubin.as_ref().filter(|_| entry.arch == Some(policy.arch)) else { return false };
+    let is_target = entry.arch == Some(policy.arch) && front_end(entry).is_none();
+    let Some(cubin) = entry.cubin.as_ref().filter(|_| is_target) else { return false };
     match cubin.elf_type {
         CubinType::Executable => cubin.kernels.iter().any(|kernel| kernel.code_bytes > 0),
         CubinType::Relocatable => {
@@ -247,6 +305,14 @@ fn could_run(entry: &Entry, target: Arch) -> bool {
     }
 }
 
+/// Says which weaker objects a linked image swallowed, unless the policy allows them.
+fn describe_linked_in(entry: &Entry, policy: &Policy) -> Option<String> {
+    let objects = linked_in(entry);
+    let stranger = objects.iter().find(|&arch| !policy.also_allowed.contains(arch))?;
+    let arch = entry.arch?;
+    Some(format!("at {:#x}: machine code for {arch} with an object for {stranger} linked in", entry.offset))
+}
+
 fn describe(entry: &Entry) -> String {
     let arch = entry.arch.map_or("an unknown architecture".to_owned(), |arch| arch.to_string());
     let what = match entry.kind {
@@ -257,24 +323,13 @@ fn describe(entry: &Entry) -> String {
         EntryKind::Concat => "a concatenated entry",
         EntryKind::Unknown => "an entry of unknown kind",
     };
-    format!("at {:#x}: {what} for {arch}", entry.offset)
+    let front_end =
+        front_end(entry).map_or(String::new(), |number| format!(", compiled for compute_{number}"));
+    format!("at {:#x}: {what} for {arch}{front_end}", entry.offset)
 }
 
-/// The requested claim as a witness.
+/// The requested claim as a witness about the policy.
 fn question_command(claim: &RequestedClaim, policy: &Policy) -> Witness {
-    let found: Vec<String> = claim
-        .images
-        .iter()
-        .map(|image| {
-            let prefix = match image.form {
-                RequestedForm::MachineCode => "sm",
-                RequestedForm::Ptx => "compute",
-                RequestedForm::Lto => "lto",
-            };
-            format!("arch=compute_{},code={prefix}_{}", image.virtual_arch.code(), image.arch.code())
-        })
-        .chain(claim.unclear.iter().cloned())
-        .collect();
     let acceptable = claim.images.iter().all(|image| match image.form {
         RequestedForm::MachineCode => {
             image.virtual_arch == image.arch
@@ -288,13 +343,60 @@ fn question_command(claim: &RequestedClaim, policy: &Policy) -> Witness {
             && image.arch == policy.arch
             && image.virtual_arch == policy.arch
     });
+    let weaker_front_end = claim
+        .images
+        .iter()
+        .any(|image| image.form == RequestedForm::MachineCode && image.virtual_arch != image.arch);
     let (meaning, stance) = if acceptable && asked && claim.unclear.is_empty() {
         ("the command asks for this architecture, compiled against its own features", Stance::Confirms)
+    } else if weaker_front_end {
+        let meaning = "the front end compiled against other features than the machine code's, so code \
+                       behind feature macros is missing while every marker in the bytes agrees";
+        (meaning, Stance::Contradicts)
     } else {
-        ("the command does not ask for exactly this architecture with its own features", Stance::Contradicts)
+        ("the command does not ask for exactly this architecture", Stance::Contradicts)
     };
+    command_witness("command", claim, meaning, stance)
+}
+
+/// Whether the bytes hold what the command asked for: they do not when a build failed or was
+/// skipped and left an older file.
+fn compare(claim: &RequestedClaim, examination: &Examination) -> Witness {
+    let mut asked: Vec<Arch> = claim
+        .images
+        .iter()
+        .filter(|image| image.form == RequestedForm::MachineCode)
+        .map(|image| image.arch)
+        .collect();
+    let mut built: Vec<Arch> =
+        examination.machine_code().filter(|entry| !entry.is_stub()).filter_map(|entry| entry.arch).collect();
+    for list in [&mut asked, &mut built] {
+        list.sort();
+        list.dedup();
+    }
+    let (meaning, stance) = if !claim.unclear.is_empty() || built.is_empty() {
+        ("the command leaves open what it asks for, or there is nothing to compare", Stance::Silent)
+    } else if asked == built {
+        ("the bytes hold the machine code that the command asks for", Stance::Confirms)
+    } else {
+        (
+            "the bytes hold other machine code than the command asks for: a stale or foreign file",
+            Stance::Contradicts,
+        )
+    };
+    command_witness("command against bytes", claim, meaning, stance)
+}
+
+fn command_witness(
+    name: &'static str,
+    claim: &RequestedClaim,
+    meaning: &'static str,
+    stance: Stance,
+) -> Witness {
+    let found = claim.images.iter().map(ToString::to_string).chain(claim.unclear.iter().cloned());
+    let found: Vec<String> = found.collect();
     Witness {
-        name: "command".into(),
+        name: name.into(),
         entry: None,
         offset: None,
         found: found.join("; "),

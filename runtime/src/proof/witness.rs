@@ -1,6 +1,7 @@
 //! Questions every entry about the architecture it claims, and keeps each answer as found.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout, MarkerSource};
 use super::examination::Entry;
 use super::fatbin::{EntryHeader, EntryKind, flags};
+use super::note::ToolNote;
 
 /// What a witness says about the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,47 +190,85 @@ impl Bench {
     }
 
     fn tools(&mut self, cubin: &Cubin, arch: Arch, kind: EntryKind) {
-        if cubin.tools.is_empty() && cubin.layout == Layout::Abi8 {
-            let meaning = "every tool since 12.8 leaves a tkinfo note in such a cubin; here it is missing";
-            self.say("tkinfo", self.base, "none", meaning, Stance::Contradicts);
-        }
+        let confirmed =
+            cubin.tools.iter().any(|tool| tool.arch == Some(arch) || tool.is_assembler_without_arch());
         for tool in &cubin.tools {
             let found = format!("{} {}", tool.tool, tool.options.trim_end());
-            let (meaning, stance) = match tool.arch {
-                Some(named) if named == arch => {
-                    ("the tool was asked for this architecture", Stance::Confirms)
-                }
-                Some(_) => ("the tool was asked for another architecture", Stance::Contradicts),
-                None => {
-                    ("the tool's options do not spell an architecture as the tools do", Stance::Contradicts)
-                }
-            };
-            // Without a container nothing but this text tells `f` from plain.
-            let family = kind == EntryKind::Cubin
-                && arch.feature == Feature::Plain
-                && tool.arch == Some(Arch { feature: Feature::Family, ..arch });
-            let (meaning, stance) = if family {
-                (
-                    "the tool was asked for the family; a bare cubin shows that in this text alone",
-                    Stance::Silent,
-                )
-            } else {
-                (meaning, stance)
-            };
+            let (meaning, stance) = hear_tool(tool, cubin, arch, kind);
             self.say("tkinfo", self.base + tool.options_offset, found, meaning, stance);
+        }
+        let bare_family = kind == EntryKind::Cubin && arch.feature == Feature::Plain;
+        if !confirmed && cubin.layout == Layout::Abi8 && !bare_family {
+            let meaning =
+                "every tool since 12.8 leaves its options in such a cubin; here none names this architecture";
+            self.say("tkinfo", self.base, "no confirmation", meaning, Stance::Contradicts);
         }
     }
 
     fn arch_notes(&mut self, cubin: &Cubin, arch: Arch) {
+        for note in &cubin.arch_notes {
+            let (meaning, stance) = match note.number.cmp(&arch.number) {
+                Ordering::Equal => ("the front end compiled for the same number", Stance::Confirms),
+                Ordering::Less => ("the front end compiled for an earlier architecture", Stance::Silent),
+                Ordering::Greater => ("the front end compiled for a later architecture", Stance::Contradicts),
+            };
+            let found = format!("compute_{}", note.number);
+            self.say("architecture note", self.base + note.offset, found, meaning, stance);
+        }
         if cubin.arch_notes.is_empty() && cubin.layout == Layout::Abi8 {
             let meaning =
                 "every tool since 12.8 leaves an architecture note in such a cubin; here it is missing";
             self.say("architecture note", self.base, "none", meaning, Stance::Contradicts);
         }
-        for note in &cubin.arch_notes {
-            let stance = agree(note.number == arch.number);
-            let meaning = "the note repeats the number";
-            self.say("architecture note", self.base + note.offset, note.number.to_string(), meaning, stance);
-        }
     }
+}
+
+/// What a tool's options say about the architecture of the whole cubin.
+fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'static str, Stance) {
+    let family = Arch { feature: Feature::Family, ..arch };
+    match tool.arch {
+        Some(named) if named == arch => ("the tool was asked for this architecture", Stance::Confirms),
+        // Without a container nothing but this text tells `f` from plain.
+        Some(named) if named == family && kind == EntryKind::Cubin && arch.feature == Feature::Plain => {
+            ("the tool was asked for the family; a bare cubin shows that in this text alone", Stance::Silent)
+        }
+        Some(named)
+            if is_linked(cubin) && tool.tool != "nvlink" && could_be_linked_into(named.number, arch) =>
+        {
+            ("an object for another architecture was linked in", Stance::Silent)
+        }
+        Some(_) => ("the tool was asked for another architecture", Stance::Contradicts),
+        None if !tool.chooses_arch() && !tool.names_arch() => {
+            ("the tool was told no architecture", Stance::Silent)
+        }
+        None => ("the tool's options do not spell an architecture as the tools do", Stance::Contradicts),
+    }
+}
+
+/// Whether the device linker, or the assembler that gathers objects, made it from several objects.
+fn is_linked(cubin: &Cubin) -> bool {
+    cubin.tools.iter().any(|tool| tool.tool == "nvlink")
+        || (cubin.tools.len() == 1 && cubin.tools[0].tool == "nvasm_internal")
+}
+
+/// The device linker takes objects for earlier minors of the same major (seen in NVSHMEM: `sm_80`
+/// in an `sm_86` image), and plain ones into the `a`.
+fn could_be_linked_into(number: u32, arch: Arch) -> bool {
+    number / 10 == arch.number / 10 && number <= arch.number
+}
+
+/// The earlier virtual architecture that the front end compiled for, if it was not the entry's own.
+pub(super) fn front_end(entry: &Entry) -> Option<u32> {
+    let (cubin, arch) = (entry.cubin.as_ref()?, entry.arch?);
+    // Legacy cubins keep the virtual number in bits 16-23 of e_flags (seen, 12.8 and 12.9).
+    let legacy = (cubin.layout == Layout::Abi7).then_some(cubin.e_flags >> 16 & 0xFF);
+    let numbers = cubin.arch_notes.iter().map(|note| note.number).chain(legacy);
+    numbers.filter(|&number| number != arch.number).min()
+}
+
+/// Architectures of objects that were linked into an image for another one.
+pub(super) fn linked_in(entry: &Entry) -> Vec<Arch> {
+    let (Some(cubin), Some(arch)) = (&entry.cubin, entry.arch) else { return Vec::new() };
+    let named = cubin.tools.iter().filter(|tool| tool.tool != "nvlink").filter_map(|tool| tool.arch);
+    named.filter(|&named| is_linked(cubin) && named != arch).collect()
 }

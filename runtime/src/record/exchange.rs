@@ -75,17 +75,23 @@ fn outcome(record: &WorkloadRecord, verdict: &Verdict) -> Option<Outcome> {
     })
 }
 
-/// The largest errors over all outputs. A later call may have been the wrong one, whose errors were
-/// not kept; an infinite error then stands for "wrong, by an unknown amount".
+/// The largest errors over all outputs. Without any that were kept, a pass has unknown errors: NaN.
+/// A wrong answer whose kept outputs were all right, because a later call was the wrong one, is
+/// wrong by an unknown amount: infinite.
 fn correctness(record: &WorkloadRecord, verdict: &Verdict) -> Correctness {
     let comparisons = &record.finding.comparisons;
-    let is_explained = verdict.is_passed() || comparisons.iter().any(|(_, output)| !output.accepted);
-    let unknown = if is_explained { 0.0 } else { f64::INFINITY };
+    let least = match (verdict.is_passed(), comparisons.is_empty()) {
+        (true, true) => f64::NAN,
+        (true, false) => 0.0,
+        (false, _) if comparisons.iter().any(|(_, output)| !output.accepted) => 0.0,
+        (false, _) => f64::INFINITY,
+    };
     let errors = comparisons.iter().filter_map(|(_, output)| output.correctness());
-    let (relative, absolute) = errors.fold((unknown, unknown), |(relative, absolute), error| {
+    let (relative, absolute) = errors.fold((least, least), |(relative, absolute), error| {
         (error.max_relative_error().max(relative), error.max_absolute_error().max(absolute))
     });
-    let mut correctness = Correctness::new(relative, absolute).expect("maxima that start from zero up");
+    let mut correctness =
+        Correctness::new(relative, absolute).expect("NaN, or maxima that start from zero up");
     correctness.extra = Some(extra(record));
     correctness
 }
@@ -188,8 +194,42 @@ mod tests {
             let explained =
                 if verdict.is_passed() { String::new() } else { format!("{}: because", verdict.name()) };
             assert_eq!(evaluation.log, explained);
-            assert_eq!(Trace::from_json(&trace.to_line()).unwrap(), trace);
+            assert_eq!(Trace::from_json(&trace.to_line()).unwrap().to_line(), trace.to_line());
         }
+    }
+
+    /// One trace of every status, with every special number that a trace can hold.
+    fn gallery() -> String {
+        let mut records = vec![judged(Verdict::Passed)];
+        records[0].finding.comparisons.push(("y".to_owned(), compared(1.005)));
+        let mut broken = judged(Verdict::IncorrectNumerical { reason: "output `y`: NaN".to_owned() });
+        broken.finding.comparisons.push(("y".to_owned(), compared(f32::NAN)));
+        broken.finding.output = Some("printed \"this\"\n\u{1} and é".to_owned());
+        records.push(broken);
+        for verdict in [
+            Verdict::CompileError { reason: "error: expected a `;`".to_owned() },
+            Verdict::Unproven { reason: "only sm_100 was built".to_owned() },
+            Verdict::IncorrectShape { reason: "output `y`: expected shape [3], found [4]".to_owned() },
+            Verdict::IncorrectDtype { reason: "output `y`: expected float32, found float16".to_owned() },
+            Verdict::RuntimeError { reason: "ended by SIGSEGV".to_owned() },
+            Verdict::Timeout { reason: "no answer after 300 s".to_owned() },
+            Verdict::UntrustedTiming { reason: "no kernel ran".to_owned() },
+        ] {
+            records.push(judged(verdict));
+        }
+        let mut unnamed = judged(Verdict::Passed);
+        unnamed.context.environment.device.clear();
+        unnamed.finding.reference_ns = None;
+        records.push(unnamed);
+        records.iter().map(|record| to_trace(record).unwrap().to_line() + "\n").collect()
+    }
+
+    /// The golden file was accepted line by line by the `Trace` model of flashinfer-bench 0.1.2
+    /// under pydantic 2.14.3, which wrote every line back byte for byte. A difference here needs
+    /// that proof again.
+    #[test]
+    fn writes_what_their_models_were_seen_to_accept() {
+        assert_eq!(gallery(), include_str!("../../../tests/golden/flashinfer_traces.jsonl"));
     }
 
     #[test]
@@ -218,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_foreign_trace_survives_a_record() {
-        let trace = to_trace(&judged(Verdict::Passed)).unwrap();
+        let trace = to_trace(&judged(Verdict::Timeout { reason: "late".to_owned() })).unwrap();
         let record = from_trace("traces/other.jsonl", trace.clone()).unwrap();
         let read = Record::from_line(&record.to_line().unwrap()).unwrap();
         assert_eq!(read, record);

@@ -5,8 +5,8 @@ use packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bench::decision::Report;
-use crate::bench::environment::Environment;
+use crate::bench::decision::{Comparison, Event, Report};
+use crate::bench::environment::{Environment, Reading};
 use crate::bench::finding::WorkloadFinding;
 use crate::bench::judge::Tolerance;
 
@@ -79,6 +79,20 @@ pub struct ComparisonRecord {
     pub b: Context,
     /// What is known.
     pub report: Report,
+    /// Every answer that the comparison got, raw samples included; the report follows from them.
+    pub events: Vec<Event>,
+    /// The device, from time to time.
+    pub readings: Vec<Reading>,
+}
+
+impl ComparisonRecord {
+    /// Draws the report from the raw samples again. `None` where the events do not lead to one:
+    /// the record was tampered with, or its protocol is another version's.
+    pub fn recompute(&self) -> Option<Report> {
+        let workloads = self.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
+        let (protocol, seed) = (self.report.protocol.clone(), self.report.seed);
+        Comparison::replay(protocol, workloads, seed, self.events.iter().cloned()).ok()?.report()
+    }
 }
 
 /// An evaluation by another tool: a latency without samples, not measured by us.
@@ -160,7 +174,7 @@ impl Record {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use packager::interop::flashinfer::Workload;
 
     use super::*;
@@ -211,6 +225,29 @@ pub(super) mod tests {
         );
         assert!(!line.contains('\n'));
         assert_eq!(Record::from_line(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn a_comparison_can_be_drawn_from_its_samples_again() {
+        use crate::bench::decision::Protocol;
+        use crate::bench::decision::simulation::{World, run};
+
+        let protocol = Protocol { samples_per_cell: 1, blocks_per_process: 4, ..Protocol::default() };
+        let comparison = run(&protocol, &World { truth: 0.05, ..World::default() }, 2, 1);
+        let context = record("u").context;
+        let compared = ComparisonRecord {
+            timestamp: Timestamp::from(std::time::UNIX_EPOCH),
+            a: context.clone(),
+            b: context,
+            report: comparison.report().unwrap(),
+            events: comparison.events().to_vec(),
+            readings: Vec::new(),
+        };
+        let line = Record::Comparison(Box::new(compared)).to_line().unwrap();
+        let Record::Comparison(mut read) = Record::from_line(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(read.recompute().as_ref(), Some(&read.report));
+        read.events.pop();
+        assert_eq!(read.recompute(), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`line`] | one line, its kinds and its version |
+//! | [`mod@line`] | one line, its kinds and its version |
 //! | [`journal`] | the file: appending, reading, a torn last line |
 //! | [`exchange`] | FlashInfer-Bench traces, out and in |
 

@@ -1,1 +1,18 @@
-//! To be written.
+//! Turns records into what people and programs read. Nothing here measures or decides.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`mod@bench`] | the numbers of a run: per workload and overall, computed from raw samples |
+//! | [`bench_table`] | those numbers as a table |
+//! | [`comparison_table`] | a comparison's report as text |
+//! | [`figures`] | how numbers are written |
+
+pub mod bench;
+
+pub mod bench_table;
+
+pub mod comparison_table;
+
+pub mod figures;
+
+pub use bench::{BenchReport, ClockReport, WorkloadRow};

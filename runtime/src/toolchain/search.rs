@@ -275,9 +275,18 @@ fn complete(
 ) -> Result<Toolchain, ToolchainError> {
     let tvm_ffi = find_tvm_ffi(search, digests)?;
     let newest = toolkit.newest_host_compiler;
-    let host_compiler = host_compiler::find(search.host_compiler.as_deref(), &search.path, newest, digests)?;
+    let asked = search.host_compiler.as_deref();
+    let host_compiler = host_compiler::find(asked, &search.path, newest, digests)?;
     let fingerprint = Fingerprint::of(&toolkit, &host_compiler, &tvm_ffi);
     Ok(Toolchain { toolkit, origin, host_compiler, tvm_ffi, fingerprint, passed_over })
+}
+
+/// Finds the host compiler as it would be found beside a CUDA that takes every version.
+pub fn search_host_compiler(
+    search: &Search,
+    digests: &mut FileDigests,
+) -> Result<HostCompiler, ToolchainError> {
+    Ok(host_compiler::find(search.host_compiler.as_deref(), &search.path, None, digests)?)
 }
 
 /// Finds the pinned TVM-FFI; it is the same beside every CUDA.

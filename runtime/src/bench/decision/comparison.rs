@@ -1,6 +1,8 @@
 //! The state machine: it says what to measure next and is fed what was measured. It touches no
 //! clock, no device and no random source, so the same readings always give the same decision.
 
+use serde::{Deserialize, Serialize};
+
 use super::block::CellReading;
 use super::finding::{Decision, Reason};
 use super::protocol::{Protocol, ProtocolError};
@@ -45,6 +47,20 @@ pub enum ComparisonError {
     },
 }
 
+/// One answer to a step: all that a comparison ever learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A process was ready.
+    Started,
+    /// A cell was measured.
+    Cell(CellReading),
+    /// A process died or could not go on.
+    Lost,
+    /// The time was up.
+    Stopped,
+}
+
 /// Kept samples of both arms on one workload, in nanoseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ArmSamples {
@@ -60,6 +76,7 @@ pub struct Comparison {
     pub(super) seed: u64,
     pub(super) sessions: Vec<Session>,
     pub(super) samples: Vec<ArmSamples>,
+    events: Vec<Event>,
     running: Option<(Schedule, Vec<CellReading>)>,
     decision: Option<Decision>,
 }
@@ -74,7 +91,32 @@ impl Comparison {
         }
         let samples = vec![ArmSamples::default(); workloads.len()];
         let sessions = vec![Session::default()];
-        Ok(Self { protocol, workloads, seed, sessions, samples, running: None, decision: None })
+        let events = Vec::new();
+        Ok(Self { protocol, workloads, seed, sessions, samples, events, running: None, decision: None })
+    }
+
+    /// Repeats a comparison from its record.
+    pub fn replay(
+        protocol: Protocol,
+        workloads: Vec<String>,
+        seed: u64,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Self, ComparisonError> {
+        let mut comparison = Self::new(protocol, workloads, seed)?;
+        for event in events {
+            match event {
+                Event::Started => comparison.process_started()?,
+                Event::Cell(reading) => comparison.feed(reading)?,
+                Event::Lost => comparison.process_lost(),
+                Event::Stopped => comparison.stop(),
+            }
+        }
+        Ok(comparison)
+    }
+
+    /// Every answer so far, raw samples included: what a record keeps.
+    pub fn events(&self) -> &[Event] {
+        &self.events
     }
 
     /// What to do next; asking changes nothing.
@@ -95,6 +137,7 @@ impl Comparison {
             Step::StartProcess { process, .. } => {
                 let schedule = Schedule::new(&self.protocol, self.workloads.len(), self.seed, process);
                 self.running = Some((schedule, Vec::new()));
+                self.events.push(Event::Started);
                 Ok(())
             }
             step => Err(ComparisonError::OutOfStep { step, answer: "a started process" }),
@@ -107,7 +150,8 @@ impl Comparison {
         let (Step::Measure(_), Some((schedule, readings))) = (step, &mut self.running) else {
             return Err(ComparisonError::OutOfStep { step, answer: "a reading" });
         };
-        readings.push(reading);
+        readings.push(reading.clone());
+        self.events.push(Event::Cell(reading));
         if readings.len() == schedule.cell_count() {
             self.finish_process();
         }
@@ -119,6 +163,7 @@ impl Comparison {
     pub fn process_lost(&mut self) {
         self.running = None;
         if self.decision.is_none() {
+            self.events.push(Event::Lost);
             self.current().lose_process();
             self.settle();
         }
@@ -128,6 +173,7 @@ impl Comparison {
     pub fn stop(&mut self) {
         self.running = None;
         if self.decision.is_none() {
+            self.events.push(Event::Stopped);
             let processes = self.current().session.processes.len();
             let reason = Reason::BudgetSpent { processes };
             self.current().session.finding = Some(Decision::Undecided { reason });
@@ -294,6 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_copy_that_lies_elsewhere_is_no_reason_to_give_up() {
+        let mut comparison = comparison(protocol());
+        let decision = run(&mut comparison, |cell| match cell.arm {
+            Arm::A => 1e4,
+            Arm::B => 1e4 * (1.03 + luck(cell)),
+            Arm::Control => 1e4 * (1.001 + luck(cell)),
+        });
+        assert_eq!(decision, Decision::Worse, "a certain 0.3 % between A and A′ is below the margin");
+    }
+
+    #[test]
     fn a_difference_that_only_the_clock_made_is_none() {
         // B takes 1.5 % longer at a clock that is 1.5 % lower: the same number of cycles.
         let mut comparison = comparison(protocol());
@@ -354,6 +411,19 @@ mod tests {
         assert_eq!(comparison.decision(), Some(&Decision::Undecided { reason }));
         comparison.process_lost();
         assert_eq!(comparison.next(), Step::Finished);
+    }
+
+    #[test]
+    fn a_record_of_the_answers_repeats_the_decision() {
+        let mut comparison = comparison(protocol());
+        comparison.process_lost();
+        assert_eq!(run(&mut comparison, |cell| slower(cell, 0.03)), Decision::Worse);
+        let json = serde_json::to_string(comparison.events()).unwrap();
+        let events: Vec<Event> = serde_json::from_str(&json).unwrap();
+        let again = Comparison::replay(protocol(), comparison.workloads.clone(), 1, events).unwrap();
+        assert_eq!(again.report(), comparison.report());
+        let early = [Event::Cell(CellReading::default())];
+        assert!(Comparison::replay(protocol(), vec!["w".to_owned()], 1, early).is_err());
     }
 
     #[test]

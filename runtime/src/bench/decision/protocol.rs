@@ -81,6 +81,14 @@ impl Protocol {
         Self { dropped_blocks, blocks_per_process, ..standard }
     }
 
+    /// Another margin; the equivalence margin stays half a percent above it, so that a difference
+    /// is never both worth a finding and called equal.
+    #[must_use]
+    pub fn with_margin(self, margin: f64) -> Self {
+        const DISTANCE: f64 = 0.005;
+        Self { margin, equivalence: self.equivalence.max(margin + DISTANCE), ..self }
+    }
+
     /// Names the first constant that cannot work.
     pub fn check(&self) -> Result<(), ProtocolError> {
         let ascending = self.looks.windows(2).all(|pair| pair[0] < pair[1]);
@@ -146,6 +154,7 @@ mod tests {
         }
         assert_eq!(Protocol::for_workloads(1), Protocol::default());
         assert_eq!(Protocol::for_workloads(54).blocks_per_process, 5);
+        assert_eq!(Protocol::default().with_margin(0.02).check(), Ok(()));
     }
 
     #[test]

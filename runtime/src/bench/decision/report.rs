@@ -38,12 +38,10 @@ pub struct WorkloadReport {
     pub decision: Decision,
     /// B over A.
     pub ratio: Option<Interval>,
-    /// Median of A's samples in nanoseconds.
-    pub a_median_ns: Option<f64>,
-    /// Median of B's samples in nanoseconds.
-    pub b_median_ns: Option<f64>,
-    /// How many samples of each arm the medians rest on.
-    pub sample_counts: [usize; 2],
+    /// A's samples, all processes together, in nanoseconds.
+    pub a: Option<Summary>,
+    /// B's samples, all processes together, in nanoseconds.
+    pub b: Option<Summary>,
 }
 
 /// The end of a comparison.
@@ -77,8 +75,8 @@ impl Report {
         Self {
             decision,
             ratio: hull(sessions.iter().filter_map(|session| session.ratio)),
-            arithmetic_mean_ratio: sum(&workloads, |workload| workload.b_median_ns)
-                .zip(sum(&workloads, |workload| workload.a_median_ns))
+            arithmetic_mean_ratio: sum_of_medians(&workloads, |workload| workload.b)
+                .zip(sum_of_medians(&workloads, |workload| workload.a))
                 .map(|(b, a)| b / a),
             sessions,
             workloads,
@@ -117,9 +115,8 @@ impl WorkloadReport {
             uuid: comparison.workloads[index].clone(),
             decision: alone(comparison, &intervals),
             ratio: hull(intervals.iter().map(Interval::exp)),
-            a_median_ns: Summary::of(a).map(|summary| summary.median),
-            b_median_ns: Summary::of(b).map(|summary| summary.median),
-            sample_counts: [a.len(), b.len()],
+            a: Summary::of(a),
+            b: Summary::of(b),
         }
     }
 }
@@ -150,8 +147,11 @@ fn alone(comparison: &Comparison, intervals: &[Interval]) -> Decision {
     }
 }
 
-fn sum(workloads: &[WorkloadReport], value: impl Fn(&WorkloadReport) -> Option<f64>) -> Option<f64> {
-    workloads.iter().map(value).sum()
+fn sum_of_medians(
+    workloads: &[WorkloadReport],
+    arm: impl Fn(&WorkloadReport) -> Option<Summary>,
+) -> Option<f64> {
+    workloads.iter().map(|workload| arm(workload).map(|summary| summary.median)).sum()
 }
 
 /// The mean of the means between the outermost bounds.

@@ -175,10 +175,10 @@ impl Session {
     }
 }
 
-/// Whether A/A′ speaks against the machine: too wide to vouch for anything, or clear of zero by an
-/// amount that matters. A certain difference of less than half the margin is real (the second copy
-/// lies elsewhere in memory) and harmless.
+/// Whether A/A′ speaks against the machine: too wide to vouch for anything, or clear of zero by at
+/// least the margin. A certain difference below the margin is real (the second copy lies elsewhere
+/// in memory) and harmless: it cannot by itself make a finding.
 fn fails(control: &Interval, protocol: &Protocol) -> bool {
-    let matters = control.mean.abs() >= protocol.margin / 2.0;
+    let matters = control.mean.abs() >= protocol.margin.ln_1p();
     control.half_width() > protocol.largest_control_half_width || (control.excludes(0.0) && matters)
 }

@@ -2,11 +2,13 @@
 //! the rule hides.
 
 use std::fmt::Write as _;
+use std::thread;
 
 use packager::interop::flashinfer::{Correctness, Dtype, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::element::{decode_all, spacing};
+use super::histogram::Histogram;
 use super::tolerance::Tolerance;
 use crate::bench::verdict::Verdict;
 
@@ -51,11 +53,12 @@ pub struct Comparison {
     pub worst_element: u64,
     /// The largest |x − y|.
     pub max_absolute_error: f64,
-    /// The value that |x − y| stays below at 99 % of the elements.
+    /// The value that |x − y| stays below at 99 % of the elements, to within one percent.
     pub p99_absolute_error: f64,
     /// The largest |x − y| / (|y| + 1e-8).
     pub max_relative_error: f64,
-    /// The value that |x − y| / (|y| + 1e-8) stays below at 99 % of the elements.
+    /// The value that |x − y| / (|y| + 1e-8) stays below at 99 % of the elements, to within one
+    /// percent.
     pub p99_relative_error: f64,
     /// ‖x − y‖ / ‖y‖: one number that neither a tiny y nor a lucky element can hide in.
     pub norm_error: f64,
@@ -97,77 +100,125 @@ pub fn check_reference(expected: &[f64]) -> Result<(), ComparisonError> {
     Err(ComparisonError::ReferenceNotFinite { count, element_count: expected.len(), first })
 }
 
-/// Sums and maxima over one output.
-#[derive(Default)]
+/// Elements that one thread takes at least; below that, starting it costs more than it saves.
+const LEAST_SHARE: usize = 1 << 19;
+/// More threads than this wait for memory, not for each other.
+const LARGEST_THREAD_COUNT: usize = 8;
+
+fn measure(dtype: Dtype, found: &[f64], expected: &[f64], tolerance: &Tolerance) -> Comparison {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(LARGEST_THREAD_COUNT);
+    let share = found.len().div_ceil(threads).max(LEAST_SHARE);
+    let part = |first: usize| {
+        let range = first..found.len().min(first + share);
+        Running::of(dtype, first, &found[range.clone()], &expected[range], tolerance)
+    };
+    let running = thread::scope(|scope| {
+        let others: Vec<_> =
+            (share..found.len()).step_by(share).map(|first| scope.spawn(move || part(first))).collect();
+        others.into_iter().fold(part(0), |running, other| {
+            let other = other.join().expect("arithmetic on slices of equal length does not panic");
+            running.join(&other)
+        })
+    });
+    running.conclude(dtype, found.len() as u64, tolerance)
+}
+
+/// Sums and maxima over a part of an output.
 struct Running {
     non_finite_count: u64,
     off_count: u64,
+    first_non_finite: Option<u64>,
     worst_element: u64,
     max_absolute: f64,
     max_relative: f64,
     max_ulp: f64,
     error_squares: f64,
     expected_squares: f64,
+    absolute_errors: Histogram,
+    relative_errors: Histogram,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the rule's arithmetic is binary32")]
-fn measure(dtype: Dtype, found: &[f64], expected: &[f64], tolerance: &Tolerance) -> Comparison {
-    const EPSILON: f64 = 1e-8;
-    let mut running = Running::default();
-    let mut absolute_errors = Vec::with_capacity(found.len());
-    let mut relative_errors = Vec::with_capacity(found.len());
-    for (index, (&x, &y)) in (0_u64..).zip(found.iter().zip(expected)) {
-        running.off_count += u64::from(tolerance.is_off(x as f32, y as f32));
-        running.expected_squares += y * y;
-        if !x.is_finite() {
-            if running.non_finite_count == 0 {
+impl Running {
+    #[expect(clippy::cast_possible_truncation, reason = "the rule's arithmetic is binary32")]
+    fn of(dtype: Dtype, first: usize, found: &[f64], expected: &[f64], tolerance: &Tolerance) -> Self {
+        const EPSILON: f64 = 1e-8;
+        let mut running = Self::empty();
+        for (index, (&x, &y)) in (first as u64..).zip(found.iter().zip(expected)) {
+            running.off_count += u64::from(tolerance.is_off(x as f32, y as f32));
+            running.expected_squares += y * y;
+            if !x.is_finite() {
+                running.first_non_finite.get_or_insert(index);
+                running.non_finite_count += 1;
+                continue;
+            }
+            let absolute = (x - y).abs();
+            let relative = absolute / (y.abs() + EPSILON);
+            if absolute > running.max_absolute {
+                running.max_absolute = absolute;
                 running.worst_element = index;
             }
-            running.non_finite_count += 1;
-            continue;
+            running.max_relative = running.max_relative.max(relative);
+            running.max_ulp = running.max_ulp.max(spacing(dtype, y).map_or(0.0, |unit| absolute / unit));
+            running.error_squares += absolute * absolute;
+            running.absolute_errors.add(absolute as f32);
+            running.relative_errors.add(relative as f32);
         }
-        let absolute = (x - y).abs();
-        let relative = absolute / (y.abs() + EPSILON);
-        if absolute > running.max_absolute {
-            running.max_absolute = absolute;
-            if running.non_finite_count == 0 {
-                running.worst_element = index;
-            }
-        }
-        running.max_relative = running.max_relative.max(relative);
-        running.max_ulp = running.max_ulp.max(spacing(dtype, y).map_or(0.0, |unit| absolute / unit));
-        running.error_squares += absolute * absolute;
-        absolute_errors.push(absolute as f32);
-        relative_errors.push(relative as f32);
+        running
     }
-    let element_count = found.len() as u64;
-    let rejected = running.non_finite_count > 0 || tolerance.is_too_many(running.off_count, element_count);
-    let norm = running.expected_squares.sqrt();
-    let error_norm = running.error_squares.sqrt();
-    Comparison {
-        element_count,
-        non_finite_count: running.non_finite_count,
-        off_count: running.off_count,
-        accepted: !rejected,
-        worst_element: running.worst_element,
-        max_absolute_error: running.max_absolute,
-        p99_absolute_error: percentile_99(&mut absolute_errors),
-        max_relative_error: running.max_relative,
-        p99_relative_error: percentile_99(&mut relative_errors),
-        // An all-zero reference has no scale: the error stands for itself.
-        norm_error: if norm > 0.0 { error_norm / norm } else { error_norm },
-        max_ulp_error: dtype.is_float().then_some(running.max_ulp),
-    }
-}
 
-/// The element below which 99 % lie; zero of none.
-fn percentile_99(errors: &mut [f32]) -> f64 {
-    if errors.is_empty() {
-        return 0.0;
+    fn empty() -> Self {
+        Self {
+            non_finite_count: 0,
+            off_count: 0,
+            first_non_finite: None,
+            worst_element: 0,
+            max_absolute: 0.0,
+            max_relative: 0.0,
+            max_ulp: 0.0,
+            error_squares: 0.0,
+            expected_squares: 0.0,
+            absolute_errors: Histogram::default(),
+            relative_errors: Histogram::default(),
+        }
     }
-    let rank = errors.len() * 99 / 100;
-    let (_, error, _) = errors.select_nth_unstable_by(rank, f32::total_cmp);
-    f64::from(*error)
+
+    /// Adds a later part; always in order, so that sums do not depend on which thread was first.
+    fn join(mut self, later: &Self) -> Self {
+        if later.max_absolute > self.max_absolute {
+            self.max_absolute = later.max_absolute;
+            self.worst_element = later.worst_element;
+        }
+        self.first_non_finite = self.first_non_finite.or(later.first_non_finite);
+        self.non_finite_count += later.non_finite_count;
+        self.off_count += later.off_count;
+        self.max_relative = self.max_relative.max(later.max_relative);
+        self.max_ulp = self.max_ulp.max(later.max_ulp);
+        self.error_squares += later.error_squares;
+        self.expected_squares += later.expected_squares;
+        self.absolute_errors.join(&later.absolute_errors);
+        self.relative_errors.join(&later.relative_errors);
+        self
+    }
+
+    fn conclude(self, dtype: Dtype, element_count: u64, tolerance: &Tolerance) -> Comparison {
+        let rejected = self.non_finite_count > 0 || tolerance.is_too_many(self.off_count, element_count);
+        let norm = self.expected_squares.sqrt();
+        let error_norm = self.error_squares.sqrt();
+        Comparison {
+            element_count,
+            non_finite_count: self.non_finite_count,
+            off_count: self.off_count,
+            accepted: !rejected,
+            worst_element: self.first_non_finite.unwrap_or(self.worst_element),
+            max_absolute_error: self.max_absolute,
+            p99_absolute_error: self.absolute_errors.percentile_99().min(self.max_absolute),
+            max_relative_error: self.max_relative,
+            p99_relative_error: self.relative_errors.percentile_99().min(self.max_relative),
+            // An all-zero reference has no scale: the error stands for itself.
+            norm_error: if norm > 0.0 { error_norm / norm } else { error_norm },
+            max_ulp_error: dtype.is_float().then_some(self.max_ulp),
+        }
+    }
 }
 
 /// The verdict on a call's outputs: the first that is not accepted decides.
@@ -254,6 +305,33 @@ mod tests {
             assert!(!lenient.unwrap().accepted);
         }
         assert!(compare(&[f32::NAN], &[1.0]).correctness().unwrap().max_absolute_error().is_infinite());
+    }
+
+    #[test]
+    fn many_threads_find_what_one_would() {
+        let count = 2 * LEAST_SHARE + 7;
+        let expected: Vec<f64> =
+            (0..count).map(|index| f64::from(u32::try_from(index % 1000).unwrap())).collect();
+        let mut found = expected.clone();
+        found[LEAST_SHARE] += 0.25;
+        found[count - 1] += 8.0;
+        for index in (0..count).step_by(50) {
+            found[index] += 0.125;
+        }
+        let tolerance = Tolerance::default();
+        let parallel = measure(Dtype::Float32, &found, &expected, &tolerance);
+        let single = Running::of(Dtype::Float32, 0, &found, &expected, &tolerance);
+        let single = single.conclude(Dtype::Float32, count as u64, &tolerance);
+        assert_eq!(parallel.worst_element, count as u64 - 1);
+        assert_eq!(
+            (parallel.off_count, parallel.max_absolute_error.to_bits()),
+            (single.off_count, 8.0_f64.to_bits())
+        );
+        assert_eq!(parallel.p99_absolute_error.to_bits(), single.p99_absolute_error.to_bits());
+        assert!((0.125..0.1263).contains(&parallel.p99_absolute_error), "{}", parallel.p99_absolute_error);
+        assert!((parallel.norm_error / single.norm_error - 1.0).abs() < 1e-12);
+        found[3] = f64::NAN;
+        assert_eq!(measure(Dtype::Float32, &found, &expected, &tolerance).worst_element, 3);
     }
 
     #[test]

@@ -150,7 +150,9 @@ pub fn spacing(dtype: Dtype, value: f64) -> Option<f64> {
     };
     // The exponent's bits, not a logarithm: exact just below a power of two.
     let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
-    value.is_finite().then(|| f64::powi(2.0, exponent.max(least_exponent) - mantissa_bits))
+    let power = exponent.max(least_exponent) - mantissa_bits;
+    // From −149 on: always a normal number of double precision.
+    value.is_finite().then(|| f64::from_bits(u64::from((power + 1023).unsigned_abs()) << 52))
 }
 
 fn element<const SIZE: usize>(bytes: &[u8], index: usize) -> Option<[u8; SIZE]> {

@@ -5,7 +5,7 @@
 //! **Identity.** A tensor is named by seed, workload uuid, tensor name and iteration. Its key is
 //! the first eight bytes, read as two little-endian words, of the framed digest with domain
 //! `proofmark/input/1` over the number `seed`, the text `uuid` and the text `name`. An element is
-//! made from [`philox`](super::philox::philox) with that key and the counter
+//! made from [`philox`] with that key and the counter
 //! `[low word of b, high word of b, iteration, 0]`, where `b` numbers the block that the element
 //! belongs to. No element depends on another.
 //!

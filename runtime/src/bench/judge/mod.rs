@@ -7,9 +7,10 @@
 //! | [`distribution`] | what random inputs look like |
 //! | [`generator`] | the exact specification of an input's bytes |
 //! | [`safetensors`] | captured inputs |
+//! | [`scope`] | which operators the element-wise rule can judge |
 //! | [`tolerance`] | how far an output may lie off, and whether it does |
 //! | [`comparison`] | how far it really lies off |
-//! | [`null_gate`] | whether a workload can tell a kernel from nothing |
+//! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
 //! | [`layout`] | where the tensors of one call lie |
 //! | [`source`] | where each input's contents come from |
 //! | [`house`] | the judge's own GPU side |
@@ -26,7 +27,11 @@ pub mod generator;
 
 pub mod safetensors;
 
+pub mod scope;
+
 pub mod tolerance;
+
+mod histogram;
 
 pub mod comparison;
 
@@ -47,4 +52,5 @@ pub use distribution::{Distribution, Profile};
 pub use generator::{Form, Recipe, Stream};
 pub use null_gate::{NullOutput, OpenGate, null_gate};
 pub use safetensors::{Capture, CaptureError};
+pub use scope::out_of_scope;
 pub use tolerance::Tolerance;

@@ -40,8 +40,8 @@ impl Tolerance {
     #[expect(clippy::cast_possible_truncation, reason = "their arithmetic is binary32")]
     pub fn is_off(&self, found: f32, expected: f32) -> bool {
         let absolute = (found - expected).abs();
-        let relative = absolute / (expected.abs() + EPSILON);
-        !found.is_finite() || (absolute > self.atol as f32 && relative > self.rtol as f32)
+        let is_relatively_off = || absolute / (expected.abs() + EPSILON) > self.rtol as f32;
+        !found.is_finite() || (absolute > self.atol as f32 && is_relatively_off())
     }
 
     /// Whether a number of elements that are off is too many, as their code reckons it: the share

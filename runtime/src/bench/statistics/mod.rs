@@ -6,7 +6,7 @@
 //! | [`stopping`] | when to stop sampling, and why |
 //! | [`student`] | the t distribution |
 //! | [`interval`] | a mean with its confidence interval |
-//! | [`overall`] | one number over many workloads |
+//! | [`mod@overall`] | one number over many workloads |
 
 pub mod summary;
 

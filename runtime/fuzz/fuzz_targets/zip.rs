@@ -1,0 +1,11 @@
+//! Zips and wheels.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use runtime::proof::{Depth, examine_to, visit_bytes};
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = visit_bytes("fuzzed.zip", bytes, |specimen| {
+        let _ = examine_to(specimen.bytes, Depth::Facts);
+    });
+});

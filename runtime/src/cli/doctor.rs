@@ -1,0 +1,245 @@
+//! `proofmark doctor`: can this machine do what the verbs need, and if not, how can it?
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use packager::Arch;
+use rustix::fs::statvfs;
+use serde::Serialize;
+use serde_json::json;
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use crate::process_tree::{self, Limits};
+use crate::toolchain::lock_file::{Component, ComponentName};
+use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
+use crate::toolchain::{FileDigests, Search, Toolchain, ToolchainError, find};
+
+/// Check what this machine has for building, what is missing, and how to get it.
+///
+/// Starts no download and changes nothing. Exit code 1 if builds are not possible as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark doctor
+  proofmark doctor --arch sm_103a
+  proofmark doctor --json")]
+pub struct Arguments {
+    /// Check for builds for this architecture.
+    #[arg(long, default_value_t = Arch::SM_100A)]
+    arch: Arch,
+    /// Check with this CUDA installation.
+    #[arg(long, value_name = "DIR")]
+    cuda_home: Option<std::path::PathBuf>,
+}
+
+/// How one check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// There, and fit.
+    Good,
+    /// Not as good as it could be; nothing depends on it.
+    Note,
+    /// Missing or unfit; a verb needs it.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// What it is: `host compiler`.
+    subject: &'static str,
+    state: State,
+    /// What was found.
+    found: String,
+    /// The ways out, if it is not good.
+    ways_out: Vec<String>,
+}
+
+impl Check {
+    fn good(subject: &'static str, found: impl Into<String>) -> Self {
+        Self { subject, state: State::Good, found: found.into(), ways_out: Vec::new() }
+    }
+
+    fn note(subject: &'static str, found: impl Into<String>) -> Self {
+        Self { state: State::Note, ..Self::good(subject, found) }
+    }
+
+    fn bad(subject: &'static str, found: impl Into<String>, ways_out: Vec<String>) -> Self {
+        Self { state: State::Bad, ways_out, ..Self::good(subject, found) }
+    }
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let mut search = Search::from_environment();
+    search.cuda_home.clone_from(&arguments.cuda_home);
+    search.arch = Some(arguments.arch);
+    // Everything is read: a doctor believes no memory.
+    let mut digests = FileDigests::forgetful();
+    let toolchain = find(&search, &mut digests);
+    let mut checks = vec![Check::good("machine", machine())];
+    checks.extend(building(&search, &toolchain, &mut digests));
+    checks.extend(installing(&search, toolchain.is_err()));
+    checks.extend(measuring());
+    for check in &checks {
+        let mark = match check.state {
+            State::Good => "ok  ",
+            State::Note => "note",
+            State::Bad => "BAD ",
+        };
+        console.print(format!("{mark}  {:<14}  {}", check.subject, check.found))?;
+        for way_out in &check.ways_out {
+            console.print(format!("      {:<14}  → {way_out}", ""))?;
+        }
+    }
+    let healthy = checks.iter().all(|check| check.state != State::Bad);
+    let fingerprint = toolchain.as_ref().ok().map(|toolchain| &toolchain.fingerprint);
+    let body = json!({
+        "healthy": healthy,
+        "arch": arguments.arch,
+        "checks": checks,
+        "toolchain": fingerprint,
+        "toolchain_digest": fingerprint.map(crate::toolchain::Fingerprint::digest),
+    });
+    console.document("proofmark.doctor", 1, &body)?;
+    Ok(if healthy { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn machine() -> String {
+    let system = rustix::system::uname();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!(
+        "{} {} {}, {processors} processors",
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy(),
+        system.machine().to_string_lossy()
+    )
+}
+
+/// What a build is made with.
+fn building(
+    search: &Search,
+    toolchain: &Result<Toolchain, ToolchainError>,
+    digests: &mut FileDigests,
+) -> Vec<Check> {
+    match toolchain {
+        Ok(toolchain) => found_toolchain(toolchain),
+        Err(error) => missing_toolchain(search, error, digests),
+    }
+}
+
+fn found_toolchain(toolchain: &Toolchain) -> Vec<Check> {
+    let mut checks: Vec<Check> = Vec::new();
+    for passed in &toolchain.passed_over {
+        let text = format!("passed over {} ({}): {}", passed.home.display(), passed.origin, passed.reason);
+        checks.push(Check::note("cuda", text));
+    }
+    let cuda = format!("{} in {} ({})", toolchain.release(), toolchain.home().display(), toolchain.origin);
+    let host = &toolchain.host_compiler;
+    checks.extend([
+        Check::good("cuda", cuda),
+        Check::good("host compiler", format!("{} in {}", host.version, host.driver.display())),
+        Check::good("linker", host.linker_version.clone()),
+        Check::good(
+            "tvm-ffi",
+            format!("{} in {}", toolchain.tvm_ffi.version, toolchain.tvm_ffi.home.display()),
+        ),
+        Check::good("fingerprint", toolchain.fingerprint.digest().short()),
+    ]);
+    checks
+}
+
+/// The search ends at the first trouble; a doctor names all of them.
+fn missing_toolchain(search: &Search, error: &ToolchainError, digests: &mut FileDigests) -> Vec<Check> {
+    let subject = match error {
+        ToolchainError::Unfit { .. } | ToolchainError::NoCompiler { .. } => "cuda",
+        ToolchainError::NoTvmFfi | ToolchainError::BrokenTvmFfi { .. } => "tvm-ffi",
+        ToolchainError::HostCompiler(_) => "host compiler",
+    };
+    let mut checks = vec![Check::bad(subject, error.to_string(), error.ways_out())];
+    if subject != "host compiler" {
+        checks.push(match search_host_compiler(search, digests) {
+            Ok(host) => {
+                Check::good("host compiler", format!("{} in {}", host.version, host.driver.display()))
+            }
+            Err(error) => Check::bad("host compiler", error.to_string(), error.ways_out()),
+        });
+    }
+    if subject == "cuda"
+        && let Err(error) = find_tvm_ffi(search, digests)
+    {
+        checks.push(Check::bad("tvm-ffi", error.to_string(), error.ways_out()));
+    }
+    checks
+}
+
+/// What `toolchain install` needs; it matters only while something is missing.
+fn installing(search: &Search, needed: bool) -> Vec<Check> {
+    let trouble = |subject, found: String, ways_out: Vec<String>| {
+        if needed { Check::bad(subject, found, ways_out) } else { Check::note(subject, found) }
+    };
+    let mut checks = Vec::new();
+    match &search.data {
+        Some(data) => {
+            let free = free_bytes(data.path());
+            let text = format!("{}, {} free", data.path().display(), HumanBytes(free));
+            checks.push(Check::good("data folder", text));
+            for folder in data.partial().unwrap_or_default() {
+                let text =
+                    format!("unfinished installation in {}; the next one removes it", folder.display());
+                checks.push(Check::note("data folder", text));
+            }
+        }
+        None => checks.push(trouble(
+            "data folder",
+            "unknown: HOME is not set".to_owned(),
+            vec!["name one in PROOFMARK_DATA".to_owned()],
+        )),
+    }
+    if ComponentName::ALL.iter().any(|&name| Component::pinned(name, &search.machine).is_none()) {
+        let text = format!("nothing is pinned for {}", search.machine);
+        checks.push(trouble(
+            "pinned",
+            text,
+            vec!["install a CUDA toolkit and name it in CUDA_HOME".to_owned()],
+        ));
+    }
+    checks.push(match pip() {
+        Some(version) => Check::good("pip", version),
+        None => trouble(
+            "pip",
+            "`python3 -m pip` does not answer".to_owned(),
+            vec![
+                "`apt install python3-pip`, `dnf install python3-pip` or the like".to_owned(),
+                "or `proofmark toolchain install --wheels FOLDER`".to_owned(),
+            ],
+        ),
+    });
+    checks
+}
+
+/// What is free where a folder is, or would be.
+fn free_bytes(folder: &Path) -> u64 {
+    let space = folder.ancestors().find_map(|place| statvfs(place).ok());
+    space.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+fn pip() -> Option<String> {
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "--version", "--disable-pip-version-check"]);
+    let limits = Limits { time: Duration::from_secs(20), log_bytes: 4096 };
+    let finished = process_tree::run(command, limits, &mut |_| ()).ok()?;
+    // `pip 23.2.1 from /…/pip (python 3.11)`: the folder says nothing.
+    let words: Vec<&str> = finished.log.split_whitespace().take(2).collect();
+    (finished.status.success() && words.first() == Some(&"pip")).then(|| words.join(" "))
+}
+
+/// What measuring needs: the GPU and its driver. Filled in with the room that measures.
+fn measuring() -> Vec<Check> {
+    Vec::new()
+}

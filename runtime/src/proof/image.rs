@@ -1,0 +1,257 @@
+//! Turns stored payloads into entries: decompress, then read what is in them.
+
+use packager::Digest;
+
+use super::bytes::{first_nonzero, slice};
+use super::compression::{self, Compression};
+use super::cubin;
+use super::examination::{Entry, Place, Problem};
+use super::examiner::Depth;
+use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
+use super::host;
+use super::ptx;
+use super::scan::{self, Mark};
+
+/// One payload that waits to be read.
+pub(super) struct Job<'a> {
+    /// The entry as the container has it.
+    pub(super) raw: RawEntry<'a>,
+    /// Index of its container.
+    pub(super) container: usize,
+    /// Where it lies.
+    pub(super) place: Place,
+    /// Whether the file's allowance covers its decompressed size.
+    pub(super) affordable: bool,
+}
+
+/// What became of a payload.
+#[derive(Default)]
+pub(super) struct Yield {
+    /// Its entries: one, or several when concatenated.
+    pub(super) entries: Vec<Entry>,
+    /// Debug texts in machine code that is stored as it is: ranges of the file.
+    pub(super) debug_texts: Vec<(u64, u64)>,
+}
+
+/// Reads one payload.
+pub(super) fn read(job: Job<'_>, depth: Depth) -> Yield {
+    let Job { raw, container, place, affordable } = job;
+    let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
+    let mut entry = entry_of(header, offset, container, &place, payload_offset);
+    entry.image_bytes = payload.len() as u64;
+    entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem { offset, reason }));
+    let packed = entry.header.as_ref().is_some_and(|header| header.flags & (flags::LZ4 | flags::ZSTD) != 0);
+    if depth == Depth::Headers && packed && entry.kind != EntryKind::Concat {
+        entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
+        return Yield { entries: vec![entry], debug_texts: Vec::new() };
+    }
+    let unpacked = if affordable {
+        unpack(&entry, payload)
+    } else {
+        Err((payload_offset, "the file decompresses to more than any honest file does".to_owned()))
+    };
+    let image = match &unpacked {
+        Ok(image) => image.as_deref().unwrap_or(payload),
+        Err((offset, reason)) => {
+            entry.problems.push(Problem { offset: *offset, reason: reason.clone() });
+            return Yield { entries: vec![entry], debug_texts: Vec::new() };
+        }
+    };
+    if entry.kind == EntryKind::Concat && entry.problems.is_empty() {
+        return concatenated(&entry, parts, image, depth);
+    }
+    let debug_texts = read_image(&mut entry, image, depth);
+    Yield { entries: vec![entry], debug_texts }
+}
+
+fn entry_of(header: EntryHeader, offset: u64, container: usize, place: &Place, payload_offset: u64) -> Entry {
+    Entry {
+        kind: header.kind(),
+        arch: Some(header.arch()),
+        offset,
+        container: Some(container),
+        place: place.clone(),
+        payload_offset,
+        compression: header.compression(),
+        image_bytes: 0,
+        digest: None,
+        header: Some(header),
+        cubin: None,
+        ptx: None,
+        problems: Vec::new(),
+    }
+}
+
+/// The decompressed payload, or `None` when it is stored as it is.
+fn unpack(entry: &Entry, payload: &[u8]) -> Result<Option<Vec<u8>>, (u64, String)> {
+    let Some(header) = &entry.header else { return Ok(None) };
+    let at = entry.offset;
+    let scheme = entry.compression.ok_or((at + 40, "flags name two compression schemes".to_owned()))?;
+    if header.flags & flags::SCRAMBLED != 0 {
+        return Ok(None);
+    }
+    let (compressed, declared) = (u64::from(header.compressed_bytes), header.uncompressed_bytes);
+    if scheme == Compression::None {
+        return match (compressed, declared) {
+            (0, 0) => Ok(None),
+            _ => Err((at + 16, "a compressed size without a compression flag".to_owned())),
+        };
+    }
+    let stream =
+        slice(payload, 0, compressed).ok_or((at + 16, "compressed size exceeds the payload".to_owned()))?;
+    let padding = payload.len() as u64 - compressed;
+    if padding >= 8 || first_nonzero_in(payload, compressed, payload.len() as u64).is_some() {
+        return Err((entry.payload_offset + compressed, "bytes behind the compressed stream".to_owned()));
+    }
+    compression::decompress(scheme, stream, declared)
+        .map(Some)
+        .map_err(|error| (entry.payload_offset, error.to_string()))
+}
+
+/// Reads the images of a concatenated entry, which must fill its payload.
+fn concatenated(outer: &Entry, parts: Vec<RawPart>, blob: &[u8], depth: Depth) -> Yield {
+    let mut found = Yield::default();
+    let mut at = 0;
+    let mut problems = Vec::new();
+    for part in parts {
+        let RawPart { offset, image_offset, header, violations } = part;
+        let size = header.payload_bytes;
+        let mut entry =
+            entry_of(header, offset, outer.container.unwrap_or_default(), &outer.place, outer.payload_offset);
+        entry.compression = outer.compression;
+        entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem { offset, reason }));
+        match slice(blob, image_offset, size).filter(|_| is_padding(blob, at, image_offset)) {
+            Some(image) => {
+                entry.image_bytes = size;
+                read_image(&mut entry, image, depth);
+                at = image_offset + size;
+            }
+            None => problems
+                .push(Problem { offset, reason: "concatenated images do not follow one another".into() }),
+        }
+        found.entries.push(entry);
+    }
+    if !is_padding(blob, at, blob.len() as u64) || found.entries.is_empty() {
+        problems.push(Problem {
+            offset: outer.offset,
+            reason: "bytes that belong to no concatenated image".into(),
+        });
+    }
+    if found.entries.is_empty() {
+        found.entries.push(outer.clone());
+    }
+    if let Some(last) = found.entries.last_mut() {
+        last.problems.extend(problems);
+    }
+    found
+}
+
+/// Whether `[start, end)` holds fewer than 8 bytes, all of them zero.
+fn is_padding(bytes: &[u8], start: u64, end: u64) -> bool {
+    end.checked_sub(start)
+        .filter(|&size| size < 8)
+        .and_then(|size| slice(bytes, start, size))
+        .is_some_and(|gap| first_nonzero(gap).is_none())
+}
+
+/// Reads an image by its kind; gives the debug texts where the image is stored as it is.
+fn read_image(entry: &mut Entry, image: &[u8], depth: Depth) -> Vec<(u64, u64)> {
+    let scrambled = entry.header.as_ref().is_some_and(|header| header.flags & flags::SCRAMBLED != 0);
+    match entry.kind {
+        EntryKind::Elf if !scrambled => elf_image(entry, image, depth),
+        EntryKind::Ptx if !scrambled => {
+            ptx_image(entry, image, depth);
+            Vec::new()
+        }
+        _ => {
+            entry.digest = digest(image, depth);
+            Vec::new()
+        }
+    }
+}
+
+fn digest(image: &[u8], depth: Depth) -> Option<Digest> {
+    (depth == Depth::Digests).then(|| Digest::of_bytes(image))
+}
+
+fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) -> Vec<(u64, u64)> {
+    let base = entry.payload_offset;
+    let cubin = match cubin::read(image) {
+        Ok(cubin) => cubin,
+        Err(error) => {
+            entry.problems.push(Problem { offset: base, reason: error.to_string() });
+            return Vec::new();
+        }
+    };
+    let end = cubin.size_bytes;
+    if !is_padding(image, end, image.len() as u64) {
+        entry.problems.push(Problem { offset: base + end, reason: "bytes behind the cubin".to_owned() });
+    }
+    entry.image_bytes = end;
+    entry.digest = slice(image, 0, end).and_then(|image| digest(image, depth));
+    entry.cubin = Some(cubin);
+    if entry.compression == Some(Compression::None) {
+        return debug_texts(image).into_iter().map(|(start, end)| (base + start, base + end)).collect();
+    }
+    entry.problems.extend(inner_sightings(image));
+    Vec::new()
+}
+
+/// Reads PTX, whose text may be followed by zero bytes alone.
+pub(super) fn ptx_image(entry: &mut Entry, image: &[u8], depth: Depth) {
+    let end = image.iter().position(|&byte| byte == 0).unwrap_or(image.len());
+    let (text, rest) = image.split_at(end);
+    if let Some(offset) = first_nonzero(rest) {
+        let offset = entry.payload_offset + (end + offset) as u64;
+        entry.problems.push(Problem { offset, reason: "bytes behind the end of the PTX text".to_owned() });
+    }
+    entry.image_bytes = text.len() as u64;
+    entry.digest = digest(text, depth);
+    entry.ptx = Some(ptx::read(text));
+}
+
+/// An entry for an image that stands alone.
+pub(super) fn bare(kind: EntryKind, offset: u64, image_bytes: u64, place: &Place) -> Entry {
+    Entry {
+        kind,
+        arch: None,
+        offset,
+        container: None,
+        place: place.clone(),
+        payload_offset: offset,
+        compression: Some(Compression::None),
+        image_bytes,
+        digest: None,
+        header: None,
+        cubin: None,
+        ptx: None,
+        problems: Vec::new(),
+    }
+}
+
+/// Whatever looks like device code inside a decompressed cubin, its own header aside.
+fn inner_sightings(image: &[u8]) -> Vec<Problem> {
+    let sightings = scan::scan(image);
+    let beyond_header = |sighting: &scan::Sighting| sighting.mark != Mark::CudaElf || sighting.offset != 0;
+    if !sightings.iter().any(beyond_header) {
+        return Vec::new();
+    }
+    let texts = debug_texts(image);
+    let is_debug = |at: u64| texts.iter().any(|&(start, end)| (start..end).contains(&at));
+    sightings
+        .into_iter()
+        .filter(beyond_header)
+        .filter(|sighting| sighting.mark != Mark::PtxTarget || !is_debug(sighting.offset))
+        .map(|sighting| Problem {
+            offset: sighting.offset,
+            reason: format!("{} inside a decompressed cubin", sighting.mark.name()),
+        })
+        .collect()
+}
+
+/// Ranges of the sections in which a cubin repeats its PTX for debuggers.
+pub(super) fn debug_texts(image: &[u8]) -> Vec<(u64, u64)> {
+    let sections = host::sections(image).unwrap_or_default();
+    let debug = sections.iter().filter(|section| section.name.contains("debug"));
+    debug.map(|section| (section.offset, section.end())).collect()
+}
