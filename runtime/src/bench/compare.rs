@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use packager::interop::flashinfer::{Definition, Workload};
 
-use super::decision::{Arm, CellReading, Comparison, ComparisonError, Protocol, Report, Step};
+use super::decision::{Arm, CellReading, Comparison, ComparisonError, Event, Protocol, Report, Step};
+use super::environment::Reading;
 use super::finding::WorkloadFinding;
 use super::judge::actor::{Actor, Stop};
 use super::judge::house::House;
@@ -27,7 +28,7 @@ use super::verdict::Verdict;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Compared {
     /// The decision, with everything that is known.
-    Decided(Box<Report>),
+    Decided(Box<Settled>),
     /// One arm cannot be compared: it is wrong, or its timing cannot be believed.
     Disqualified {
         /// Which arm.
@@ -37,6 +38,17 @@ pub enum Compared {
         /// Why.
         verdict: Verdict,
     },
+}
+
+/// A decision and what it rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Everything that is known.
+    pub report: Report,
+    /// Every answer that the decision got, raw samples included.
+    pub events: Vec<Event>,
+    /// The device at the start of every process, and at the end.
+    pub readings: Vec<Reading>,
 }
 
 /// Where a comparison stands: cells measured in this session, and cells up to the next look.
@@ -94,6 +106,7 @@ pub fn compare(
         examined: vec![[None, None]; workloads.len()],
     };
     let begun = Instant::now();
+    let mut readings = Vec::new();
     loop {
         progress(decision.progress());
         if budget.is_some_and(|budget| begun.elapsed() > budget) {
@@ -102,6 +115,7 @@ pub fn compare(
         let outcome = match decision.next() {
             Step::Finished => break,
             Step::StartProcess { warmup_ms, .. } => {
+                readings.push(house.reading());
                 ring.start(Duration::from_millis(warmup_ms)).map(|()| None)
             }
             Step::Measure(cell) => ring.cell(cell.workload, cell.arm, cell.samples).map(Some),
@@ -118,7 +132,12 @@ pub fn compare(
         }
     }
     let report = decision.report().expect("a finished comparison has a report");
-    Ok(ring.distrusted(&report).unwrap_or(Compared::Decided(Box::new(report))))
+    if let Some(disqualified) = ring.distrusted(&report) {
+        return Ok(disqualified);
+    }
+    readings.push(house.reading());
+    let events = decision.events().to_vec();
+    Ok(Compared::Decided(Box::new(Settled { report, events, readings })))
 }
 
 fn out_of_step(error: &ComparisonError) -> BenchError {

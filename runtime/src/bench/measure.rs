@@ -140,7 +140,7 @@ impl Company<'_> {
         let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
         let cupti_problem = problem(actor.map(|actor| &actor.cupti_problem));
         RunFacts {
-            environment: self.house.environment(cupti_problem.is_none().then(|| "13".to_owned())),
+            environment: self.house.environment(cupti_problem.is_none().then(|| "libcupti.so.13".to_owned())),
             copy_bandwidth,
             cupti_problem,
             confinement_problem: problem(actor.map(|actor| &actor.confinement_problem)),

@@ -28,7 +28,7 @@ pub mod subject;
 pub mod timing;
 pub mod verdict;
 
-pub use compare::{Compared, Contest, compare};
+pub use compare::{Compared, Contest, Settled, compare};
 pub use finding::WorkloadFinding;
 pub use measure::measure;
 pub use subject::{BenchError, Options, Progress, Sharing, Subject};

@@ -1,19 +1,22 @@
 //! `proofmark compare`: is B faster than A, with a known error rate?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use packager::Digest;
+use packager::interop::flashinfer::Timestamp;
 use serde_json::json;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, explain};
+use super::measuring::{Measuring, Played, explain};
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
-use crate::bench::{Compared, Contest, Subject, compare};
+use crate::bench::judge::house::environment_here;
+use crate::bench::{Compared, Contest, Settled, Subject, compare};
+use crate::record::{ComparisonRecord, Context, Journal, Record};
 use crate::report::comparison_table::comparison_table;
 
 /// Name of this verb's document.
@@ -54,6 +57,9 @@ pub struct Arguments {
     /// Milliseconds that each process warms up.
     #[arg(long, value_name = "MS")]
     warmup: Option<u64>,
+    /// Append the outcome to this file.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Seconds after which what is not known stays unknown.
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
@@ -102,7 +108,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let compared = compare(contest, protocol, &options, budget, &mut listen).map_err(explain)?;
     bar.finish_and_clear();
     match compared {
-        Compared::Decided(report) => decided(a, b, &report, console),
+        Compared::Decided(settled) => {
+            if let Some(path) = &arguments.record {
+                append(path, &played, definition.name(), &settled)?;
+            }
+            decided(a, b, &settled.report, console)
+        }
         Compared::Disqualified { arm, workload, verdict } => {
             let name = if arm == Arm::B { &b.name } else { &a.name };
             console.print(format!("{name} cannot be compared on workload {workload}: {verdict}"))?;
@@ -113,6 +124,30 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             Ok(ExitCode::No)
         }
     }
+}
+
+fn append(path: &Path, played: &[Played], definition: &str, settled: &Settled) -> Result<(), Failure> {
+    let environment = environment_here().map_err(explain)?;
+    let context = |one: &Played| Context {
+        solution: one.subject.name.clone(),
+        author: one.author.clone(),
+        artifact: one.artifact,
+        library: Digest::of_bytes(&one.subject.library),
+        definition: definition.to_owned(),
+        arch: one.subject.arch,
+        environment: environment.clone(),
+        copy_bytes_per_second: None,
+    };
+    let record = ComparisonRecord {
+        timestamp: Timestamp::now(),
+        a: context(&played[0]),
+        b: context(&played[1]),
+        report: settled.report.clone(),
+        events: settled.events.clone(),
+        readings: settled.readings.clone(),
+    };
+    let (mut journal, _) = Journal::open(path).map_err(Failure::could_not_judge)?;
+    journal.append(&Record::Comparison(Box::new(record))).map_err(Failure::could_not_judge)
 }
 
 fn progress_bar(console: &Console) -> ProgressBar {

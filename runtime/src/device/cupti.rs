@@ -176,9 +176,11 @@ impl Recorder {
     }
 }
 
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 4] = [
     Kind::CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL,
     Kind::CUPTI_ACTIVITY_KIND_MEMCPY,
+    // Copies between peers, which memory mapped by IPC counts as.
+    Kind::CUPTI_ACTIVITY_KIND_MEMCPY2,
     Kind::CUPTI_ACTIVITY_KIND_MEMSET,
 ];
 
@@ -256,7 +258,7 @@ unsafe fn read(record: *const u8) -> Option<Record> {
     // SAFETY: every record starts with its kind.
     let kind = unsafe { field::<u32>(record, 0) };
     let (work, stream) = match kind {
-        1 => (Work::Copy, TRANSFER_STREAM),
+        1 | 22 => (Work::Copy, TRANSFER_STREAM),
         2 => (Work::Fill, TRANSFER_STREAM),
         3 | 10 => (Work::Kernel, KERNEL_STREAM),
         _ => return None,

@@ -64,7 +64,7 @@ fn conditions_line(now: &Conditions) -> String {
         show(now.temperature_c, "°C"),
         show(now.power_mw.map(|power| power / 1000), "W"),
         if now.throttle_reasons.is_empty() { "none".to_owned() } else { now.throttle_reasons.join(", ") },
-        show(now.compute_processes, "").trim_end(),
+        now.compute_processes.as_ref().map_or_else(|| "unknown".to_owned(), |ids| ids.len().to_string()),
         now.mig.map_or("unknown", |on| if on { "on" } else { "off" }),
     )
 }

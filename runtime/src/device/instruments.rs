@@ -296,6 +296,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_kept_ptx_was_made_from_the_source_beside_it() {
+        // After a change: run the command at the top of instruments.cu, then note the new digest here.
+        const MADE_FROM: &str = "b50499a105793c2759ff4c1f28ef2e7b145a4f7858f90133df1fb5bd59d0da7f";
+        let source = packager::Digest::of_bytes(include_bytes!("instruments.cu"));
+        assert_eq!(source.to_string(), MADE_FROM);
+    }
+
+    #[test]
     fn carries_every_kernel_that_it_launches() {
         for name in ["hold", "mark", "flush", "count_cycles", "count_changed", "compare", "make"] {
             assert!(PTX.contains(&format!(".entry proofmark_NONCE_{name}(")), "{name}");

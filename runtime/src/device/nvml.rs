@@ -40,8 +40,8 @@ pub struct Conditions {
     pub power_limit_mw: Option<u32>,
     /// Temperature in degrees Celsius.
     pub temperature_c: Option<u32>,
-    /// Processes with a compute context here, as far as they can be seen, ours included.
-    pub compute_processes: Option<u32>,
+    /// Ids of processes with a compute context here, as far as they can be seen, ours included.
+    pub compute_processes: Option<Vec<u32>>,
     /// Whether the GPU is split into instances.
     pub mig: Option<bool>,
     /// Driver version, such as `580.159.04`.
@@ -166,11 +166,11 @@ impl Nvml {
         (code == 0).then_some(current != 0)
     }
 
-    fn processes(&self) -> Option<u32> {
-        // A process record has at most four 8-byte words in every version of the interface.
-        let mut records = [[0_u64; 4]; PROCESS_LIMIT];
+    fn processes(&self) -> Option<Vec<u32>> {
+        // A record is three 8-byte words: process id and padding, memory, two instance numbers.
+        let mut records = [[0_u64; 3]; PROCESS_LIMIT];
         let mut count = c_uint::try_from(PROCESS_LIMIT).unwrap_or(c_uint::MAX);
-        // SAFETY: the buffer holds `count` records of the largest size.
+        // SAFETY: the buffer holds `count` records.
         let code = unsafe {
             self.library
                 .get::<unsafe extern "C" fn(Device, *mut c_uint, *mut c_void) -> Code>(
@@ -178,7 +178,9 @@ impl Nvml {
                 )
                 .ok()?(self.device, &raw mut count, records.as_mut_ptr().cast())
         };
-        (code == 0).then_some(count)
+        #[allow(clippy::cast_possible_truncation)] // the id is the word's lower half
+        let ids = records.iter().take(count as usize).map(|record| record[0] as u32);
+        (code == 0).then(|| ids.collect())
     }
 
     fn driver(&self) -> Option<String> {

@@ -117,7 +117,7 @@ impl House {
             temperature_celsius: now.temperature_c,
             power_watts: now.power_mw.map(|milliwatts| f64::from(milliwatts) / 1000.0),
             throttle_reasons: now.throttle_reasons.into_iter().filter(|reason| reason != "idle").collect(),
-            other_processes: Vec::new(),
+            other_processes: others(now.compute_processes.unwrap_or_default()),
         }
     }
 
@@ -157,6 +157,22 @@ pub fn secret_number() -> u64 {
     let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
     read.expect("every Linux system has /dev/urandom");
     u64::from_le_bytes(bytes)
+}
+
+/// The processes that are neither this one nor its children. Where this one is not among them, ids
+/// come from another namespace and say nothing.
+fn others(all: Vec<u32>) -> Vec<u32> {
+    let own = std::process::id();
+    if !all.contains(&own) {
+        return Vec::new();
+    }
+    let is_child = |id: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        status
+            .lines()
+            .any(|line| line.strip_prefix("PPid:").is_some_and(|text| text.trim() == own.to_string()))
+    };
+    all.into_iter().filter(|id| *id != own && !is_child(id)).collect()
 }
 
 /// What the GPU here is, without a run.

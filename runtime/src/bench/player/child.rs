@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, dup2, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, kill_process_group, set_parent_process_death_signal, setrlimit, setsid,
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, kill_process_group, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit, setsid,
 };
 
 use super::protocol::{Answer, Order, parse_head, send};
@@ -105,6 +106,7 @@ pub struct Player {
 impl Player {
     /// Starts a player in a process group, a session and an empty folder of its own.
     pub fn start(cast: &Cast<'_>) -> io::Result<Self> {
+        close_own_memory()?;
         let (ours, theirs) = UnixStream::pair()?;
         let page = SharedMemory::create("proofmark-page", 0)?;
         let host = [
@@ -262,6 +264,15 @@ impl Drop for Player {
         self.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Keeps children of the same user out of this process's memory. Root's own memory is closed to them
+/// already, because they give up their capabilities.
+fn close_own_memory() -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 fn spawn(program: &Path, folder: &Path, inherited: &[(OwnedFd, RawFd); 5]) -> io::Result<Child> {
