@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use packager::{Arch, EntryPoint, Gencode, SourceFile};
 use runtime::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
 use runtime::toolchain::data_folder::DataFolder;
-use runtime::toolchain::install::{Existing, Unwatched, WheelSource};
-use runtime::toolchain::lock_file::ComponentName;
-use runtime::toolchain::{FileDigests, InstallRequest, Search, Toolchain, Trust, find, install};
+use runtime::toolchain::{FileDigests, Search, Toolchain, Trust, find};
+
+use crate::support::data_folder;
 
 /// An entry file with device code of internal linkage, an assertion, and a header of its own.
 const ENTRY: &str = r#"
@@ -37,31 +37,10 @@ const HEADER: &str = "#pragma once\n__device__ inline float shift(float v) { ret
 const SECOND: &str = "namespace { __global__ void scale(int* p) { *p = 1; } }\n\
                       void launch(int* p) { scale<<<1, 1>>>(p); }\n";
 
-/// The folder of the pinned toolchain that all tests share: `PROOFMARK_DATA`, else one in the
-/// target folder, filled by whoever comes first.
-fn data_folder() -> DataFolder {
-    static FOLDER: OnceLock<DataFolder> = OnceLock::new();
-    let prepare = || {
-        let place = std::env::var_os("PROOFMARK_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
-        let data = DataFolder::at(place);
-        let request = InstallRequest {
-            data: data.clone(),
-            machine: std::env::consts::ARCH.to_owned(),
-            components: ComponentName::ALL.to_vec(),
-            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
-            existing: Existing::Keep,
-        };
-        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
-        data
-    };
-    FOLDER.get_or_init(prepare).clone()
-}
-
 fn search() -> Search {
     let path = |name: &str| (name == "PATH").then(|| "/usr/bin:/bin".into());
     let mut search = Search::from_variables(path);
-    search.data = Some(data_folder());
+    search.data = Some(DataFolder::at(data_folder()));
     search.system = PathBuf::from("/nonexistent");
     search
 }
@@ -118,9 +97,15 @@ fn refused(plan: &BuildPlan) -> Diagnostics {
 const FILES: [(&str, &str); 3] =
     [("kernel.cu", ENTRY), ("include/shift.cuh", HEADER), ("b/second.cu", SECOND)];
 
+/// The plain build of the three files, made once.
+fn plain() -> &'static BuildOutput {
+    static OUTPUT: OnceLock<BuildOutput> = OnceLock::new();
+    OUTPUT.get_or_init(|| built(&make_plan(&FILES, &[])))
+}
+
 #[test]
 fn builds_the_same_bytes_in_another_folder_at_another_time_with_another_toolchain_path() {
-    let one = built(&make_plan(&FILES, &[]));
+    let one = plain();
     assert!(!one.library.is_empty());
 
     // The toolchain under another name, the build in a longer path, the files in another order.
@@ -140,12 +125,27 @@ fn builds_the_same_bytes_in_another_folder_at_another_time_with_another_toolchai
 }
 
 #[test]
+fn host_files_and_unusual_names_are_built_too() {
+    let entry = ENTRY.replace("include/shift.cuh", "include/my shíft (1)#$x.cuh");
+    let entry = format!("extern \"C\" int plain(int);\n{entry}\nint use() {{ return plain(1); }}\n");
+    let files = [
+        ("kernel.cu", entry.as_str()),
+        ("include/my shíft (1)#$x.cuh", HEADER),
+        ("hóst.cpp", "extern \"C\" int plain(int a) { return a; }\n"),
+        ("a/b.cc", "int b() { return 1; }\n"),
+        ("c.c", "int c() { return 2; }\n"),
+    ];
+    let plan = make_plan(&files, &[]);
+    assert_eq!(built(&plan).library, built(&plan).library);
+}
+
+#[test]
 fn line_information_is_the_same_everywhere_too() {
     let plan = make_plan(&FILES, &["-lineinfo"]);
     let one = built(&plan);
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(one.library, built(&plan).library);
-    assert_ne!(one.library, built(&make_plan(&FILES, &[])).library);
+    assert_ne!(one.library, plain().library);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn dates_in_sources_are_fixed() {
 
 #[test]
 fn names_every_file_it_read_and_what_each_kernel_uses() {
-    let output = built(&make_plan(&FILES, &[]));
+    let output = plain();
     let labels: Vec<&str> = output.dependencies.iter().map(|one| one.label.as_str()).collect();
     for label in [
         "<source>/kernel.cu",
@@ -181,6 +181,7 @@ fn names_every_file_it_read_and_what_each_kernel_uses() {
     assert!(output.resources.iter().all(|kernel| kernel.registers > 0 && kernel.arch == "sm_100a"));
     let text = String::from_utf8_lossy(&output.library);
     assert!(!text.contains(env!("CARGO_MANIFEST_DIR")) && !text.contains("/tmp/"));
+    assert!(!text.contains(data_folder().to_str().unwrap()), "the library names the toolchain's place");
 }
 
 #[test]
@@ -212,6 +213,9 @@ fn reading_a_file_of_the_machine_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret.h");
     fs::write(&secret, "int secret;\n").unwrap();
+    let climbing =
+        spy("asm(\".pushsection .rodata; .incbin \\\"../../../../../../etc/hostname\\\"; .popsection\");");
+    assert!(climbing.contains("etc/hostname"), "{climbing}");
     let include = spy(&format!("#include \"{}\"", secret.display()));
     assert!(include.contains("secret.h"), "{include}");
 }

@@ -2,10 +2,13 @@
 
 mod build_room;
 mod command_line;
+mod gpu;
 mod hostile_input;
 mod line;
 mod packing;
+mod player;
 mod support;
+mod toolchain_room;
 mod verify;
 mod verify_mutations;
 

@@ -44,10 +44,10 @@ inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stre
     launch_through_registers<2, State::Given>(call, stream);
   } else if (rows < 190) {
     launch_through_shared_memory<4, 1, 0, 1, 6>(call, stream);
-  } else if (rows <= 13 * 32) {  // 13 blocks of 32 rows share a multiprocessor's shared memory
-    launch_through_shared_memory<1, 4, 0, 1, 16>(call, stream);
-  } else if (rows <= 16 * 32) {  // 16 blocks of 24 rows, and 8 more each in registers
-    launch_through_shared_memory<1, 3, 2, 1, 16>(call, stream);
+  } else if (rows <= 416) {  // about what 12 blocks of 32 rows on every multiprocessor hold
+    launch_through_shared_memory<1, 2, 4, 1, 12>(call, stream);
+  } else if (rows <= 530) {  // likewise 16 smaller blocks of 32 rows
+    launch_through_shared_memory<1, 3, 2, 1, 14>(call, stream);
   } else {
     launch_through_registers<2, State::Given>(call, stream);
   }

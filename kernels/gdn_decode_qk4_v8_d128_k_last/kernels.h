@@ -81,10 +81,10 @@ __global__ void __launch_bounds__(kWarps * 32, 1) decode_through_registers(Argum
   }
 }
 
-// Large batches: each warp pulls its consecutive rows with a few bulk copies, all of them started at
-// once, so that one wave of blocks holds as much of the state as the device has room for and reads
-// run ahead of writes. Eight lanes share a row, so a warp advances four rows, one quad, at a time.
-// kPieces bulk copies of 8 rows go to shared memory, kHeldQuads quads straight to registers.
+// Large batches: each warp requests all of its consecutive rows at once, so that one wave of blocks
+// holds as much of the state as the device has room for and reads run ahead of writes. Eight lanes
+// share a row, so a warp advances four rows, one quad, at a time. kPieces bulk copies of 8 rows go to
+// shared memory, kHeldQuads quads straight to registers; kQuadsAtOnce quads are worked on together.
 template <int kWarps, int kPieces, int kHeldQuads, int kQuadsAtOnce, int kBlocksPerMultiprocessor>
 __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
     decode_through_shared_memory(Arguments call) {
@@ -96,7 +96,6 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   constexpr int kWarpRows = kStagedRows + kHeldQuads * kQuad;
   constexpr int kQuads = kWarpRows / kQuad;
   constexpr int kOutputs = (kWarpRows + 31) / 32;  // elements of the output per lane
-  static_assert(kHeadSize % (kWarps * kWarpRows) == 0 || kWarps == 1, "a warp stays in one head");
   static_assert(kHeadSize % kWarpRows == 0, "a warp stays in one head");
 
   __shared__ alignas(128) float staged[kWarps][kStagedRows * kHeadSize];

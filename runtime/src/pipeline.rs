@@ -121,20 +121,15 @@ pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Re
         toolchain: rooms.toolchain,
     })?;
     let ingredients = ingredients_of(artifact, &plan, rooms.toolchain);
-    if rooms.freshness == Freshness::Cached
-        && let Lookup::Hit(entry) = look_up(&ingredients, rooms)?
-    {
-        return Ok(Built::Proven(Box::new(taken(*entry, CacheUse::Hit))));
-    }
+    let reason = match look_up(&ingredients, rooms)? {
+        Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit)),
+        Lookup::Miss(reason) => reason,
+    };
     // One builder a plan: whoever waited finds the other's build.
     let right = rooms.store.lock(ingredients.plan_key(), || (rooms.narrate)(Event::Waiting))?;
-    let reason = match rooms.freshness {
-        Freshness::Fresh => MissReason::Bypassed,
-        Freshness::Cached => match look_up(&ingredients, rooms)? {
-            Lookup::Hit(entry) => return Ok(Built::Proven(Box::new(taken(*entry, CacheUse::Hit)))),
-            Lookup::Miss(reason) => reason,
-        },
-    };
+    if let Lookup::Hit(entry) = look_up(&ingredients, rooms)? {
+        return Ok(proven(*entry, CacheUse::Hit));
+    }
     (rooms.narrate)(Event::Building(&reason));
     let output = match build::run(&plan, &rooms.store.scratch(), rooms.limits, rooms.digests)? {
         BuildOutcome::Built(output) => output,
@@ -155,10 +150,13 @@ pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Re
     };
     let inserted = rooms.store.insert(&right, &insertion)?;
     let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with };
-    Ok(Built::Proven(Box::new(taken(inserted.entry, cache))))
+    Ok(proven(inserted.entry, cache))
 }
 
 fn look_up(ingredients: &Ingredients, rooms: &mut Rooms<'_>) -> Result<Lookup, CacheError> {
+    if rooms.freshness == Freshness::Fresh {
+        return Ok(Lookup::Miss(MissReason::Bypassed));
+    }
     let Rooms { toolchain, digests, store, .. } = rooms;
     store.look_up(ingredients, |label| {
         let path = build::locate(label, toolchain)?;
@@ -180,7 +178,8 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
     }
 }
 
-fn taken(entry: CacheEntry, cache: CacheUse) -> ProvenBuild {
+fn proven(entry: CacheEntry, cache: CacheUse) -> Built {
     let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, key: _ } = entry;
-    ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache }
+    let build = ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache };
+    Built::Proven(Box::new(build))
 }

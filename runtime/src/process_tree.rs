@@ -167,7 +167,8 @@ fn follow(
     log: &mut Log,
     on_line: &mut dyn FnMut(&str),
 ) -> io::Result<Follow> {
-    let deadline = Instant::now() + limits.time;
+    // A limit beyond the end of the clock is none.
+    let deadline = Instant::now().checked_add(limits.time);
     let mut buffer = vec![0; 64 * 1024];
     let mut line = Vec::new();
     let mut open = true;
@@ -175,7 +176,7 @@ fn follow(
         if interruption.raised() {
             return Ok(Follow::Interrupted);
         }
-        if Instant::now() >= deadline {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Follow::TimedOut);
         }
         if open && readable(&reader, TICK)? {

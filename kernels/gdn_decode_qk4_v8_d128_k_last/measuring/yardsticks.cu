@@ -43,7 +43,8 @@ __global__ void empty() {}
 }  // namespace
 
 extern "C" int yardstick_empty(size_t size_bytes, cudaStream_t stream) {
-  empty<<<size_bytes / 8192, 128, 0, stream>>>();
+  (void)size_bytes;
+  empty<<<132, 128, 0, stream>>>();  // a block per multiprocessor of an H200
   return cudaGetLastError();
 }
 

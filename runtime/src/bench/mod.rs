@@ -8,12 +8,27 @@
 //! | [`finding`] | what one workload showed |
 //! | [`statistics`] | summaries, stopping, means |
 //! | [`judge`] | inputs, comparison, null gate |
+//! | [`player`] | the child that runs the submission |
+//! | [`timing`] | what the clocks said, and whether to believe it |
+//! | [`subject`] | what is measured, against what, and how |
+//! | [`measure`] | the whole: workloads in, findings out |
+//! | [`compare`] | two artifacts in, a decision out |
 //! | [`decision`] | which of two is faster |
 
+pub mod compare;
 pub mod decision;
 pub mod environment;
 pub mod finding;
 pub mod judge;
+pub mod measure;
 pub mod measurement;
+pub mod player;
 pub mod statistics;
+pub mod subject;
+pub mod timing;
 pub mod verdict;
+
+pub use compare::{Compared, Contest, compare};
+pub use finding::WorkloadFinding;
+pub use measure::measure;
+pub use subject::{BenchError, Options, Progress, Sharing, Subject};

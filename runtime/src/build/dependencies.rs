@@ -100,12 +100,15 @@ pub(super) fn collect(
 }
 
 fn belongs(plan: &BuildPlan, folder: &Path, name: &str, is_linked: bool) -> Belongs {
-    let inside = Path::new(name).strip_prefix(HERE).or_else(|_| Path::new(name).strip_prefix(folder)).ok();
-    match inside {
-        Some(inside) => belongs_inside(plan, folder, inside),
-        None if Path::new(name).is_relative() => belongs_inside(plan, folder, Path::new(name)),
-        None => belongs_to_system(plan, name, is_linked),
+    let name = Path::new(name);
+    if let Ok(inside) = name.strip_prefix(HERE).or_else(|_| name.strip_prefix(folder)) {
+        return belongs_inside(plan, folder, inside);
     }
+    if name.is_absolute() {
+        return belongs_to_system(plan, name, is_linked);
+    }
+    // The assembler lists the name that the compiler gives to its input, too; no such file exists.
+    if folder.join(name).exists() { belongs_inside(plan, folder, name) } else { Belongs::Intermediate }
 }
 
 fn belongs_inside(plan: &BuildPlan, folder: &Path, inside: &Path) -> Belongs {
@@ -125,16 +128,14 @@ fn belongs_inside(plan: &BuildPlan, folder: &Path, inside: &Path) -> Belongs {
             })
         }
         place::OBJECT | place::TEMPORARY | place::DRIVER => Belongs::Intermediate,
-        // The assembler names the intermediate source by its bare name.
-        _ if clean.components().count() == 1 && top.ends_with(".cudafe1.cpp") => Belongs::Intermediate,
         _ => Belongs::Outside,
     }
 }
 
 /// The linker finds its own files, and no flag lets a submission name others; a header must be in
 /// one of the host compiler's folders.
-fn belongs_to_system(plan: &BuildPlan, name: &str, is_linked: bool) -> Belongs {
-    let Some(clean) = without_dots(Path::new(name)) else { return Belongs::Outside };
+fn belongs_to_system(plan: &BuildPlan, name: &Path, is_linked: bool) -> Belongs {
+    let Some(clean) = without_dots(name) else { return Belongs::Outside };
     let real = clean.canonicalize().unwrap_or_else(|_| clean.clone());
     let searched = |path: &Path| plan.system_includes.iter().any(|folder| path.starts_with(folder));
     if is_linked || searched(&clean) || searched(&real) {

@@ -67,27 +67,36 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// What a failed command said. A failure without a message that we understand is one error
     /// that quotes the last line.
-    pub fn of_failure(log: String) -> Self {
+    pub fn of_failure(log: &str) -> Self {
         let (mut messages, warnings): (Vec<_>, Vec<_>) =
-            read(&log).into_iter().partition(|one| one.severity == Severity::Error);
+            read(log).into_iter().partition(|one| one.severity == Severity::Error);
         if messages.is_empty() {
             let last =
                 log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the compiler said nothing");
             messages.push(Diagnostic::error(last.trim()));
         }
         messages.extend(warnings);
-        Self { messages, log }
+        Self { messages, log: without_resources(log) }
     }
 
     /// A finding of our own about a build that the compilers did not object to.
-    pub fn of_finding(findings: Vec<Diagnostic>, log: String) -> Self {
-        Self { messages: findings, log }
+    pub fn of_finding(findings: Vec<Diagnostic>, mut log: String) -> Self {
+        for finding in &findings {
+            log.push_str(&format!("{finding}\n"));
+        }
+        Self { messages: findings, log: without_resources(&log) }
     }
 
     /// The errors alone.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.messages.iter().filter(|one| one.severity == Severity::Error)
     }
+}
+
+/// A log of a failure without what ptxas reports of the kernels that did compile.
+fn without_resources(log: &str) -> String {
+    let reports = |line: &&str| !line.starts_with("ptxas info") && !line.contains(" bytes stack frame, ");
+    log.lines().filter(reports).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Rewrites a log so that it names files as the submission does, and leaves out what differs from
@@ -100,6 +109,7 @@ pub fn tidy(log: &str) -> String {
         (&cuda, "<cuda>/"),
         (&format!("{HERE}/{}/", place::CUDA), "<cuda>/"),
         (&format!("{HERE}/{}/", place::TVM_FFI), "<tvm-ffi>/"),
+        (&format!("{HERE}/{}/ld:", place::HOST), "ld:"),
         (&format!("{HERE}/"), "<build>/"),
     ];
     let mut text = String::with_capacity(log.len());
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_message_quotes_the_last_line() {
-        let found = Diagnostics::of_failure("one\nsomething broke\n\n".to_owned());
+        let found = Diagnostics::of_failure("one\nsomething broke\n\n");
         assert_eq!(found.errors().next().unwrap().message, "something broke");
     }
 

@@ -3,6 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`flags`] | which of a submission's flags may reach nvcc |
+//! | `options` | every option of nvcc and what may become of it |
 //! | [`mod@plan`] | the complete commands, before anything runs |
 //! | [`nvcc`] | the one file that runs them |
 //! | [`folder`] | the place where they run |
@@ -15,6 +16,7 @@ pub mod diagnostics;
 pub mod flags;
 pub mod folder;
 pub mod nvcc;
+mod options;
 pub mod plan;
 pub mod resources;
 

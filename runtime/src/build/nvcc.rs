@@ -124,8 +124,9 @@ pub fn run(
 ) -> Result<BuildOutcome, BuildError> {
     let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
     let folder = BuildFolder::create(scratch, plan).map_err(no_folder)?;
-    let outcome = Run { plan, folder: folder.path(), limits, deadline: Instant::now() + limits.time }
-        .to_the_end(digests, scratch);
+    let outcome =
+        Run { plan, folder: folder.path(), limits, deadline: Instant::now().checked_add(limits.time) }
+            .to_the_end(digests, scratch);
     // A folder that stays is swept later; the outcome is worth more than the complaint.
     let _ = folder.remove();
     outcome
@@ -135,7 +136,8 @@ struct Run<'a> {
     plan: &'a BuildPlan,
     folder: &'a Path,
     limits: &'a Limits,
-    deadline: Instant,
+    /// `None` for a limit beyond the end of the clock.
+    deadline: Option<Instant>,
 }
 
 /// A command that ended by itself.
@@ -150,7 +152,7 @@ impl Run<'_> {
         let compiled = self.compile()?;
         let log: String = compiled.iter().map(|done| diagnostics::tidy(&done.log)).collect();
         if compiled.iter().any(|done| !done.succeeded) {
-            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log)));
+            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&log)));
         }
         let mut traced = String::new();
         if self.plan.links_driver {
@@ -160,7 +162,7 @@ impl Run<'_> {
             let done = self.start(command)?;
             if !done.succeeded {
                 let linked = diagnostics::tidy(&without_trace(&done.log));
-                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(log + &linked)));
+                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&(log + &linked))));
             }
             traced.push_str(&done.log);
         }
@@ -222,7 +224,8 @@ impl Run<'_> {
         let mut process = process::Command::new(program);
         process.args(arguments).current_dir(self.folder).env_clear();
         process.envs(self.plan.environment.iter().map(|(name, value)| (name, value)));
-        let time = self.deadline.saturating_duration_since(Instant::now());
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let time = self.deadline.map_or(self.limits.time, left);
         let limits = process_tree::Limits { time, log_bytes: self.limits.log_bytes };
         match process_tree::run(process, limits, &mut |_| ()) {
             Ok(finished) => judge(finished),
@@ -303,7 +306,9 @@ fn judge(finished: Finished) -> Result<Done, BuildError> {
     if status.success() {
         return Ok(Done { succeeded: true, log });
     }
-    let sign = log.lines().find(|line| ENVIRONMENT_SIGNS.iter().any(|sign| line.contains(sign)));
+    // Indented lines quote the sources, which may say anything.
+    let own_words = log.lines().filter(|line| !line.starts_with(' '));
+    let sign = own_words.into_iter().find(|line| ENVIRONMENT_SIGNS.iter().any(|sign| line.contains(sign)));
     // A shell reports a program that a signal ended as 128 and the signal; nvcc passes it on.
     let ended_by_signal = status.code().is_none_or(|code| (129..160).contains(&code));
     match sign {
@@ -338,6 +343,21 @@ fn exports(library: &[u8], symbol: &str) -> Result<bool, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ended(code: i32, log: &str) -> Result<Done, BuildError> {
+        use std::os::unix::process::ExitStatusExt;
+        judge(Finished { status: process::ExitStatus::from_raw(code << 8), log: log.to_owned() })
+    }
+
+    #[test]
+    fn sources_cannot_pass_their_errors_off_as_trouble_of_the_machine() {
+        let quoted = "k.cu:1:2: error: x\n    1 | // No space left on device\n";
+        assert!(ended(1, quoted).is_ok_and(|done| !done.succeeded));
+        let real = "k.s: fatal error: No space left on device\n";
+        assert!(matches!(ended(1, real), Err(BuildError::Environment { .. })));
+        assert!(matches!(ended(137, ""), Err(BuildError::Environment { .. })));
+        assert!(ended(0, real).is_ok_and(|done| done.succeeded));
+    }
 
     #[test]
     fn a_linker_log_without_its_trace_keeps_the_messages() {

@@ -249,7 +249,8 @@ fn compile(index: usize, source: &SourcePath, flags: &Flags, gencode: Gencode) -
         format!("-I{}/include", here(place::TVM_FFI)),
         // Texts such as those of `assert` name files as the submission does.
         format!("-Xcompiler=-fmacro-prefix-map={}=", in_sources("")),
-        // What device code needs of registers and memory; it does not change the code.
+        // What device code needs of registers and memory. It changes no code; the image's note of
+        // how ptxas was called has one word more.
         "-Xptxas=-v".to_owned(),
         "-objtemp".to_owned(),
         "-MD".to_owned(),

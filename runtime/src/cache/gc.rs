@@ -95,11 +95,11 @@ impl Store {
     /// Removes what dead processes left, damaged entries, and what exceeds the limits.
     pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
+        let before = self.stats();
         let scratch = self.scratch();
         // Builds first: what a killed one left running is ended before its folder goes.
         swept.staging += build::sweep(&scratch).map_err(CacheError::io("sweep", &scratch))?;
         for path in staging::dead(&self.staging_root(), now) {
-            swept.freed_bytes += size_of(&path);
             swept.staging += 1;
             remove(&path)?;
         }
@@ -113,11 +113,12 @@ impl Store {
             if too_old || too_much {
                 kept_bytes -= slot.size_bytes;
                 swept.entries += 1;
-                swept.freed_bytes += slot.size_bytes;
                 self.remove_entry(&slot)?;
             }
         }
         swept.left = self.stats();
+        let bytes = |stats: &Stats| stats.entries_bytes + stats.staging_bytes;
+        swept.freed_bytes = bytes(&before).saturating_sub(bytes(&swept.left));
         Ok(swept)
     }
 

@@ -14,9 +14,13 @@ use super::failure::Failure;
 use super::toolchain::ConsoleProgress;
 use crate::build::Limits;
 use crate::pipeline::{self, Built, CacheUse, Event, Freshness, PipelineError, ProvenBuild, Rooms};
-use crate::proof::Stance;
+use crate::proof::{Stance, demangle};
 use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
+
+/// Longest time that the compiler may take unless said otherwise, in seconds: heavily templated
+/// kernels take minutes on a slow machine, and ten of them are more likely a mistake.
+const TIMEOUT_SECONDS: u64 = 600;
 
 /// How the line is walked.
 #[derive(Debug, Clone, Args)]
@@ -34,10 +38,18 @@ pub struct LineOptions {
     #[arg(long)]
     pub offline: bool,
     /// Longest time that the compiler may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_SECONDS)]
     pub timeout: u64,
     #[command(flatten)]
     pub place: Place,
+}
+
+impl Default for LineOptions {
+    /// What the command line gives when nothing is said.
+    fn default() -> Self {
+        let place = Place { cache_dir: None };
+        Self { arch: None, fresh: false, cuda_home: None, offline: false, timeout: TIMEOUT_SECONDS, place }
+    }
 }
 
 impl LineOptions {
@@ -70,6 +82,17 @@ impl LineOptions {
         // What is not remembered is hashed again next time: slower, never wrong.
         let _ = digests.save();
         Ok(built)
+    }
+
+    /// Finds the library that kernels are called through.
+    pub fn tvm_ffi(&self) -> Result<PathBuf, Failure> {
+        let store = self.place.open()?;
+        let mut digests = FileDigests::open(store.root(), Trust::ChangeTime);
+        let search = Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() };
+        let found = toolchain::search::find_tvm_ffi(&search, &mut digests).map_err(|error| {
+            Failure::could_not_judge(error).hint("name libtvm_ffi.so with --tvm-ffi FILE")
+        })?;
+        Ok(found.library())
     }
 
     /// Finds the toolchain, and installs the pinned one if there is none.
@@ -180,7 +203,7 @@ pub(super) fn describe_proof(build: &ProvenBuild) -> String {
             "  image      {} {} ({} bytes at {:#x})",
             image.arch, image.digest, image.image_bytes, image.offset
         ));
-        lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {kernel}")));
+        lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {}", demangle(kernel))));
     }
     let confirmed =
         build.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();

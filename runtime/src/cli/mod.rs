@@ -10,8 +10,10 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod cache;
+mod compare;
 mod completions;
 pub mod console;
 mod diff;
@@ -21,11 +23,14 @@ pub mod failure;
 mod input;
 mod inspect;
 mod line;
+mod measuring;
 mod new;
 mod output;
 mod pack;
+mod player;
 mod replay;
 mod seal;
+mod speed;
 mod target;
 mod toolchain;
 mod unpack;
@@ -62,6 +67,10 @@ enum Verb {
     Toolchain(toolchain::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    Bench(bench::Arguments),
+    Compare(compare::Arguments),
+    #[command(hide = true)]
+    Player(player::Arguments),
 }
 
 /// Runs one command line and says how it ended.
@@ -86,6 +95,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
+        Verb::Bench(arguments) => bench::run(&arguments, &console),
+        Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
 }

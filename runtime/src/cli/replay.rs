@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use packager::format::{BUILD_EVIDENCE, PROOF_EVIDENCE};
-use serde_json::json;
+use packager::Artifact;
+use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
+use serde_json::{Value, json};
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::input;
-use super::line::{self, LineOptions};
+use super::measuring::Measuring;
+use super::speed::{self, Speed};
+use super::{input, line};
 use crate::evidence::{Comparison, Sameness};
-use crate::pipeline::Built;
+use crate::pipeline::{Built, ProvenBuild};
 use crate::replay::{self, ReplayError};
 
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
@@ -27,8 +29,11 @@ use crate::replay::{self, ReplayError};
 pub struct Arguments {
     /// A sealed artifact.
     path: PathBuf,
+    /// Do not measure, even where there is a GPU.
+    #[arg(long)]
+    no_measure: bool,
     #[command(flatten)]
-    line: LineOptions,
+    measuring: Measuring,
 }
 
 /// Runs the verb.
@@ -38,11 +43,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let sealed = replay::sealed_build(artifact, evidence.get(BUILD_EVIDENCE), evidence.get(PROOF_EVIDENCE))
         .map_err(explain)?;
     let arch = sealed.gencode.real_arch;
-    if let Some(other) = arguments.line.arch.filter(|other| *other != arch) {
+    if let Some(other) = arguments.measuring.line.arch.filter(|other| *other != arch) {
         return Err(Failure::request(format!("sealed for {arch}: cannot be replayed for {other}"))
             .hint("`proofmark build --arch` builds an artifact for another architecture"));
     }
-    let build = match arguments.line.build(artifact, arch, console)? {
+    let build = match arguments.measuring.line.build(artifact, arch, console)? {
         Built::Proven(build) => build,
         finding => return line::report_finding("proofmark.replay", &finding, console),
     };
@@ -50,6 +55,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     console.print(line::describe_proof(&build))?;
     console.print(describe(&comparison))?;
     let mut body = line::document(&build);
+    let speed_holds = match evidence.get(MEASUREMENTS_EVIDENCE) {
+        Some(sealed) if !arguments.no_measure => {
+            replay_speed(arguments, artifact, &build, sealed, &mut body, console)?
+        }
+        _ => true,
+    };
     body["digest"] = json!(artifact.digest());
     body["identical"] = json!(comparison.sameness == Sameness::Identical);
     body["device_code_identical"] = json!(
@@ -59,7 +70,37 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     body["sealed_library_sha256"] = json!(sealed.library.sha256);
     body["comparison"] = json!(comparison);
     console.document("proofmark.replay", 1, &body)?;
-    Ok(if comparison.sameness == Sameness::Different { ExitCode::No } else { ExitCode::Yes })
+    let stands = comparison.sameness != Sameness::Different && speed_holds;
+    Ok(if stands { ExitCode::Yes } else { ExitCode::No })
+}
+
+/// Measures again what was sealed with measurements; false if the speed does not hold.
+fn replay_speed(
+    arguments: &Arguments,
+    artifact: &Artifact,
+    build: &ProvenBuild,
+    sealed: &[u8],
+    body: &mut Value,
+    console: &Console,
+) -> Result<bool, Failure> {
+    let measuring = &arguments.measuring;
+    match speed::measure_if_possible(measuring, &arguments.path, artifact, build, console)? {
+        Speed::Skipped(reason) => {
+            body["speed"] = json!({ "skipped": reason });
+            console.print(format!("speed        skipped: {reason}"))?;
+            Ok(true)
+        }
+        Speed::Measured(measured) => {
+            let Some(comparison) = speed::compare(sealed, &measured)? else {
+                body["speed"] = json!({ "holds": false, "reason": "no workload passed both times" });
+                console.print("speed        does not hold: no workload passed both times")?;
+                return Ok(false);
+            };
+            console.print(comparison.describe())?;
+            body["speed"] = json!(comparison);
+            Ok(comparison.holds())
+        }
+    }
 }
 
 fn describe(comparison: &Comparison) -> String {

@@ -3,22 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::format::{BUILD_EVIDENCE, PROOF_EVIDENCE};
+use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
 use packager::{Bundle, Digest, Evidence, bundle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::line::{self, LineOptions};
-use super::{input, output};
+use super::measuring::Measuring;
+use super::speed::{self, Speed};
+use super::{input, line, output};
 use crate::evidence::BuildEvidence;
 use crate::pipeline::Built;
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
 ///
 /// Sealed is only what is proven: a build that does not compile, or whose bytes hold anything but
-/// the one architecture, writes nothing and exits with 1.
+/// the one architecture, writes nothing and exits with 1. Where there is a GPU that can run it, and
+/// the submission brings definition.json and workloads.jsonl, it is measured as `bench` does, and
+/// the raw samples become evidence too.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark seal my-kernel                         writes <name>-<digest12>.zip here
@@ -30,16 +33,19 @@ pub struct Arguments {
     /// Where to write the sealed artifact.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Do not measure, even where there is a GPU.
+    #[arg(long)]
+    no_measure: bool,
     #[command(flatten)]
-    line: LineOptions,
+    measuring: Measuring,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_one(&arguments.path, console)?;
     let artifact = opened.bundle.artifact;
-    let arch = arguments.line.arch.unwrap_or(artifact.manifest().target.arch);
-    let build = match arguments.line.build(&artifact, arch, console)? {
+    let arch = arguments.measuring.line.arch.unwrap_or(artifact.manifest().target.arch);
+    let build = match arguments.measuring.line.build(&artifact, arch, console)? {
         Built::Proven(build) => build,
         finding => return line::report_finding("proofmark.seal", &finding, console),
     };
@@ -50,6 +56,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             to_json(serde_json::to_vec_pretty(&BuildEvidence::of(artifact.digest(), &build)))?,
         )
         .with(PROOF_EVIDENCE, to_json(serde_json::to_vec_pretty(&build.proof))?);
+    let speed = if arguments.no_measure {
+        Speed::Skipped("not asked for".to_owned())
+    } else {
+        speed::measure_if_possible(&arguments.measuring, &arguments.path, &artifact, &build, console)?
+    };
+    let evidence = match &speed {
+        Speed::Measured(measured) => evidence.with(MEASUREMENTS_EVIDENCE, measured.lines()?),
+        Speed::Skipped(_) => evidence,
+    };
     let evidence_digest = evidence.digest(artifact.digest());
     let path = match &arguments.output {
         None => PathBuf::from(artifact.file_name()),
@@ -67,10 +82,39 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     console.print(format!("  digest     {digest}"))?;
     console.print(format!("  evidence   {evidence_digest}"))?;
     let mut body = line::document(&build);
+    let passed = report_speed(&speed, &mut body, console)?;
     body["digest"] = json!(digest);
     body["evidence_digest"] = json!(evidence_digest);
     body["output"] = json!(path);
     body["output_sha256"] = json!(Digest::of_bytes(&bytes));
     console.document("proofmark.seal", 1, &body)?;
-    Ok(ExitCode::Yes)
+    Ok(if passed { ExitCode::Yes } else { ExitCode::No })
+}
+
+/// Says what was measured; false if a workload did not pass.
+fn report_speed(speed: &Speed, body: &mut Value, console: &Console) -> Result<bool, Failure> {
+    let (text, passed) = match speed {
+        Speed::Skipped(reason) => {
+            body["measured"] = json!({ "skipped": reason });
+            (format!("measured     skipped: {reason}"), true)
+        }
+        Speed::Measured(measured) => {
+            let mean_us = speed::mean_us(measured);
+            body["measured"] =
+                json!({ "mean_us": mean_us, "device": measured.device(), "workloads": measured.findings });
+            let count = measured.findings.len();
+            match mean_us {
+                Some(mean) => (
+                    format!("measured     {mean:.3} µs over {count} workloads on {}", measured.device()),
+                    true,
+                ),
+                None => (
+                    "measured     not every workload passed: `proofmark bench` shows which".to_owned(),
+                    false,
+                ),
+            }
+        }
+    };
+    console.print(text)?;
+    Ok(passed)
 }

@@ -17,10 +17,15 @@ use crate::proof::{
 
 mod explanation;
 mod table;
+mod unbuilt;
+
+/// Name of this verb's document.
+const SCHEMA: &str = "proofmark.verify";
 
 /// Tell from bytes alone which GPU architectures a build contains.
 ///
-/// Needs no CUDA and no GPU. Reads cubins, fatbins, PTX, objects, archives, libraries, programs,
+/// Needs no CUDA and no GPU, unless it is given sources: a submission folder, an artifact or a
+/// solution.json is rebuilt first. Reads cubins, fatbins, PTX, objects, archives, libraries, programs,
 /// wheels and folders of them; in a build folder also what build.ninja or compile_commands.json
 /// asked for, and says when the bytes disagree.
 ///
@@ -29,21 +34,21 @@ mod table;
 /// Examples:
 ///   proofmark verify kernel.so
 ///   proofmark verify torch/lib/libtorch_cuda.so --list
-///   proofmark verify build/ --arch `sm_90a` --allow-ptx
-///   proofmark verify kernel.so --arch `sm_100a` --allow `sm_90a`,`sm_120a` --json
+///   proofmark verify build/ --arch sm_90a --allow-ptx
+///   proofmark verify kernel.so --arch sm_100a --allow sm_90a,sm_120a --json
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// A build output, a wheel, a folder of them, or the text log of a compiler.
     path: PathBuf,
-    /// The architecture that must be there, and alone.
-    #[arg(long, default_value = "sm_100a")]
-    arch: Arch,
+    /// The architecture that must be there, and alone [default: a submission's own, else sm_100a].
+    #[arg(long)]
+    arch: Option<Arch>,
     /// Accept PTX beside the machine code.
     #[arg(long)]
     allow_ptx: bool,
-    /// Accept machine code for these architectures as well, such as `sm_90a`,`sm_120a`.
+    /// Accept machine code for these architectures as well, such as sm_90a,sm_120a.
     #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
     allow: Vec<Arch>,
     /// Say what is in it, without judging.
@@ -70,15 +75,26 @@ struct Examined {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    refuse_unbuilt(&arguments.path)?;
+    let rebuilt = if unbuilt::holds_sources(&arguments.path) {
+        match unbuilt::rebuild(&arguments.path, arguments.arch, console)? {
+            Ok(build) => Some(build),
+            Err(finding) => return Ok(finding),
+        }
+    } else {
+        None
+    };
+    let arch = rebuilt.as_ref().map(|build| build.proof.arch()).or(arguments.arch).unwrap_or(Arch::SM_100A);
     let policy = Policy {
         allow_ptx: arguments.allow_ptx,
         also_allowed: arguments.allow.clone(),
-        ..Policy::for_file(arguments.arch)
+        ..Policy::for_file(arch)
     };
-    let requested = requested_beside(&arguments.path);
+    let (place, requested) = match &rebuilt {
+        Some(build) => (build.library.as_path(), Some(build.proof.requested().clone())),
+        None => (arguments.path.as_path(), requested_beside(&arguments.path)),
+    };
     let mut examined = Vec::new();
-    visit(&arguments.path, |specimen| {
+    visit(place, |specimen| {
         let examination = examine_to(specimen.bytes, depth(arguments, specimen.bytes));
         let judgement = judge(&examination, claim_for(&examination, requested.as_ref()), &policy);
         examined.push(Examined { name: specimen.name.clone(), examination, judgement });
@@ -86,11 +102,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     .map_err(could_not_read)?;
     let verdict = combine(examined.iter().map(|one| (&one.examination, &one.judgement)));
     if console.format() == Format::Json {
-        console.document(
-            "proofmark.verify",
-            1,
-            &document(verdict, &policy, requested.as_ref(), &examined),
-        )?;
+        console.document(SCHEMA, 1, &document(verdict, &policy, requested.as_ref(), &examined))?;
     } else if arguments.list {
         console.print(table::list(&examined))?;
     } else {
@@ -108,16 +120,6 @@ fn could_not_read(error: crate::proof::InputError) -> Failure {
         if source.kind() == std::io::ErrorKind::NotFound);
     let failure = if missing { Failure::request(error) } else { Failure::could_not_judge(error) };
     failure.hint("give a cubin, fatbin, object, archive, library, wheel, or a folder of them")
-}
-
-/// The seam for artifacts and submissions: they hold sources, which must be rebuilt before there
-/// are bytes to judge.
-fn refuse_unbuilt(path: &Path) -> Result<(), Failure> {
-    if !path.join("config.toml").is_file() {
-        return Ok(());
-    }
-    let words = format!("{} is a submission: sources, not a build", path.display());
-    Err(Failure::request(words).hint("build it first: `proofmark build` proves what comes out"))
 }
 
 /// How deep to read: a proof reads all, a list no more than is cheap.

@@ -60,7 +60,8 @@ pub struct WorkloadRow {
     /// The roofline over the latency: 1 is as fast as a copy. It may exceed 1, where written bytes
     /// are still in the L2 when the kernel ends.
     pub copy_share: Option<f64>,
-    /// The reference's time over ours.
+    /// The reference's time over ours, both by event pairs where we have them: the reference is not
+    /// timed by any other clock.
     pub speedup: Option<f64>,
     /// Largest relative norm error of any output.
     pub norm_error: Option<f64>,
@@ -77,7 +78,8 @@ impl WorkloadRow {
         let roofline = |speed: f64| 1e9 * finding.traffic_bytes as f64 / speed;
         let speed = copy_bytes_per_second.filter(|speed| speed.is_finite() && *speed > 0.0);
         let roofline_ns = speed.map(roofline);
-        let over_latency = |time: Option<f64>| Some(time? / latency_ns?);
+        let events = finding.measurements.iter().find(|clock| clock.method == Method::EventPair);
+        let event_ns = events.and_then(Measurement::summary).map(|summary| summary.median);
         let errors = finding.comparisons.iter().map(|(_, comparison)| comparison.norm_error);
         Self {
             uuid: finding.workload.uuid().to_owned(),
@@ -88,8 +90,12 @@ impl WorkloadRow {
             clocks: finding.measurements.iter().map(ClockReport::new).collect(),
             traffic_bytes: finding.traffic_bytes,
             roofline_ns,
-            copy_share: over_latency(roofline_ns),
-            speedup: over_latency(finding.reference_ns),
+            copy_share: roofline_ns.zip(latency_ns).map(|(roofline, latency)| roofline / latency),
+            speedup: finding
+                .reference_ns
+                .zip(event_ns.or(latency_ns))
+                .filter(|_| latency_ns.is_some())
+                .map(|(reference, ours)| reference / ours),
             norm_error: errors.reduce(f64::max),
             notes: finding.notes.clone(),
         }

@@ -176,7 +176,7 @@ mod tests {
             "n=3",
             "3.71",
             "6.50",
-            "20.3×",
+            "11.6×",
             "3 of 3 workloads passed",
             "arithmetic mean 3.71 µs, geometric mean 3.71 µs, device copy 4.25 TB/s",
             "clock: CUPTI span, cold L2: scored",

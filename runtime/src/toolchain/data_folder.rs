@@ -39,9 +39,10 @@ pub(crate) const PARTIAL_PREFIX: &str = ".partial-";
 pub struct DataFolder(PathBuf);
 
 impl DataFolder {
-    /// A given folder.
+    /// A given folder; a relative one is below the current folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        let path = path.into();
+        Self(std::path::absolute(&path).unwrap_or(path))
     }
 
     /// The folder that these environment variables name; `None` if none of them is set.
@@ -53,11 +54,11 @@ impl DataFolder {
     ) -> Option<Self> {
         let set = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(path) = set(proofmark_data) {
-            return Some(Self(path));
+            return Some(Self::at(path));
         }
         let xdg = set(xdg_data_home).filter(|path| path.is_absolute());
         let base = xdg.or_else(|| set(home).map(|home| home.join(".local/share")))?;
-        Some(Self(base.join("proofmark")))
+        Some(Self::at(base.join("proofmark")))
     }
 
     /// The folder itself.

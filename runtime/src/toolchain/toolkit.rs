@@ -13,7 +13,7 @@ use super::host_compiler::answer;
 
 /// Every file of the toolkit that takes part in a build, headers aside, by its place in CUDA's
 /// layout. Headers are named by each build's own dependency list.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 8] = [
     "bin/nvcc",
     "bin/nvcc.profile",
     "bin/cudafe++",
@@ -22,9 +22,10 @@ const STAGES: [&str; 10] = [
     "bin/ptxas",
     "bin/fatbinary",
     "bin/nvlink",
-    "bin/crt/link.stub",
-    "bin/crt/prelink.stub",
 ];
+
+/// What only some releases have, or only some builds need.
+const EXTRAS: [&str; 2] = ["bin/crt/link.stub", "bin/crt/prelink.stub"];
 
 /// The runtime library that every build links.
 pub const RUNTIME_LIBRARY: &str = "libcudart_static.a";
@@ -138,18 +139,20 @@ pub enum ToolkitFault {
 impl Toolkit {
     /// Looks into a folder.
     pub fn open(home: &Path, machine: &str, digests: &mut FileDigests) -> Result<Self, ToolkitFault> {
-        let mut stages = Vec::with_capacity(STAGES.len() + 2);
+        let libraries = libraries(home, machine);
+        let mut stages = Vec::with_capacity(STAGES.len() + EXTRAS.len() + 2);
         for file in STAGES {
             let digest = digests.digest(&home.join(file));
             let digest = digest.map_err(|_| ToolkitFault::Incomplete { file: file.to_owned() })?;
             stages.push((file.to_owned(), digest));
         }
-        let libraries = libraries(home, machine).ok_or(ToolkitFault::NoRuntime)?;
+        for file in EXTRAS {
+            stages.extend(digests.digest(&home.join(file)).ok().map(|digest| (file.to_owned(), digest)));
+        }
+        let libraries = libraries.ok_or(ToolkitFault::NoRuntime)?;
         for file in [RUNTIME_LIBRARY, DEVICE_RUNTIME] {
-            let place = libraries.join(file);
-            let digest = digests.digest(&home.join(&place));
-            let incomplete = |_| ToolkitFault::Incomplete { file: place.display().to_string() };
-            stages.push((format!("lib/{file}"), digest.map_err(incomplete)?));
+            let digest = digests.digest(&home.join(&libraries).join(file)).ok();
+            stages.extend(digest.map(|digest| (format!("lib/{file}"), digest)));
         }
         let release = release(home, stages[0].1, digests)?;
         let newest_host_compiler = newest_host_compiler(home, machine);

@@ -11,6 +11,11 @@
 //! | [`tolerance`] | how far an output may lie off, and whether it does |
 //! | [`comparison`] | how far it really lies off |
 //! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
+//! | [`layout`] | where the tensors of one call lie |
+//! | [`source`] | where each input's contents come from |
+//! | [`house`] | the judge's own GPU side |
+//! | [`actor`] | a player with its part |
+//! | [`scene`] | one workload: contents, expected outputs, checked calls |
 
 pub mod philox;
 
@@ -31,6 +36,16 @@ mod histogram;
 pub mod comparison;
 
 pub mod null_gate;
+
+pub mod layout;
+
+pub mod source;
+
+pub mod house;
+
+pub mod actor;
+
+pub mod scene;
 
 pub use comparison::{Comparison, ComparisonError, check_layout, verdict};
 pub use distribution::{Distribution, Profile};

@@ -17,6 +17,7 @@ use super::data_folder::{DataFolder, MARKER, PARTIAL_PREFIX};
 use super::file_digests::FileDigests;
 use super::lock_file::{Component, ComponentName, PinnedWheel};
 use super::search::{Search, Toolchain, ToolchainError, find};
+use crate::process_tree::end_strays;
 
 mod pip;
 mod wheel;
@@ -301,6 +302,8 @@ fn lock(data: &DataFolder, progress: &mut dyn Progress) -> Result<File, InstallE
 /// Only the holder of the lock makes such folders, so any that is there was left by a killed one.
 fn remove_leftovers(data: &DataFolder) -> Result<(), InstallError> {
     for leftover in data.partial().map_err(cannot_write(&data.toolchains()))? {
+        // A pip whose proofmark was killed would fill the folder again.
+        end_strays(&leftover);
         fs::remove_dir_all(&leftover).map_err(cannot_write(&leftover))?;
     }
     Ok(())

@@ -92,8 +92,10 @@ pub(super) fn download(
     let list = folder.join("requirements.txt");
     fs::write(&list, requirements(component))
         .map_err(|source| PipError::Folder { path: list.clone(), source })?;
-    let mut command = Command::new(python);
-    command.args(arguments(machine, folder, &list));
+    let mut command = Command::new(spelled_out(python));
+    // pip works in the folder that it fills. Should we be killed, pip lives on; whoever clears the
+    // folder away finds it by that.
+    command.args(arguments(machine, folder, &list)).current_dir(folder);
     let watch = &mut |line: &str| progress.step(&Step::Said { line: line.to_owned() });
     match process_tree::run(command, FETCH_LIMITS, watch) {
         Ok(finished) if finished.status.success() => Ok(()),
@@ -106,6 +108,13 @@ pub(super) fn download(
         }
         Err(source) => Err(PipError::Unfinished { source }),
     }
+}
+
+/// A path stays valid in another folder; a bare name is looked up on PATH.
+fn spelled_out(python: &Path) -> PathBuf {
+    let is_path = python.components().count() > 1;
+    let absolute = is_path.then(|| std::path::absolute(python).ok()).flatten();
+    absolute.unwrap_or_else(|| python.to_owned())
 }
 
 fn requirements(component: &Component) -> String {

@@ -1,0 +1,511 @@
+//! The whole measurement of one artifact: workloads in, findings out.
+//!
+//! For every workload: contents and expected outputs are made, the null gate is tried, and the
+//! subject is called under three clocks, every call with fresh contents and every output checked:
+//!
+//! 1. event pairs behind a held stream, with the empty pair's reading;
+//! 2. held batches over a ring of slots, timed by the player's events and by the judge's own clock;
+//! 3. activity spans, one call at a time, until the stopping rule is content.
+//!
+//! Activity records come last and are off before, because tracing changes what events read.
+
+use std::time::Instant;
+
+use packager::interop::flashinfer::{Definition, Workload};
+
+use super::finding::{Launches, WorkloadFinding};
+use super::judge::actor::{Actor, Stop};
+use super::judge::house::House;
+use super::judge::layout::Layout;
+use super::judge::scene::Scene;
+use super::measurement::{Clocks, DroppedBlock, L2State, Measurement, Method};
+use super::player::PlayerEnd;
+use super::player::protocol::{CallReport, Clock, L2, NO_CALL};
+use super::statistics::{StopReason, median};
+use super::subject::{BenchError, Options, Progress, Subject};
+use super::timing::executed::{Executed, executed};
+use super::timing::{Evidence, Span, distrust, span};
+use super::verdict::Verdict;
+
+/// Calls before any clock counts: loading code lazily, growing pools, clocks of an idle GPU.
+const WARMUP_COUNT: usize = 8;
+/// Event pairs, empty and around calls.
+const FLOOR_COUNT: usize = 15;
+const EVENT_COUNT: usize = 25;
+/// Held batches; the better one counts, because a bound must not accuse.
+const BATCH_ROUNDS: usize = 2;
+/// Launches that fit behind a hold: the driver's queue takes about a thousand.
+const QUEUE_DEPTH: usize = 512;
+/// A batch of calls that wait for the device cannot be held; a few are enough to bound them.
+const WAITING_BATCH: usize = 16;
+/// Samples between two looks at the clocks.
+const BLOCK_COUNT: usize = 25;
+/// Stretch over which cycles are counted, in nanoseconds: long against the timer's grain.
+pub(super) const CYCLE_STRETCH_NS: u64 = 200_000;
+/// A block whose clock is this far off the others' median is dropped.
+const CLOCK_TOLERANCE: f64 = 0.02;
+/// A clock that was not read yet.
+const MEGAHERTZ_UNKNOWN: f64 = 0.0;
+
+/// What a whole run showed beside its workloads.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RunFacts {
+    /// The machine.
+    pub environment: super::environment::Environment,
+    /// Bytes a second that a device copy moves, reads and writes counted.
+    pub copy_bandwidth: f64,
+    /// Why there are no activity spans; the fallback is event pairs.
+    pub cupti_problem: Option<String>,
+    /// Which protections of the player could not be had.
+    pub confinement_problem: Option<String>,
+    /// Whether tensors travelled as copies through host memory.
+    pub copies: bool,
+}
+
+/// Measures a subject against a reference over workloads.
+pub fn measure(
+    subject: &Subject,
+    reference: &Subject,
+    definition: &Definition,
+    workloads: &[Workload],
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(RunFacts, Vec<WorkloadFinding>), BenchError> {
+    let layouts = workloads
+        .iter()
+        .map(|workload| layout_of(definition, workload))
+        .collect::<Result<Vec<_>, BenchError>>()?;
+    let house = House::open(&layouts, options)?;
+    house.gpu.require(subject.arch)?;
+    let copy_bandwidth = house.copy_bandwidth()?;
+    let mut company =
+        Company { house: &house, subject, reference, options, actors: [None, None], unplayable: None };
+    if let Err(stop) = company.actor(REFERENCE) {
+        return Err(company.reference_failed(stop, "that comes first"));
+    }
+    let facts = company.facts(copy_bandwidth);
+    progress(Progress::Opened(&facts));
+    let mut findings = Vec::new();
+    for (index, (workload, layout)) in workloads.iter().zip(layouts).enumerate() {
+        progress(Progress::Begun { index, workload });
+        let finding = company.judge(definition, workload, layout)?;
+        progress(Progress::Ended { index, finding: &finding });
+        findings.push(finding);
+    }
+    Ok((facts, findings))
+}
+
+impl RunFacts {
+    /// What the user must hear before the first number.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(problem) = &self.cupti_problem {
+            warnings.push(format!("no CUPTI ({problem}): latencies are event pairs, which add about 3 µs"));
+        }
+        if let Some(problem) = &self.confinement_problem {
+            warnings.push(format!("the player is less confined than it should be: {problem}"));
+        }
+        if self.copies {
+            warnings.push("no device IPC here: tensors travel as copies".to_owned());
+        }
+        warnings
+    }
+}
+
+pub(super) fn layout_of(definition: &Definition, workload: &Workload) -> Result<Layout, BenchError> {
+    definition.shapes(workload).map(|shapes| Layout::new(&shapes)).map_err(|invalid| BenchError::Workload {
+        workload: workload.uuid().to_owned(),
+        detail: invalid.to_string(),
+    })
+}
+
+/// The two players and what they play.
+struct Company<'run> {
+    house: &'run House,
+    subject: &'run Subject,
+    reference: &'run Subject,
+    options: &'run Options,
+    /// Subject, reference; started when needed, again after a crash.
+    actors: [Option<Actor>; 2],
+    /// Why the subject cannot even be loaded: then no workload needs to try again.
+    unplayable: Option<String>,
+}
+
+const SUBJECT: usize = 0;
+const REFERENCE: usize = 1;
+
+impl Company<'_> {
+    fn facts(&self, copy_bandwidth: f64) -> RunFacts {
+        let actor = self.actors[REFERENCE].as_ref();
+        let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+        let cupti_problem = problem(actor.map(|actor| &actor.cupti_problem));
+        RunFacts {
+            environment: self.house.environment(cupti_problem.is_none().then(|| "13".to_owned())),
+            copy_bandwidth,
+            cupti_problem,
+            confinement_problem: problem(actor.map(|actor| &actor.confinement_problem)),
+            copies: self.house.home.get() == Some(super::player::protocol::Home::Copies),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        definition: &Definition,
+        workload: &Workload,
+        layout: Layout,
+    ) -> Result<WorkloadFinding, BenchError> {
+        let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
+        let mut finding = WorkloadFinding::new(workload.clone(), traffic);
+        let mut scene = Scene::new(self.house, definition, workload, layout, self.options)?;
+        finding.readings.push(self.house.reading());
+        self.rehearse(&scene, workload, &mut finding)?;
+        match scene.refusal() {
+            Ok(None) => {}
+            Ok(refusal) => {
+                finding.refusal = refusal;
+                return Ok(finding);
+            }
+            Err(stop) => return Err(self.reference_failed(stop, workload.uuid())),
+        }
+        match self.perform(&mut scene, &mut finding) {
+            Ok(verdict) | Err(Stop::Verdict(verdict)) => finding.verdict = Some(verdict),
+            Err(Stop::Bench(error)) => return Err(error),
+            Err(Stop::End(end)) => self.bury(&end, &mut finding),
+        }
+        finding.checked_calls = scene.checked;
+        finding.readings.push(self.house.reading());
+        Ok(finding)
+    }
+
+    /// A player that ended ends its workload; the next one gets a fresh player.
+    fn bury(&mut self, end: &PlayerEnd, finding: &mut WorkloadFinding) {
+        let output = self.actors[SUBJECT].take().map(Actor::end).unwrap_or_default();
+        let said = output.trim_end();
+        let mut last: Vec<&str> = said.lines().rev().take(5).collect();
+        last.reverse();
+        let tail = last.join(" | ");
+        let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
+        finding.verdict = Some(match end {
+            PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
+            _ => Verdict::RuntimeError { reason },
+        });
+        finding.output = (!output.is_empty()).then_some(output);
+    }
+
+    fn rehearse(
+        &mut self,
+        scene: &Scene<'_>,
+        workload: &Workload,
+        finding: &mut WorkloadFinding,
+    ) -> Result<(), BenchError> {
+        let outcome = self.actor(REFERENCE).and_then(|actor| {
+            scene.rehearse(actor)?;
+            let mut times = Vec::new();
+            for _ in 0..3 {
+                times.push(actor.call(0, Clock::Events, L2::Cold)?.event_ns);
+            }
+            Ok(median(&times))
+        });
+        match outcome {
+            Ok(reference_ns) => {
+                finding.reference_ns = reference_ns;
+                Ok(())
+            }
+            Err(stop) => Err(self.reference_failed(stop, workload.uuid())),
+        }
+    }
+
+    fn reference_failed(&mut self, stop: Stop, workload: &str) -> BenchError {
+        match stop {
+            Stop::Bench(error) => error,
+            Stop::End(end) => {
+                let said = self.actors[REFERENCE].take().map(Actor::end).unwrap_or_default();
+                let end = match (end, said.trim()) {
+                    (end, "") => end,
+                    (end, said) => PlayerEnd::Refused { text: format!("{end}; it wrote: {said}") },
+                };
+                BenchError::Reference { workload: workload.to_owned(), end }
+            }
+            Stop::Verdict(verdict) => BenchError::Reference {
+                workload: workload.to_owned(),
+                end: PlayerEnd::Refused { text: verdict.to_string() },
+            },
+        }
+    }
+
+    fn actor(&mut self, role: usize) -> Result<&mut Actor, Stop> {
+        if self.actors[role].is_none() {
+            let (part, blocks) = match role {
+                SUBJECT => (self.subject, &self.house.shared),
+                _ => (self.reference, &self.house.secret),
+            };
+            let actor = Actor::start(self.house, blocks, part, self.options)?;
+            self.actors[role] = Some(actor);
+        }
+        Ok(self.actors[role].as_mut().expect("started just above"))
+    }
+
+    fn perform(&mut self, scene: &mut Scene<'_>, finding: &mut WorkloadFinding) -> Result<Verdict, Stop> {
+        let (options, house, images) = (self.options, self.house, &self.subject.images);
+        if let Some(reason) = &self.unplayable {
+            return Ok(Verdict::RuntimeError { reason: reason.clone() });
+        }
+        if let Err(stop) = self.actor(SUBJECT) {
+            if let Stop::End(end) = &stop {
+                self.unplayable = Some(end.to_string());
+            }
+            return Err(stop);
+        }
+        let actor = self.actor(SUBJECT)?;
+        scene.bind(actor)?;
+        let mut show = Show { house, options, scene, actor, evidence: Evidence::default(), finding };
+        show.warm_up()?;
+        show.events()?;
+        show.batches()?;
+        let suspicion = show.spans()?;
+        let modules = show.actor.modules()?;
+        let code = executed(&show.actor.own_modules, &modules, images);
+        let evidence = show.evidence;
+        match code {
+            Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
+            Executed::Proven => {
+                finding.notes.push("executed: only proven device images were loaded".to_owned());
+            }
+            Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
+        }
+        let reason = suspicion.or_else(|| distrust(&evidence));
+        Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
+    }
+}
+
+/// One workload's clocks.
+pub(super) struct Show<'run, 'scene, 'house> {
+    pub(super) house: &'run House,
+    pub(super) options: &'run Options,
+    pub(super) scene: &'scene mut Scene<'house>,
+    pub(super) actor: &'run mut Actor,
+    pub(super) evidence: Evidence,
+    pub(super) finding: &'run mut WorkloadFinding,
+}
+
+/// Samples between two looks at the clocks.
+struct Block {
+    samples_ns: Vec<f64>,
+    sm_mhz: f64,
+    throttle: Vec<String>,
+}
+
+impl Show<'_, '_, '_> {
+    fn has_tracer(&self) -> bool {
+        self.actor.cupti_problem.is_empty()
+    }
+
+    fn note_l2(&mut self, report: &CallReport) {
+        self.evidence.persisting_bytes = self.evidence.persisting_bytes.max(report.persisting_bytes);
+        self.evidence.window_bytes = self.evidence.window_bytes.max(report.window_bytes);
+        self.evidence.waits |= report.waits;
+    }
+
+    pub(super) fn warm_up(&mut self) -> Result<(), Stop> {
+        self.finding.comparisons = self.scene.detailed_call(self.actor)?;
+        for _ in 1..WARMUP_COUNT {
+            let report = self.scene.call(self.actor, Clock::Host)?;
+            self.note_l2(&report);
+        }
+        if !self.has_tracer() {
+            return Ok(());
+        }
+        // How many launches a call makes decides how many calls can be held.
+        self.actor.trace(true)?;
+        let report = self.scene.call(self.actor, Clock::Cupti)?;
+        self.actor.trace(false)?;
+        if let Ok(found) = span(&report.activities) {
+            self.evidence.launches = Some(found.kernels.len() + found.copies + found.fills);
+            self.finding.launches = Some(launches(found));
+        }
+        Ok(())
+    }
+
+    pub(super) fn events(&mut self) -> Result<(), Stop> {
+        let mut floors = Vec::new();
+        for _ in 0..FLOOR_COUNT {
+            floors.push(self.actor.call(NO_CALL, Clock::Events, L2::Cold)?.event_ns);
+        }
+        self.evidence.event_floor_ns = median(&floors);
+        let begun = Instant::now();
+        let mut samples = Vec::new();
+        let stop_reason = loop {
+            let report = self.scene.call(self.actor, Clock::Events)?;
+            self.note_l2(&report);
+            samples.push(report.event_ns);
+            // Without activity records this is the clock that counts, and it goes on as long as one.
+            let verdict = if self.has_tracer() {
+                (samples.len() >= EVENT_COUNT).then_some(StopReason::SampleLimit)
+            } else {
+                self.options.stopping.judge(&samples, begun.elapsed())
+            };
+            if let Some(reason) = verdict {
+                break reason;
+            }
+        };
+        self.evidence.event_ns = median(&samples);
+        self.finding.measurements.push(Measurement {
+            method: Method::EventPair,
+            l2_state: L2State::Cold,
+            warmup_count: WARMUP_COUNT,
+            samples_ns: samples,
+            dropped: Vec::new(),
+            stop_reason,
+            clocks: None,
+            floor_ns: self.evidence.event_floor_ns,
+        });
+        Ok(())
+    }
+
+    pub(super) fn batches(&mut self) -> Result<(), Stop> {
+        let launches = self.finding.launches.as_ref();
+        let per_call = launches.map_or(8, |found| found.kernels + found.copies + found.fills).max(1);
+        let limit = if self.evidence.waits { WAITING_BATCH } else { QUEUE_DEPTH / per_call };
+        let count = limit.clamp(1, self.scene.slots());
+        let mut empty = f64::INFINITY;
+        for _ in 0..3 {
+            empty = empty.min(self.actor.batch(Vec::new())?.wall_ns);
+        }
+        let (mut walls, mut events, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..BATCH_ROUNDS {
+            let report = self.scene.batch(self.actor, count)?;
+            self.evidence.waits |= report.waits;
+            #[allow(clippy::cast_precision_loss)] // a few hundred
+            let calls = count as f64;
+            walls.push((report.wall_ns - empty) / calls);
+            events.push(report.event_ns / calls);
+            hosts.push(report.host_ns / calls);
+        }
+        self.evidence.wall_ns = walls.iter().copied().reduce(f64::min);
+        self.evidence.batch_event_ns = median(&events);
+        self.finding.wall_bound_ns = self.evidence.wall_ns;
+        self.finding.dispatch_ns = median(&hosts);
+        let ring_bytes = self.scene.layout().slot_bytes().saturating_mul(count as u64);
+        let cold = ring_bytes > 2 * self.house.gpu.facts().l2_bytes;
+        self.finding.measurements.push(Measurement {
+            method: Method::BatchRing,
+            l2_state: if cold { L2State::Cold } else { L2State::Warm },
+            warmup_count: 0,
+            samples_ns: events,
+            dropped: Vec::new(),
+            stop_reason: StopReason::SampleLimit,
+            clocks: None,
+            floor_ns: None,
+        });
+        Ok(())
+    }
+
+    /// Activity spans until the stopping rule is content. Returns the first suspicion.
+    fn spans(&mut self) -> Result<Option<String>, Stop> {
+        if !self.has_tracer() {
+            self.finding.notes.push(format!("no activity spans: {}", self.actor.cupti_problem));
+            return Ok(None);
+        }
+        self.actor.trace(true)?;
+        let begun = Instant::now();
+        let (mut blocks, mut flat) = (Vec::new(), Vec::new());
+        let mut suspicion = None;
+        let stop_reason = 'sampling: loop {
+            let mut block = Block { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, throttle: Vec::new() };
+            let mut stop = None;
+            while block.samples_ns.len() < BLOCK_COUNT && stop.is_none() {
+                let report = self.scene.call(self.actor, Clock::Cupti)?;
+                self.note_l2(&report);
+                match span(&report.activities) {
+                    Ok(found) => {
+                        block.samples_ns.push(found.elapsed_ns);
+                        flat.push(found.elapsed_ns);
+                        self.finding.launches.get_or_insert_with(|| launches(found));
+                    }
+                    Err(found) => {
+                        suspicion = Some(format!("call {}: {found}", self.scene.checked));
+                        break 'sampling StopReason::SampleLimit;
+                    }
+                }
+                stop = self.options.stopping.judge(&flat, begun.elapsed());
+            }
+            block.sm_mhz = self.actor.sm_mhz(CYCLE_STRETCH_NS)?;
+            let now = self.house.conditions();
+            block.throttle = if now.is_throttled() { now.throttle_reasons } else { Vec::new() };
+            blocks.push(block);
+            if let Some(reason) = stop {
+                break reason;
+            }
+        };
+        self.actor.trace(false)?;
+        let measurement = settle(blocks, stop_reason);
+        self.evidence.span_ns = median(&measurement.samples_ns);
+        self.finding.measurements.insert(0, measurement);
+        Ok(suspicion)
+    }
+}
+
+/// Drops disturbed blocks and keeps the rest as one measurement.
+fn settle(blocks: Vec<Block>, stop_reason: StopReason) -> Measurement {
+    let speeds: Vec<f64> = blocks.iter().map(|block| block.sm_mhz).collect();
+    let usual = median(&speeds).unwrap_or(MEGAHERTZ_UNKNOWN);
+    let (mut samples_ns, mut dropped) = (Vec::new(), Vec::new());
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    for block in blocks {
+        let off = (block.sm_mhz / usual - 1.0).abs();
+        let reason = if off > CLOCK_TOLERANCE {
+            Some(format!("SM clock {:.0} MHz against {usual:.0} MHz", block.sm_mhz))
+        } else if block.throttle.is_empty() {
+            None
+        } else {
+            Some(format!("throttled: {}", block.throttle.join(", ")))
+        };
+        low = low.min(block.sm_mhz);
+        high = high.max(block.sm_mhz);
+        match reason {
+            Some(reason) => dropped.push(DroppedBlock { sample_count: block.samples_ns.len(), reason }),
+            None => samples_ns.extend(block.samples_ns),
+        }
+    }
+    Measurement {
+        method: Method::CuptiSpan,
+        l2_state: L2State::Cold,
+        warmup_count: WARMUP_COUNT,
+        samples_ns,
+        dropped,
+        stop_reason,
+        clocks: (high > 0.0).then_some(Clocks { sm_low_mhz: low, sm_high_mhz: high }),
+        floor_ns: None,
+    }
+}
+
+fn launches(found: Span) -> Launches {
+    Launches { kernels: found.kernels.len(), copies: found.copies, fills: found.fills, names: found.kernels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(sm_mhz: f64, sample: f64, throttle: &[&str]) -> Block {
+        let throttle = throttle.iter().map(|reason| (*reason).to_owned()).collect();
+        Block { samples_ns: vec![sample; 3], sm_mhz, throttle }
+    }
+
+    #[test]
+    fn drops_disturbed_blocks_and_counts_them() {
+        let blocks = vec![
+            block(1980.0, 10.0, &[]),
+            block(1975.0, 11.0, &[]),
+            block(1400.0, 15.0, &[]),
+            block(1980.0, 12.0, &["software power cap"]),
+            block(1981.0, 13.0, &[]),
+        ];
+        let settled = settle(blocks, StopReason::SampleLimit);
+        assert_eq!(settled.samples_ns.len(), 9);
+        assert!(!settled.samples_ns.contains(&15.0) && !settled.samples_ns.contains(&12.0));
+        let reasons: Vec<_> = settled.dropped.iter().map(|dropped| dropped.reason.as_str()).collect();
+        assert_eq!(reasons, ["SM clock 1400 MHz against 1980 MHz", "throttled: software power cap"]);
+        assert!((settled.clocks.unwrap().sm_low_mhz - 1400.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a failing driver call says.
+
+use std::ffi::CStr;
+
+use cudarc::driver::sys::{self, CUresult};
+use packager::Arch;
+
+use super::readiness::Readiness;
+
+/// Why the device could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// No driver, no GPU, or a driver that does not fit.
+    #[error("{readiness}")]
+    NotReady {
+        /// What the probe found.
+        readiness: Readiness,
+    },
+    /// The code in the library cannot run on this GPU.
+    #[error("this library holds {built} code and the GPU is {device} ({found}), which cannot run it")]
+    WrongArchitecture {
+        /// The architecture that the library was proven for.
+        built: Arch,
+        /// The GPU's name.
+        device: String,
+        /// The GPU's architecture.
+        found: String,
+    },
+    /// A driver call failed.
+    #[error("{call} failed: {name} ({code})")]
+    Driver {
+        /// The driver function.
+        call: &'static str,
+        /// The driver's name for the error.
+        name: String,
+        /// The driver's number for the error.
+        code: u32,
+    },
+    /// A region reaches outside its buffer.
+    #[error("bytes {offset}..{end} reach outside a buffer of {size} bytes")]
+    OutsideBuffer {
+        /// Where the region starts.
+        offset: u64,
+        /// Where it ends.
+        end: u64,
+        /// The buffer's size.
+        size: u64,
+    },
+    /// A library could not be loaded or lacks a symbol.
+    #[error("cannot load {library}: {detail}")]
+    Library {
+        /// What was to be loaded.
+        library: String,
+        /// What the loader said.
+        detail: String,
+    },
+}
+
+impl DeviceError {
+    /// Whether the GPU ran out of memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Driver { code: 2, .. })
+    }
+}
+
+/// The loader's own words: what wraps them only names the call.
+pub(crate) fn loader_words(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Turns a driver's return value into a result that names the call.
+pub(crate) fn check(call: &'static str, code: CUresult) -> Result<(), DeviceError> {
+    if code == CUresult::CUDA_SUCCESS {
+        return Ok(());
+    }
+    Err(DeviceError::Driver { call, name: name_of(code), code: code as u32 })
+}
+
+fn name_of(code: CUresult) -> String {
+    let mut text = std::ptr::null();
+    // SAFETY: the driver writes a pointer to a static string, or leaves it null for an unknown code.
+    let known = unsafe { sys::cuGetErrorName(code, &raw mut text) } == CUresult::CUDA_SUCCESS;
+    if !known || text.is_null() {
+        return "unknown error".to_owned();
+    }
+    // SAFETY: a non-null answer is a static, terminated string.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,304 @@
+//! The kernels of the judge and of the player's clocks, loaded from PTX that travels in the binary.
+//!
+//! `instruments.cu` beside this file says what each does and how the PTX was made from it.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::sys;
+
+use super::context::Gpu;
+use super::error::{DeviceError, check};
+use super::memory::{DeviceBuffer, Region, download, fill};
+use super::stream::Stream;
+
+/// Compiled for compute capability 7.5 and later; the driver translates it when it is loaded.
+const PTX: &str = include_str!("instruments.ptx");
+/// Threads of a block: a multiple of a warp that fills a multiprocessor with eight blocks.
+const BLOCK_THREADS: u32 = 256;
+/// Blocks per multiprocessor for kernels that stride over their data.
+const BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
+/// Bytes of a comparison's answer: seven 8-byte words.
+const COMPARISON_BYTES: u64 = 56;
+
+/// The loaded kernels.
+#[derive(Debug)]
+pub struct Instruments {
+    gpu: Arc<Gpu>,
+    module: sys::CUmodule,
+    nonce: String,
+    answers: DeviceBuffer,
+}
+
+// SAFETY: module handles may be used from every thread that makes the context current.
+unsafe impl Send for Instruments {}
+
+/// One argument of a launch: its bytes, wide enough for every type that is passed.
+#[derive(Clone, Copy)]
+struct Argument(u64);
+
+impl From<u64> for Argument {
+    fn from(value: u64) -> Self {
+        Self(value)
+    }
+}
+
+impl From<u32> for Argument {
+    fn from(value: u32) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<f64> for Argument {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+impl From<Region> for Argument {
+    fn from(value: Region) -> Self {
+        Self(value.pointer())
+    }
+}
+
+/// The numbers by which random elements are made; the judge's generator says what they mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FillRecipe {
+    /// Which integer an element starts from: 0 bell, 1 flat, 2 whole.
+    pub form: u32,
+    /// Factor of the float forms.
+    pub multiplier: f32,
+    /// Summand of the float forms.
+    pub offset: f32,
+    /// Largest magnitude of the float forms.
+    pub limit: f32,
+    /// Summand of the whole form.
+    pub low: i64,
+    /// How many values the whole form has.
+    pub span: u32,
+    /// Key of the counter-based generator.
+    pub key: [u32; 2],
+    /// Third word of its counter.
+    pub iteration: u32,
+}
+
+/// How one output compares with what was expected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GpuComparison {
+    /// Elements beyond both tolerances, or not finite.
+    pub off: u64,
+    /// Elements that are infinite or NaN.
+    pub non_finite: u64,
+    /// Elements that cannot be judged, because the reference is not finite there.
+    pub reference_broken: u64,
+    /// Largest absolute error.
+    pub max_absolute: f64,
+    /// Largest relative error, with FlashInfer-Bench's epsilon.
+    pub max_relative: f64,
+    /// Sum of squared errors.
+    pub squared_error: f64,
+    /// Sum of squared reference values.
+    pub squared_reference: f64,
+}
+
+impl GpuComparison {
+    /// ‖x − y‖ / ‖y‖; the error stands for itself where the reference is all zero.
+    pub fn norm_error(&self) -> f64 {
+        let error = self.squared_error.sqrt();
+        if self.squared_reference > 0.0 { error / self.squared_reference.sqrt() } else { error }
+    }
+}
+
+impl Instruments {
+    /// Loads the kernels under names that carry a nonce. Letters and digits only.
+    pub fn load(gpu: &Arc<Gpu>, nonce: &str) -> Result<Self, DeviceError> {
+        let text = CString::new(PTX.replace("NONCE", nonce)).expect("PTX and nonce hold no NUL");
+        let mut module = std::ptr::null_mut();
+        // SAFETY: the image is terminated text; the handle is written to a live variable.
+        check("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()) })?;
+        let answers = DeviceBuffer::allocate(gpu, COMPARISON_BYTES)?;
+        Ok(Self { gpu: Arc::clone(gpu), module, nonce: nonce.to_owned(), answers })
+    }
+
+    /// Whether a kernel of this name is one of these.
+    pub fn owns(&self, kernel: &str) -> bool {
+        kernel.starts_with("proofmark_") && kernel.contains(&self.nonce)
+    }
+
+    /// Holds the stream until the word at `flag` is `wanted`, at most for `limit_ns`; then sets the
+    /// word at `timed_out`. Both are mapped host words.
+    pub(crate) fn hold(
+        &self,
+        flag: u64,
+        wanted: u32,
+        limit_ns: u64,
+        timed_out: u64,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        let arguments = [flag.into(), wanted.into(), limit_ns.into(), timed_out.into()];
+        self.launch("hold", (1, 1), &arguments, stream)
+    }
+
+    /// Marks a point in a stream.
+    pub fn mark(&self, stream: &Stream) -> Result<(), DeviceError> {
+        self.launch("mark", (1, 1), &[], stream)
+    }
+
+    /// Overwrites a region, so that L2 holds it and nothing else.
+    pub fn flush(&self, region: Region, value: u32, stream: &Stream) -> Result<(), DeviceError> {
+        self.launch(
+            "flush",
+            self.wide(),
+            &[region.into(), (region.size_bytes() / 16).into(), value.into()],
+            stream,
+        )
+    }
+
+    /// Counts cycles over a stretch of time: two long words, cycles and nanoseconds, at a mapped
+    /// host address. No copy, which would look like somebody's work in activity records.
+    pub(crate) fn count_cycles(&self, stretch_ns: u64, to: u64, stream: &Stream) -> Result<(), DeviceError> {
+        self.launch("count_cycles", (1, 1), &[to.into(), stretch_ns.into()], stream)
+    }
+
+    /// Makes random elements of the type with this number, by the judge's specification.
+    pub fn make(
+        &self,
+        out: Region,
+        dtype: u32,
+        recipe: &FillRecipe,
+        count: u64,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        let arguments = [
+            out.into(),
+            dtype.into(),
+            recipe.form.into(),
+            recipe.multiplier.to_bits().into(),
+            recipe.offset.to_bits().into(),
+            recipe.limit.to_bits().into(),
+            recipe.low.cast_unsigned().into(),
+            recipe.span.into(),
+            recipe.key[0].into(),
+            recipe.key[1].into(),
+            recipe.iteration.into(),
+            count.into(),
+        ];
+        self.launch("make", self.wide(), &arguments, stream)
+    }
+
+    /// Counts words and trailing bytes in which two regions of the same length differ, and waits.
+    pub fn count_changed(&self, a: Region, b: Region, stream: &Stream) -> Result<u64, DeviceError> {
+        let b = b.part(0, a.size_bytes())?;
+        fill(self.answers.region(0, 8)?, 0, stream)?;
+        let arguments = [a.into(), b.into(), a.size_bytes().into(), self.answers.whole().into()];
+        self.launch("count_changed", self.wide(), &arguments, stream)?;
+        self.answer::<1>(stream).map(|words| words[0])
+    }
+
+    /// Compares elements and waits for the answer. `found` and `expected` hold `count` elements of
+    /// the element types with these numbers.
+    pub fn compare(
+        &self,
+        (found, found_dtype): (Region, u32),
+        (expected, expected_dtype): (Region, u32),
+        count: u64,
+        (absolute_tolerance, relative_tolerance): (f64, f64),
+        stream: &Stream,
+    ) -> Result<GpuComparison, DeviceError> {
+        fill(self.answers.region(0, COMPARISON_BYTES)?, 0, stream)?;
+        let arguments = [
+            found.into(),
+            found_dtype.into(),
+            expected.into(),
+            expected_dtype.into(),
+            count.into(),
+            absolute_tolerance.into(),
+            relative_tolerance.into(),
+            self.answers.whole().into(),
+        ];
+        self.launch("compare", self.wide(), &arguments, stream)?;
+        let words: [u64; 7] = self.answer(stream)?;
+        Ok(GpuComparison {
+            off: words[0],
+            non_finite: words[1],
+            reference_broken: words[2],
+            max_absolute: f64::from_bits(words[3]),
+            max_relative: f64::from_bits(words[4]),
+            squared_error: f64::from_bits(words[5]),
+            squared_reference: f64::from_bits(words[6]),
+        })
+    }
+
+    fn answer<const COUNT: usize>(&self, stream: &Stream) -> Result<[u64; COUNT], DeviceError> {
+        let mut bytes = vec![0; COUNT * 8];
+        download(self.answers.region(0, bytes.len() as u64)?, &mut bytes, stream)?;
+        let mut words = [0; COUNT];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight"));
+        }
+        Ok(words)
+    }
+
+    fn wide(&self) -> (u32, u32) {
+        (self.gpu.facts().multiprocessors * BLOCKS_PER_MULTIPROCESSOR, BLOCK_THREADS)
+    }
+
+    fn launch(
+        &self,
+        name: &str,
+        (blocks, threads): (u32, u32),
+        arguments: &[Argument],
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        let function = self.function(name)?;
+        let mut values = arguments.to_vec();
+        let mut pointers: Vec<*mut c_void> =
+            values.iter_mut().map(|value| std::ptr::from_mut(&mut value.0).cast()).collect();
+        // SAFETY: the wrappers above pass what the kernel's signature in instruments.cu takes, and
+        // little-endian words hold narrower values in their first bytes.
+        check("cuLaunchKernel", unsafe {
+            sys::cuLaunchKernel(
+                function,
+                blocks,
+                1,
+                1,
+                threads,
+                1,
+                1,
+                0,
+                stream.raw(),
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        })
+    }
+
+    fn function(&self, name: &str) -> Result<sys::CUfunction, DeviceError> {
+        let full = CString::new(format!("proofmark_{}_{name}", self.nonce)).expect("no NUL in names");
+        let mut function = std::ptr::null_mut();
+        // SAFETY: the module lives; the handle is written to a live variable.
+        check("cuModuleGetFunction", unsafe {
+            sys::cuModuleGetFunction(&raw mut function, self.module, full.as_ptr())
+        })?;
+        Ok(function)
+    }
+}
+
+impl Drop for Instruments {
+    fn drop(&mut self) {
+        // SAFETY: unloaded once. An error here has nobody left to hear it.
+        let _ = unsafe { sys::cuModuleUnload(self.module) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carries_every_kernel_that_it_launches() {
+        for name in ["hold", "mark", "flush", "count_cycles", "count_changed", "compare", "make"] {
+            assert!(PTX.contains(&format!(".entry proofmark_NONCE_{name}(")), "{name}");
+        }
+    }
+}

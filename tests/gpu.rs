@@ -1,0 +1,398 @@
+//! Everything that needs a GPU. `scripts/gpu.sh` runs these one after another and keeps what they
+//! print; elsewhere they are ignored.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use packager::interop::flashinfer::Dtype;
+use runtime::bench::judge::comparison::Comparison;
+use runtime::bench::judge::distribution::{Distribution, Profile};
+use runtime::bench::judge::element::decode;
+use runtime::bench::judge::generator::{Recipe, Stream as RandomStream, generate};
+use runtime::bench::judge::layout::number;
+use runtime::bench::judge::source::fill_recipe;
+use runtime::bench::judge::tolerance::Tolerance;
+use runtime::device::context::Gpu;
+use runtime::device::instruments::Instruments;
+use runtime::device::memory::{DeviceBuffer, download, upload};
+use runtime::device::stream::Stream;
+use serde_json::Value;
+
+use crate::support::repository;
+
+/// The architecture of the GPU that is here: its own number, with everything it has.
+fn arch() -> String {
+    let gpu = Gpu::open().expect("a GPU");
+    format!("sm_{}a", gpu.facts().number())
+}
+
+/// How one call of the binary ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    seconds: f64,
+}
+
+fn proofmark(arguments: &[&str]) -> Ended {
+    let program = std::env::var("PROOFMARK_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_proofmark").to_owned());
+    let begun = Instant::now();
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("it starts");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        seconds: begun.elapsed().as_secs_f64(),
+    }
+}
+
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", ended.stdout, ended.stderr))
+}
+
+fn kernel(name: &str) -> String {
+    repository().join("kernels").join(name).display().to_string()
+}
+
+const GDN: &str = "gdn_decode_qk4_v8_d128_k_last";
+
+fn bench(subject: &str, more: &[&str]) -> Ended {
+    let arch = arch();
+    let mut arguments = vec!["bench", subject, "--arch", &arch, "--offline", "--json"];
+    arguments.extend(more);
+    proofmark(&arguments)
+}
+
+fn mean_us(document: &Value) -> f64 {
+    document["overall"]["arithmetic_mean_ns"].as_f64().expect("an overall mean") / 1e3
+}
+
+fn buffers(gpu: &std::sync::Arc<Gpu>, sizes: [u64; 2]) -> [DeviceBuffer; 2] {
+    sizes.map(|size| DeviceBuffer::allocate(gpu, size).unwrap())
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_01_makes_the_same_inputs_as_the_cpu() {
+    let gpu = Gpu::open().unwrap();
+    let (stream, instruments) = (Stream::new(&gpu).unwrap(), Instruments::load(&gpu, "test").unwrap());
+    let [block, _] = buffers(&gpu, [1 << 20, 1]);
+    for dtype in Dtype::ALL {
+        for profile in Profile::ALL {
+            let distributions = [
+                Distribution::of_dtype(dtype),
+                Distribution::Flat { low: -6.5, high: 300.25 },
+                Distribution::Bell {
+                    mean: 0.1,
+                    deviation: if profile == Profile::Wide { 1e4 } else { 3.0 },
+                    limit: f32::INFINITY,
+                },
+            ];
+            for distribution in distributions.into_iter().take(if dtype.is_float() { 3 } else { 1 }) {
+                let (recipe, count) = (Recipe::from(distribution), 10_007_usize);
+                let random = RandomStream::new(0xABCD, "uuid", dtype.name(), 7);
+                let expected = generate(&recipe, &random, dtype, 0, count);
+                let region = block.region(0, expected.len() as u64).unwrap();
+                let fill = fill_recipe(&recipe, &random);
+                instruments.make(region, number(dtype), &fill, count as u64, &stream).unwrap();
+                let mut found = vec![0; expected.len()];
+                download(region, &mut found, &stream).unwrap();
+                assert_eq!(found, expected, "{dtype} {distribution:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_02_compares_as_the_cpu_does() {
+    let gpu = Gpu::open().unwrap();
+    let (stream, instruments) = (Stream::new(&gpu).unwrap(), Instruments::load(&gpu, "test").unwrap());
+    let [a, b] = buffers(&gpu, [1 << 20, 1 << 20]);
+    let tolerance = Tolerance { atol: 1e-2, rtol: 1e-2, required_matched_ratio: 1.0 };
+    for dtype in Dtype::ALL {
+        let count = 5001;
+        let make = |name| {
+            let recipe = Recipe::from(Distribution::of_dtype(dtype));
+            generate(&recipe, &RandomStream::new(1, "u", name, 0), dtype, 0, count)
+        };
+        let expected = make("expected");
+        // Half of the elements are right, the others of another draw.
+        let mut found = make("found");
+        let half = found.len() / 2;
+        found[..half].copy_from_slice(&expected[..half]);
+        if dtype == Dtype::Float32 {
+            found[4 * 4000..4 * 4001].copy_from_slice(&f32::NAN.to_le_bytes());
+        }
+        upload(&found, a.whole(), &stream).unwrap();
+        upload(&expected, b.whole(), &stream).unwrap();
+        let size = found.len() as u64;
+        let (left, right) = (a.region(0, size).unwrap(), b.region(0, size).unwrap());
+        let from_device = instruments
+            .compare(
+                (left, number(dtype)),
+                (right, number(dtype)),
+                count as u64,
+                (tolerance.atol, tolerance.rtol),
+                &stream,
+            )
+            .unwrap();
+        let values: Vec<f64> = (0..count).map(|index| decode(dtype, &expected, index).unwrap()).collect();
+        let from_host = Comparison::new(dtype, &found, &values, &tolerance).unwrap();
+        assert_eq!(
+            (from_device.off, from_device.non_finite),
+            (from_host.off_count, from_host.non_finite_count),
+            "{dtype}"
+        );
+        assert!((from_device.max_absolute - from_host.max_absolute_error).abs() < 1e-12, "{dtype}");
+        assert!((from_device.norm_error() / from_host.norm_error - 1.0).abs() < 1e-9, "{dtype}");
+        let differing = instruments.count_changed(left, right, &stream).unwrap();
+        assert!(differing > 0 && instruments.count_changed(left, left, &stream).unwrap() == 0, "{dtype}");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_03_all_54_workloads_of_the_kernel_and_of_the_naive_reference_get_a_verdict() {
+    for (name, what) in [(GDN, "kernel"), ("gdn_decode_reference", "naive reference")] {
+        let definition = format!("{}/definition.json", kernel(GDN));
+        let ended = bench(&kernel(name), &["--definition", &definition, "--fresh"]);
+        let document = json(&ended);
+        let verdicts = document["workloads"].as_array().unwrap();
+        println!(
+            "{what}: {} of {} passed, mean {:.3} µs, {:.1} s with build",
+            document["passed"],
+            verdicts.len(),
+            mean_us(&document),
+            ended.seconds
+        );
+        print_by_batch(&document);
+        assert_eq!((verdicts.len(), ended.code), (54, Some(0)), "{}", ended.stderr);
+        assert!(ended.seconds < 120.0);
+    }
+}
+
+/// Medians of the three clocks, the judge's bound and the host's share, one line a batch size.
+fn print_by_batch(document: &Value) {
+    let mut seen = BTreeMap::new();
+    for one in document["workloads"].as_array().unwrap() {
+        let batch = one["workload"]["axes"]["batch_size"].as_u64().unwrap_or(0);
+        seen.entry(batch).or_insert(one);
+    }
+    for (batch, one) in seen {
+        let clocks: Vec<String> = one["measurements"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|clock| {
+                let samples: Vec<f64> =
+                    clock["samples_ns"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+                let median = runtime::bench::statistics::median(&samples).unwrap_or(f64::NAN);
+                format!("{} {} {:.2}", clock["method"], clock["l2_state"], median / 1e3)
+            })
+            .collect();
+        println!(
+            "  B={batch}: {}; bound {:.2}, dispatch {:.2} µs; {}",
+            clocks.join(", "),
+            one["wall_bound_ns"].as_f64().unwrap_or(f64::NAN) / 1e3,
+            one["dispatch_ns"].as_f64().unwrap_or(f64::NAN) / 1e3,
+            one["notes"]
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_04_five_fresh_runs_agree() {
+    let means: Vec<f64> = (0..5).map(|_| mean_us(&json(&bench(&kernel(GDN), &[])))).collect();
+    let (low, high) =
+        means.iter().fold((f64::MAX, 0.0_f64), |(low, high), mean| (low.min(*mean), high.max(*mean)));
+    println!("five runs: {means:.3?} µs, spread {:.2} %", 100.0 * (high / low - 1.0));
+    assert!(high / low < 1.02, "{means:?}");
+}
+
+/// A submission folder made of a fixture and the header that all share.
+fn fixture(folder: &Path, place: &Path, name: &str) -> PathBuf {
+    let made = folder.join(name);
+    fs::create_dir_all(&made).unwrap();
+    for entry in fs::read_dir(place).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && path.file_name().unwrap() != "verdict" {
+            fs::copy(&path, made.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    fs::copy(place.join("../../rows.cuh"), made.join("rows.cuh")).unwrap();
+    if !made.join("definition.json").exists() {
+        fs::copy(kernel("rmsnorm_h4096") + "/definition.json", made.join("definition.json")).unwrap();
+        fs::copy(place.join("../../workloads.jsonl"), made.join("workloads.jsonl")).unwrap();
+    }
+    made
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_05_every_cheat_is_caught_and_every_honest_fixture_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for kind in ["honest", "cheats"] {
+        for entry in fs::read_dir(repository().join("tests/fixtures").join(kind)).unwrap() {
+            let place = entry.unwrap().path();
+            let name = format!("{kind}_{}", place.file_name().unwrap().to_string_lossy());
+            let expected = fs::read_to_string(place.join("verdict")).unwrap();
+            let made = fixture(folder.path(), &place, &name);
+            all.push((name, made, expected.trim().to_owned(), place));
+        }
+    }
+    all.sort();
+    let running_sum = reference_of_running_sum(folder.path());
+    build_ahead(&all, &running_sum);
+    let mut wrong = Vec::new();
+    for (name, made, expected, _) in &all {
+        let reference = if name.ends_with("in_place_state") {
+            running_sum.clone()
+        } else {
+            kernel("rmsnorm_h4096_reference").into()
+        };
+        let reference = reference.display().to_string();
+        let ended = bench(&made.display().to_string(), &["--reference", &reference, "--call-limit", "3000"]);
+        let document = json(&ended);
+        let one = &document["workloads"][0];
+        let found = one["verdict"]["status"].as_str().unwrap_or("none").to_owned();
+        let reason = one["verdict"]["reason"].as_str().unwrap_or("");
+        println!("{name:34} {found:20} {:5.1} s  {:.150}", ended.seconds, reason);
+        if !expected.split(' ').any(|one| one == found) {
+            wrong.push(format!("{name}: expected {expected}, found {found}: {reason} {}", ended.stderr));
+        }
+    }
+    println!("{} fixtures, {} wrong", all.len(), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn reference_of_running_sum(folder: &Path) -> PathBuf {
+    let place = repository().join("tests/fixtures/honest/in_place_state");
+    let made = folder.join("running_sum_reference");
+    fs::create_dir_all(&made).unwrap();
+    for name in ["config.toml", "definition.json"] {
+        fs::copy(place.join(name), made.join(name)).unwrap();
+    }
+    fs::copy(place.join("reference/kernel.cu"), made.join("kernel.cu")).unwrap();
+    fs::copy(place.join("../../rows.cuh"), made.join("rows.cuh")).unwrap();
+    made
+}
+
+/// Compiles everything first, several at a time: the GPU must not wait for nvcc.
+fn build_ahead(all: &[(String, PathBuf, String, PathBuf)], reference: &Path) {
+    let mut paths: Vec<String> = all.iter().map(|(_, made, ..)| made.display().to_string()).collect();
+    paths.extend([reference.display().to_string(), kernel("rmsnorm_h4096_reference")]);
+    let (arch, queue) = (arch(), Mutex::new(paths));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(12) {
+            scope.spawn(|| {
+                loop {
+                    let Some(path) = queue.lock().unwrap().pop() else { return };
+                    let ended = proofmark(&["build", &path, "--arch", &arch, "--offline"]);
+                    assert_eq!(ended.code, Some(0), "{path}: {} {}", ended.stdout, ended.stderr);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_06_a_wrong_architecture_is_one_sentence_and_exit_code_3() {
+    let other = if arch() == "sm_100a" { "sm_90a" } else { "sm_100a" };
+    let ended = proofmark(&["bench", &kernel("rmsnorm_h4096"), "--arch", other, "--offline"]);
+    println!("{}", ended.stderr.trim());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains(other) && ended.stderr.contains("cannot run it"));
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_07_copies_and_a_missing_tracer_still_give_verdicts_and_say_so() {
+    let copies = bench(&kernel(GDN), &["--each", "1", "--batch", "1,8", "--copies"]);
+    assert_eq!(
+        (copies.code, &json(&copies)["run"]["copies"]),
+        (Some(0), &Value::Bool(true)),
+        "{}",
+        copies.stderr
+    );
+    let blind = bench(&kernel(GDN), &["--each", "1", "--batch", "8", "--cupti", "/nowhere/libcupti.so"]);
+    let document = json(&blind);
+    assert_eq!(blind.code, Some(0), "{}", blind.stderr);
+    assert_eq!(document["workloads"][0]["measurements"][0]["method"], "event_pair");
+    assert!(blind.stderr.contains("no CUPTI") && document["run"]["cupti_problem"].is_string());
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_08_an_interrupted_run_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("record.jsonl").display().to_string();
+    let first = bench(&kernel(GDN), &["--batch", "1,4", "--record", &record]);
+    let lines = fs::read_to_string(&record).unwrap().lines().count();
+    assert_eq!((first.code, lines), (Some(0), json(&first)["workloads"].as_array().unwrap().len()));
+    let second = bench(&kernel(GDN), &["--batch", "1,4,64", "--record", &record]);
+    let all = json(&second)["workloads"].as_array().unwrap().len();
+    println!("{lines} workloads kept, {all} in the end, {:.1} s then {:.1} s", first.seconds, second.seconds);
+    assert_eq!(fs::read_to_string(&record).unwrap().lines().count(), all);
+}
+
+/// `tests/fixtures/honest/slow` with another number of repeats.
+fn repeated(folder: &Path, repeats: u32) -> String {
+    let name = format!("repeated_{repeats}");
+    let made = fixture(folder, &repository().join("tests/fixtures/honest/slow"), &name);
+    let source = fs::read_to_string(made.join("kernel.cu")).unwrap();
+    fs::write(made.join("kernel.cu"), source.replace("40", &repeats.to_string())).unwrap();
+    made.display().to_string()
+}
+
+fn decision(a: &str, b: &str) -> (String, Value, f64) {
+    let (arch, reference) = (arch(), kernel("rmsnorm_h4096_reference"));
+    let quick = ["--looks", "6,10,16", "--blocks", "8", "--samples", "10", "--warmup", "200"];
+    let mut arguments =
+        vec!["compare", a, b, "--arch", &arch, "--reference", &reference, "--offline", "--json"];
+    arguments.extend(quick);
+    let ended = proofmark(&arguments);
+    let document = json(&ended);
+    let found = document["report"]["decision"].as_str().or(document["decision"].as_str());
+    (found.unwrap_or("none").to_owned(), document["report"]["ratio"].clone(), ended.seconds)
+}
+
+fn rounds(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_09_an_artifact_is_never_better_or_worse_than_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = repeated(folder.path(), 33);
+    let count = rounds("PROOFMARK_EQUAL_ROUNDS", 4);
+    let found: Vec<_> = (0..count).map(|_| decision(&one, &one)).collect();
+    for (answer, ratio, seconds) in &found {
+        println!("with itself: {answer} {ratio} {seconds:.1} s");
+    }
+    assert!(found.iter().all(|(answer, ..)| answer != "better" && answer != "worse"));
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_10_three_percent_slower_is_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, slower) = (repeated(folder.path(), 33), repeated(folder.path(), 34));
+    let count = rounds("PROOFMARK_WORSE_ROUNDS", 2);
+    let found: Vec<_> = (0..count).map(|_| decision(&one, &slower)).collect();
+    for (answer, ratio, seconds) in &found {
+        println!("one repeat in 33 more: {answer} {ratio} {seconds:.1} s");
+    }
+    let worse = found.iter().filter(|(answer, ..)| answer == "worse").count();
+    println!("{worse} of {count} worse");
+    assert!(10 * worse >= 9 * count);
+}

@@ -1,0 +1,239 @@
+//! Installing under disturbance, and compilers that misbehave.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, data_folder, run};
+
+/// `toolchain install` of the small component, with this user's pip settings and nothing else.
+fn install(sandbox: &Sandbox, data: &Path) -> Command {
+    let mut command = sandbox.command();
+    let settings = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy().to_lowercase();
+        name.starts_with("pip_") || name.ends_with("_proxy") || name.starts_with("ssl_cert")
+    });
+    command
+        .envs(settings)
+        .args(["toolchain", "install", "--only", "tvm-ffi", "--json", "--data-dir"])
+        .arg(data);
+    command
+}
+
+fn listed(sandbox: &Sandbox, data: &Path) -> Value {
+    run(sandbox.command().args(["toolchain", "list", "--json", "--data-dir"]).arg(data)).expect(0).json()
+}
+
+fn is_installed(sandbox: &Sandbox, data: &Path) -> bool {
+    let list = listed(sandbox, data);
+    let pinned = list["pinned"].as_array().unwrap();
+    pinned.iter().any(|one| one["component"] == "tvm-ffi" && !one["folder"].is_null())
+}
+
+#[test]
+fn a_killed_installation_leaves_nothing_that_looks_installed_and_the_next_one_clears_it_away() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.path("data");
+    for delay_ms in [30, 150, 400, 700, 1000, 1300] {
+        let mut child = install(&sandbox, &data).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        child.kill().unwrap();
+        let finished = child.wait().unwrap().signal().is_none();
+        if finished || is_installed(&sandbox, &data) {
+            break;
+        }
+        let names = fs::read_dir(data.join("toolchains")).into_iter().flatten();
+        let visible =
+            names.filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
+        assert_eq!(visible.count(), 0, "something looks installed");
+    }
+    run(&mut install(&sandbox, &data)).expect(0);
+    assert!(is_installed(&sandbox, &data));
+    assert_eq!(listed(&sandbox, &data)["unfinished"], serde_json::json!([]));
+}
+
+#[test]
+fn of_many_installations_at_once_one_installs_and_the_others_wait() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.path("data");
+    let start = |_| {
+        let mut command = install(&sandbox, &data);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<Child> = (0..6).map(start).collect();
+    let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    for output in &outputs {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout, outputs[0].stdout);
+    }
+    let installs = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("fetching tvm-ffi");
+    assert_eq!(outputs.iter().filter(|output| installs(&output.stderr)).count(), 1);
+}
+
+#[test]
+fn a_machine_without_python_is_told_the_ways_out() {
+    let sandbox = Sandbox::new();
+    let outcome =
+        sandbox.run(["toolchain", "install", "--python", "/no/python", "--data-dir", "data"]).expect(3);
+    assert!(outcome.stderr.contains("cannot run `/no/python`"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("hint: ") && outcome.stderr.contains("--wheels"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data/toolchains", "a file where the folder should be");
+    let outcome = sandbox.run(["toolchain", "install", "--data-dir", "data"]).expect(3);
+    assert!(outcome.stderr.contains("data/toolchains"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("PROOFMARK_DATA"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_doctor_names_all_that_is_missing_and_starts_nothing() {
+    let sandbox = Sandbox::new();
+    let outcome = sandbox.run(["doctor", "--json"]).expect(1);
+    let document = outcome.json();
+    assert_eq!(document["healthy"], false);
+    let bad = |subject: &str| {
+        document["checks"].as_array().unwrap().iter().any(|check| {
+            check["subject"] == subject && check["state"] == "bad" && check["ways_out"][0].is_string()
+        })
+    };
+    assert!(bad("cuda") && bad("tvm-ffi"), "{document:#}");
+    assert!(fs::read_dir(sandbox.home()).unwrap().next().is_none());
+
+    let mut with = sandbox.command();
+    let healthy = run(with.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--json"])).expect(0).json();
+    assert_eq!(healthy["toolchain"]["release"], "13.0.88");
+    let mut broken = sandbox.command();
+    let broken = run(broken.env("CUDA_HOME", "/no/cuda").args(["doctor"])).expect(1);
+    assert!(broken.stdout.contains("CUDA_HOME names /no/cuda"), "{}", broken.stdout);
+}
+
+/// A CUDA installation whose nvcc is a script of ours; every other file is the pinned one's.
+fn fake_cuda(sandbox: &Sandbox, script: &str) -> PathBuf {
+    let list = listed(sandbox, data_folder());
+    let pinned = list["pinned"].as_array().unwrap().iter().find(|one| one["component"] == "cuda").unwrap();
+    let real = PathBuf::from(pinned["folder"].as_str().unwrap());
+    let home = sandbox.path("cuda");
+    fs::create_dir_all(home.join("bin")).unwrap();
+    for name in ["include", "lib", "nvvm"] {
+        symlink(real.join(name), home.join(name)).unwrap();
+    }
+    for entry in fs::read_dir(real.join("bin")).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "nvcc" {
+            symlink(entry.path(), home.join("bin").join(entry.file_name())).unwrap();
+        }
+    }
+    let nvcc = home.join("bin/nvcc");
+    let version = "case \"$*\" in *--version*) echo 'release 13.0, V13.0.88'; exit 0;; esac";
+    fs::write(&nvcc, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+    fs::set_permissions(&nvcc, fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+fn build_with(script: &str) -> (Sandbox, Command) {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
+    let home = fake_cuda(&sandbox, script);
+    let mut command = sandbox.command();
+    command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home).args(["build", "one"]);
+    (sandbox, command)
+}
+
+/// Folders of builds that are still there.
+fn build_folders(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let walk = walkdir::WalkDir::new(sandbox.cache()).into_iter().flatten();
+    let of_build =
+        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("build-"));
+    walk.map(walkdir::DirEntry::into_path).filter(|path| of_build(path)).collect()
+}
+
+/// Whether a process works below a folder.
+fn is_inhabited(folder: &Path) -> bool {
+    let folder = folder.canonicalize().unwrap();
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .any(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|place| place.starts_with(&folder)))
+}
+
+#[test]
+fn a_compiler_that_does_not_end_is_killed_with_all_it_started() {
+    let (sandbox, mut command) = build_with("setsid sleep 300 & sleep 300");
+    let began = Instant::now();
+    let outcome = run(command.args(["--timeout", "1"])).expect(3);
+    assert!(outcome.stderr.contains("did not end within"), "{}", outcome.stderr);
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+    assert!(!is_inhabited(&sandbox.cache()));
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_the_compiler_and_leave_nothing() {
+    for signal in ["INT", "TERM"] {
+        let (sandbox, mut command) = build_with("sleep 300");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while build_folders(&sandbox).is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the build does not begin");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
+        assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+        assert!(!is_inhabited(&sandbox.cache()));
+    }
+}
+
+#[test]
+fn what_a_killed_build_leaves_is_seen_and_swept() {
+    let (sandbox, mut command) = build_with("sleep 300");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while !sandbox.cache().exists() || !is_inhabited(&sandbox.cache()) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the build does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_inhabited(&sandbox.cache()), "the compiler outlives a killed proofmark");
+    assert_eq!(build_folders(&sandbox).len(), 1);
+    sandbox.run(["cache", "gc"]).expect(0);
+    assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+    assert!(!is_inhabited(&sandbox.cache()));
+}
+
+#[test]
+fn trouble_of_the_machine_is_not_blamed_on_the_sources() {
+    for (script, words) in [
+        ("echo 'fatal error: error writing to x.s: No space left on device' >&2; exit 1", "No space left"),
+        ("kill -9 $$", "signal"),
+        ("exit 137", "137"),
+        ("echo 'nvcc fatal   : Unsupported gpu architecture' ; exit 1", "Unsupported gpu"),
+    ] {
+        let (sandbox, mut command) = build_with(script);
+        let outcome = run(&mut command).expect(3);
+        assert!(outcome.stderr.contains(words), "{script}: {}", outcome.stderr);
+        assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn a_compiler_that_talks_without_end_fills_no_memory() {
+    let script =
+        "head -c 300000000 /dev/zero | tr '\\0' x; echo; echo 'kernel.cu(1): error: last words'; exit 2";
+    let (_sandbox, mut command) = build_with(script);
+    let outcome = run(command.args(["--timeout", &u64::MAX.to_string()])).expect(1);
+    assert!(outcome.stderr.contains("last words"));
+    assert!(outcome.stderr.len() + outcome.stdout.len() < 8_000_000);
+}
