@@ -335,6 +335,7 @@ fn has_body(section: &SectionHeader64<LittleEndian>) -> bool {
 
 fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
     let mut notes = Vec::new();
+    let mut mistyped = Vec::new();
     for section in sections.iter().filter(|section| has_body(section)) {
         let name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
         let body = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?;
@@ -347,7 +348,7 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
         notes.extend(is_note.then_some(name));
         // A reader that goes by type and one that goes by name must see the same section.
         if (section.sh_type.get(ENDIAN).0 == SHT_COMPAT) != (name == b".nv.compat") {
-            cubin.problem(at, format!("{} has the wrong type or name", String::from_utf8_lossy(name)));
+            mistyped.push((at, section.sh_type.get(ENDIAN) == elf::SHT_PROGBITS));
         }
         match name {
             b".nv.compat" => read_compat(cubin, body, at),
@@ -359,6 +360,13 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
             b".note.nv.cuinfo" => read_arch_note(cubin, body, at, ArchNoteKind::Cuinfo),
             _ if is_code(name, section) => cubin.code_bytes += body.len() as u64,
             _ => {}
+        }
+    }
+    // NVIDIA's assembler alone leaves the type at PROGBITS (seen in FlashInfer's cubins, 12.9.90).
+    let assembled = cubin.tools.iter().any(ToolNote::is_assembler_without_arch);
+    for (at, is_plain) in mistyped {
+        if !(is_plain && assembled) {
+            cubin.problem(at, "a section has the name or the type of .nv.compat, but not both");
         }
     }
     Ok(())
