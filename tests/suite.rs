@@ -8,6 +8,7 @@ mod line;
 mod packing;
 mod player;
 mod support;
+mod tampering;
 mod toolchain_room;
 mod verify;
 mod verify_mutations;

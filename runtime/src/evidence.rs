@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Dependencies;
 use crate::pipeline::ProvenBuild;
+use crate::proof::ProvenImage;
 use crate::toolchain::Fingerprint;
 
 const FORMAT: &str = "proofmark.build";
@@ -17,6 +18,7 @@ const VERSION: u32 = 1;
 
 /// What `evidence/build.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BuildEvidence {
     /// Always `proofmark.build`.
     pub format: String,
@@ -62,6 +64,17 @@ pub struct ImageEvidence {
     pub kernels: Vec<String>,
 }
 
+impl From<&ProvenImage> for ImageEvidence {
+    fn from(image: &ProvenImage) -> Self {
+        Self {
+            arch: image.arch,
+            size_bytes: image.image_bytes,
+            sha256: image.digest,
+            kernels: image.kernels.clone(),
+        }
+    }
+}
+
 /// Why evidence cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
@@ -86,12 +99,7 @@ pub enum EvidenceError {
 impl BuildEvidence {
     /// Writes down a proven build.
     pub fn of(artifact: Digest, build: &ProvenBuild) -> Self {
-        let images = build.proof.device_images().iter().map(|image| ImageEvidence {
-            arch: image.arch,
-            size_bytes: image.image_bytes,
-            sha256: image.digest,
-            kernels: image.kernels.clone(),
-        });
+        let images = build.proof.device_images().iter().map(ImageEvidence::from);
         let ingredients = &build.ingredients;
         Self {
             format: FORMAT.to_owned(),
@@ -162,15 +170,29 @@ pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> Comparison {
     let new_images = only(&new.device_images, &sealed.device_images);
     let causes = causes_between(sealed, new);
     let same_device_code = sealed.device_images == new.device_images;
-    let host_differs = sealed.toolchain != new.toolchain || sealed.dependencies != new.dependencies;
-    let sameness = if sealed.library == new.library {
+    let sameness = if sealed.library == new.library && same_device_code {
         Sameness::Identical
-    } else if same_device_code && host_differs {
+    } else if same_device_code && only_the_host_differs(sealed, new) {
         Sameness::SameDeviceCode
     } else {
         Sameness::Different
     };
     Comparison { sameness, lost_images, new_images, causes }
+}
+
+/// Whether everything that makes device code is the same, and something that makes host code is not.
+fn only_the_host_differs(sealed: &BuildEvidence, new: &BuildEvidence) -> bool {
+    let split = |evidence: &BuildEvidence| -> (Dependencies, Dependencies) {
+        let all = evidence.dependencies.clone().into_iter();
+        all.partition(|(label, _)| label.starts_with("<system>"))
+    };
+    let ((sealed_system, sealed_device), (new_system, new_device)) = (split(sealed), split(new));
+    let device_side = sealed.commands == new.commands
+        && sealed.gencode == new.gencode
+        && sealed.toolchain.device_digest() == new.toolchain.device_digest()
+        && sealed_device == new_device;
+    let host_side = sealed.toolchain == new.toolchain && sealed_system == new_system;
+    device_side && !host_side
 }
 
 fn causes_between(sealed: &BuildEvidence, new: &BuildEvidence) -> Vec<String> {

@@ -92,7 +92,8 @@ impl Store {
         }
     }
 
-    /// Removes what dead processes left, damaged entries, and what exceeds the limits.
+    /// Removes what dead processes left, what was set aside, and what exceeds the limits. Records
+    /// under `plans/` and `names/` stay: they are small and explain the next miss.
     pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
         let before = self.stats();
@@ -124,10 +125,22 @@ impl Store {
 
     /// Removes every entry and record. Staging folders of living processes stay.
     pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
-        let swept = self.sweep(Limits { max_size_bytes: Some(0), max_age: None }, now)?;
+        let before = self.stats();
+        let mut swept = self.sweep(Limits::default(), now)?;
+        for slot in self.slots() {
+            self.remove_entry(&slot)?;
+            swept.entries += 1;
+        }
+        for path in children(&self.staging_root()).filter(|path| staging::is_set_aside(path)) {
+            remove(&path)?;
+            swept.staging += 1;
+        }
         for name in ["plans", "names"] {
             remove(&self.root().join(name))?;
         }
+        swept.left = self.stats();
+        let bytes = |stats: &Stats| stats.entries_bytes + stats.staging_bytes;
+        swept.freed_bytes = bytes(&before).saturating_sub(bytes(&swept.left));
         Ok(swept)
     }
 

@@ -30,7 +30,8 @@
 //!
 //! **Safety.** Correctness rests on three things alone: an entry appears by one rename, it is
 //! re-hashed and its proof is checked again whenever it is read, and insertion takes a [`Proof`].
-//! Locks only save work: where a file system has none, or has them per machine as some NFS mounts
+//! Whoever can write into the cache is trusted not to forge entry and record alike; who is not should
+//! build with `--fresh`. Locks only save work: where a file system has none, or has them per machine as some NFS mounts
 //! do, two builders may build the same plan; the second finds the first's entry and both agree.
 //! [`Store::lock_scope`] says which it is.
 //!

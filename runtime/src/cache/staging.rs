@@ -43,6 +43,14 @@ impl Staging {
     }
 }
 
+/// How the names of set-aside entries start.
+pub(super) const SET_ASIDE_PREFIX: &str = "damaged-";
+
+/// Whether a folder holds a damaged entry: nobody works in it.
+pub(super) fn is_set_aside(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SET_ASIDE_PREFIX))
+}
+
 /// Lists the folders that dead processes left.
 pub(super) fn dead(parent: &Path, now: SystemTime) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok);

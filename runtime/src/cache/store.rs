@@ -1,5 +1,6 @@
 //! Looks builds up and puts them in.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::entry::{self, CacheEntry, LIBRARY_NAME};
 use super::error::CacheError;
 use super::key::{Dependencies, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
-use super::staging::Staging;
+use super::staging::{SET_ASIDE_PREFIX, Staging};
 use crate::proof::Proof;
 
 /// The folder of this layout's version.
@@ -56,10 +57,12 @@ pub struct Inserted {
     pub disagrees_with: Option<Digest>,
 }
 
-/// What `plans/<plan>.json` says: the headers that the last build of a plan read.
+/// What `plans/<plan>.json` says: the headers that the last build of a plan read, and which library
+/// each key of the plan stands for, so that an entry cannot be exchanged for another whole one.
 #[derive(Debug, Serialize, Deserialize)]
 struct PlanRecord {
     dependencies: Dependencies,
+    libraries: BTreeMap<String, Digest>,
 }
 
 /// The cache in one folder.
@@ -93,6 +96,11 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// Looks at the cache in a folder, which is not made if it is not there.
+    pub fn look(folder: &Path) -> Self {
+        Self { root: folder.join(LAYOUT) }
+    }
+
     /// The folder of this layout.
     pub fn root(&self) -> &Path {
         &self.root
@@ -119,7 +127,13 @@ impl Store {
             .filter_map(|label| current(label).map(|digest| (label.clone(), digest)))
             .collect();
         let key = plan.with(&today);
+        let expected = record.libraries.get(&key.to_string());
         match entry::read(&self.entry_folder(key), key) {
+            Ok(Some(entry)) if expected.is_some_and(|expected| *expected != entry.proof.library_digest()) => {
+                self.set_aside(key)?;
+                let fault = "it holds another library than was built under this key".to_owned();
+                Ok(Lookup::Miss(MissReason::Damaged { fault }))
+            }
             Ok(Some(entry)) => {
                 self.touch(key);
                 Ok(Lookup::Hit(Box::new(entry)))
@@ -167,7 +181,12 @@ impl Store {
             self.set_aside(key)?;
             put_in_place(&whole, &folder)?;
         }
-        self.replace(&self.plan_path(plan), &PlanRecord { dependencies: (*dependencies).clone() })?;
+        let mut libraries = self.plan_record(plan).map(|record| record.libraries).unwrap_or_default();
+        libraries.insert(key.to_string(), proof.library_digest());
+        self.replace(
+            &self.plan_path(plan),
+            &PlanRecord { dependencies: (*dependencies).clone(), libraries },
+        )?;
         self.replace(&self.name_path(ingredients), ingredients)?;
         match entry::read(&folder, key) {
             Ok(Some(entry)) => Ok(Inserted { entry, disagrees_with }),
@@ -187,7 +206,7 @@ impl Store {
         }
         let staging = self.staging_root();
         fs::create_dir_all(&staging).map_err(CacheError::io("create", &staging))?;
-        let aside = tempfile::Builder::new().prefix("damaged-").tempdir_in(&staging);
+        let aside = tempfile::Builder::new().prefix(SET_ASIDE_PREFIX).tempdir_in(&staging);
         let aside = aside.map_err(CacheError::io("create a folder in", &staging))?.keep();
         match fs::rename(&folder, aside.join("entry")) {
             // Somebody else was faster.

@@ -26,7 +26,7 @@ use crate::pipeline::Built;
 pub struct Arguments {
     /// Submission folder, artifact or solution.json.
     path: PathBuf,
-    /// Copy the library here.
+    /// Copy the library here; `-` for stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -35,6 +35,9 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    if let Some(folder) = arguments.output.as_ref().filter(|path| path.is_dir()) {
+        return Err(Failure::request(format!("{} is a folder: expected a file name", folder.display())));
+    }
     let opened = input::open_one(&arguments.path, console)?;
     let artifact = &opened.bundle.artifact;
     let arch = arguments.line.arch.unwrap_or(artifact.manifest().target.arch);
@@ -44,9 +47,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let mut body = line::document(&build);
     body["digest"] = json!(artifact.digest());
-    console.print(line::describe_proof(&build))?;
+    if arguments.output.as_ref().is_none_or(|path| path.as_os_str() != "-") {
+        console.print(line::describe_proof(&build))?;
+    }
     if let Some(path) = &arguments.output {
-        output::write_file(path, &build.library_bytes)?;
+        output::write_to(path, &build.library_bytes)?;
+        if path.as_os_str() == "-" {
+            // Stdout belongs to the file.
+            return Ok(ExitCode::Yes);
+        }
         console.print(format!("copied       {}", path.display()))?;
         body["output"] = json!(path);
     }

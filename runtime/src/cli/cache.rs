@@ -31,7 +31,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The cache folder [default: $PROOFMARK_CACHE, $XDG_CACHE_HOME/proofmark, ~/.cache/proofmark].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
 }
 
@@ -41,6 +41,13 @@ impl Place {
         let place =
             Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
         Store::open(&place).map_err(explain)
+    }
+
+    /// Looks at what is there, without making a cache.
+    fn look(&self) -> Result<Store, Failure> {
+        let place =
+            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
+        Ok(Store::look(&place))
     }
 }
 
@@ -78,7 +85,7 @@ struct Listed {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let store = arguments.place.open()?;
+    let store = arguments.place.look()?;
     match arguments.action {
         Action::List => list(&store, console),
         Action::Stats => stats(&store, console),
@@ -127,7 +134,8 @@ fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
     }
     console.print(if listed.is_empty() { "the cache is empty".to_owned() } else { table.to_string() })?;
     console.document("proofmark.cache-list", 1, &json!({ "cache": store.root(), "entries": listed }))?;
-    Ok(ExitCode::Yes)
+    let damaged = listed.iter().any(|one| one.fault.is_some());
+    Ok(if damaged { ExitCode::No } else { ExitCode::Yes })
 }
 
 fn stats(store: &Store, console: &Console) -> Result<ExitCode, Failure> {

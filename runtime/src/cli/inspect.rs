@@ -7,7 +7,7 @@ use clap::Args;
 use packager::artifact::{PartEntry, SourceEntry};
 use packager::interop::flashinfer::solution::{self, SolutionHashes};
 use packager::submission::{BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of};
-use packager::{Digest, Opened, Origin};
+use packager::{Arch, Digest, Opened, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,6 +15,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
+use crate::replay;
 
 /// Show what a submission or artifact holds.
 #[derive(Debug, Args)]
@@ -49,6 +50,16 @@ struct Inspection<'a> {
 struct EvidenceSummary {
     digest: Digest,
     files: BTreeMap<String, u64>,
+    /// What it claims was built; `replay` proves it again.
+    sealed: Option<SealedSummary>,
+}
+
+#[derive(Debug, Serialize)]
+struct SealedSummary {
+    arch: Arch,
+    library_sha256: Digest,
+    toolchain: String,
+    measured_workloads: usize,
 }
 
 /// Runs the verb.
@@ -70,6 +81,12 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
             .files()
             .map(|(name, content)| (name.to_owned(), content.len() as u64))
             .collect(),
+        sealed: replay::read(bundle).ok().map(|sealed| SealedSummary {
+            arch: sealed.build.gencode.real_arch,
+            library_sha256: sealed.build.library.sha256,
+            toolchain: format!("nvcc {}", sealed.build.toolchain.release),
+            measured_workloads: sealed.measurements.len(),
+        }),
     });
     Inspection {
         origin: *origin,
@@ -131,6 +148,13 @@ fn describe(inspection: &Inspection<'_>) -> String {
         None => lines.push("evidence     none: not sealed".to_owned()),
         Some(evidence) => {
             lines.push(format!("evidence     {}", evidence.digest));
+            if let Some(sealed) = &evidence.sealed {
+                lines.push(format!(
+                    "  claims     {} in {} by {}",
+                    sealed.arch, sealed.library_sha256, sealed.toolchain
+                ));
+                lines.push(format!("  measured   {} workloads", sealed.measured_workloads));
+            }
             lines.extend(evidence.files.iter().map(|(name, size)| format!("  {size:>23}  {name}")));
         }
     }

@@ -137,11 +137,9 @@ pub(super) fn report_finding(schema: &str, finding: &Built, console: &Console) -
         Built::CompileError(diagnostics) => {
             console.say(diagnostics.log.trim_end());
             console.print("compile error: nothing was built")?;
-            console.document(
-                schema,
-                1,
-                &json!({ "verdict": "compile_error", "diagnostics": diagnostics }),
-            )?;
+            let mut body = unproven("compile_error");
+            body["diagnostics"] = json!(diagnostics);
+            console.document(schema, 1, &body)?;
         }
         Built::Unproven(judgement) => {
             for reason in judgement.reasons() {
@@ -151,13 +149,26 @@ pub(super) fn report_finding(schema: &str, finding: &Built, console: &Console) -
                 "unproven: the build is {}",
                 json!(judgement.verdict()).as_str().unwrap_or_default()
             ))?;
-            let proof = json!({
+            let mut body = unproven("unproven");
+            body["proof"] = json!({
                 "verdict": judgement.verdict(), "reasons": judgement.reasons(), "witnesses": judgement.witnesses(),
             });
-            console.document(schema, 1, &json!({ "verdict": "unproven", "proof": proof }))?;
+            console.document(schema, 1, &body)?;
         }
     }
     Ok(ExitCode::No)
+}
+
+/// The fields that a reader of any outcome may ask for, for an outcome without a library.
+fn unproven(verdict: &str) -> Value {
+    json!({
+        "verdict": verdict,
+        "cache": "miss",
+        "library": null,
+        "library_sha256": null,
+        "identical": false,
+        "proof": { "verdict": null },
+    })
 }
 
 /// The JSON that every verb gives for a proven build.

@@ -42,3 +42,28 @@ pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
     }
     write_file(path, content)
 }
+
+/// Writes to a place that the user did not name: nothing else that stands there is replaced.
+pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    match std::fs::read(path) {
+        Ok(there) if there == content => Ok(()),
+        Ok(_) => Err(Failure::request(format!("{} exists and holds something else", path.display()))
+            .hint(format!("`-o {}` replaces it; another name keeps both", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_file(path, content),
+        Err(error) => Err(Failure::could_not_judge(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// Refuses an output that would replace a part of the submission that it is made from.
+pub(super) fn refuse_inside(output: &Path, submission: &Path) -> Result<(), Failure> {
+    let (Ok(output_place), Ok(root)) = (output.canonicalize(), submission.canonicalize()) else {
+        return Ok(());
+    };
+    let is_result = output.extension().is_some_and(|end| ["zip", "json", "so"].iter().any(|one| end == *one));
+    let is_part = output_place.ends_with("definition.json") || !is_result;
+    if root.is_dir() && output_place.is_file() && output_place.starts_with(&root) && is_part {
+        let text = format!("{} is a part of the submission that is packed", output.display());
+        return Err(Failure::request(text).hint("name another file with `-o`"));
+    }
+    Ok(())
+}

@@ -78,7 +78,10 @@ struct Answer<'a> {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
-    if opened.len() > 1 && (to_stdout || arguments.output.as_deref().is_some_and(Path::is_file)) {
+    let names_a_file = |path: &Path| {
+        path.is_file() || path.extension().is_some_and(|end| end == "zip" || end == "json") && !path.is_dir()
+    };
+    if opened.len() > 1 && (to_stdout || arguments.output.as_deref().is_some_and(names_a_file)) {
         let text = format!(
             "{} holds {} submissions: expected a folder behind `-o`",
             arguments.path.display(),
@@ -127,7 +130,11 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         }
         Some(file) => file.clone(),
     };
-    output::write_to(&path, &content)?;
+    output::refuse_inside(&path, place)?;
+    match &arguments.output {
+        Some(_) => output::write_to(&path, &content)?,
+        None => output::write_unnamed(&path, &content)?,
+    }
     Ok(Packed {
         digest: artifact.digest(),
         output: path,

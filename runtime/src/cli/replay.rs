@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use packager::Artifact;
-use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
 use serde_json::{Value, json};
 
 use super::console::Console;
@@ -15,6 +14,7 @@ use super::speed::{self, Speed};
 use super::{input, line};
 use crate::evidence::{Comparison, Sameness};
 use crate::pipeline::{Built, ProvenBuild};
+use crate::record::WorkloadRecord;
 use crate::replay::{self, ReplayError};
 
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
@@ -39,10 +39,9 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_one(&arguments.path, console)?;
-    let (artifact, evidence) = (&opened.bundle.artifact, &opened.bundle.evidence);
-    let sealed = replay::sealed_build(artifact, evidence.get(BUILD_EVIDENCE), evidence.get(PROOF_EVIDENCE))
-        .map_err(explain)?;
-    let arch = sealed.gencode.real_arch;
+    let artifact = &opened.bundle.artifact;
+    let sealed = replay::read(&opened.bundle).map_err(explain)?;
+    let arch = sealed.build.gencode.real_arch;
     if let Some(other) = arguments.measuring.line.arch.filter(|other| *other != arch) {
         return Err(Failure::request(format!("sealed for {arch}: cannot be replayed for {other}"))
             .hint("`proofmark build --arch` builds an artifact for another architecture"));
@@ -51,23 +50,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Built::Proven(build) => build,
         finding => return line::report_finding("proofmark.replay", &finding, console),
     };
-    let comparison = replay::compare(artifact, &sealed, &build);
+    let comparison = replay::compare(artifact.digest(), &sealed, &build).map_err(explain)?;
     console.print(line::describe_proof(&build))?;
     console.print(describe(&comparison))?;
     let mut body = line::document(&build);
-    let speed_holds = match evidence.get(MEASUREMENTS_EVIDENCE) {
-        Some(sealed) if !arguments.no_measure => {
-            replay_speed(arguments, artifact, &build, sealed, &mut body, console)?
-        }
-        _ => true,
+    let speed_holds = if sealed.measurements.is_empty() || arguments.no_measure {
+        true
+    } else {
+        replay_speed(arguments, artifact, &build, &sealed.measurements, &mut body, console)?
     };
     body["digest"] = json!(artifact.digest());
     body["identical"] = json!(comparison.sameness == Sameness::Identical);
-    body["device_code_identical"] = json!(
-        comparison.sameness != Sameness::Different
-            || comparison.lost_images.is_empty() && comparison.new_images.is_empty()
-    );
-    body["sealed_library_sha256"] = json!(sealed.library.sha256);
+    body["device_code_identical"] =
+        json!(comparison.lost_images.is_empty() && comparison.new_images.is_empty());
+    body["sealed_library_sha256"] = json!(sealed.build.library.sha256);
     body["comparison"] = json!(comparison);
     console.document("proofmark.replay", 1, &body)?;
     let stands = comparison.sameness != Sameness::Different && speed_holds;
@@ -79,7 +75,7 @@ fn replay_speed(
     arguments: &Arguments,
     artifact: &Artifact,
     build: &ProvenBuild,
-    sealed: &[u8],
+    sealed: &[WorkloadRecord],
     body: &mut Value,
     console: &Console,
 ) -> Result<bool, Failure> {
@@ -91,7 +87,7 @@ fn replay_speed(
             Ok(true)
         }
         Speed::Measured(measured) => {
-            let Some(comparison) = speed::compare(sealed, &measured)? else {
+            let Some(comparison) = speed::compare(sealed, &measured) else {
                 body["speed"] = json!({ "holds": false, "reason": "no workload passed both times" });
                 console.print("speed        does not hold: no workload passed both times")?;
                 return Ok(false);

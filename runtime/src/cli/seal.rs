@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
-use packager::{Bundle, Digest, Evidence, bundle};
+use packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
 use serde_json::{Value, json};
 
 use super::console::Console;
@@ -67,15 +67,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let evidence_digest = evidence.digest(artifact.digest());
     let path = match &arguments.output {
-        None => PathBuf::from(artifact.file_name()),
-        Some(folder) if folder.is_dir() => folder.join(artifact.file_name()),
+        None => PathBuf::from(name_for(&artifact, arch)),
+        Some(folder) if folder.is_dir() => folder.join(name_for(&artifact, arch)),
         Some(file) => file.clone(),
     };
     let digest = artifact.digest();
     let bytes = bundle::write(&Bundle { artifact, evidence });
-    output::write_to(&path, &bytes)?;
+    output::refuse_inside(&path, &arguments.path)?;
+    match &arguments.output {
+        Some(_) => output::write_to(&path, &bytes)?,
+        None => output::write_unnamed(&path, &bytes)?,
+    }
     if path == Path::new("-") {
-        return Ok(ExitCode::Yes);
+        // Stdout belongs to the file.
+        return Ok(if speed.passed() { ExitCode::Yes } else { ExitCode::No });
     }
     console.print(line::describe_proof(&build))?;
     console.print(format!("sealed       {} ({} bytes)", path.display(), bytes.len()))?;
@@ -89,6 +94,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     body["output_sha256"] = json!(Digest::of_bytes(&bytes));
     console.document("proofmark.seal", 1, &body)?;
     Ok(if passed { ExitCode::Yes } else { ExitCode::No })
+}
+
+/// The artifact's name; with the architecture where it is not the submission's own.
+fn name_for(artifact: &Artifact, arch: Arch) -> String {
+    let name = artifact.file_name();
+    if arch == artifact.manifest().target.arch {
+        return name;
+    }
+    format!("{}-{arch}.zip", name.trim_end_matches(".zip"))
 }
 
 /// Says what was measured; false if a workload did not pass.

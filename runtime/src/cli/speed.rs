@@ -13,7 +13,7 @@ use crate::bench::WorkloadFinding;
 use crate::bench::statistics::overall;
 use crate::device::{Gpu, Readiness, probe};
 use crate::pipeline::ProvenBuild;
-use crate::record::Record;
+use crate::record::WorkloadRecord;
 
 /// How far a replayed mean may lie from the sealed one and still hold, as a share: what an
 /// unchanged artifact moves between two devices of one model in the field's own reports (5 to 9 %).
@@ -25,6 +25,16 @@ pub(super) enum Speed {
     Measured(Box<Measured>),
     /// Not, and why.
     Skipped(String),
+}
+
+impl Speed {
+    /// Whether nothing speaks against the build: every workload passed, or nothing was measured.
+    pub(super) fn passed(&self) -> bool {
+        match self {
+            Self::Measured(measured) => mean_us(measured).is_some(),
+            Self::Skipped(_) => true,
+        }
+    }
 }
 
 /// Measures a proven build, or says why this machine cannot.
@@ -97,11 +107,9 @@ pub(super) struct SpeedComparison {
 }
 
 /// Compares sealed measurements with new ones over the workloads that passed both times.
-pub(super) fn compare(sealed: &[u8], measured: &Measured) -> Result<Option<SpeedComparison>, Failure> {
-    let text = std::str::from_utf8(sealed).map_err(Failure::request)?;
+pub(super) fn compare(sealed: &[WorkloadRecord], measured: &Measured) -> Option<SpeedComparison> {
     let (mut before, mut now, mut sealed_device) = (Vec::new(), Vec::new(), String::new());
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let Record::Workload(record) = Record::from_line(line).map_err(Failure::request)? else { continue };
+    for record in sealed {
         let same = |finding: &&WorkloadFinding| finding.workload.uuid() == record.finding.workload.uuid();
         let today = measured.findings.iter().find(same).and_then(WorkloadFinding::latency_ns);
         if let (Some(sealed), Some(today)) = (record.finding.latency_ns(), today) {
@@ -111,7 +119,7 @@ pub(super) fn compare(sealed: &[u8], measured: &Measured) -> Result<Option<Speed
         sealed_device.clone_from(&record.context.environment.device);
     }
     let means = overall(&before, before.len()).ok().zip(overall(&now, now.len()).ok());
-    Ok(means.map(|(sealed, today)| {
+    means.map(|(sealed, today)| {
         let ratio = today.arithmetic_mean_ns / sealed.arithmetic_mean_ns;
         SpeedComparison {
             workloads: before.len(),
@@ -123,7 +131,7 @@ pub(super) fn compare(sealed: &[u8], measured: &Measured) -> Result<Option<Speed
             sealed_device,
             device: measured.device().to_owned(),
         }
-    }))
+    })
 }
 
 impl SpeedComparison {

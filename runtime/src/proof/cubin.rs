@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 
-use memchr::memmem;
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, SectionHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
@@ -49,7 +48,13 @@ pub enum CubinType {
     Executable,
     /// `ET_REL`: from `-dc` or `-rdc`, waits for the device linker.
     Relocatable,
+    /// Type 0xFF00, from `-ewp`: a whole program that the device linker may still extend; seen in
+    /// 13.0 and 13.5.
+    Extensible,
 }
+
+/// The ELF type of an extensible whole program.
+const ET_EXTENSIBLE: elf::FileType = elf::FileType(0xFF00);
 
 /// Where the `a` marker was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -266,6 +271,7 @@ fn from_header(header: &Header) -> Result<Cubin, CubinError> {
     let elf_type = match header.e_type.get(ENDIAN) {
         elf::ET_EXEC => CubinType::Executable,
         elf::ET_REL => CubinType::Relocatable,
+        ET_EXTENSIBLE => CubinType::Extensible,
         found => return Err(CubinError::UnknownType { found: found.0 }),
     };
     Ok(Cubin {
@@ -320,12 +326,16 @@ fn extent(header: &Header, sections: &Sections<'_>, bytes: &[u8]) -> Result<u64,
 /// memory. Seen in `-rdc` and finalized cubins of 13.4 and 13.5; older ones say `SHT_NOBITS`.
 const WITHOUT_BODY: [u32; 4] = [0x7000_0007, 0x7000_0009, 0x7000_000A, 0x7000_0015];
 
+/// Type of `.nv.compat`; seen in every cubin that has one, 12.8-13.5.
+const SHT_COMPAT: u32 = 0x7000_0086;
+
 fn has_body(section: &SectionHeader64<LittleEndian>) -> bool {
     !WITHOUT_BODY.contains(&section.sh_type.get(ENDIAN).0)
 }
 
 fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
     let mut notes = Vec::new();
+    let mut mistyped = Vec::new();
     for section in sections.iter().filter(|section| has_body(section)) {
         let name = sections.section_name(ENDIAN, section).map_err(|error| broken(&error))?;
         let body = section.data(ENDIAN, bytes).map_err(|error| broken(&error))?;
@@ -336,6 +346,10 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
             continue;
         }
         notes.extend(is_note.then_some(name));
+        // A reader that goes by type and one that goes by name must see the same section.
+        if (section.sh_type.get(ENDIAN).0 == SHT_COMPAT) != (name == b".nv.compat") {
+            mistyped.push((at, section.sh_type.get(ENDIAN) == elf::SHT_PROGBITS));
+        }
         match name {
             b".nv.compat" => read_compat(cubin, body, at),
             b".note.nv.tkinfo" => match note::tools(body, at) {
@@ -346,6 +360,13 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
             b".note.nv.cuinfo" => read_arch_note(cubin, body, at, ArchNoteKind::Cuinfo),
             _ if is_code(name, section) => cubin.code_bytes += body.len() as u64,
             _ => {}
+        }
+    }
+    // NVIDIA's assembler alone leaves the type at PROGBITS (seen in FlashInfer's cubins, 12.9.90).
+    let assembled = cubin.tools.iter().any(ToolNote::is_assembler_without_arch);
+    for (at, is_plain) in mistyped {
+        if !(is_plain && assembled) {
+            cubin.problem(at, "a section has the name or the type of .nv.compat, but not both");
         }
     }
     Ok(())
@@ -414,7 +435,7 @@ fn read_kernels(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Res
     let mut budget = bytes.len();
     for (index, symbol) in symbols.enumerate() {
         let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
-        if cubin.special.is_empty() && memmem::find(&name[..name.len().min(256)], b"tcgen05").is_some() {
+        if cubin.special.is_empty() && name.starts_with(b"__nv_reservedSMEM_tcgen05") {
             let evidence = format!("symbol {}", String::from_utf8_lossy(name));
             cubin.special.push(SpecialInstructions { evidence, offset: 0 });
         }

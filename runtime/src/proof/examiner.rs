@@ -1,5 +1,6 @@
 //! Walks a file and accounts for every place in it that may hold device code.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,7 +15,7 @@ use super::examination::{Container, Examination, Format, Place, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
-use super::image::{self, Job, Yield, bare};
+use super::image::{self, Job, bare};
 use super::scan::{self, Mark, PTX_TARGET, Sighting};
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
@@ -55,6 +56,7 @@ struct Examiner<'a> {
     allowance: u64,
     ground: GroundMap,
     jobs: Vec<Job<'a>>,
+    debug_texts: HashMap<u64, Vec<(u64, u64)>>,
     found: Examination,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Examiner<'a> {
             allowance: ALLOWANCE_FLOOR_BYTES.saturating_add(size_bytes.saturating_mul(ALLOWANCE_PER_BYTE)),
             ground: GroundMap::default(),
             jobs: Vec::new(),
+            debug_texts: HashMap::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -110,7 +113,7 @@ impl<'a> Examiner<'a> {
     fn run(mut self) -> Examination {
         self.region(0, self.bytes.len() as u64, &Place::default(), 0);
         self.work_off();
-        for sighting in scan_in_parallel(self.bytes) {
+        for sighting in scan_in_parallel(self.bytes, &self.ground.legible(self.bytes.len() as u64)) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
@@ -127,12 +130,8 @@ impl<'a> Examiner<'a> {
     /// Reads the payloads gathered so far, on every core.
     fn work_off(&mut self) {
         let depth = self.depth;
-        for found in in_parallel(std::mem::take(&mut self.jobs), |job| image::read(job, depth)) {
-            let Yield { entries, debug_texts } = found;
+        for entries in in_parallel(std::mem::take(&mut self.jobs), |job| image::read(job, depth)) {
             self.found.entries.extend(entries);
-            for (start, end) in debug_texts {
-                self.ground.mark_debug_text(start, end);
-            }
         }
     }
 
@@ -297,9 +296,6 @@ impl<'a> Examiner<'a> {
             self.unaccounted(start + size, "bytes behind the cubin");
         }
         self.ground.mark(start, start + size, Ground::Cubin);
-        for (from, to) in image::debug_texts(image) {
-            self.ground.mark_debug_text(start + from, start.saturating_add(to));
-        }
         let mut entry = bare(EntryKind::Cubin, start, size, place);
         entry.arch = cubin.arch();
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
@@ -325,7 +321,7 @@ impl<'a> Examiner<'a> {
             Ground::Header | Ground::Opaque => true,
             Ground::Cubin => match mark {
                 Mark::CudaElf => at == start,
-                Mark::PtxTarget => self.ground.is_debug_text(at),
+                Mark::PtxTarget => self.is_debug_text(start, at),
                 _ => false,
             },
             Ground::Ptx => mark == Mark::PtxTarget,
@@ -337,6 +333,13 @@ impl<'a> Examiner<'a> {
         if !expected {
             self.unaccounted(at, format!("{} inside something else", mark.name()));
         }
+    }
+
+    /// Whether an offset lies in a section in which the cubin at `start` repeats its PTX for debuggers.
+    fn is_debug_text(&mut self, start: u64, at: u64) -> bool {
+        let image = usize::try_from(start).ok().and_then(|start| self.bytes.get(start..)).unwrap_or_default();
+        let texts = self.debug_texts.entry(start).or_insert_with(|| image::debug_texts(image));
+        texts.iter().any(|&(from, to)| (from..to).contains(&(at - start)))
     }
 
     fn follow(&mut self, sighting: Sighting) {
@@ -391,20 +394,25 @@ enum Padding {
 /// Least bytes worth a thread of their own.
 const SCAN_CHUNK_BYTES: usize = 4 << 20;
 
-/// Scans in chunks, on every core. Chunks overlap by less than any pattern needs, so that each
-/// sighting belongs to the one chunk in which it starts.
-fn scan_in_parallel(bytes: &[u8]) -> Vec<Sighting> {
-    let starts: Vec<usize> = (0..bytes.len()).step_by(SCAN_CHUNK_BYTES).collect();
-    let chunks = in_parallel(starts, |start| {
-        let end = bytes.len().min(start + SCAN_CHUNK_BYTES + scan::REACH_BYTES);
-        let mut sightings = scan::scan(&bytes[start..end]);
-        sightings.retain(|sighting| sighting.offset < SCAN_CHUNK_BYTES as u64);
+/// Scans the legible parts in chunks, on every core. A chunk reads a little beyond its end, so that
+/// each sighting belongs to the one chunk in which it starts.
+fn scan_in_parallel(bytes: &[u8], parts: &[(u64, u64)]) -> Vec<Sighting> {
+    let mut chunks = Vec::new();
+    for &(start, end) in parts {
+        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { continue };
+        let starts = (start..end).step_by(SCAN_CHUNK_BYTES);
+        chunks.extend(starts.map(|start| (start, end.min(start + SCAN_CHUNK_BYTES))));
+    }
+    let sightings = in_parallel(chunks, |(start, end)| {
+        let reach = bytes.len().min(end + scan::REACH_BYTES);
+        let mut sightings = scan::scan(&bytes[start..reach]);
+        sightings.retain(|sighting| sighting.offset < (end - start) as u64);
         for sighting in &mut sightings {
             sighting.offset += start as u64;
         }
         sightings
     });
-    chunks.into_iter().flatten().collect()
+    sightings.into_iter().flatten().collect()
 }
 
 /// Maps items on every core, keeping their order.

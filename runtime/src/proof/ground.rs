@@ -22,7 +22,6 @@ pub(super) enum Ground {
 #[derive(Debug, Default)]
 pub(super) struct GroundMap {
     ranges: BTreeMap<u64, (u64, Ground)>,
-    debug_texts: BTreeMap<u64, u64>,
 }
 
 impl GroundMap {
@@ -33,20 +32,28 @@ impl GroundMap {
         }
     }
 
-    /// Marks a section of a cubin that repeats its PTX for debuggers.
-    pub(super) fn mark_debug_text(&mut self, start: u64, end: u64) {
-        self.debug_texts.insert(start, end);
-    }
-
     /// The range around an offset: its start and what it is.
     pub(super) fn at(&self, offset: u64) -> Option<(u64, Ground)> {
         let (&start, &(end, ground)) = self.ranges.range(..=offset).next_back()?;
         (offset < end).then_some((start, ground))
     }
 
-    /// Whether an offset lies in a debug text.
-    pub(super) fn is_debug_text(&self, offset: u64) -> bool {
-        self.debug_texts.range(..=offset).next_back().is_some_and(|(_, &end)| offset < end)
+    /// The parts of `[0, end)` in which a sighting would mean something: all but payloads that are
+    /// compressed or scrambled.
+    pub(super) fn legible(&self, end: u64) -> Vec<(u64, u64)> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        for (&start, &(opaque_end, ground)) in &self.ranges {
+            if ground == Ground::Opaque && start >= at {
+                parts.push((at, start));
+                // A later mark inside would cut the range short, see `at`.
+                let next = self.ranges.range(start + 1..).next().map_or(opaque_end, |(&next, _)| next);
+                at = opaque_end.min(next);
+            }
+        }
+        parts.push((at, end));
+        parts.retain(|&(start, end)| start < end);
+        parts
     }
 }
 
@@ -63,6 +70,16 @@ mod tests {
         assert_eq!(map.at(9), None);
         assert_eq!(map.at(19), Some((10, Ground::Cubin)));
         assert_eq!(map.at(20), None);
+    }
+
+    #[test]
+    fn only_opaque_ranges_are_illegible() {
+        let mut map = GroundMap::default();
+        map.mark(10, 20, Ground::Opaque);
+        map.mark(20, 30, Ground::Cubin);
+        map.mark(40, 60, Ground::Opaque);
+        map.mark(50, 52, Ground::Header);
+        assert_eq!(map.legible(100), [(0, 10), (20, 40), (50, 100)]);
     }
 
     #[test]

@@ -24,17 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) affordable: bool,
 }
 
-/// What became of a payload.
-#[derive(Default)]
-pub(super) struct Yield {
-    /// Its entries: one, or several when concatenated.
-    pub(super) entries: Vec<Entry>,
-    /// Debug texts in machine code that is stored as it is: ranges of the file.
-    pub(super) debug_texts: Vec<(u64, u64)>,
-}
-
 /// Reads one payload.
-pub(super) fn read(job: Job<'_>, depth: Depth) -> Yield {
+pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
     let Job { raw, container, place, affordable } = job;
     let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
     let mut entry = entry_of(header, offset, container, &place, payload_offset);
@@ -43,7 +34,7 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Yield {
     let packed = entry.header.as_ref().is_some_and(|header| header.flags & (flags::LZ4 | flags::ZSTD) != 0);
     if depth == Depth::Headers && packed && entry.kind != EntryKind::Concat {
         entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
-        return Yield { entries: vec![entry], debug_texts: Vec::new() };
+        return vec![entry];
     }
     let unpacked = if affordable {
         unpack(&entry, payload)
@@ -54,14 +45,14 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Yield {
         Ok(image) => image.as_deref().unwrap_or(payload),
         Err((offset, reason)) => {
             entry.problems.push(Problem { offset: *offset, reason: reason.clone() });
-            return Yield { entries: vec![entry], debug_texts: Vec::new() };
+            return vec![entry];
         }
     };
     if entry.kind == EntryKind::Concat && entry.problems.is_empty() {
         return concatenated(&entry, parts, image, depth);
     }
-    let debug_texts = read_image(&mut entry, image, depth);
-    Yield { entries: vec![entry], debug_texts }
+    read_image(&mut entry, image, depth);
+    vec![entry]
 }
 
 fn entry_of(header: EntryHeader, offset: u64, container: usize, place: &Place, payload_offset: u64) -> Entry {
@@ -109,8 +100,8 @@ fn unpack(entry: &Entry, payload: &[u8]) -> Result<Option<Vec<u8>>, (u64, String
 }
 
 /// Reads the images of a concatenated entry, which must fill its payload.
-fn concatenated(outer: &Entry, parts: Vec<RawPart>, blob: &[u8], depth: Depth) -> Yield {
-    let mut found = Yield::default();
+fn concatenated(outer: &Entry, parts: Vec<RawPart>, blob: &[u8], depth: Depth) -> Vec<Entry> {
+    let mut found = Vec::new();
     let mut at = 0;
     let mut problems = Vec::new();
     for part in parts {
@@ -129,18 +120,18 @@ fn concatenated(outer: &Entry, parts: Vec<RawPart>, blob: &[u8], depth: Depth) -
             None => problems
                 .push(Problem { offset, reason: "concatenated images do not follow one another".into() }),
         }
-        found.entries.push(entry);
+        found.push(entry);
     }
-    if !is_padding(blob, at, blob.len() as u64) || found.entries.is_empty() {
+    if !is_padding(blob, at, blob.len() as u64) || found.is_empty() {
         problems.push(Problem {
             offset: outer.offset,
             reason: "bytes that belong to no concatenated image".into(),
         });
     }
-    if found.entries.is_empty() {
-        found.entries.push(outer.clone());
+    if found.is_empty() {
+        found.push(outer.clone());
     }
-    if let Some(last) = found.entries.last_mut() {
+    if let Some(last) = found.last_mut() {
         last.problems.extend(problems);
     }
     found
@@ -154,19 +145,13 @@ fn is_padding(bytes: &[u8], start: u64, end: u64) -> bool {
         .is_some_and(|gap| first_nonzero(gap).is_none())
 }
 
-/// Reads an image by its kind; gives the debug texts where the image is stored as it is.
-fn read_image(entry: &mut Entry, image: &[u8], depth: Depth) -> Vec<(u64, u64)> {
+/// Reads an image by its kind.
+fn read_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let scrambled = entry.header.as_ref().is_some_and(|header| header.flags & flags::SCRAMBLED != 0);
     match entry.kind {
         EntryKind::Elf if !scrambled => elf_image(entry, image, depth),
-        EntryKind::Ptx if !scrambled => {
-            ptx_image(entry, image, depth);
-            Vec::new()
-        }
-        _ => {
-            entry.digest = digest(image, depth);
-            Vec::new()
-        }
+        EntryKind::Ptx if !scrambled => ptx_image(entry, image, depth),
+        _ => entry.digest = digest(image, depth),
     }
 }
 
@@ -174,13 +159,12 @@ fn digest(image: &[u8], depth: Depth) -> Option<Digest> {
     (depth == Depth::Digests).then(|| Digest::of_bytes(image))
 }
 
-fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) -> Vec<(u64, u64)> {
+fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let base = entry.payload_offset;
     let cubin = match cubin::read(image) {
         Ok(cubin) => cubin,
         Err(error) => {
-            entry.problems.push(Problem { offset: base, reason: error.to_string() });
-            return Vec::new();
+            return entry.problems.push(Problem { offset: base, reason: error.to_string() });
         }
     };
     let end = cubin.size_bytes;
@@ -190,11 +174,9 @@ fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) -> Vec<(u64, u64)> {
     entry.image_bytes = end;
     entry.digest = slice(image, 0, end).and_then(|image| digest(image, depth));
     entry.cubin = Some(cubin);
-    if entry.compression == Some(Compression::None) {
-        return debug_texts(image).into_iter().map(|(start, end)| (base + start, base + end)).collect();
+    if entry.compression != Some(Compression::None) {
+        entry.problems.extend(inner_sightings(image));
     }
-    entry.problems.extend(inner_sightings(image));
-    Vec::new()
 }
 
 /// Reads PTX, whose text may be followed by zero bytes alone.

@@ -154,7 +154,13 @@ impl RecordedProof {
         self.library_digest
     }
 
-    /// Proves again from the bytes, and compares everything with what was stored.
+    /// The images that it claims.
+    pub fn device_images(&self) -> &[ProvenImage] {
+        &self.images
+    }
+
+    /// Proves again from the bytes, and compares architecture, request, library and images with what
+    /// was stored. Stored witnesses are words: the new proof brings its own.
     pub fn recheck(&self, library: &[u8]) -> Result<Proof, RecheckError> {
         if self.version != RECORD_VERSION {
             return Err(RecheckError::Version { found: self.version, expected: RECORD_VERSION });

@@ -263,6 +263,7 @@ fn counts(entry: &Entry, format: Format, policy: &Policy) -> bool {
     let Some(cubin) = entry.cubin.as_ref().filter(|_| is_target) else { return false };
     match cubin.elf_type {
         CubinType::Executable => cubin.kernels.iter().any(|kernel| kernel.code_bytes > 0),
+        CubinType::Extensible => policy.unlinked == Unlinked::Counts && !cubin.kernels.is_empty(),
         CubinType::Relocatable => {
             let linked_file = matches!(format, Format::Library | Format::Executable);
             policy.unlinked == Unlinked::Counts && !linked_file && !cubin.is_empty()

@@ -98,6 +98,7 @@ struct Row {
     compressions: BTreeSet<&'static str>,
     toolkits: BTreeSet<String>,
     special: bool,
+    text_archs: BTreeSet<Arch>,
 }
 
 fn contents(examined: &[Examined]) -> String {
@@ -124,7 +125,8 @@ fn contents(examined: &[Examined]) -> String {
             row.images.to_string()
         };
         let kernels = if row.packed { "packed".to_owned() } else { row.kernels.len().to_string() };
-        let special = if row.special { "tcgen05" } else { "" };
+        let texts = row.text_archs.iter().map(|arch| format!("built as {arch}"));
+        let special: Vec<String> = texts.chain(row.special.then(|| "tcgen05".to_owned())).collect();
         table.add_row([
             arch,
             kind.to_owned(),
@@ -134,7 +136,7 @@ fn contents(examined: &[Examined]) -> String {
             size(row.stored_bytes),
             row.compressions.into_iter().collect::<Vec<_>>().join(","),
             row.toolkits.into_iter().collect::<Vec<_>>().join(","),
-            special.to_owned(),
+            special.join(", "),
         ]);
     }
     table.to_string()
@@ -162,6 +164,8 @@ fn add(row: &mut Row, entry: &Entry) {
         row.kernels.extend(cubin.kernels.iter().map(|kernel| kernel.name.clone()));
         row.toolkits.extend(cubin.toolkit());
         row.special |= !cubin.special.is_empty();
+        let named = cubin.tools.iter().filter_map(|tool| tool.arch);
+        row.text_archs.extend(named.filter(|&named| Some(named) != entry.arch));
     }
     if let Some(ptx) = &entry.ptx {
         row.kernels.extend(ptx.kernels.iter().cloned());
