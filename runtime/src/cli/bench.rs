@@ -11,7 +11,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, Played, explain};
+use super::measuring::{Measuring, Played, explain, require_gpu};
 use crate::bench::judge::Tolerance;
 use crate::bench::measure::RunFacts;
 use crate::bench::{Progress, Subject, WorkloadFinding, measure};
@@ -47,6 +47,7 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
+    require_gpu()?;
     let played = match measuring.play(&arguments.subject, SCHEMA, console)? {
         Ok(played) => played,
         Err(finding) => return Ok(finding),

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, Played, explain};
+use super::measuring::{Measuring, Played, explain, require_gpu};
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
 use crate::bench::judge::house::environment_here;
 use crate::bench::{Compared, Contest, Settled, Subject, compare};
@@ -83,6 +83,7 @@ impl Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
+    require_gpu()?;
     let mut played = Vec::new();
     for path in [&arguments.a, &arguments.b] {
         match measuring.play(path, SCHEMA, console)? {

@@ -292,6 +292,15 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))
 }
 
+/// Refuses at once where there is no GPU, before anything is built.
+pub fn require_gpu() -> Result<(), Failure> {
+    let readiness = crate::device::probe();
+    if readiness.is_ready() {
+        return Ok(());
+    }
+    Err(explain(BenchError::Device(DeviceError::NotReady { readiness })))
+}
+
 /// Explains why nothing could be measured: exit code 3, but for what the request got wrong.
 pub fn explain(error: BenchError) -> Failure {
     let way_out = match &error {
