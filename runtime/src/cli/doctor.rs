@@ -14,6 +14,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use crate::device;
 use crate::process_tree::{self, Limits};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
@@ -239,7 +240,15 @@ fn pip() -> Option<String> {
     (finished.status.success() && words.first() == Some(&"pip")).then(|| words.join(" "))
 }
 
-/// What measuring needs: the GPU and its driver. Filled in with the room that measures.
+/// What measuring needs: the GPU and its driver. Without them everything but `bench` and `compare`
+/// works, so their absence is a note.
 fn measuring() -> Vec<Check> {
-    Vec::new()
+    let description = device::describe();
+    let is_ready = description.readiness.is_ready();
+    let check = |line: String| {
+        let check = if is_ready { Check::good("gpu", line) } else { Check::note("gpu", line) };
+        let way_out = description.readiness.hint().map(str::to_owned);
+        Check { ways_out: way_out.into_iter().collect(), ..check }
+    };
+    description.lines().into_iter().map(check).collect()
 }
