@@ -12,7 +12,9 @@
 //! | 9 | `CUDA_ACCELERATOR_TARGET` |
 //! | 11 | `CAN_FASTPATH_FINALIZE` |
 //! | 12 | `CUDA_INTERNAL_TARGET`, from 13.5 |
-//! cuobjdump calls attribute 9 `EICOMPAT_ATTR_CUDA_ACCELERATOR_TARGET`. A Blackwell
+//! `ISA_CLASS` is 2 in an image with tcgen05 instructions, and also in one with none (seen, 13.0,
+//! sm_100a: 32-byte loads and paired multiply-adds), so it is no sign of an `a`. `INST_TCGEN05_MMA` is 5
+//! in every image seen, whether or not it has such an instruction. cuobjdump calls attribute 9 `EICOMPAT_ATTR_CUDA_ACCELERATOR_TARGET`. A Blackwell
 //! entry header repeats the whole section, which gives a second place to compare.
 
 use serde::Serialize;
@@ -21,8 +23,6 @@ use super::bytes::{slice, u8_at, u16_at};
 
 /// The attribute that tells `sm_100a` (1) from `sm_100` and `sm_100f` (0) since 13.0.
 pub(super) const ACCELERATOR_TARGET: u8 = 9;
-/// The attribute that rises with the instructions used.
-pub(super) const ISA_CLASS: u8 = 2;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

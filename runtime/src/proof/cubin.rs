@@ -17,7 +17,7 @@ use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym a
 use packager::{Arch, Feature};
 use serde::Serialize;
 
-use super::compat::{self, ACCELERATOR_TARGET, CompatRecord, ISA_CLASS};
+use super::compat::{self, ACCELERATOR_TARGET, CompatRecord};
 use super::note::{self, ArchNote, ArchNoteKind, ToolNote};
 use super::nvinfo::{self, Fact};
 
@@ -255,7 +255,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     cubin.size_bytes = extent(header, &sections, bytes)?;
     read_sections(&mut cubin, &sections, bytes)?;
     read_kernels(&mut cubin, &sections, bytes)?;
-    read_special(&mut cubin);
     cubin.marker = marker(&mut cubin);
     Ok(cubin)
 }
@@ -464,16 +463,6 @@ fn read_kernels(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Res
         });
     }
     Ok(())
-}
-
-/// The record that the tensor-core instructions of Blackwell raise from 1 to 2; seen with one
-/// tcgen05 kernel, 13.0 and 13.5. cuobjdump calls the attribute `EICOMPAT_ATTR_ISA_CLASS`.
-fn read_special(cubin: &mut Cubin) {
-    let base = cubin.compat_offset.unwrap_or_default();
-    let class = cubin.compat.iter().find(|record| record.attribute == ISA_CLASS && record.value >= 2);
-    if let Some((value, offset)) = class.map(|record| (record.value, base + record.offset)) {
-        cubin.special.push(SpecialInstructions { evidence: format!(".nv.compat ISA class {value}"), offset });
-    }
 }
 
 /// Decides the `a`, and records every disagreement between the places that could hold it.
