@@ -1,4 +1,20 @@
 //! Rebuilds, proves, caches, measures, judges and replays GPU kernel submissions.
+//!
+//! | phase | room |
+//! |---|---|
+//! | the whole line on one screen | [`pipeline`] |
+//! | artifact → what builds it | [`toolchain`]: find, install, fingerprint |
+//! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
+//! | → proof | [`proof`]: from bytes alone, usable without the rest |
+//! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
+//! | → evidence, and back | [`evidence`], [`mod@replay`] |
+//! | → measurement, verdict, decision | [`device`], [`bench`] |
+//! | → record, report | [`record`], [`report`] |
+//! | what people type | [`cli`]: one verb a file |
+//! | processes that must not outlive us | [`process_tree`], [`interruption`] |
+//!
+//! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
+//! device.
 
 pub mod bench;
 pub mod build;
