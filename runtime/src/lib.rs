@@ -8,7 +8,7 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`], [`mod@replay`] |
-//! | → measurement, verdict, decision | [`device`], [`bench`] |
+//! | → measurement, verdict, decision | [`device`], [`mod@bench`] |
 //! | → record, report | [`record`], [`report`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us | [`process_tree`], [`interruption`] |

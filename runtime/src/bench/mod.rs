@@ -11,8 +11,8 @@
 //! | [`player`] | the child that runs the submission |
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
-//! | [`measure`] | the whole: workloads in, findings out |
-//! | [`compare`] | two artifacts in, a decision out |
+//! | [`mod@measure`] | the whole: workloads in, findings out |
+//! | [`mod@compare`] | two artifacts in, a decision out |
 //! | [`decision`] | which of two is faster |
 
 pub mod compare;

@@ -18,7 +18,7 @@
 //!
 //! | what enters the key | where from |
 //! |---|---|
-//! | key version | [`key`] |
+//! | key version | `key.rs` |
 //! | artifact digest | the packager |
 //! | gencode, every argument and variable of the command | the build plan |
 //! | digest of every compiler stage, host compiler and linker, TVM-FFI | the toolchain's fingerprint |

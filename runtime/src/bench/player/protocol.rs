@@ -60,7 +60,7 @@ pub enum L2 {
 /// One argument of the kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Argument {
-    /// A tensor; its place in each slot follows in [`Binding::offsets`].
+    /// A tensor; its place in each slot follows in `Binding::offsets`.
     Tensor {
         /// Whether it lies in the inputs or the outputs.
         block: Block,

@@ -2,7 +2,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`span`] | one call's activity records: its time, and work that does not belong |
+//! | [`mod@span`] | one call's activity records: its time, and work that does not belong |
 //! | [`trust`] | all clocks of a workload against each other and against the judge's own |
 //! | [`executed`] | the modules that ran against the ones that were proven |
 
