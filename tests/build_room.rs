@@ -140,6 +140,18 @@ fn host_files_and_unusual_names_are_built_too() {
 }
 
 #[test]
+fn a_source_whose_name_looks_like_a_flag_or_an_argument_file_is_compiled() {
+    let files = [
+        ("kernel.cu", ENTRY),
+        FILES[1],
+        ("@x.cu", "int first() { return 1; }\n"),
+        ("-wrapper.cu", "int second() { return 2; }\n"),
+        ("@y/@z.cpp", "int third() { return 3; }\n"),
+    ];
+    built(&make_plan(&files, &["-I@y", "-Xcompiler=-Wall"]));
+}
+
+#[test]
 fn line_information_is_the_same_everywhere_too() {
     let plan = make_plan(&FILES, &["-lineinfo"]);
     let one = built(&plan);

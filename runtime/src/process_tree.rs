@@ -357,6 +357,14 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_beyond_the_end_of_the_clock_is_none() {
+        for seconds in [u64::MAX, i64::MAX.unsigned_abs()] {
+            let finished = run(shell("exit 3"), limits(Duration::from_secs(seconds)), &mut |_| ()).unwrap();
+            assert_eq!(finished.status.code(), Some(3));
+        }
+    }
+
+    #[test]
     fn does_not_wait_for_a_daemon_that_keeps_the_pipe() {
         let began = Instant::now();
         let finished =

@@ -1,7 +1,7 @@
 //! Decides which of a submission's `nvcc_flags` may reach nvcc.
 //!
-//! Only what is known is let through. nvcc hands its arguments to a shell, so a flag is also a way
-//! to run programs; and a flag can change the architecture, read files of the machine that builds,
+//! Only what is known is let through. nvcc hands its arguments to a shell and to programs that read
+//! `@file` as more arguments, so a flag is also a way to run programs; and a flag can change the architecture, read files of the machine that builds,
 //! or make the result depend on that machine. Each refusal says which of these it is.
 //!
 //! | kept | form |
@@ -17,10 +17,11 @@ use std::collections::BTreeSet;
 use packager::SourcePath;
 
 use super::options::Fate::{
-    self, DeviceLink, Include, Keep, Library, Macro, Optimization, Refuse, Stage, Standard,
+    self, Define, DeviceLink, Include, Keep, Library, Optimization, Refuse, Stage, Standard, Undefine,
 };
+use super::options::OPTIONS;
 use super::options::Takes::{self, Nothing, Value};
-use super::options::{HOST_NOT, OPTIONS};
+use super::stage::{self, is_name, is_word};
 
 /// A submission's flags, checked, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,6 +76,12 @@ pub enum Reason {
     /// Characters that the shell behind nvcc would act on.
     #[error("it contains a character that the shell behind nvcc would act on")]
     Shell,
+    /// `@file`, wherever a program behind nvcc may see it.
+    #[error("what begins with `@` is read as a file of further flags")]
+    ResponseFile,
+    /// A macro that is more than a name and a value.
+    #[error("expected NAME or NAME=VALUE; nvcc splits at a comma, even inside parentheses")]
+    Macro,
     /// A folder that is not a path inside the submission.
     #[error("an include folder must be a relative path inside the submission, such as `-Iinclude`")]
     IncludeFolder,
@@ -121,18 +128,16 @@ impl Flags {
         if takes == Value && value.is_empty() {
             return Err(Reason::Malformed);
         }
-        match fate {
-            Macro => keep_in_shell(value)?,
-            _ => keep_plain(value)?,
+        if takes == Value {
+            check_value(fate, value)?;
         }
         match fate {
             Include => return self.include(value),
             Library => return self.library(value),
-            Stage(list) => check_stage(list, value)?,
             Standard => self.set(Effect::Standard),
             Optimization => self.set(Effect::Optimization),
             DeviceLink if value == "true" => self.set(Effect::DeviceLink),
-            Keep | Macro | DeviceLink | Refuse(_) => {}
+            Keep | Define | Undefine | Stage(_) | DeviceLink | Refuse(_) => {}
         }
         self.arguments.push(spell(name, takes, value));
         Ok(())
@@ -201,24 +206,40 @@ fn spell(name: &str, takes: Takes, value: &str) -> String {
     }
 }
 
-/// For macros: nvcc puts them between double quotes, where only these keep a meaning.
-fn keep_in_shell(value: &str) -> Result<(), Reason> {
-    let acted_on = |one: char| matches!(one, '$' | '`' | '"' | '\\' | '!' | '\'') || one.is_control();
-    if value.contains(acted_on) { Err(Reason::Shell) } else { Ok(()) }
+fn check_value(fate: Fate, value: &str) -> Result<(), Reason> {
+    if value.split([',', ' ', '=']).any(|part| part.starts_with('@')) && fate != Include {
+        return Err(Reason::ResponseFile);
+    }
+    match fate {
+        Define | Undefine => keep_quoted(value)?,
+        _ => keep_plain(value)?,
+    }
+    let (fits, reason) = match fate {
+        Define => (value.split(',').all(is_definition), Reason::Macro),
+        Undefine => (value.split(',').all(is_name), Reason::Macro),
+        Stage(stage) => (stage::admits(stage, value), Reason::Value),
+        Include | Library => (true, Reason::Malformed),
+        // Numbers, names and lists of them: an option's name in the place of its value is a mistake.
+        _ => (value.split(',').all(|part| is_word(part) && !part.starts_with('-')), Reason::Malformed),
+    };
+    if fits { Ok(()) } else { Err(reason) }
+}
+
+/// `NAME` or `NAME=value`. The name comes first, so it is one whatever the value holds.
+fn is_definition(part: &str) -> bool {
+    is_name(part.split_once('=').map_or(part, |(name, _)| name))
+}
+
+/// For macros: nvcc puts them between double quotes, where a shell takes these as they are.
+fn keep_quoted(value: &str) -> Result<(), Reason> {
+    let plain = |one: char| one.is_alphanumeric() || "_=+-*/%.,:;()<>[]{}&|^~? ".contains(one);
+    if value.chars().all(plain) { Ok(()) } else { Err(Reason::Shell) }
 }
 
 /// For everything else: nothing that a shell knows.
 fn keep_plain(value: &str) -> Result<(), Reason> {
-    let plain = |one: char| one.is_ascii_alphanumeric() || "_=+-.,:/%@ ".contains(one);
-    if value.chars().all(|one| plain(one) || one.is_alphanumeric()) { Ok(()) } else { Err(Reason::Shell) }
-}
-
-fn check_stage(list: &[&str], value: &str) -> Result<(), Reason> {
-    let allowed = |part: &str| {
-        let listed = list.iter().any(|start| part.starts_with(start));
-        listed && !part.contains(' ') && !HOST_NOT.contains(&part)
-    };
-    if value.split(',').all(allowed) { Ok(()) } else { Err(Reason::Value) }
+    let plain = |one: char| one.is_alphanumeric() || "_=+-.,:/%@ ".contains(one);
+    if value.chars().all(plain) { Ok(()) } else { Err(Reason::Shell) }
 }
 
 #[cfg(test)]
@@ -316,13 +337,65 @@ mod tests {
             ("-Xptxas=-v;touch", Reason::Shell),
             ("-maxrregcount=64;touch x", Reason::Shell),
             ("-D", Reason::Malformed),
+            ("-D=", Reason::Malformed),
+            ("-DX=a\nb", Reason::Shell),
+            ("-D1X", Reason::Macro),
+            ("-D-wrapper", Reason::Macro),
+            ("-DX,", Reason::Macro),
+            ("-DX=f(1,2)", Reason::Macro),
+            ("-DX,-wrapper", Reason::Macro),
+            ("-UX=1", Reason::Macro),
+            ("-U-wrapper", Reason::Macro),
+            ("-Xcompiler=-wrapper", Reason::Value),
+            ("-Xcompiler=-D", Reason::Value),
+            ("-Xcompiler=-U", Reason::Value),
+            ("-Xcompiler=-I", Reason::Value),
+            ("-Xcompiler=-O2,-wrapper,/bin/sh", Reason::Value),
+            ("-Xcompiler=-O2 -wrapper", Reason::Value),
+            ("-Xcompiler=-O2\"", Reason::Shell),
+            ("-Xptxas=--options-file=x", Reason::Value),
+            ("-Xlinker=@x", Programs),
+            ("--options-file=@x", Reads),
+            ("-options-file=x", Reason::Unknown),
+            ("-std=c++17 -x", Reason::Malformed),
+            ("-Werror=all-warnings,-x", Reason::Malformed),
             ("-lineinfo=yes", Reason::Malformed),
             ("--no-such-option", Reason::Unknown),
         ];
         for (flag, reason) in cases {
             assert_eq!(check(&[flag]), Err(vec![reason]), "{flag}");
         }
+        assert_eq!(check(&["-D", "-wrapper"]), Err(vec![Reason::Macro]));
+        assert_eq!(check(&["-maxrregcount", "-wrapper"]), Err(vec![Reason::Malformed]));
         assert_eq!(check(&["-G", "-O3", "-ptx"]), Err(vec![NotReproducible, Output]));
         assert_eq!(check(&["-include", "/etc/passwd", "-G"]), Err(vec![Reads, NotReproducible]));
+    }
+
+    #[test]
+    fn a_file_of_further_flags_is_refused_wherever_a_program_could_see_it() {
+        for flag in [
+            "-D@source/opts.h",
+            "-D=@source/opts.h",
+            "-DX,@source/opts.h",
+            "-DX=@source/opts.h",
+            "-U@source/opts.h",
+            "-std=@source/opts.h",
+            "-O@source/opts.h",
+            "-l@source/opts.h",
+            "-maxrregcount=@source/opts.h",
+            "-diag-suppress=177,@source/opts.h",
+            "-Xcompiler=@source/opts.h",
+            "-Xcompiler=-O2,@source/opts.h",
+            "-Xcompiler=-O2 @source/opts.h",
+            "-Xptxas=@source/opts.h",
+            "-Xcudafe=--diag_suppress=@source/opts.h",
+            "-Xfatbin=@source/opts.h",
+        ] {
+            assert_eq!(check(&[flag]), Err(vec![Reason::ResponseFile]), "{flag}");
+        }
+        assert_eq!(check(&["-D", "@source/opts.h"]), Err(vec![Reason::ResponseFile]));
+        assert_eq!(check(&["@source/opts.h"]), Err(vec![Reads]));
+        // Behind `-I` stands the build's own folder, so this one is a folder's name.
+        assert_eq!(check(&["-I@x"]).unwrap().arguments, ["-I/proc/self/cwd/source/@x"]);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`flags`] | which of a submission's flags may reach nvcc |
 //! | `options` | every option of nvcc and what may become of it |
+//! | `stage` | what may be passed to the programs behind nvcc |
 //! | [`mod@plan`] | the complete commands, before anything runs |
 //! | [`nvcc`] | the one file that runs them |
 //! | [`folder`] | the place where they run |
@@ -19,6 +20,7 @@ pub mod nvcc;
 mod options;
 pub mod plan;
 pub mod resources;
+mod stage;
 
 pub use dependencies::{Dependency, locate};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};

@@ -31,12 +31,18 @@ pub struct Limits {
     pub jobs: NonZeroUsize,
 }
 
+impl Limits {
+    /// How long a build may take unless said otherwise: heavily templated kernels take minutes on
+    /// a slow machine, and more than ten of them are more likely a mistake.
+    pub const TIME_SECONDS: u64 = 600;
+}
+
 impl Default for Limits {
-    /// Twenty minutes: heavily templated kernels take ten on a slow machine. One MiB of log for
-    /// each command: thousands of messages. As many jobs as processors.
+    /// [`Self::TIME_SECONDS`]. One MiB of log for each command: thousands of messages. As many
+    /// jobs as processors.
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { time: Duration::from_secs(20 * 60), log_bytes: 1024 * 1024, jobs }
+        Self { time: Duration::from_secs(Self::TIME_SECONDS), log_bytes: 1024 * 1024, jobs }
     }
 }
 
@@ -82,6 +88,14 @@ pub enum BuildError {
     /// Ctrl-C or a request to terminate.
     #[error("the build was interrupted")]
     Interrupted,
+    /// This nvcc does not know the architecture, or a flag or its value: a fault of the request.
+    #[error("{}", unsupported(complaint, archs))]
+    Unsupported {
+        /// What nvcc says.
+        complaint: String,
+        /// What it can build for, if the architecture is what it does not know.
+        archs: Vec<String>,
+    },
     /// The compiler failed for a reason that is not in the sources.
     #[error("the compiler could not work: {reason}")]
     Environment {
@@ -98,11 +112,25 @@ pub enum BuildError {
     },
 }
 
+fn unsupported(complaint: &str, archs: &[String]) -> String {
+    if archs.is_empty() {
+        return format!("nvcc does not support what the submission asks for: {complaint}");
+    }
+    let archs = archs.join(" ");
+    format!(
+        "nvcc does not support what is asked for: {complaint}: expected one of {archs}, some also with `a` or `f`"
+    )
+}
+
 impl BuildError {
     /// The ways out, for people.
     pub fn ways_out(&self) -> Vec<String> {
         let way = match self {
             Self::Folder { .. } => "choose another cache folder, or free some space",
+            Self::Unsupported { complaint, .. } if complaint.contains(ARCH_SIGN) => {
+                "choose another with --arch or `[target] arch`, or another CUDA with --cuda-home"
+            }
+            Self::Unsupported { .. } => "change `[target] nvcc_flags` in config.toml",
             Self::Process(ProcessError::TimedOut { .. }) => "allow more with --timeout",
             Self::Environment { reason, .. } if reason.contains("unsupported GNU version") => {
                 "name a host compiler that this CUDA supports in PROOFMARK_HOST_COMPILER"
@@ -217,7 +245,13 @@ impl Run<'_> {
     }
 
     fn start(&self, command: &Command) -> Result<Done, BuildError> {
-        self.start_program(&command.program, &command.arguments)
+        match self.start_program(&command.program, &command.arguments) {
+            Err(BuildError::Unsupported { complaint, .. }) if complaint.contains(ARCH_SIGN) => {
+                let archs = self.supported_archs(&command.program);
+                Err(BuildError::Unsupported { complaint, archs })
+            }
+            done => done,
+        }
     }
 
     fn start_program(&self, program: &str, arguments: &[String]) -> Result<Done, BuildError> {
@@ -229,12 +263,32 @@ impl Run<'_> {
         let limits = process_tree::Limits { time, log_bytes: self.limits.log_bytes };
         match process_tree::run(process, limits, &mut |_| ()) {
             Ok(finished) => judge(finished),
-            Err(ProcessError::Interrupted) => Err(BuildError::Interrupted),
-            Err(ProcessError::TimedOut { program, log, .. }) => {
-                Err(BuildError::Process(ProcessError::TimedOut { program, limit: self.limits.time, log }))
-            }
-            Err(error) => Err(BuildError::Process(error)),
+            Err(error) => Err(self.explain(error)),
         }
+    }
+
+    /// Names the program as people know it, and the limit of the whole build.
+    fn explain(&self, error: ProcessError) -> BuildError {
+        let named = |program: String| program.rsplit('/').next().unwrap_or_default().to_owned();
+        BuildError::Process(match error {
+            ProcessError::Interrupted => return BuildError::Interrupted,
+            ProcessError::Start { program, source } => {
+                ProcessError::Start { program: named(program), source }
+            }
+            ProcessError::Contact { program, source } => {
+                ProcessError::Contact { program: named(program), source }
+            }
+            ProcessError::TimedOut { program, log, .. } => {
+                ProcessError::TimedOut { program: named(program), limit: self.limits.time, log }
+            }
+        })
+    }
+
+    /// What this nvcc can build for, as it says itself; empty if it does not say.
+    fn supported_archs(&self, program: &str) -> Vec<String> {
+        let listed = self.start_program(program, &["--list-gpu-code".to_owned()]);
+        let log = listed.map(|done| done.log).unwrap_or_default();
+        log.split_whitespace().filter(|word| word.starts_with("sm_")).map(str::to_owned).collect()
     }
 
     /// An empty library with the driver's name, for the linker to name it in the output.
@@ -301,10 +355,36 @@ const ENVIRONMENT_SIGNS: [&str; 9] = [
     "error while loading shared libraries",
 ];
 
+/// How nvcc begins when it gives up by itself.
+const NVCC_GIVES_UP: &str = "nvcc fatal   : ";
+
+/// What nvcc calls an architecture that it does not know.
+const ARCH_SIGN: &str = "Unsupported gpu architecture";
+
+/// Signs that nvcc gave up because of a flag. Ours are right for every nvcc that we build with, so
+/// it is one of the submission's.
+const FLAG_SIGNS: [&str; 5] = [
+    "is not defined for option",
+    ": expected a",
+    ": expected true or false",
+    "edefinition of argument",
+    "nknown option",
+];
+
+/// What nvcc does not support, in its own words.
+fn read_complaint(log: &str) -> Option<String> {
+    let complaint = log.lines().find_map(|line| line.strip_prefix(NVCC_GIVES_UP))?;
+    let known = complaint.contains(ARCH_SIGN) || FLAG_SIGNS.iter().any(|sign| complaint.contains(sign));
+    known.then(|| complaint.trim().to_owned())
+}
+
 fn judge(finished: Finished) -> Result<Done, BuildError> {
     let Finished { status, log } = finished;
     if status.success() {
         return Ok(Done { succeeded: true, log });
+    }
+    if let Some(complaint) = read_complaint(&log) {
+        return Err(BuildError::Unsupported { complaint, archs: Vec::new() });
     }
     // Indented lines quote the sources, which may say anything.
     let own_words = log.lines().filter(|line| !line.starts_with(' '));
@@ -357,6 +437,34 @@ mod tests {
         assert!(matches!(ended(1, real), Err(BuildError::Environment { .. })));
         assert!(matches!(ended(137, ""), Err(BuildError::Environment { .. })));
         assert!(ended(0, real).is_ok_and(|done| done.succeeded));
+    }
+
+    #[test]
+    fn what_this_nvcc_does_not_support_is_the_requests_fault() {
+        for (log, way_out) in [
+            ("nvcc fatal   : Unsupported gpu architecture 'compute_42a'\n", "--arch"),
+            ("nvcc fatal   : Value 'c++99' is not defined for option 'std'\n", "nvcc_flags"),
+            ("nvcc fatal   : Value '32' is not defined for option 'machine'\n", "nvcc_flags"),
+            ("nvcc fatal   : 'maybe': expected true or false\n", "nvcc_flags"),
+            ("nvcc fatal   : 'abc': expected a number\n", "nvcc_flags"),
+            ("nvcc fatal   : redefinition of argument 'std'\n", "nvcc_flags"),
+            ("nvcc fatal   : Unknown option '-compress-mode'\n", "nvcc_flags"),
+        ] {
+            let Err(error @ BuildError::Unsupported { .. }) = ended(1, log) else { panic!("{log}") };
+            assert!(error.ways_out()[0].contains(way_out), "{log}");
+        }
+        let ours = "nvcc fatal   : Could not open output file '/proc/self/cwd/object/0.d'\n";
+        assert!(matches!(ended(1, ours), Err(BuildError::Environment { .. })));
+        let quoted = "k.cu:1:2: error: #error nvcc fatal   : Unsupported gpu architecture\n";
+        assert!(!matches!(ended(1, quoted), Err(BuildError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn an_unknown_architecture_is_answered_with_the_known_ones() {
+        let archs = ["sm_90", "sm_100"].map(str::to_owned).to_vec();
+        let complaint = "Unsupported gpu architecture 'compute_42a'".to_owned();
+        let text = BuildError::Unsupported { complaint, archs }.to_string();
+        assert!(text.contains("'compute_42a': expected one of sm_90 sm_100"), "{text}");
     }
 
     #[test]

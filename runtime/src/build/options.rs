@@ -1,8 +1,9 @@
 //! The options of nvcc, and what may become of each in a submission.
 
 use super::flags::Reason::{self, Architecture, NotReproducible, Output, Programs, Reads};
+use super::stage::{self, CUDAFE, FATBIN, HOST, PTXAS};
 
-use Fate::{DeviceLink, Include, Keep, Library, Macro, Optimization, Refuse, Stage, Standard};
+use Fate::{Define, DeviceLink, Include, Keep, Library, Optimization, Refuse, Stage, Standard, Undefine};
 use Takes::{Nothing, Value};
 
 /// How an option takes its value.
@@ -18,11 +19,12 @@ pub(super) enum Fate {
     Keep,
     Standard,
     Optimization,
-    Macro,
+    Define,
+    Undefine,
     Include,
     Library,
     DeviceLink,
-    Stage(&'static [&'static str]),
+    Stage(stage::Stage),
     Refuse(Reason),
 }
 
@@ -52,7 +54,8 @@ pub(super) const OPTIONS: &[(&[&str], Takes, Fate)] = &[
     // Language.
     (&["-std", "--std"], Value, Standard),
     (&["-O", "--optimize"], Value, Optimization),
-    (&["-D", "--define-macro", "-U", "--undefine-macro"], Value, Macro),
+    (&["-D", "--define-macro"], Value, Define),
+    (&["-U", "--undefine-macro"], Value, Undefine),
     (&["-I", "--include-path"], Value, Include),
     (&["-expt-relaxed-constexpr", "--expt-relaxed-constexpr"], Nothing, Keep),
     (&["-extended-lambda", "--extended-lambda", "-expt-extended-lambda", "--expt-extended-lambda"], Nothing,
@@ -114,45 +117,4 @@ pub(super) const OPTIONS: &[(&[&str], Takes, Fate)] = &[
     (&["-G", "--device-debug", "-g", "--debug", "-pg", "--profile", "-src-in-ptx", "--source-in-ptx"],
       Nothing, Refuse(NotReproducible)),
     (&["-frandom-seed", "--frandom-seed"], Value, Refuse(NotReproducible)),
-];
-
-/// Beginnings of what may be passed to ptxas.
-#[rustfmt::skip]
-pub(super) const PTXAS: &[&str] = &[
-    "-O", "--opt-level", "-v", "--verbose", "-w", "-Werror", "-warn-", "--warn-", "-dlcm=", "-dscm=",
-    "--def-load-cache=", "--def-store-cache=", "-fmad=", "--fmad=", "-maxrregcount=", "--maxrregcount=",
-    "--allow-expensive-optimizations", "-allow-expensive-optimizations", "--register-usage-level=",
-    "-register-usage-level=", "--disable-optimizer-constants", "-disable-optimizer-constants",
-    "--disable-warnings", "-disable-warnings", "--position-independent-code",
-    "--extensible-whole-program", "--uumn", "-uumn", "--preserve-relocs",
-    "--suppress-stack-size-warning", "-suppress-stack-size-warning",
-    "--suppress-async-bulk-multicast-advisory-warning",
-    "-suppress-async-bulk-multicast-advisory-warning",
-];
-
-/// Beginnings of what may be passed to the host compiler.
-#[rustfmt::skip]
-pub(super) const HOST: &[&str] = &[
-    "-O", "-W", "-w", "-fPIC", "-fpic", "-fno-", "-fstrict-aliasing", "-funroll-loops", "-ffast-math",
-    "-ffinite-math-only", "-fassociative-math", "-freciprocal-math", "-fvisibility=",
-    "-fvisibility-inlines-hidden", "-fexceptions", "-frtti", "-fpermissive", "-fconcepts",
-    "-fcoroutines", "-ftemplate-depth=", "-fconstexpr-", "-fmax-errors=", "-fdiagnostics-color=",
-    "-pthread", "-pedantic", "-m64", "-mavx", "-msse", "-mf16c", "-mfma", "-mbmi", "-mpopcnt",
-    "-march=x86-64", "-march=armv", "-mtune=generic", "-D", "-U",
-];
-
-/// What begins like the above and passes something on to other programs.
-pub(super) const HOST_NOT: &[&str] = &["-Wa", "-Wl", "-Wp"];
-
-/// Beginnings of what may be passed to the CUDA front end.
-#[rustfmt::skip]
-pub(super) const CUDAFE: &[&str] = &[
-    "--diag_suppress=", "--diag_warning=", "--diag_error=", "--display_error_number",
-    "--promote_warnings",
-];
-
-/// What may be passed to the packer of device images.
-#[rustfmt::skip]
-pub(super) const FATBIN: &[&str] = &[
-    "-compress-all", "--compress-all", "-compress=", "--compress=",
 ];

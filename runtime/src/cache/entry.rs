@@ -167,7 +167,12 @@ fn checked_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, Entry
     let read = |name: &str| {
         let unreadable =
             |error: io::Error| EntryFault::Unreadable { file: name.to_owned(), reason: error.to_string() };
-        fs::read(folder.join(name)).map_err(unreadable)
+        let path = folder.join(name);
+        // A pipe would be waited for without end.
+        if fs::metadata(&path).map_err(unreadable)?.is_file() {
+            return fs::read(path).map_err(unreadable);
+        }
+        Err(EntryFault::Unreadable { file: name.to_owned(), reason: "it is not a file".to_owned() })
     };
     let mut files = BTreeMap::new();
     let mut expected_sums = String::new();
@@ -195,4 +200,19 @@ fn checked_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, Entry
         });
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_a_fault_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(SUMS_NAME), "").unwrap();
+        let pipe = folder.path().join(COVERED[0]);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let fault = checked_files(folder.path()).unwrap_err();
+        assert!(matches!(&fault, EntryFault::Unreadable { file, .. } if file == COVERED[0]), "{fault}");
+    }
 }

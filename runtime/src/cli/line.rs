@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use packager::submission::{Binding, Language};
 use packager::{Arch, Artifact, Gencode};
 use serde_json::{Value, json};
 
@@ -12,15 +13,14 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::toolchain::ConsoleProgress;
-use crate::build::Limits;
+use crate::build::{BuildError, Limits, PlanError};
 use crate::pipeline::{self, Built, CacheUse, Event, Freshness, PipelineError, ProvenBuild, Rooms};
 use crate::proof::{Stance, demangle};
 use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
 
-/// Longest time that the compiler may take unless said otherwise, in seconds: heavily templated
-/// kernels take minutes on a slow machine, and ten of them are more likely a mistake.
-const TIMEOUT_SECONDS: u64 = 600;
+/// Longest time that can be asked for, in seconds: a day.
+const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
 
 /// How the line is walked.
 #[derive(Debug, Clone, Args)]
@@ -38,8 +38,12 @@ pub struct LineOptions {
     #[arg(long)]
     pub offline: bool,
     /// Longest time that the compiler may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_SECONDS)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::TIME_SECONDS,
+        value_parser = clap::value_parser!(u64).range(1..=LONGEST_TIMEOUT_SECONDS))]
     pub timeout: u64,
+    /// Do not trust remembered file digests: read every file of the toolchain again.
+    #[arg(long)]
+    pub rehash: bool,
     #[command(flatten)]
     pub place: Place,
 }
@@ -48,21 +52,17 @@ impl Default for LineOptions {
     /// What the command line gives when nothing is said.
     fn default() -> Self {
         let place = Place { cache_dir: None };
-        Self { arch: None, fresh: false, cuda_home: None, offline: false, timeout: TIMEOUT_SECONDS, place }
+        let timeout = Limits::TIME_SECONDS;
+        Self { arch: None, fresh: false, cuda_home: None, offline: false, timeout, rehash: false, place }
     }
 }
 
 impl LineOptions {
     /// Builds and proves one artifact, telling what takes time.
     pub fn build(&self, artifact: &Artifact, arch: Arch, console: &Console) -> Result<Built, Failure> {
-        let language = artifact.manifest().build.language;
-        if !language.is_compiled() {
-            let text =
-                format!("`{}` submissions are not compiled by nvcc: nothing to build", language.as_str());
-            return Err(Failure::request(text).hint("`pack`, `inspect`, `diff` and `unpack` take them"));
-        }
+        check_buildable(artifact)?;
         let store = self.place.open()?;
-        let mut digests = FileDigests::open(store.root(), Trust::ChangeTime);
+        let mut digests = FileDigests::open(store.root(), self.trust());
         let toolchain = self.toolchain(arch, &mut digests, console)?;
         let limits = Limits { time: Duration::from_secs(self.timeout), ..Limits::default() };
         let freshness = if self.fresh { Freshness::Fresh } else { Freshness::Cached };
@@ -84,10 +84,14 @@ impl LineOptions {
         Ok(built)
     }
 
+    fn trust(&self) -> Trust {
+        if self.rehash { Trust::Nothing } else { Trust::ChangeTime }
+    }
+
     /// Finds the library that kernels are called through.
     pub fn tvm_ffi(&self) -> Result<PathBuf, Failure> {
         let store = self.place.open()?;
-        let mut digests = FileDigests::open(store.root(), Trust::ChangeTime);
+        let mut digests = FileDigests::open(store.root(), self.trust());
         let search = Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() };
         let found = toolchain::search::find_tvm_ffi(&search, &mut digests).map_err(|error| {
             Failure::could_not_judge(error).hint("name libtvm_ffi.so with --tvm-ffi FILE")
@@ -117,14 +121,46 @@ impl LineOptions {
     }
 }
 
+/// Refuses what cannot become a proven TVM-FFI module, before anything is looked for or built.
+fn check_buildable(artifact: &Artifact) -> Result<(), Failure> {
+    let build = &artifact.manifest().build;
+    let language = build.language;
+    if !language.is_compiled() {
+        let text = format!("`{}` submissions are not compiled by nvcc: nothing to build", language.as_str());
+        return Err(Failure::request(text).hint("`pack`, `inspect`, `diff` and `unpack` take them"));
+    }
+    if build.binding == Some(Binding::Torch) {
+        let text = "binding `torch`: expected `tvm-ffi`, the only kind of module that is built";
+        let way_out = "export the kernel with TVM_FFI_DLL_EXPORT_TYPED_FUNC and leave `binding` out";
+        return Err(Failure::request(text).hint(way_out));
+    }
+    let has_device_code = artifact.sources().iter().any(|source| source.path.extension() == "cu");
+    if language == Language::Cpp && !has_device_code {
+        let text = "a `cpp` submission without a .cu source holds no device code: nothing to prove";
+        return Err(Failure::request(text).hint("put kernels in a .cu file and set `language = \"cuda\"`"));
+    }
+    Ok(())
+}
+
 fn explain(error: PipelineError) -> Failure {
     match error {
         PipelineError::Plan(error) => {
-            Failure::request(error).hint("`[target] nvcc_flags` in config.toml sets flags")
+            let way_out = match &error {
+                PlanError::Flags { .. } => "`[target] nvcc_flags` in config.toml sets flags",
+                PlanError::FileName { .. } => "rename the file",
+                PlanError::NoEntryFile { .. } | PlanError::EntryNotCompiled { .. } => {
+                    "`[build] entry_point` in config.toml names the entry file"
+                }
+            };
+            Failure::request(error).hint(way_out)
         }
         PipelineError::Build(error) => {
             let ways_out = error.ways_out();
-            ways_out.into_iter().fold(Failure::could_not_judge(error), Failure::hint)
+            let failure = match error {
+                BuildError::Unsupported { .. } => Failure::request(error),
+                _ => Failure::could_not_judge(error),
+            };
+            ways_out.into_iter().fold(failure, Failure::hint)
         }
         PipelineError::Cache(error) => cache::explain(error),
     }
@@ -234,4 +270,83 @@ pub(super) fn describe_proof(build: &ProvenBuild) -> String {
     }
     lines.push(format!("  at         {}", build.library.display()));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use packager::interop::flashinfer::solution;
+
+    use super::super::exit_code::ExitCode;
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: LineOptions,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<LineOptions, clap::Error> {
+        let arguments = std::iter::once("line").chain(arguments.iter().copied());
+        Ok(Line::try_parse_from(arguments)?.options)
+    }
+
+    fn artifact(language: &str, binding: &str, file: &str) -> Artifact {
+        let text = format!(
+            r#"{{"name":"n","definition":"d","author":"a",
+            "spec":{{"language":"{language}","target_hardware":["cuda"],"entry_point":"{file}::run",
+            "dependencies":[],"destination_passing_style":true,"binding":{binding}}},
+            "sources":[{{"path":"{file}","content":"x"}}]}}"#
+        );
+        solution::read(&text).unwrap()
+    }
+
+    #[test]
+    fn the_time_is_bounded_and_the_default_is_the_rooms_own() {
+        assert_eq!(Duration::from_secs(parse(&[]).unwrap().timeout), Limits::default().time);
+        assert_eq!(LineOptions::default().timeout, parse(&[]).unwrap().timeout);
+        assert_eq!(parse(&["--timeout", "86400"]).unwrap().timeout, 86_400);
+        for seconds in ["0", "86401", "18446744073709551615", "-1"] {
+            assert!(parse(&["--timeout", seconds]).is_err(), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn remembered_digests_are_trusted_unless_asked_otherwise() {
+        assert_eq!(parse(&[]).unwrap().trust(), Trust::ChangeTime);
+        assert_eq!(parse(&["--rehash"]).unwrap().trust(), Trust::Nothing);
+    }
+
+    #[test]
+    fn what_cannot_become_a_proven_module_is_refused_before_building() {
+        for (language, binding, file, said) in [
+            ("triton", "null", "k.py", "not compiled"),
+            ("cuda", "\"torch\"", "k.cu", "binding `torch`"),
+            ("cpp", "null", "k.cpp", "no device code"),
+        ] {
+            let failure = check_buildable(&artifact(language, binding, file)).unwrap_err();
+            assert_eq!(failure.code(), ExitCode::Request);
+            assert!(failure.to_string().contains(said) && !failure.hints().is_empty(), "{failure}");
+        }
+        for (language, binding, file) in
+            [("cuda", "null", "k.cu"), ("cuda", "\"tvm-ffi\"", "k.cu"), ("cpp", "null", "k.cu")]
+        {
+            assert!(check_buildable(&artifact(language, binding, file)).is_ok(), "{language} {binding}");
+        }
+    }
+
+    #[test]
+    fn the_way_out_of_a_plan_error_fits_it() {
+        let file: packager::SourcePath = "a b.cu".parse().unwrap();
+        let failure = explain(PipelineError::Plan(PlanError::FileName { file }));
+        assert_eq!(failure.hints(), ["rename the file"]);
+    }
+
+    #[test]
+    fn what_nvcc_does_not_support_is_a_fault_of_the_request() {
+        let complaint = "Unsupported gpu architecture 'compute_42a'".to_owned();
+        let error = BuildError::Unsupported { complaint, archs: Vec::new() };
+        assert_eq!(explain(PipelineError::Build(error)).code(), ExitCode::Request);
+        assert_eq!(explain(PipelineError::Build(BuildError::Interrupted)).code(), ExitCode::CouldNotJudge);
+    }
 }

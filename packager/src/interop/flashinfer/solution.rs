@@ -132,7 +132,7 @@ fn yes() -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum SolutionError {
     /// Not JSON, or a field is absent or of the wrong type.
-    #[error("not a solution.json: {0}")]
+    #[error("not a solution.json")]
     Json(#[from] serde_json::Error),
     /// Rules are broken.
     #[error("not a valid solution:\n  {0}")]
@@ -249,6 +249,14 @@ mod tests {
             "sources":[{"path":"../k.cu","content":"x"},{"path":"z.h","content":"a\u0000"}]}"#;
         let SolutionError::Invalid(found) = read(text).unwrap_err() else { panic!("expected violations") };
         assert_eq!(found.0.len(), 4, "{found}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_once() {
+        use std::error::Error;
+        let error = read("{").unwrap_err();
+        assert_eq!(error.to_string(), "not a solution.json");
+        assert!(error.source().is_some_and(|cause| cause.to_string().contains("line 1")));
     }
 
     #[test]
