@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::format;
 use crate::sources::{SourceFile, SourcePath};
-use crate::submission::{BuildSpec, SolutionMeta, Submission, Target, Violations, violations_among};
+use crate::submission::{
+    BuildSpec, SolutionMeta, Submission, Target, Violations, violations_among, violations_of_texts,
+};
 use crate::{Digest, DigestBuilder};
 
 /// Tag of the identity hash. Changes whenever what enters the hash does.
@@ -110,7 +112,15 @@ impl Artifact {
     /// Checks what must hold between the parts, hashes them, and names the result.
     pub fn pack(parts: impl Into<Parts>) -> Result<Self, Violations> {
         let Parts { solution, build, target, sources, definition, workloads, unknown } = parts.into();
-        let violations = violations_among(&sources, &build.entry_point);
+        let mut violations = violations_of_texts(
+            &solution,
+            [
+                ("dependencies", &build.dependencies),
+                ("target_hardware", &build.target_hardware),
+                ("nvcc_flags", &target.nvcc_flags),
+            ],
+        );
+        violations.extend(violations_among(&sources, &build.entry_point));
         if !violations.is_empty() {
             return Err(Violations(violations));
         }

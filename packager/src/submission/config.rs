@@ -2,6 +2,7 @@
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
 
+use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose, shown};
 use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation};
 use crate::artifact::Artifact;
 use crate::entry_point::EntryPoint;
@@ -12,9 +13,6 @@ pub const CONFIG_NAME: &str = "config.toml";
 
 /// The hardware list that the contest's packer always writes.
 const CONTEST_HARDWARE: &str = "cuda";
-
-const A_TEXT: &str = "a non-empty string";
-const STRINGS: &str = "an array of non-empty strings";
 
 /// The three tables, as far as they could be read.
 pub(super) struct Config {
@@ -31,7 +29,7 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     let document = match text.parse::<DocumentMut>() {
         Ok(document) => document,
         Err(error) => {
-            violations.push(Violation::Syntax { message: error.to_string().trim_end().to_owned() });
+            violations.push(Violation::Syntax { message: shown(error.to_string().trim_end()) });
             return config;
         }
     };
@@ -78,8 +76,8 @@ fn parse_solution(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Opt
     let definition = required(table, "definition", "solution.definition", violations);
     let author = required(table, "author", "solution.author", violations);
     let description = optional(table, "description", |item| match item.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(wrong("solution.description", item, "a string")),
+        Some(text) if is_prose(text) => Ok(text.to_owned()),
+        _ => Err(wrong("solution.description", item, PROSE)),
     });
     let description = keep(description, violations)?.unwrap_or_default();
     Some(SolutionMeta {
@@ -166,9 +164,10 @@ fn parse_target(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Optio
 }
 
 fn parse_strings(item: &Item, key: &'static str) -> Result<Vec<String>, Violation> {
-    let array = item.as_array().ok_or_else(|| wrong(key, item, STRINGS))?;
-    let texts = array.iter().map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
-    texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, STRINGS))
+    let array = item.as_array().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))?;
+    let is_text = |text: &&str| !text.is_empty() && is_plain(text);
+    let texts = array.iter().map(|one| one.as_str().filter(is_text).map(str::to_owned));
+    texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))
 }
 
 fn required(
@@ -178,11 +177,10 @@ fn required(
     violations: &mut Vec<Violation>,
 ) -> Option<String> {
     let violation = match table.get(key) {
-        None => Violation::MissingKey { key: dotted, expected: A_TEXT },
+        None => Violation::MissingKey { key: dotted, expected: PLAIN_TEXT },
         Some(item) => match item.as_str() {
-            Some(text) if text.contains('\0') => wrong(dotted, item, "text without NUL"),
-            Some(text) if !text.is_empty() => return Some(text.to_owned()),
-            _ => wrong(dotted, item, A_TEXT),
+            Some(text) if !text.is_empty() && is_plain(text) => return Some(text.to_owned()),
+            _ => wrong(dotted, item, PLAIN_TEXT),
         },
     };
     violations.push(violation);
@@ -273,7 +271,7 @@ fn strings(texts: &[String]) -> Array {
 pub fn edit_target(text: &str, target: &Target) -> Result<String, Violation> {
     let mut document = text
         .parse::<DocumentMut>()
-        .map_err(|error| Violation::Syntax { message: error.to_string().trim_end().to_owned() })?;
+        .map_err(|error| Violation::Syntax { message: shown(error.to_string().trim_end()) })?;
     let table = document.entry("target").or_insert_with(|| Item::Table(Table::new()));
     let Some(table) = table.as_table_like_mut() else {
         return Err(wrong("target", table, "a table"));
@@ -348,6 +346,19 @@ entry_point = "kernel.cu::run"
             assert!(found.iter().any(|text| text.contains(part)), "{part} not in {found:#?}");
         }
         assert_eq!(found.len(), 9, "{found:#?}");
+    }
+
+    #[test]
+    fn refuses_control_characters_in_every_text() {
+        let text = GOOD.replace("\"n\"", r#""n\u001b[2J""#).replace("\"a\"", r#""a\nforged: line""#);
+        let lists = "dependencies = [\"x\\u0007\"]\ntarget_hardware = [\"c\\u0085\"]\n";
+        let found = violations_of(&format!("{text}{lists}[target]\nnvcc_flags = [\"-O3\\r\"]\n"));
+        assert_eq!(found.len(), 5, "{found:#?}");
+        assert!(found.iter().all(|one| is_plain(one)), "{found:#?}");
+        let described = |text: &str| {
+            violations_of(&GOOD.replace("author", &format!("description = \"{text}\"\nauthor"))).len()
+        };
+        assert_eq!((described(r"two\n\tlines"), described(r"a\u007fb")), (0, 1));
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, else left out and noted |
 //! | entry file in a sub-folder | refused | its folder's sources are packed |
 //! | Python package in a sub-folder | silently ignored | packed if a packed file imports it |
+//! | control characters in names, lists, `description` | packed | refused; `description` may hold line feeds and tabs |
 //! | names that differ only in case | packed | refused: one of them is lost on some systems |
 //! | `./k.cu` or `..` in an entry point | refused or packed twice | refused |
 //! | entry point without `::`, empty symbol | refused / packed | refused |
@@ -35,6 +36,7 @@
 mod config;
 mod folder;
 mod includes;
+mod text;
 mod violation;
 
 use std::io;
@@ -52,6 +54,7 @@ pub use includes::{Include, IncludeKind, includes_of};
 pub use violation::{Violation, Violations};
 
 pub(crate) use folder::violations_among;
+pub(crate) use text::violations_of_texts;
 
 /// Who made what, for which operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,19 @@ pub enum Violation {
         /// What belongs there.
         expected: &'static str,
     },
+    /// A field of a `solution.json` or a manifest holds what it cannot hold.
+    #[error("`{field}` is {found}: expected {expected}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// The value as found, escaped.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// The entry point of a `solution.json` has no usable form.
+    #[error("`spec.entry_point`: {0}")]
+    SpecEntryPoint(EntryPointError),
     /// A key in our own table that we do not know.
     #[error("config.toml: `target.{key}` is unknown: expected `arch` or `nvcc_flags`")]
     UnknownTargetKey {
