@@ -188,3 +188,57 @@ fn a_dash_writes_the_artifact_to_stdout_and_nothing_else() {
     let piped = sandbox.command().args(["pack", "folder", "-o", "-"]).output().unwrap();
     assert_eq!(piped.stdout, fs::read(sandbox.path("file.zip")).unwrap());
 }
+
+#[test]
+fn unpack_says_whether_the_folder_packs_to_the_same_digest() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let same = sandbox.run(["unpack", "folder", "-o", "same", "--json"]).expect(0).json();
+    assert_eq!((&same["packs_to_same_digest"], same["losses"].as_array().unwrap().len()), (&true.into(), 0));
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "solution.json"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("solution.json")).unwrap();
+    sandbox.write("foreign.json", text.replacen('{', "{\"extra\": 1,", 1));
+    let other = sandbox.run(["unpack", "foreign.json", "-o", "other", "--json"]).expect(0).json();
+    assert_eq!(other["packs_to_same_digest"], false);
+    assert!(other["losses"][0].as_str().unwrap().contains("`extra`"), "{other}");
+    let told = sandbox.run(["unpack", "foreign.json", "-o", "told"]).expect(0);
+    assert!(told.stdout.contains("packs to another digest:\n  `extra`"), "{}", told.stdout);
+}
+
+#[test]
+fn diff_tells_one_artifact_with_two_orders_of_sources() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "a.json"]).expect(0);
+    let mut solution: serde_json::Value =
+        serde_json::from_slice(&fs::read(sandbox.path("a.json")).unwrap()).unwrap();
+    solution["sources"].as_array_mut().unwrap().reverse();
+    sandbox.write("b.json", solution.to_string());
+    let outcome = sandbox.run(["diff", "a.json", "b.json"]).expect(0);
+    for part in ["the same artifact", "order of sources", "FlashInfer hashes differ"] {
+        assert!(outcome.stdout.contains(part), "{part} not in {}", outcome.stdout);
+    }
+    let json = sandbox.run(["diff", "a.json", "b.json", "--json"]).expect(0).json();
+    assert_eq!(json["source_order_differs"], true);
+}
+
+#[test]
+fn new_refuses_names_that_are_no_folder_and_outputs_that_are_no_tensors() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.files();
+    for name in ["..", "../up", "/tmp/x", "a/b", ".", "a/"] {
+        let outcome = sandbox.run(["new", name]).expect(2);
+        assert!(outcome.stderr.contains("name the folder with `-o`"), "{}", outcome.stderr);
+    }
+    let empty = sandbox.run(["new", ""]).expect(2);
+    assert!(empty.stderr.contains("DEFINITION is empty"), "{}", empty.stderr);
+    assert_eq!(sandbox.files(), before);
+    sandbox.run(["new", "a/b", "-o", "named"]).expect(0);
+    let path = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
+    let mut definition: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    definition["outputs"]["output"]["shape"] = serde_json::Value::Null;
+    sandbox.write("scalar.json", definition.to_string());
+    let outcome = sandbox.run(["new", "scalar.json", "-o", "scalar"]).expect(2);
+    assert!(outcome.stderr.contains("scalars (\"output\")"), "{}", outcome.stderr);
+    assert!(!sandbox.path("scalar").exists());
+}

@@ -186,8 +186,12 @@ impl Artifact {
     }
 }
 
-/// Hashes what an artifact is. The order of sources does not enter: it changes neither the build
-/// nor what is unpacked.
+/// Hashes what an artifact is.
+///
+/// The order of sources does not enter: it changes neither the build nor what is unpacked, a folder
+/// has none, and the contest's packer writes whatever order it met. It does reach the bytes of
+/// `solution.json` and with them FlashInfer-Bench's hashes, so two files that differ in nothing else
+/// are one artifact with two of those; [`crate::difference`] says so.
 fn identity(manifest: &Manifest) -> Digest {
     let Manifest { solution, build, target, sources, definition, workloads, unknown, .. } = manifest;
     let optional = |hash: DigestBuilder, field: Option<&str>| {
