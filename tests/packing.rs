@@ -171,6 +171,33 @@ fn target_edits_keep_comments() {
 }
 
 #[test]
+fn target_repairs_follows_a_link_and_keeps_crlf() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let text = format!("{CONFIG}[target]\narch = \"100a\"\n").replace('\n', "\r\n");
+    sandbox.write("folder/shared/mine.toml", &text);
+    let link = sandbox.path("folder/config.toml");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("shared/mine.toml", &link).unwrap();
+    sandbox.run(["target", "folder"]).expect(2);
+    sandbox.run(["target", "folder", "--arch", "sm_90a"]).expect(0);
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&link).unwrap(), text.replace("100a", "sm_90a"));
+    let json = sandbox.run(["inspect", "folder", "--json"]).expect(0).json();
+    assert_eq!(json["target"]["arch"], "sm_90a");
+    sandbox.run(["target", "nowhere"]).expect(2);
+}
+
+#[test]
+fn the_help_of_pack_lists_the_rules_that_a_refusal_points_to() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run(["pack", "--help"]).expect(0).stdout;
+    for part in ["[solution]", "entry_point", "control characters", "links", "UTF-8", "differ only in case"] {
+        assert!(help.contains(part), "{part} not in {help}");
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.submission("folder", FILES);

@@ -117,6 +117,14 @@ pub enum Violation {
         /// Where it leads.
         target: String,
     },
+    /// Something else has the name of a file that the packer reads.
+    #[error("{path} is {found}: expected a file")]
+    NotAFile {
+        /// The name, relative to the submission.
+        path: &'static str,
+        /// What has it.
+        found: &'static str,
+    },
     /// An include names a file outside the folder.
     #[error("{path}:{line}: `#include \"{include}\"` leads outside the submission: copy the header in")]
     IncludeLeavesFolder {
