@@ -140,6 +140,54 @@ fn hostile_folders_end_in_a_clear_error_or_a_clean_pack() {
 }
 
 #[test]
+fn parts_of_a_folder_that_are_pipes_or_lead_out_are_named() {
+    let pipe =
+        |path: std::path::PathBuf| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    for name in ["config.toml", "definition.json", "workloads.jsonl"] {
+        let sandbox = Sandbox::new();
+        let folder = sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+        let _ = fs::remove_file(folder.join(name));
+        pipe(folder.join(name));
+        refuses_everywhere(
+            &sandbox,
+            "folder",
+            &format!("{name} is a pipe, socket or device: expected a file"),
+        );
+        fs::remove_file(folder.join(name)).unwrap();
+        symlink("/etc/hostname", folder.join(name)).unwrap();
+        refuses_everywhere(&sandbox, "folder", &format!("{name} links to /etc/hostname, outside"));
+    }
+}
+
+#[test]
+fn control_characters_in_metadata_never_reach_the_terminal() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+    let config = fs::read_to_string(folder.join("config.toml")).unwrap();
+    fs::write(folder.join("config.toml"), config.replace("\"team\"", r#""team\u001b[2J\nverdict PASSED""#))
+        .unwrap();
+    let outcome = sandbox.run(["inspect", "folder"]).expect(2);
+    assert!(outcome.stderr.contains(r"team\u{1b}[2J\nverdict"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains('\u{1b}') && outcome.stdout.is_empty(), "{outcome:?}");
+}
+
+#[test]
+fn evidence_of_another_name_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+    sandbox.run(["pack", "folder", "-o", "good.zip"]).expect(0);
+    let mut packed = zip::ZipArchive::new(File::open(sandbox.path("good.zip")).unwrap()).unwrap();
+    let mut writer = ZipWriter::new(File::create(sandbox.path("more.zip")).unwrap());
+    for index in 0..packed.len() {
+        writer.raw_copy_file(packed.by_index(index).unwrap()).unwrap();
+    }
+    writer.start_file("evidence/payload.bin", SimpleFileOptions::default()).unwrap();
+    writer.write_all(b"x").unwrap();
+    writer.finish().unwrap();
+    refuses_everywhere(&sandbox, "more.zip", "unexpected entry `evidence/payload.bin`");
+}
+
+#[test]
 fn an_input_that_is_a_pipe_or_device_is_refused_at_once() {
     let sandbox = Sandbox::new();
     assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());

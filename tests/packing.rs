@@ -171,6 +171,33 @@ fn target_edits_keep_comments() {
 }
 
 #[test]
+fn target_repairs_follows_a_link_and_keeps_crlf() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let text = format!("{CONFIG}[target]\narch = \"100a\"\n").replace('\n', "\r\n");
+    sandbox.write("folder/shared/mine.toml", &text);
+    let link = sandbox.path("folder/config.toml");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("shared/mine.toml", &link).unwrap();
+    sandbox.run(["target", "folder"]).expect(2);
+    sandbox.run(["target", "folder", "--arch", "sm_90a"]).expect(0);
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&link).unwrap(), text.replace("100a", "sm_90a"));
+    let json = sandbox.run(["inspect", "folder", "--json"]).expect(0).json();
+    assert_eq!(json["target"]["arch"], "sm_90a");
+    sandbox.run(["target", "nowhere"]).expect(2);
+}
+
+#[test]
+fn the_help_of_pack_lists_the_rules_that_a_refusal_points_to() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run(["pack", "--help"]).expect(0).stdout;
+    for part in ["[solution]", "entry_point", "control characters", "links", "UTF-8", "differ only in case"] {
+        assert!(help.contains(part), "{part} not in {help}");
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.submission("folder", FILES);
@@ -187,4 +214,58 @@ fn a_dash_writes_the_artifact_to_stdout_and_nothing_else() {
     sandbox.run(["pack", "folder", "-o", "file.zip"]).expect(0);
     let piped = sandbox.command().args(["pack", "folder", "-o", "-"]).output().unwrap();
     assert_eq!(piped.stdout, fs::read(sandbox.path("file.zip")).unwrap());
+}
+
+#[test]
+fn unpack_says_whether_the_folder_packs_to_the_same_digest() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    let same = sandbox.run(["unpack", "folder", "-o", "same", "--json"]).expect(0).json();
+    assert_eq!((&same["packs_to_same_digest"], same["losses"].as_array().unwrap().len()), (&true.into(), 0));
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "solution.json"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("solution.json")).unwrap();
+    sandbox.write("foreign.json", text.replacen('{', "{\"extra\": 1,", 1));
+    let other = sandbox.run(["unpack", "foreign.json", "-o", "other", "--json"]).expect(0).json();
+    assert_eq!(other["packs_to_same_digest"], false);
+    assert!(other["losses"][0].as_str().unwrap().contains("`extra`"), "{other}");
+    let told = sandbox.run(["unpack", "foreign.json", "-o", "told"]).expect(0);
+    assert!(told.stdout.contains("packs to another digest:\n  `extra`"), "{}", told.stdout);
+}
+
+#[test]
+fn diff_tells_one_artifact_with_two_orders_of_sources() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "a.json"]).expect(0);
+    let mut solution: serde_json::Value =
+        serde_json::from_slice(&fs::read(sandbox.path("a.json")).unwrap()).unwrap();
+    solution["sources"].as_array_mut().unwrap().reverse();
+    sandbox.write("b.json", solution.to_string());
+    let outcome = sandbox.run(["diff", "a.json", "b.json"]).expect(0);
+    for part in ["the same artifact", "order of sources", "FlashInfer hashes differ"] {
+        assert!(outcome.stdout.contains(part), "{part} not in {}", outcome.stdout);
+    }
+    let json = sandbox.run(["diff", "a.json", "b.json", "--json"]).expect(0).json();
+    assert_eq!(json["source_order_differs"], true);
+}
+
+#[test]
+fn new_refuses_names_that_are_no_folder_and_outputs_that_are_no_tensors() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.files();
+    for name in ["..", "../up", "/tmp/x", "a/b", ".", "a/"] {
+        let outcome = sandbox.run(["new", name]).expect(2);
+        assert!(outcome.stderr.contains("name the folder with `-o`"), "{}", outcome.stderr);
+    }
+    let empty = sandbox.run(["new", ""]).expect(2);
+    assert!(empty.stderr.contains("DEFINITION is empty"), "{}", empty.stderr);
+    assert_eq!(sandbox.files(), before);
+    sandbox.run(["new", "a/b", "-o", "named"]).expect(0);
+    let path = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
+    let mut definition: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    definition["outputs"]["output"]["shape"] = serde_json::Value::Null;
+    sandbox.write("scalar.json", definition.to_string());
+    let outcome = sandbox.run(["new", "scalar.json", "-o", "scalar"]).expect(2);
+    assert!(outcome.stderr.contains("scalars (\"output\")"), "{}", outcome.stderr);
+    assert!(!sandbox.path("scalar").exists());
 }

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::format;
 use crate::sources::{SourceFile, SourcePath};
-use crate::submission::{BuildSpec, SolutionMeta, Submission, Target, Violations, violations_among};
+use crate::submission::{
+    BuildSpec, SolutionMeta, Submission, Target, Violations, violations_among, violations_of_texts,
+};
 use crate::{Digest, DigestBuilder};
 
 /// Tag of the identity hash. Changes whenever what enters the hash does.
@@ -110,7 +112,15 @@ impl Artifact {
     /// Checks what must hold between the parts, hashes them, and names the result.
     pub fn pack(parts: impl Into<Parts>) -> Result<Self, Violations> {
         let Parts { solution, build, target, sources, definition, workloads, unknown } = parts.into();
-        let violations = violations_among(&sources, &build.entry_point);
+        let mut violations = violations_of_texts(
+            &solution,
+            [
+                ("dependencies", &build.dependencies),
+                ("target_hardware", &build.target_hardware),
+                ("nvcc_flags", &target.nvcc_flags),
+            ],
+        );
+        violations.extend(violations_among(&sources, &build.entry_point));
         if !violations.is_empty() {
             return Err(Violations(violations));
         }
@@ -176,8 +186,12 @@ impl Artifact {
     }
 }
 
-/// Hashes what an artifact is. The order of sources does not enter: it changes neither the build
-/// nor what is unpacked.
+/// Hashes what an artifact is.
+///
+/// The order of sources does not enter: it changes neither the build nor what is unpacked, a folder
+/// has none, and the contest's packer writes whatever order it met. It does reach the bytes of
+/// `solution.json` and with them FlashInfer-Bench's hashes, so two files that differ in nothing else
+/// are one artifact with two of those; [`crate::difference`] says so.
 fn identity(manifest: &Manifest) -> Digest {
     let Manifest { solution, build, target, sources, definition, workloads, unknown, .. } = manifest;
     let optional = |hash: DigestBuilder, field: Option<&str>| {

@@ -3,8 +3,13 @@
 //! Reading trusts nothing. The archive is bounded before and while it is read, every entry must be
 //! one that [`crate::format`] names, and every digest must hold; what comes out is an [`Artifact`]
 //! that validated.
+//!
+//! Bytes that no entry owns are refused, so that nothing travels in an artifact unseen. An artifact
+//! that another tool zipped again is still read: deflated, with its own times and order.
 
-use std::collections::BTreeMap;
+mod layout;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Cursor, Read, Write};
 
@@ -14,8 +19,8 @@ use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 
 use crate::artifact::{Artifact, Manifest, PartEntry, Parts};
 use crate::format::{
-    DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX,
-    VERSION, WORKLOADS_NAME,
+    BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, MEASUREMENTS_EVIDENCE,
+    PROOF_EVIDENCE, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSION, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
 use crate::sources::{SourceFile, SourcePath};
@@ -199,16 +204,20 @@ pub fn write(bundle: &Bundle) -> Vec<u8> {
 
 fn seal_of(bundle: &Bundle) -> String {
     let artifact = bundle.artifact.digest();
-    let part =
-        |content: &[u8]| PartEntry { size_bytes: content.len() as u64, sha256: Digest::of_bytes(content) };
     let seal = Seal {
         format: SEAL_FORMAT.to_owned(),
         version: SEAL_VERSION,
         artifact,
         evidence: bundle.evidence.digest(artifact),
-        files: bundle.evidence.files().map(|(name, content)| (name.to_owned(), part(content))).collect(),
+        files: sealed_files(&bundle.evidence),
     };
     serde_json::to_string_pretty(&seal).expect("a seal always serialises")
+}
+
+fn sealed_files(evidence: &Evidence) -> BTreeMap<String, PartEntry> {
+    let part =
+        |content: &[u8]| PartEntry { size_bytes: content.len() as u64, sha256: Digest::of_bytes(content) };
+    evidence.files().map(|(name, content)| (name.to_owned(), part(content))).collect()
 }
 
 fn zip_of(entries: &BTreeMap<String, &[u8]>) -> Vec<u8> {
@@ -239,7 +248,7 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let definition = attachment(&manifest.definition, DEFINITION_NAME)?;
     let workloads = attachment(&manifest.workloads, WORKLOADS_NAME)?;
     let solution = entries.text(SOLUTION_NAME)?;
-    let evidence = entries.evidence();
+    let evidence = entries.evidence()?;
     if let Some(name) = entries.0.into_keys().next() {
         return Err(BundleError::Entry { name, reason: "the manifest does not list it".to_owned() });
     }
@@ -269,14 +278,19 @@ impl Entries {
             .map_err(|_| BundleError::Entry { name: name.to_owned(), reason: "it is not UTF-8".to_owned() })
     }
 
-    fn evidence(&mut self) -> Evidence {
+    fn evidence(&mut self) -> Result<Evidence, BundleError> {
+        let known = [BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, SEAL_EVIDENCE];
         let names: Vec<_> = self.0.keys().filter(|name| name.starts_with(EVIDENCE_PREFIX)).cloned().collect();
         let mut evidence = Evidence::default();
         for name in names {
+            if !known.contains(&&name[EVIDENCE_PREFIX.len()..]) {
+                let reason = format!("evidence is one of {}", known.join(", "));
+                return Err(BundleError::Entry { name, reason });
+            }
             let content = self.0.remove(&name).unwrap_or_default();
             evidence = evidence.with(&name[EVIDENCE_PREFIX.len()..], content);
         }
-        evidence
+        Ok(evidence)
     }
 }
 
@@ -347,12 +361,25 @@ fn check_seal(mut evidence: Evidence, artifact: Digest) -> Result<Evidence, Bund
             });
         }
     }
+    let found = sealed_files(&evidence);
+    let names: BTreeSet<_> = seal.files.keys().chain(found.keys()).collect();
+    if let Some(file) = names.into_iter().find(|name| seal.files.get(*name) != found.get(*name)) {
+        let part = |files: &BTreeMap<String, PartEntry>| {
+            files.get(file).map_or_else(
+                || "nothing".to_owned(),
+                |part| format!("{} bytes, {}", part.size_bytes, part.sha256),
+            )
+        };
+        let (expected, found) = (part(&seal.files), part(&found));
+        return Err(BundleError::Digest { name: format!("{EVIDENCE_PREFIX}{file}"), expected, found });
+    }
     Ok(evidence)
 }
 
 /// Unpacks an archive in memory, bounded at every step.
 fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let count = check_end_record(bytes)?;
+    layout::check(bytes)?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
     if archive.len() != count {
         let reason = format!("{count} entries but {} names: a name appears twice", archive.len());
@@ -517,6 +544,41 @@ mod tests {
             let mut entries = entries_of(&write(&sealed()));
             entries.insert(name.to_owned(), b"x".to_vec());
             assert!(read(&rezip(&entries)).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_control_characters_in_a_manifest() {
+        let mut entries = entries_of(&write(&sealed()));
+        let manifest = String::from_utf8(entries[MANIFEST_NAME].clone()).unwrap();
+        let changed = manifest.replace("\"author\": \"a\"", "\"author\": \"a\\u001b[1A\"");
+        assert_ne!(changed, manifest);
+        entries.insert(MANIFEST_NAME.to_owned(), changed.into_bytes());
+        let error = read(&rezip(&entries)).unwrap_err();
+        assert!(matches!(error, BundleError::Invalid(_)), "{error}");
+    }
+
+    #[test]
+    fn refuses_evidence_that_the_format_does_not_name() {
+        for name in ["evidence/notes.txt", "evidence/deep/build.json", "evidence/Build.json"] {
+            let mut entries = entries_of(&write(&sealed()));
+            entries.insert(name.to_owned(), b"x".to_vec());
+            let error = read(&rezip(&entries)).unwrap_err();
+            assert!(matches!(&error, BundleError::Entry { name: found, .. } if found == name), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_seal_that_lists_other_files() {
+        let entries = entries_of(&write(&sealed()));
+        let seal = String::from_utf8(entries["evidence/seal.json"].clone()).unwrap();
+        for (from, to) in [("\"size_bytes\": 2", "\"size_bytes\": 3"), ("proof.json", "proofs.json")] {
+            let mut entries = entries.clone();
+            let changed = seal.replacen(from, to, 1);
+            assert_ne!(changed, seal);
+            entries.insert("evidence/seal.json".to_owned(), changed.into_bytes());
+            let error = read(&rezip(&entries)).unwrap_err();
+            assert!(matches!(error, BundleError::Digest { .. }), "{error}");
         }
     }
 

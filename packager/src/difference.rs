@@ -8,6 +8,7 @@ use similar::TextDiff;
 
 use crate::Digest;
 use crate::artifact::Artifact;
+use crate::sources::SourcePath;
 
 /// Lines of context around a change, as `diff -u` has by default.
 const CONTEXT_LINES: usize = 3;
@@ -57,6 +58,9 @@ pub struct Difference {
     pub fields: Vec<FieldDifference>,
     /// Sources and attachments.
     pub texts: Vec<TextDifference>,
+    /// Whether the sources that both have stand in another order in `solution.json`. That is no
+    /// other artifact, yet the file's bytes and FlashInfer-Bench's hashes differ.
+    pub source_order_differs: bool,
 }
 
 impl Difference {
@@ -86,7 +90,25 @@ pub fn compare(a: &Artifact, b: &Artifact) -> Difference {
     };
     let texts =
         paths.into_iter().filter_map(|path| compare_texts(path, find(&texts_a, path), find(&texts_b, path)));
-    Difference { a: a.digest(), b: b.digest(), fields, texts: texts.collect() }
+    Difference {
+        a: a.digest(),
+        b: b.digest(),
+        fields,
+        texts: texts.collect(),
+        source_order_differs: source_order_differs(a, b),
+    }
+}
+
+fn source_order_differs(a: &Artifact, b: &Artifact) -> bool {
+    let paths = |artifact: &Artifact| {
+        artifact.sources().iter().map(|source| source.path.clone()).collect::<Vec<SourcePath>>()
+    };
+    let (mut in_a, mut in_b) = (paths(a), paths(b));
+    let (all_a, all_b): (BTreeSet<_>, BTreeSet<_>) =
+        (in_a.iter().cloned().collect(), in_b.iter().cloned().collect());
+    in_a.retain(|path| all_b.contains(path));
+    in_b.retain(|path| all_a.contains(path));
+    in_a != in_b
 }
 
 fn texts_of(artifact: &Artifact) -> Vec<(&str, &str)> {
@@ -147,6 +169,17 @@ mod tests {
             "sources":[{{"path":"k.cu","content":"{content}"}}{extra}]}}"#
         );
         solution::read(&text).unwrap()
+    }
+
+    #[test]
+    fn sees_another_order_of_the_same_sources() {
+        let source = |path: &str| format!(r#",{{"path":"{path}","content":"x"}}"#);
+        let a = artifact("x", "k", &(source("t.h") + &source("u.h")));
+        let b = artifact("x", "k", &(source("u.h") + &source("t.h")));
+        let difference = compare(&a, &b);
+        assert!(difference.is_empty() && difference.source_order_differs);
+        assert_ne!(solution::hashes(&a), solution::hashes(&b));
+        assert!(!compare(&a, &artifact("x", "k", &source("u.h"))).source_order_differs);
     }
 
     #[test]

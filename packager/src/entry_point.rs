@@ -26,19 +26,19 @@ impl fmt::Display for EntryPoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryPointError {
     /// Not exactly one `::`.
-    #[error("entry point `{found}` must be a file, `::` and a function, such as `kernel.cu::run`")]
+    #[error("entry point `{}` must be a file, `::` and a function, such as `kernel.cu::run`", found.escape_debug())]
     Form {
         /// The text as found.
         found: String,
     },
     /// Nothing usable behind the `::`.
-    #[error("entry point `{found}` must name a function behind `::`: letters, digits and `_`")]
+    #[error("entry point `{}` must name a function behind `::`: letters, digits and `_`", found.escape_debug())]
     Symbol {
         /// The text as found.
         found: String,
     },
     /// The part in front of the `::` is no source path.
-    #[error("entry point `{found}` names no usable file: {source}")]
+    #[error("entry point `{}` names no usable file: {source}", found.escape_debug())]
     File {
         /// The text as found.
         found: String,

@@ -10,7 +10,7 @@
 //! | [`entry_point`] | the exported function, `kernel.cu::run` |
 //! | [`submission`] | a folder as a contest team writes it, every violation at once |
 //! | [`artifact`] | the validated submission with its identity |
-//! | [`format`] | the artifact's entries and versions |
+//! | [`mod@format`] | the artifact's entries and versions |
 //! | [`bundle`] | artifact and evidence as zip bytes, out and in |
 //! | [`open`] | any of the three inputs as one artifact |
 //! | [`unpack`] | the folder that packs to the artifact again |

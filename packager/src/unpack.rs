@@ -9,16 +9,23 @@
 //! └── evidence/…          if sealed
 //! ```
 //!
+//! Not every artifact has such a folder: one that came from a foreign `solution.json` may hold what
+//! no folder does, such as an absent description, fields that the format does not know, CRLF line
+//! ends, or files that no include reaches. The folder is therefore packed again on the spot, and
+//! what would become different is reported.
+//!
 //! Sources that would collide with these names go to `solution/<language>/`, the kit's place.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::artifact::Artifact;
 use crate::bundle::Bundle;
+use crate::difference::{self, Change, Difference};
 use crate::format::{DEFINITION_NAME, EVIDENCE_PREFIX, WORKLOADS_NAME};
 use crate::sources::SourcePath;
-use crate::submission::{CONFIG_NAME, write_config};
+use crate::submission::{self, CONFIG_NAME, SubmissionError, Violations, write_config};
 
 /// Why nothing was unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +56,25 @@ pub enum UnpackError {
     },
 }
 
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The files, in the order in which they were written.
+    pub files: Vec<PathBuf>,
+    /// Why the folder packs to another digest; empty if it packs to the same.
+    pub losses: Vec<String>,
+}
+
+impl Unpacked {
+    /// Whether the folder packs to the artifact that it came from.
+    #[must_use]
+    pub fn packs_to_same_digest(&self) -> bool {
+        self.losses.is_empty()
+    }
+}
+
 /// Unpacks into a new or empty folder: all of it or nothing.
-pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Vec<PathBuf>, UnpackError> {
+pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Unpacked, UnpackError> {
     let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if occupied || folder.is_file() {
         return Err(UnpackError::Occupied { folder: folder.to_owned() });
@@ -71,8 +95,44 @@ pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Vec<PathBuf>, UnpackErro
         fs::create_dir_all(above).map_err(io_error(above))?;
         fs::write(&place, content).map_err(io_error(&place))?;
     }
+    let losses = losses_of(&bundle.artifact, &root)?;
     fs::rename(&root, folder).map_err(io_error(folder))?;
-    Ok(files.into_iter().map(|(path, _)| folder.join(path)).collect())
+    let files = files.into_iter().map(|(path, _)| folder.join(path)).collect();
+    Ok(Unpacked { files, losses })
+}
+
+/// Packs an unpacked folder again and says what became different.
+fn losses_of(artifact: &Artifact, root: &Path) -> Result<Vec<String>, UnpackError> {
+    let in_words = |Violations(found): Violations| found.iter().map(ToString::to_string).collect();
+    let submission = match submission::read(root) {
+        Ok(submission) => submission,
+        Err(SubmissionError::Invalid { violations, .. }) => return Ok(in_words(violations)),
+        Err(SubmissionError::Io { path, source }) => return Err(UnpackError::Io { path, source }),
+        Err(error @ SubmissionError::NoConfig { .. }) => return Ok(vec![error.to_string()]),
+    };
+    Ok(match Artifact::pack(submission) {
+        Ok(again) => difference_in_words(&difference::compare(artifact, &again)),
+        Err(violations) => in_words(violations),
+    })
+}
+
+fn difference_in_words(difference: &Difference) -> Vec<String> {
+    if difference.is_empty() {
+        return Vec::new();
+    }
+    let fields = difference.fields.iter().map(|one| match one.field.strip_prefix("unknown.") {
+        Some(field) => format!("`{field}`: no place for it in a config.toml"),
+        None => format!("`{}`: {} becomes {}", one.field, one.a, one.b),
+    });
+    let texts = difference.texts.iter().map(|text| {
+        let why = match text.change {
+            Change::Changed => "line ends become LF, and an empty file one newline",
+            Change::Removed => "the packer would leave it out",
+            Change::Added => "the packer would add it",
+        };
+        format!("{}: {why}", text.path)
+    });
+    fields.chain(texts).collect()
 }
 
 fn files_of(bundle: &Bundle) -> Result<Vec<(String, Vec<u8>)>, UnpackError> {
@@ -149,6 +209,39 @@ mod tests {
             // `z.h` stands at the top, so it is packed wherever the entry file is.
             let opened = open(&place.path().join("out")).unwrap();
             assert_eq!(opened.bundle.artifact.digest(), bundle.artifact.digest(), "{path} {binding}");
+        }
+    }
+
+    #[test]
+    fn says_what_would_become_different() {
+        let losses = |text: &str| {
+            let place = tempfile::tempdir().unwrap();
+            let bundle = Bundle { artifact: solution::read(text).unwrap(), evidence: Evidence::default() };
+            let unpacked = unpack(&bundle, &place.path().join("out")).unwrap();
+            let same = open(&place.path().join("out"))
+                .is_ok_and(|opened| opened.bundle.artifact.digest() == bundle.artifact.digest());
+            assert_eq!(unpacked.packs_to_same_digest(), same, "{unpacked:?}");
+            unpacked.losses
+        };
+        let plain = r#"{"name":"n","definition":"d","author":"a","description":"",
+            "spec":{"language":"cuda","target_hardware":["cuda"],"entry_point":"k.cu::run"},
+            "sources":[{"path":"k.cu","content":"kernel"}]}"#;
+        assert_eq!(losses(plain), Vec::<String>::new());
+        assert_eq!(losses(&plain.replace("kernel", "a\\n\\tb")), Vec::<String>::new());
+        let sources = |more: &str| plain.replace("}]}", &format!("}},{more}]}}"));
+        for (text, expected) in [
+            (plain.replace(r#""description":"","#, ""), "`solution.description`: null becomes \"\""),
+            (plain.replace(r#""name""#, r#""extra":1,"name""#), "`extra`: no place for it"),
+            (plain.replace("kernel", "a\\r\\nb"), "k.cu: line ends become LF"),
+            (sources(r#"{"path":"empty.h","content":""}"#), "empty.h: line ends become LF, and an empty"),
+            (
+                sources(r#"{"path":"in/unused.h","content":"x"}"#),
+                "in/unused.h: the packer would leave it out",
+            ),
+            (plain.replace(r#"["cuda"]"#, r#"[""]"#), "`build.target_hardware` is of type array"),
+        ] {
+            let found = losses(&text);
+            assert!(found.len() == 1 && found[0].contains(expected), "{expected} not in {found:?}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! Reads, writes and edits `config.toml`; edits keep comments and order.
 
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, value};
 
-use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation};
+use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose, shown};
+use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation, Violations};
 use crate::artifact::Artifact;
 use crate::entry_point::EntryPoint;
 use crate::target::Arch;
@@ -12,9 +13,6 @@ pub const CONFIG_NAME: &str = "config.toml";
 
 /// The hardware list that the contest's packer always writes.
 const CONTEST_HARDWARE: &str = "cuda";
-
-const A_TEXT: &str = "a non-empty string";
-const STRINGS: &str = "an array of non-empty strings";
 
 /// The three tables, as far as they could be read.
 pub(super) struct Config {
@@ -28,12 +26,8 @@ pub(super) struct Config {
 /// Reads every key, collecting what is wrong.
 pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     let mut config = Config { solution: None, build: None, target: None, language: None, notes: Vec::new() };
-    let document = match text.parse::<DocumentMut>() {
-        Ok(document) => document,
-        Err(error) => {
-            violations.push(Violation::Syntax { message: error.to_string().trim_end().to_owned() });
-            return config;
-        }
+    let Some(document) = keep(document_of(text), violations) else {
+        return config;
     };
     let empty = Table::new();
     let mut table = |name: &'static str, required: bool| -> &dyn TableLike {
@@ -78,8 +72,8 @@ fn parse_solution(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Opt
     let definition = required(table, "definition", "solution.definition", violations);
     let author = required(table, "author", "solution.author", violations);
     let description = optional(table, "description", |item| match item.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(wrong("solution.description", item, "a string")),
+        Some(text) if is_prose(text) => Ok(text.to_owned()),
+        _ => Err(wrong("solution.description", item, PROSE)),
     });
     let description = keep(description, violations)?.unwrap_or_default();
     Some(SolutionMeta {
@@ -166,9 +160,10 @@ fn parse_target(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Optio
 }
 
 fn parse_strings(item: &Item, key: &'static str) -> Result<Vec<String>, Violation> {
-    let array = item.as_array().ok_or_else(|| wrong(key, item, STRINGS))?;
-    let texts = array.iter().map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
-    texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, STRINGS))
+    let array = item.as_array().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))?;
+    let is_text = |text: &&str| !text.is_empty() && is_plain(text);
+    let texts = array.iter().map(|one| one.as_str().filter(is_text).map(str::to_owned));
+    texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))
 }
 
 fn required(
@@ -178,11 +173,10 @@ fn required(
     violations: &mut Vec<Violation>,
 ) -> Option<String> {
     let violation = match table.get(key) {
-        None => Violation::MissingKey { key: dotted, expected: A_TEXT },
+        None => Violation::MissingKey { key: dotted, expected: PLAIN_TEXT },
         Some(item) => match item.as_str() {
-            Some(text) if text.contains('\0') => wrong(dotted, item, "text without NUL"),
-            Some(text) if !text.is_empty() => return Some(text.to_owned()),
-            _ => wrong(dotted, item, A_TEXT),
+            Some(text) if !text.is_empty() && is_plain(text) => return Some(text.to_owned()),
+            _ => wrong(dotted, item, PLAIN_TEXT),
         },
     };
     violations.push(violation);
@@ -269,19 +263,51 @@ fn strings(texts: &[String]) -> Array {
     texts.iter().map(String::as_str).collect()
 }
 
-/// Sets the `[target]` table in a `config.toml`, keeping every comment and the order of the rest.
-pub fn edit_target(text: &str, target: &Target) -> Result<String, Violation> {
-    let mut document = text
-        .parse::<DocumentMut>()
-        .map_err(|error| Violation::Syntax { message: error.to_string().trim_end().to_owned() })?;
+/// Reads the `[target]` table alone; the rest of the text may break any rule but TOML's own.
+pub fn target_of(text: &str) -> Result<Target, Violations> {
+    let mut violations = Vec::new();
+    let document = keep(document_of(text), &mut violations).unwrap_or_default();
+    let empty = Table::new();
+    let table: &dyn TableLike = match document.get("target").map(|item| (item, item.as_table_like())) {
+        Some((_, Some(table))) => table,
+        Some((item, None)) => {
+            violations.push(wrong("target", item, "a table"));
+            &empty
+        }
+        None => &empty,
+    };
+    match parse_target(table, &mut violations) {
+        Some(target) if violations.is_empty() => Ok(target),
+        _ => Err(Violations(violations)),
+    }
+}
+
+/// Sets what is given in the `[target]` table of a `config.toml`, keeping every comment, the order
+/// of the rest, and CRLF line ends. Empty flags remove the key. What stood there before need not
+/// be valid.
+pub fn edit_target(text: &str, arch: Option<Arch>, flags: Option<&[String]>) -> Result<String, Violation> {
+    let mut document = document_of(text)?;
     let table = document.entry("target").or_insert_with(|| Item::Table(Table::new()));
     let Some(table) = table.as_table_like_mut() else {
         return Err(wrong("target", table, "a table"));
     };
-    set(table, "arch", Some(Value::from(target.arch.to_string())));
-    let flags = (!target.nvcc_flags.is_empty()).then(|| Value::Array(strings(&target.nvcc_flags)));
-    set(table, "nvcc_flags", flags);
-    Ok(document.to_string())
+    if let Some(arch) = arch {
+        set(table, "arch", Some(Value::from(arch.to_string())));
+    }
+    if let Some(flags) = flags {
+        set(table, "nvcc_flags", (!flags.is_empty()).then(|| Value::Array(strings(flags))));
+    }
+    let edited = document.to_string();
+    // The document writes LF alone; the first line end stands for all.
+    let is_crlf = text.find('\n').is_some_and(|at| text[..at].ends_with('\r'));
+    Ok(if is_crlf { edited.replace("\r\n", "\n").replace('\n', "\r\n") } else { edited })
+}
+
+/// Parses the text as the contest's reader does, which takes CRLF for LF even inside strings.
+fn document_of(text: &str) -> Result<DocumentMut, Violation> {
+    text.replace("\r\n", "\n")
+        .parse()
+        .map_err(|error: TomlError| Violation::Syntax { message: shown(error.to_string().trim_end()) })
 }
 
 /// Replaces a value in place, so that the comment behind it stays.
@@ -351,6 +377,19 @@ entry_point = "kernel.cu::run"
     }
 
     #[test]
+    fn refuses_control_characters_in_every_text() {
+        let text = GOOD.replace("\"n\"", r#""n\u001b[2J""#).replace("\"a\"", r#""a\nforged: line""#);
+        let lists = "dependencies = [\"x\\u0007\"]\ntarget_hardware = [\"c\\u0085\"]\n";
+        let found = violations_of(&format!("{text}{lists}[target]\nnvcc_flags = [\"-O3\\r\"]\n"));
+        assert_eq!(found.len(), 5, "{found:#?}");
+        assert!(found.iter().all(|one| is_plain(one)), "{found:#?}");
+        let described = |text: &str| {
+            violations_of(&GOOD.replace("author", &format!("description = \"{text}\"\nauthor"))).len()
+        };
+        assert_eq!((described(r"two\n\tlines"), described(r"a\u007fb")), (0, 1));
+    }
+
+    #[test]
     fn takes_the_words_that_pydantic_takes_for_a_bool() {
         let read = |word: &str| {
             let mut violations = Vec::new();
@@ -379,7 +418,8 @@ entry_point = "kernel.cu::run"
         let text =
             format!("# top\n{GOOD}\n[target]  # ours\narch = \"sm_90a\" # exact\n[other]\nx = 1 # kept\n");
         let target = Target { arch: Arch::SM_100A, nvcc_flags: vec!["-O3".into()] };
-        let edited = edit_target(&text, &target).unwrap();
+        let set = |text: &str| edit_target(text, Some(target.arch), Some(&target.nvcc_flags)).unwrap();
+        let edited = set(&text);
         for part in ["# top", "# a comment", "[target]  # ours", "arch = \"sm_100a\" # exact", "x = 1 # kept"]
         {
             assert!(edited.contains(part), "{part} not in {edited}");
@@ -387,7 +427,21 @@ entry_point = "kernel.cu::run"
         assert!(edited.contains("nvcc_flags = [\"-O3\"]"));
         let mut violations = Vec::new();
         assert_eq!(parse(&edited, &mut violations).target.unwrap(), target);
-        let fresh = edit_target(GOOD, &target).unwrap();
-        assert_eq!(parse(&fresh, &mut violations).target.unwrap(), target);
+        assert_eq!(parse(&set(GOOD), &mut violations).target.unwrap(), target);
+        let crlf = set(&text.replace('\n', "\r\n"));
+        assert_eq!(crlf, edited.replace('\n', "\r\n"));
+    }
+
+    #[test]
+    fn repairs_a_target_that_cannot_be_read_and_touches_nothing_else() {
+        let broken = "[solution]\nname = 5\n[target]\narch = \"100a\" # ours\nnvcc_flags = 3\n";
+        assert_eq!(target_of(broken).unwrap_err().0.len(), 2);
+        let arch = edit_target(broken, Some(Arch::SM_100A), None).unwrap();
+        assert_eq!(arch, broken.replace("\"100a\"", "\"sm_100a\""));
+        assert_eq!(target_of(&arch).unwrap_err().0.len(), 1);
+        let both = edit_target(&arch, None, Some(&[])).unwrap();
+        assert_eq!(target_of(&both).unwrap(), Target::default());
+        assert!(edit_target("target = 1\n", Some(Arch::SM_100A), None).is_err());
+        assert!(target_of("target = 1\n").is_err() && target_of("a =\n").is_err());
     }
 }

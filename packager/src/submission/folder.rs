@@ -1,23 +1,19 @@
 //! Collects the files of one submission folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use super::config::{self, CONFIG_NAME};
 use super::includes::{IncludeKind, includes_of};
+use super::part::{io_error, read_config, read_definition, read_text, read_workloads};
+use super::search_path::{self, SearchPath, is_toolchain_header};
+use super::text::shown;
 use super::{BuildSpec, Language, Note, SolutionMeta, Submission, SubmissionError, Violation, Violations};
 use crate::entry_point::EntryPoint;
 use crate::sources::{SourceFile, SourcePath};
-
-/// The operator's definition, beside `config.toml`.
-pub const DEFINITION_NAME: &str = "definition.json";
-
-/// The operator's workloads, beside `config.toml`.
-pub const WORKLOADS_NAME: &str = "workloads.jsonl";
 
 /// What the contest's packer takes at the top level, in any case
 /// (flashinfer-bench, `agents/solution_handler.py`).
@@ -35,22 +31,26 @@ const LARGEST_SUBMISSION_BYTES: u64 = 64 << 20;
 /// Most sources in one submission.
 const MOST_SOURCES: usize = 2048;
 
-/// Largest `definition.json`, `workloads.jsonl` or `config.toml`, in bytes.
-const LARGEST_ATTACHMENT_BYTES: u64 = 32 << 20;
-
 /// Most folder entries that are looked at for the list of left-out files.
 const MOST_WALKED: usize = 10_000;
+
+const LEFT_OUT: &str = "left out: no packed file includes it";
+
+const LEFT_OUT_IN_ANGLES: &str = "left out: it is included in angle brackets, which search no folder of the \
+    submission without an `-I` flag; use quotes";
 
 /// Finds the submissions that a folder holds: itself, or its sub-folders with a `config.toml`.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
     let unreadable = |source| SubmissionError::Io { path: folder.to_owned(), source };
-    if folder.join(CONFIG_NAME).is_file() {
+    // Whatever has the name: a pipe or a dangling link is then reported, not overlooked.
+    let has_config = |folder: &Path| folder.join(CONFIG_NAME).symlink_metadata().is_ok();
+    if has_config(folder) {
         return Ok(vec![folder.to_owned()]);
     }
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.join(CONFIG_NAME).is_file() {
+        if has_config(&path) {
             found.push(path);
         }
     }
@@ -71,16 +71,15 @@ enum Layout {
 }
 
 pub(super) fn read(folder: &Path) -> Result<Submission, SubmissionError> {
-    let config_path = folder.join(CONFIG_NAME);
-    if !config_path.is_file() {
-        return Err(SubmissionError::NoConfig { folder: folder.to_owned() });
-    }
     let mut violations = Vec::new();
-    let text = read_text(&config_path, CONFIG_NAME, LARGEST_ATTACHMENT_BYTES, &mut violations)?;
-    let mut config = config::parse(text.as_deref().unwrap_or_default(), &mut violations);
     let invalid = |violations| {
         Err(SubmissionError::Invalid { folder: folder.to_owned(), violations: Violations(violations) })
     };
+    let text = read_config(folder, &mut violations)?;
+    let Some(text) = text else {
+        return invalid(violations);
+    };
+    let mut config = config::parse(&text, &mut violations);
     let Some(language) = config.language else {
         return invalid(violations);
     };
@@ -90,7 +89,9 @@ pub(super) fn read(folder: &Path) -> Result<Submission, SubmissionError> {
         drop_what_the_kit_ignores(config.solution.as_mut(), config.build.as_mut(), &mut config.notes);
     }
     let entry = config.build.as_ref().map(|build| &build.entry_point);
-    let mut collector = Collector::new(folder, &root, violations, config.notes)?;
+    let flags = config.target.as_ref().map_or(&[][..], |target| &target.nvcc_flags);
+    let search = SearchPath::of(flags);
+    let mut collector = Collector::new(folder, &root, search, violations, config.notes)?;
     collector.collect(language, entry)?;
     let Collector { sources, mut violations, notes, .. } = collector;
     let sources: Vec<_> = sources.into_values().collect();
@@ -179,6 +180,8 @@ struct Collector<'a> {
     root: &'a Path,
     /// The real place of the submission folder: links must end below it.
     real_folder: PathBuf,
+    /// Where includes are looked for.
+    search: SearchPath,
     sources: BTreeMap<SourcePath, SourceFile>,
     total_bytes: u64,
     violations: Vec<Violation>,
@@ -189,11 +192,12 @@ impl<'a> Collector<'a> {
     fn new(
         folder: &Path,
         root: &'a Path,
+        search: SearchPath,
         violations: Vec<Violation>,
         notes: Vec<Note>,
     ) -> Result<Self, SubmissionError> {
         let real_folder = folder.canonicalize().map_err(io_error(folder))?;
-        Ok(Self { root, real_folder, sources: BTreeMap::new(), total_bytes: 0, violations, notes })
+        Ok(Self { root, real_folder, search, sources: BTreeMap::new(), total_bytes: 0, violations, notes })
     }
 
     fn collect(&mut self, language: Language, entry: Option<&EntryPoint>) -> Result<(), SubmissionError> {
@@ -298,33 +302,44 @@ impl<'a> Collector<'a> {
         text
     }
 
-    /// Adds what quoted includes reach, until nothing new turns up.
+    /// Adds what includes reach, until nothing new turns up.
     fn follow_includes(&mut self) -> Result<(), SubmissionError> {
         let mut followed = BTreeSet::new();
+        let mut not_here = BTreeMap::new();
         loop {
             let next =
                 self.sources.keys().find(|path| !followed.contains(*path) && !is_python(path)).cloned();
             let Some(path) = next else {
-                return Ok(());
+                break;
             };
-            let includes = includes_of(&self.sources[&path].content);
-            for include in includes.into_iter().filter(|include| include.kind == IncludeKind::Quoted) {
-                match resolve(path.folder(), &include.name) {
-                    Some(candidates) => {
-                        let place = candidates.into_iter().find(|place| self.root.join(place).is_file());
-                        if let Some(place) = place {
-                            self.add_named(&place)?;
-                        }
-                    }
-                    None => self.violations.push(Violation::IncludeLeavesFolder {
+            for include in includes_of(&self.sources[&path].content) {
+                let candidates = self.search.candidates(path.folder(), &include);
+                let Some(candidates) = candidates else {
+                    self.violations.push(Violation::IncludeLeavesFolder {
                         path: path.to_string(),
                         line: include.line,
-                        include: include.name,
-                    }),
+                        include: shown(&include.name),
+                    });
+                    continue;
+                };
+                match candidates.into_iter().find(|place| self.root.join(place).is_file()) {
+                    Some(place) => self.add_named(&place)?,
+                    None if include.kind == IncludeKind::Quoted && !is_toolchain_header(&include.name) => {
+                        let place = format!("{path}:{}", include.line);
+                        not_here.entry(include.name).or_insert(place);
+                    }
+                    None => {}
                 }
             }
             followed.insert(path);
         }
+        for (name, place) in not_here {
+            self.note(
+                &place,
+                &format!("\"{name}\" is not in the submission: it must come from the toolchain"),
+            );
+        }
+        Ok(())
     }
 
     /// Adds the `.py` files of sub-folders that a packed file imports by name.
@@ -367,38 +382,28 @@ impl<'a> Collector<'a> {
                 }
             }
         }
+        let in_angles = self.named_in_angles();
         for path in left_out {
-            self.note(&path, "left out: no packed file includes it");
+            let what = if in_angles.contains(&path) { LEFT_OUT_IN_ANGLES } else { LEFT_OUT };
+            self.note(&path, what);
         }
+    }
+
+    /// What packed files name in angle brackets, seen from their own folders and from the root.
+    fn named_in_angles(&self) -> BTreeSet<String> {
+        let mut named = BTreeSet::new();
+        for source in self.sources.values().filter(|source| !is_python(&source.path)) {
+            let includes = includes_of(&source.content);
+            for include in includes.iter().filter(|include| include.kind == IncludeKind::Angle) {
+                named.extend(search_path::beside_or_root(source.path.folder(), &include.name));
+            }
+        }
+        named
     }
 
     fn note(&mut self, path: &str, what: &str) {
-        self.notes.push(Note { path: path.to_owned(), what: what.to_owned() });
+        self.notes.push(Note { path: shown(path), what: shown(what) });
     }
-}
-
-/// Where an include may stand, as paths from the source root: beside the includer, then at the
-/// root. `None` if it leads outside.
-fn resolve(folder: &str, include: &str) -> Option<Vec<String>> {
-    let beside = normalise(&Path::new(folder).join(include))?;
-    let from_root = normalise(Path::new(include));
-    Some(std::iter::once(beside).chain(from_root).collect())
-}
-
-/// Resolves `.` and `..` by text alone; `None` if the path leaves its root.
-fn normalise(path: &Path) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_str()?),
-            Component::CurDir => {}
-            Component::ParentDir => {
-                parts.pop()?;
-            }
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(parts.join("/"))
 }
 
 /// The first part of the module that a Python line imports: `from .tiles.mma import x` → `tiles`.
@@ -428,101 +433,14 @@ fn relative(root: &Path, path: &Path) -> Option<String> {
     path.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
-/// Reads one text, bounded; a violation and `None` if it is too large or not UTF-8.
-fn read_text(
-    place: &Path,
-    path: &str,
-    most_bytes: u64,
-    violations: &mut Vec<Violation>,
-) -> Result<Option<String>, SubmissionError> {
-    let file = File::open(place).map_err(io_error(place))?;
-    let metadata = file.metadata().map_err(io_error(place))?;
-    let mut bytes = Vec::new();
-    let found_bytes = match metadata.len() {
-        length if length > most_bytes => length,
-        _ => file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(io_error(place))? as u64,
-    };
-    if found_bytes > most_bytes {
-        violations.push(Violation::TooLarge { path: path.to_owned(), found_bytes, most_bytes });
-        return Ok(None);
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) => {
-            let offset = error.utf8_error().valid_up_to();
-            violations.push(Violation::NotUtf8 { path: path.to_owned(), offset });
-            Ok(None)
-        }
-    }
-}
-
-fn read_definition(
-    folder: &Path,
-    name: Option<&str>,
-    violations: &mut Vec<Violation>,
-) -> Result<Option<String>, SubmissionError> {
-    let text = read_attachment(folder, DEFINITION_NAME, violations)?;
-    if let (Some(text), Some(name)) = (&text, name) {
-        let fault = json_fault(text, "name", name);
-        violations.extend(fault.map(|message| Violation::Attachment { path: DEFINITION_NAME, message }));
-    }
-    Ok(text)
-}
-
-fn read_workloads(
-    folder: &Path,
-    name: Option<&str>,
-    violations: &mut Vec<Violation>,
-) -> Result<Option<String>, SubmissionError> {
-    let text = read_attachment(folder, WORKLOADS_NAME, violations)?;
-    if let (Some(text), Some(name)) = (&text, name) {
-        // One bad line is enough: a wrong definition is wrong in every line.
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let fault =
-            lines.into_iter().find_map(|(index, line)| Some((index, json_fault(line, "definition", name)?)));
-        if let Some((index, fault)) = fault {
-            let message = format!("line {}: {fault}", index + 1);
-            violations.push(Violation::Attachment { path: WORKLOADS_NAME, message });
-        }
-    }
-    Ok(text)
-}
-
-/// What keeps a JSON text from belonging to one definition.
-fn json_fault(text: &str, key: &str, expected: &str) -> Option<String> {
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Err(error) => Some(error.to_string()),
-        Ok(value) => match value.get(key).and_then(serde_json::Value::as_str) {
-            Some(found) if found == expected => None,
-            Some(found) => Some(format!("`{key}` is `{found}`: expected `{expected}`, as in config.toml")),
-            None => Some(format!("`{key}` is missing: expected `{expected}`, as in config.toml")),
-        },
-    }
-}
-
-fn read_attachment(
-    folder: &Path,
-    name: &'static str,
-    violations: &mut Vec<Violation>,
-) -> Result<Option<String>, SubmissionError> {
-    let place = folder.join(name);
-    if !place.is_file() {
-        return Ok(None);
-    }
-    read_text(&place, name, LARGEST_ATTACHMENT_BYTES, violations)
-}
-
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SubmissionError {
-    let path = path.to_owned();
-    move |source| SubmissionError::Io { path, source }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fs::File;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
+    use super::super::{DEFINITION_NAME, WORKLOADS_NAME};
     use super::*;
 
     const CONFIG: &str = "[solution]\nname = \"n\"\ndefinition = \"d\"\nauthor = \"a\"\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
@@ -646,6 +564,63 @@ mod tests {
         let submission = read(folder.path()).unwrap();
         assert_eq!(paths(&submission), ["kernel.cu"]);
         assert_eq!(submission.notes.len(), 1);
+    }
+
+    #[test]
+    fn packs_what_include_folders_reach_and_explains_what_they_do_not() {
+        let folder = folder_of(&[
+            ("kernel.cu", "#include \"mma.inl\"\n#include <tile.inl>\n#include <lost/x.inl>\n"),
+            ("include/mma.inl", "#include \"helper.inl\"\n#include \"missing.h\"\n#include <cuda.h>\n"),
+            ("include/deep/helper.inl", "#include \"missing.h\"\n#include \"cuda_runtime.h\"\n"),
+            ("include/tile.inl", "#include \"tvm/ffi/any.h\"\n"),
+            ("lost/x.inl", "\n"),
+            ("unused.inl", "\n"),
+        ]);
+        let config = format!("{CONFIG}[target]\nnvcc_flags = [\"-Iinclude\", \"-I\", \"./include/deep/\"]\n");
+        fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
+        let submission = read(folder.path()).unwrap();
+        assert_eq!(
+            paths(&submission),
+            ["include/deep/helper.inl", "include/mma.inl", "include/tile.inl", "kernel.cu"]
+        );
+        let notes: Vec<_> =
+            submission.notes.iter().map(|note| (note.path.as_str(), note.what.as_str())).collect();
+        assert_eq!(notes.len(), 3, "{notes:#?}");
+        assert!(notes[0].1.contains("\"missing.h\" is not in the submission"), "{notes:#?}");
+        assert!(notes[1].0 == "lost/x.inl" && notes[1].1.contains("angle brackets"), "{notes:#?}");
+        assert_eq!(notes[2], ("unused.inl", "left out: no packed file includes it"));
+    }
+
+    #[test]
+    fn refuses_parts_that_are_links_out_or_no_files() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("secret"), "{}").unwrap();
+        let folder = folder_of(&[("kernel.cu", "x"), ("kept/definition.json", "{\"name\": \"d\"}")]);
+        let place = folder.path().join(DEFINITION_NAME);
+        symlink("kept/definition.json", &place).unwrap();
+        assert!(read(folder.path()).unwrap().definition.is_some());
+        fs::remove_file(&place).unwrap();
+        symlink(elsewhere.path().join("secret"), &place).unwrap();
+        fs::create_dir(folder.path().join(WORKLOADS_NAME)).unwrap();
+        let found = violations(&folder);
+        assert!(
+            found.contains("definition.json links to ") && found.contains("outside the submission"),
+            "{found}"
+        );
+        assert!(found.contains("workloads.jsonl is a folder: expected a file"), "{found}");
+        fs::remove_file(&place).unwrap();
+        symlink("nowhere", &place).unwrap();
+        assert!(
+            violations(&folder).contains("definition.json is a link that leads nowhere: expected a file")
+        );
+        let config = folder.path().join(CONFIG_NAME);
+        fs::rename(&config, elsewhere.path().join("config")).unwrap();
+        symlink(elsewhere.path().join("config"), &config).unwrap();
+        assert!(violations(&folder).starts_with("config.toml links to "));
+        fs::remove_file(&config).unwrap();
+        fs::create_dir(&config).unwrap();
+        assert_eq!(find(folder.path()).unwrap(), [folder.path()]);
+        assert_eq!(violations(&folder), "config.toml is a folder: expected a file");
     }
 
     #[test]

@@ -20,11 +20,13 @@
 //! | empty file | refuses the folder | packed as one newline, noted; an empty entry file is refused |
 //! | not UTF-8, or NUL inside | refuses / packs | refused, with the byte's offset |
 //! | link to a file inside | packs its target | the same |
-//! | link that leads outside | packs the foreign file | refused |
+//! | link that leads outside | packs the foreign file | refused, for `config.toml` and the files beside it too |
+//! | `#include "…"` of a file that is not there | packs | the same; noted, unless it looks like the toolchain's |
 //! | hidden file | packed | the same, noted: a hidden `.cu` is compiled |
-//! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, else left out and noted |
+//! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, or an `#include <…>` through an `-I` flag of `[target]`; else left out and noted |
 //! | entry file in a sub-folder | refused | its folder's sources are packed |
 //! | Python package in a sub-folder | silently ignored | packed if a packed file imports it |
+//! | control characters in names, lists, `description` | packed | refused; `description` may hold line feeds and tabs |
 //! | names that differ only in case | packed | refused: one of them is lost on some systems |
 //! | `./k.cu` or `..` in an entry point | refused or packed twice | refused |
 //! | entry point without `::`, empty symbol | refused / packed | refused |
@@ -35,6 +37,9 @@
 mod config;
 mod folder;
 mod includes;
+mod part;
+mod search_path;
+mod text;
 mod violation;
 
 use std::io;
@@ -46,12 +51,14 @@ use crate::entry_point::EntryPoint;
 use crate::sources::SourceFile;
 use crate::target::Arch;
 
-pub use config::{CONFIG_NAME, edit_target, write_config};
-pub use folder::{DEFINITION_NAME, WORKLOADS_NAME, find};
+pub use config::{CONFIG_NAME, edit_target, target_of, write_config};
+pub use folder::find;
 pub use includes::{Include, IncludeKind, includes_of};
+pub use part::{DEFINITION_NAME, WORKLOADS_NAME, open_config};
 pub use violation::{Violation, Violations};
 
 pub(crate) use folder::violations_among;
+pub(crate) use text::violations_of_texts;
 
 /// Who made what, for which operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,19 @@ pub enum Violation {
         /// What belongs there.
         expected: &'static str,
     },
+    /// A field of a `solution.json` or a manifest holds what it cannot hold.
+    #[error("`{field}` is {found}: expected {expected}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// The value as found, escaped.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// The entry point of a `solution.json` has no usable form.
+    #[error("`spec.entry_point`: {0}")]
+    SpecEntryPoint(EntryPointError),
     /// A key in our own table that we do not know.
     #[error("config.toml: `target.{key}` is unknown: expected `arch` or `nvcc_flags`")]
     UnknownTargetKey {
@@ -103,6 +116,14 @@ pub enum Violation {
         path: String,
         /// Where it leads.
         target: String,
+    },
+    /// Something else has the name of a file that the packer reads.
+    #[error("{path} is {found}: expected a file")]
+    NotAFile {
+        /// The name, relative to the submission.
+        path: &'static str,
+        /// What has it.
+        found: &'static str,
     },
     /// An include names a file outside the folder.
     #[error("{path}:{line}: `#include \"{include}\"` leads outside the submission: copy the header in")]

@@ -13,7 +13,7 @@ use super::input;
 
 /// Show what differs between two submissions: metadata, target, sources.
 ///
-/// Exit code 0: the same artifact. 1: they differ.
+/// Exit code 0: the same artifact, even if the order of sources differs. 1: they differ.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark diff yesterday.zip my-kernel
@@ -25,6 +25,9 @@ pub struct Arguments {
     b: PathBuf,
 }
 
+const ORDER_DIFFERS: &str =
+    "the order of sources in solution.json differs: its bytes and FlashInfer hashes differ";
+
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let (a, b) = (input::open_one(&arguments.a, console)?, input::open_one(&arguments.b, console)?);
@@ -35,20 +38,36 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 }
 
 fn describe(difference: &Difference) -> String {
+    let order = difference.source_order_differs.then(|| ORDER_DIFFERS.to_owned());
     if difference.is_empty() {
-        return format!("the same artifact: {}", difference.a);
+        let same = format!("the same artifact: {}", difference.a);
+        return std::iter::once(same).chain(order).collect::<Vec<_>>().join("\n");
     }
     let mut parts = vec![format!("a  {}\nb  {}", difference.a, difference.b)];
     for field in &difference.fields {
         parts.push(format!("{}: {} → {}", field.field, plain(&field.a), plain(&field.b)));
     }
     for text in &difference.texts {
-        parts.push(text.unified.trim_end().to_owned());
+        parts.push(without_controls(text.unified.trim_end()));
     }
+    parts.extend(order);
     if difference.fields.is_empty() && difference.texts.is_empty() {
         parts.push("only the order or presence of parts differs".to_owned());
     }
     parts.join("\n")
+}
+
+/// Sources may hold what rewrites a terminal; a diff shows it instead.
+fn without_controls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for one in text.chars() {
+        if one.is_control() && one != '\n' && one != '\t' {
+            shown.extend(one.escape_debug());
+        } else {
+            shown.push(one);
+        }
+    }
+    shown
 }
 
 fn plain(value: &Value) -> String {

@@ -1,7 +1,7 @@
 //! `proofmark new`: a submission to start from.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use packager::Arch;
@@ -45,13 +45,17 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let definition = find(arguments)?;
     let name = definition.as_ref().map_or(arguments.definition.as_str(), |(definition, _)| definition.name());
-    let folder = arguments.output.clone().unwrap_or_else(|| PathBuf::from(name));
+    let folder = match &arguments.output {
+        Some(folder) => folder.clone(),
+        None => folder_named(name)?,
+    };
     let artifact = scaffold(arguments, name, definition.as_ref())?;
     let bundle = Bundle { artifact, evidence: Evidence::default() };
-    let files = unpack::unpack(&bundle, &folder).map_err(|error| match error {
+    let unpacked = unpack::unpack(&bundle, &folder).map_err(|error| match error {
         UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
         other => Failure::could_not_judge(other),
     })?;
+    let files = unpacked.files;
     console.print(format!(
         "wrote {}\nnext     edit kernel.cu, then: proofmark seal {} -o out.zip",
         files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
@@ -61,8 +65,26 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     Ok(ExitCode::Yes)
 }
 
+/// The folder for a definition: its name, where that is one plain component of a path.
+fn folder_named(name: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(name);
+    let mut components = path.components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(only)), None) if only == path.as_os_str() && !name.contains('\\') => {
+            Ok(path.to_owned())
+        }
+        _ => Err(Failure::request(format!("the definition's name {name:?} cannot name a folder"))
+            .hint("name the folder with `-o`")),
+    }
+}
+
 /// The definition and its text, from a file or a data set; `None` if only the name is known.
 fn find(arguments: &Arguments) -> Result<Option<(Definition, String)>, Failure> {
+    if arguments.definition.is_empty() {
+        return Err(Failure::request(
+            "the argument DEFINITION is empty: expected a definition's name or its definition.json",
+        ));
+    }
     let path = Path::new(&arguments.definition);
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = std::fs::read_to_string(path)
@@ -80,11 +102,32 @@ fn find(arguments: &Arguments) -> Result<Option<(Definition, String)>, Failure> 
     Ok(Some((definition.clone(), text)))
 }
 
+/// Refuses an operator whose results cannot be written to tensors that the caller hands in.
+fn check_outputs(definition: &Definition) -> Result<(), Failure> {
+    let scalars = definition.outputs().iter().filter(|(_, spec)| spec.shape.is_none());
+    let scalars: Vec<_> = scalars.map(|(name, _)| format!("{name:?}")).collect();
+    let found = if definition.outputs().iter().next().is_none() {
+        "no output".to_owned()
+    } else if scalars.is_empty() {
+        return Ok(());
+    } else {
+        format!("outputs that are scalars ({})", scalars.join(", "))
+    };
+    Err(Failure::request(format!(
+        "definition {:?} has {found}: a scaffold writes its results to tensors that the caller passes in, so it \
+         needs tensor outputs",
+        definition.name(),
+    )))
+}
+
 fn scaffold(
     arguments: &Arguments,
     name: &str,
     definition: Option<&(Definition, String)>,
 ) -> Result<Artifact, Failure> {
+    if let Some((definition, _)) = definition {
+        check_outputs(definition)?;
+    }
     let kernel = match definition {
         Some((definition, _)) => kernel_text(
             &definition.inputs().iter().map(|(name, spec)| parameter(name, spec)).collect::<Vec<_>>(),

@@ -24,6 +24,25 @@ use super::{input, output};
 ///   nvcc_flags = ["-use_fast_math"]
 ///
 /// The same folder gives the same bytes, and the contest's solution.json is inside.
+///
+/// The rules:
+///
+///   [solution] name, definition, author     required, no control characters
+///   [solution] description                  line feeds and tabs allowed
+///   [build] language                        python, triton, cpp, cuda or tilelang
+///   [build] entry_point                     file::function, such as "kernel.cu::run"
+///   [build] binding                         "tvm-ffi" or "torch"
+///   [target] arch, nvcc_flags               any other key here is refused
+///   entry file                              among the sources, not empty
+///   sources                                 UTF-8 without NUL, at most 8 MiB each, 64 MiB in all
+///   .py .cu .cuh .cpp .c .h .hpp .cc .cxx   packed from the top folder and the entry file's
+///   other files                             packed where an #include "..." reaches them, or an
+///                                           #include <...> through an -I flag of [target]
+///   #include "../x.h"                       must not lead outside the folder
+///   links                                   must end inside the folder
+///   paths                                   must not differ only in case, no file also a folder
+///   definition.json, workloads.jsonl        of the same definition as config.toml
+///   CRLF line ends, empty files             packed as LF, and as one line feed
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

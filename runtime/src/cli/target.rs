@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use packager::Arch;
-use packager::submission::{self, CONFIG_NAME, edit_target};
+use packager::submission::{self, CONFIG_NAME, SubmissionError, Violations, edit_target, target_of};
 use serde_json::json;
 
 use super::console::Console;
@@ -14,7 +14,8 @@ use super::output;
 
 /// Show or set the architecture and nvcc flags of a submission folder.
 ///
-/// Edits `[target]` in config.toml in place; every comment and the order of keys stay.
+/// Edits `[target]` in config.toml in place; every comment and the order of keys stay. It repairs too:
+/// what stands there need not be valid, nor the rest of the submission.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark target my-kernel                                   shows
@@ -37,27 +38,46 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let path = arguments.folder.join(CONFIG_NAME);
-    let submission = submission::read(&arguments.folder).map_err(Failure::request)?;
-    let mut target = submission.target.clone();
-    target.arch = arguments.arch.unwrap_or(target.arch);
-    if arguments.no_nvcc_flags || !arguments.nvcc_flags.is_empty() {
-        target.nvcc_flags.clone_from(&arguments.nvcc_flags);
+    // The table is read alone, so that a submission that cannot be packed yet can be repaired.
+    let (place, text) = submission::open_config(&arguments.folder).map_err(explain)?;
+    let replaces = arguments.no_nvcc_flags || !arguments.nvcc_flags.is_empty();
+    let flags = replaces.then_some(arguments.nvcc_flags.as_slice());
+    let mut edited = text.clone();
+    if arguments.arch.is_some() || flags.is_some() {
+        edited = edit_target(&text, arguments.arch, flags)
+            .map_err(|violation| invalid(arguments, Violations(vec![violation])))?;
     }
-    let changed = target != submission.target;
+    let target = target_of(&edited).map_err(|violations| {
+        invalid(arguments, violations)
+            .hint("`--arch` and `--nvcc-flag` or `--no-nvcc-flags` replace what is there")
+    })?;
+    let changed = target_of(&text).ok().as_ref() != Some(&target);
     if changed {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::could_not_judge(format!("cannot read {}: {error}", path.display())))?;
-        let edited = edit_target(&text, &target).map_err(Failure::request)?;
-        output::write_file(&path, edited.as_bytes())?;
+        // The real place: a linked config.toml stays a link.
+        output::write_file(&place, edited.as_bytes())?;
     }
     console.print(
         format!("arch        {}\nnvcc flags  {}", target.arch, target.nvcc_flags.join(" ")).trim_end(),
     )?;
+    let config = arguments.folder.join(CONFIG_NAME);
     console.document(
         "proofmark.target",
         1,
-        &json!({ "target": target, "changed": changed, "config": path }),
+        &json!({ "target": target, "changed": changed, "config": config }),
     )?;
     Ok(ExitCode::Yes)
+}
+
+fn invalid(arguments: &Arguments, violations: Violations) -> Failure {
+    explain(SubmissionError::Invalid { folder: arguments.folder.clone(), violations })
+}
+
+fn explain(error: SubmissionError) -> Failure {
+    match error {
+        SubmissionError::Io { .. } => Failure::could_not_judge(error),
+        SubmissionError::NoConfig { .. } => {
+            Failure::request(error).hint("`proofmark new DEFINITION` writes a submission to start from")
+        }
+        SubmissionError::Invalid { .. } => Failure::request(error),
+    }
 }

@@ -1,9 +1,10 @@
 //! `proofmark unpack`: an artifact becomes a submission folder again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::unpack::{self, UnpackError};
+use packager::Digest;
+use packager::unpack::{self, UnpackError, Unpacked};
 use serde_json::json;
 
 use super::console::Console;
@@ -12,6 +13,9 @@ use super::failure::Failure;
 use super::input;
 
 /// Write an artifact back as the folder that packs to it again.
+///
+/// A foreign solution.json may hold what no folder can, such as unknown fields; the folder then packs
+/// to another digest, and the answer says why.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark unpack out.zip -o my-kernel
@@ -27,19 +31,29 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_one(&arguments.path, console)?;
-    let files = unpack::unpack(&opened.bundle, &arguments.output).map_err(explain)?;
+    let unpacked = unpack::unpack(&opened.bundle, &arguments.output).map_err(explain)?;
     let digest = opened.bundle.artifact.digest();
-    console.print(format!(
-        "unpacked {} files to {}\ndigest   {digest}",
-        files.len(),
-        arguments.output.display()
-    ))?;
+    console.print(describe(&unpacked, &arguments.output, &digest))?;
     console.document(
         "proofmark.unpack",
         1,
-        &json!({ "digest": digest, "output": arguments.output, "files": files }),
+        &json!({
+            "digest": digest,
+            "output": arguments.output,
+            "files": unpacked.files,
+            "packs_to_same_digest": unpacked.packs_to_same_digest(),
+            "losses": unpacked.losses,
+        }),
     )?;
     Ok(ExitCode::Yes)
+}
+
+fn describe(unpacked: &Unpacked, output: &Path, digest: &Digest) -> String {
+    let again = match unpacked.losses.as_slice() {
+        [] => "the folder packs to the same digest".to_owned(),
+        losses => format!("the folder packs to another digest:\n  {}", losses.join("\n  ")),
+    };
+    format!("unpacked {} files to {}\ndigest   {digest}\n{again}", unpacked.files.len(), output.display())
 }
 
 fn explain(error: UnpackError) -> Failure {

@@ -15,7 +15,9 @@ use sha1::{Digest as _, Sha1};
 use crate::artifact::{Artifact, Parts};
 use crate::entry_point::{EntryPoint, EntryPointError};
 use crate::sources::{SourceFile, SourcePath, SourcePathError};
-use crate::submission::{Binding, BuildSpec, Language, SolutionMeta, Target, Violation, Violations};
+use crate::submission::{
+    Binding, BuildSpec, Language, SolutionMeta, Target, Violation, Violations, violations_of_texts,
+};
 
 /// Largest `solution.json` that is read, in bytes: every source twice, for escapes.
 pub const LARGEST_SOLUTION_BYTES: u64 = 128 << 20;
@@ -144,16 +146,8 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
     let Foreign { name, definition, author, spec, sources, description, mut unknown } =
         serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     let mut violations = Vec::new();
-    for (key, field) in
-        [("solution.name", &name), ("solution.definition", &definition), ("solution.author", &author)]
-    {
-        if field.is_empty() || field.contains('\0') {
-            let expected = "a non-empty string without NUL";
-            violations.push(Violation::WrongValue { key, found: format!("{field:?}"), expected });
-        }
-    }
     let entry_point: Result<EntryPoint, EntryPointError> = spec.entry_point.parse();
-    let entry_point = entry_point.map_err(|error| violations.push(error.into())).ok();
+    let entry_point = entry_point.map_err(|error| violations.push(Violation::SpecEntryPoint(error))).ok();
     let mut unknown_sources = Map::new();
     let mut files = Vec::new();
     for source in sources {
@@ -169,11 +163,14 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
             unknown_sources.insert(source.path, Value::Object(source.unknown));
         }
     }
+    keep_unknown(&mut unknown, "spec", spec.unknown);
+    keep_unknown(&mut unknown, "sources", unknown_sources);
+    let solution = SolutionMeta { name, definition, author, description };
+    let lists = [("dependencies", &spec.dependencies), ("target_hardware", &spec.target_hardware)];
+    violations.extend(violations_of_texts(&solution, lists));
     let (Some(entry_point), true) = (entry_point, violations.is_empty()) else {
         return Err(SolutionError::Invalid(Violations(violations)));
     };
-    keep_unknown(&mut unknown, "spec", spec.unknown);
-    keep_unknown(&mut unknown, "sources", unknown_sources);
     let build = BuildSpec {
         language: spec.language,
         target_hardware: spec.target_hardware,
@@ -182,7 +179,6 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
         destination_passing_style: spec.destination_passing_style,
         binding: spec.binding,
     };
-    let solution = SolutionMeta { name, definition, author, description };
     let target = Target::default();
     let parts = Parts { solution, build, target, sources: files, definition: None, workloads: None, unknown };
     Artifact::pack(parts).map_err(SolutionError::Invalid)
@@ -257,6 +253,23 @@ mod tests {
         let error = read("{").unwrap_err();
         assert_eq!(error.to_string(), "not a solution.json");
         assert!(error.source().is_some_and(|cause| cause.to_string().contains("line 1")));
+    }
+
+    #[test]
+    fn refuses_control_characters_and_never_speaks_of_a_config_toml() {
+        let text = PLAIN
+            .replace(r#""n""#, r#""n\u001b]0;x""#)
+            .replace(r#""a""#, r#""""#)
+            .replace(r#""description": """#, r#""description": "a\rb""#)
+            .replace("\"cuda\"\n", "\"cuda\\n\"\n");
+        let error = read(&text).unwrap_err().to_string();
+        for part in ["`name` is \"n\\u{1b}]0;x\"", "`author` is \"\"", "`description`", "`target_hardware`"] {
+            assert!(error.contains(part), "{part} not in {error}");
+        }
+        let error = format!("{error}{}", read(&PLAIN.replace("k.cu::run", "k\u{9b}")).unwrap_err());
+        assert!(error.contains("`spec.entry_point`: entry point `k\\u{9b}`"), "{error}");
+        assert!(!error.contains("config.toml") && !error.contains('\u{9b}'), "{error}");
+        assert!(read(&PLAIN.replace(r#""description": """#, r#""description": "a\n\tb""#)).is_ok());
     }
 
     #[test]
