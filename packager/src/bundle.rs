@@ -25,7 +25,7 @@ use crate::format::{
 use crate::interop::flashinfer::solution;
 use crate::sources::{SourceFile, SourcePath};
 use crate::submission::Violations;
-use crate::{Digest, DigestBuilder};
+use crate::{Digest, Evidence};
 
 /// Largest archive that is read, in bytes: sources twice, workloads and measurements.
 pub const LARGEST_ARCHIVE_BYTES: u64 = 512 << 20;
@@ -39,53 +39,11 @@ const LARGEST_ENTRY_BYTES: u64 = 128 << 20;
 /// Largest sum of all entries after decompression, in bytes.
 const LARGEST_CONTENT_BYTES: u64 = 512 << 20;
 
-/// Tag of the hash over evidence.
-const EVIDENCE_DOMAIN: &str = "proofmark/evidence/1";
-
 /// Length of a zip's end record without comment, in bytes (APPNOTE 6.3.10, 4.3.16).
 const END_RECORD_BYTES: usize = 22;
 
 /// Length of the locator in front of it in a zip64 archive, in bytes (APPNOTE 6.3.10, 4.3.15).
 const ZIP64_LOCATOR_BYTES: usize = 20;
-
-/// What was found out about an artifact: named files, opaque to the packager.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Evidence(BTreeMap<String, Vec<u8>>);
-
-impl Evidence {
-    /// Adds or replaces one file, named without the `evidence/` in front.
-    #[must_use]
-    pub fn with(mut self, name: &str, content: Vec<u8>) -> Self {
-        self.0.insert(name.to_owned(), content);
-        self
-    }
-
-    /// One file's bytes.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.get(name).map(Vec::as_slice)
-    }
-
-    /// Every file, sorted by name.
-    pub fn files(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, content)| (name.as_str(), content.as_slice()))
-    }
-
-    /// Whether nothing was found out yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The evidence's own digest, bound to one artifact.
-    #[must_use]
-    pub fn digest(&self, artifact: Digest) -> Digest {
-        DigestBuilder::new(EVIDENCE_DOMAIN)
-            .digest(&artifact)
-            .list(self.files(), |hash, (name, content)| hash.text(name).digest(&Digest::of_bytes(content)))
-            .finish()
-    }
-}
 
 /// What `evidence/seal.json` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -341,7 +299,7 @@ fn check_parts(claimed: &Manifest, found: &Manifest) -> Result<(), BundleError> 
 /// Takes the seal out of the evidence and checks that it covers the rest.
 fn check_seal(mut evidence: Evidence, artifact: Digest) -> Result<Evidence, BundleError> {
     let name = || format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}");
-    let Some(text) = evidence.0.remove(SEAL_EVIDENCE) else {
+    let Some(text) = evidence.take(SEAL_EVIDENCE) else {
         return if evidence.is_empty() { Ok(evidence) } else { Err(BundleError::Missing { name: name() }) };
     };
     let seal: Seal = serde_json::from_slice(&text)

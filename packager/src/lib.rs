@@ -11,6 +11,7 @@
 //! | [`submission`] | a folder as a contest team writes it, every violation at once |
 //! | [`artifact`] | the validated submission with its identity |
 //! | [`mod@format`] | the artifact's entries and versions |
+//! | [`evidence`] | what was found out about an artifact |
 //! | [`bundle`] | artifact and evidence as zip bytes, out and in |
 //! | [`open`] | any of the three inputs as one artifact |
 //! | [`unpack`] | the folder that packs to the artifact again |
@@ -22,6 +23,7 @@ pub mod bundle;
 pub mod difference;
 pub mod digest;
 pub mod entry_point;
+pub mod evidence;
 pub mod format;
 pub mod interop;
 pub mod open;
@@ -31,9 +33,10 @@ pub mod target;
 pub mod unpack;
 
 pub use artifact::Artifact;
-pub use bundle::{Bundle, Evidence};
+pub use bundle::Bundle;
 pub use digest::{Digest, DigestBuilder};
 pub use entry_point::EntryPoint;
+pub use evidence::Evidence;
 pub use open::{Opened, Origin};
 pub use sources::{SourceFile, SourcePath};
 pub use submission::Submission;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::Evidence;
 use crate::artifact::Artifact;
-use crate::bundle::{self, Bundle, BundleError, Evidence};
+use crate::bundle::{self, Bundle, BundleError};
 use crate::interop::flashinfer::solution::{self, LARGEST_SOLUTION_BYTES, SolutionError};
 use crate::submission::{self, Note, SubmissionError, Violations};
 

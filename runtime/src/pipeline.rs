@@ -57,6 +57,13 @@ pub enum Event<'a> {
 pub enum Built {
     /// Built and proven.
     Proven(Box<ProvenBuild>),
+    /// A build that is no proven one.
+    Finding(Finding),
+}
+
+/// Why there is no proven build: an answer, not an error.
+#[derive(Debug)]
+pub enum Finding {
     /// The sources do not compile.
     CompileError(Diagnostics),
     /// The bytes hold something else than was asked for.
@@ -133,12 +140,14 @@ pub fn build(artifact: &Artifact, gencode: Gencode, rooms: &mut Rooms<'_>) -> Re
     (rooms.narrate)(Event::Building(&reason));
     let output = match build::run(&plan, &rooms.store.scratch(), rooms.limits, rooms.digests)? {
         BuildOutcome::Built(output) => output,
-        BuildOutcome::CompileError(diagnostics) => return Ok(Built::CompileError(diagnostics)),
+        BuildOutcome::CompileError(diagnostics) => {
+            return Ok(Built::Finding(Finding::CompileError(diagnostics)));
+        }
     };
     let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
         Ok(proof) => proof,
-        Err(judgement) => return Ok(Built::Unproven(judgement)),
+        Err(judgement) => return Ok(Built::Finding(Finding::Unproven(judgement))),
     };
     let headers = output.dependencies.iter().filter(|read| !read.is_source());
     let insertion = Insertion {

@@ -11,6 +11,7 @@ use super::includes::{IncludeKind, includes_of};
 use super::part::{io_error, read_config, read_definition, read_text, read_workloads};
 use super::search_path::{self, SearchPath, is_toolchain_header};
 use super::text::shown;
+use super::violation::violations_among;
 use super::{BuildSpec, Language, Note, SolutionMeta, Submission, SubmissionError, Violation, Violations};
 use crate::entry_point::EntryPoint;
 use crate::sources::{SourceFile, SourcePath};
@@ -139,41 +140,6 @@ fn drop_what_the_kit_ignores(
             ignored("build.target_hardware");
         }
     }
-}
-
-/// Checks what must hold between sources, wherever they came from.
-pub(crate) fn violations_among(sources: &[SourceFile], entry: &EntryPoint) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut exact = BTreeSet::new();
-    let mut folded: BTreeMap<String, &SourcePath> = BTreeMap::new();
-    for SourceFile { path, .. } in sources {
-        if !exact.insert(path.as_str()) {
-            violations.push(Violation::DuplicatePath { path: path.to_string() });
-        } else if let Some(first) = folded.insert(path.case_folded(), path) {
-            let (first, second) = (first.to_string(), path.to_string());
-            violations.push(Violation::CaseCollision { first, second });
-        }
-    }
-    for inside in folded.values() {
-        let spelling = inside.case_folded();
-        let parents = spelling.match_indices('/').map(|(at, _)| &spelling[..at]);
-        for file in parents.filter_map(|parent| folded.get(parent)) {
-            let (file, inside) = (file.to_string(), inside.to_string());
-            violations.push(Violation::FileIsFolder { file, inside });
-        }
-    }
-    match sources.iter().find(|source| source.path == entry.file) {
-        None => {
-            let found: Vec<_> = sources.iter().take(10).map(|source| source.path.as_str()).collect();
-            let found = if found.is_empty() { "no source".to_owned() } else { found.join(", ") };
-            violations.push(Violation::EntryFileMissing { file: entry.file.to_string(), found });
-        }
-        Some(source) if source.content.trim().is_empty() => {
-            violations.push(Violation::EntryFileEmpty { file: entry.file.to_string() });
-        }
-        Some(_) => {}
-    }
-    violations
 }
 
 struct Collector<'a> {

@@ -57,8 +57,8 @@ pub use includes::{Include, IncludeKind, includes_of};
 pub use part::{DEFINITION_NAME, WORKLOADS_NAME, open_config};
 pub use violation::{Violation, Violations};
 
-pub(crate) use folder::violations_among;
 pub(crate) use text::violations_of_texts;
+pub(crate) use violation::violations_among;
 
 /// Who made what, for which operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! What is wrong with a submission; every violation is reported at once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::entry_point::EntryPointError;
-use crate::sources::SourcePathError;
+use crate::entry_point::{EntryPoint, EntryPointError};
+use crate::sources::{SourceFile, SourcePath, SourcePathError};
 use crate::target::ArchParseError;
 
 /// One rule that a submission breaks.
@@ -185,4 +186,39 @@ impl fmt::Display for Violations {
         }
         Ok(())
     }
+}
+
+/// Checks what must hold between sources, wherever they came from.
+pub(crate) fn violations_among(sources: &[SourceFile], entry: &EntryPoint) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut exact = BTreeSet::new();
+    let mut folded: BTreeMap<String, &SourcePath> = BTreeMap::new();
+    for SourceFile { path, .. } in sources {
+        if !exact.insert(path.as_str()) {
+            violations.push(Violation::DuplicatePath { path: path.to_string() });
+        } else if let Some(first) = folded.insert(path.case_folded(), path) {
+            let (first, second) = (first.to_string(), path.to_string());
+            violations.push(Violation::CaseCollision { first, second });
+        }
+    }
+    for inside in folded.values() {
+        let spelling = inside.case_folded();
+        let parents = spelling.match_indices('/').map(|(at, _)| &spelling[..at]);
+        for file in parents.filter_map(|parent| folded.get(parent)) {
+            let (file, inside) = (file.to_string(), inside.to_string());
+            violations.push(Violation::FileIsFolder { file, inside });
+        }
+    }
+    match sources.iter().find(|source| source.path == entry.file) {
+        None => {
+            let found: Vec<_> = sources.iter().take(10).map(|source| source.path.as_str()).collect();
+            let found = if found.is_empty() { "no source".to_owned() } else { found.join(", ") };
+            violations.push(Violation::EntryFileMissing { file: entry.file.to_string(), found });
+        }
+        Some(source) if source.content.trim().is_empty() => {
+            violations.push(Violation::EntryFileEmpty { file: entry.file.to_string() });
+        }
+        Some(_) => {}
+    }
+    violations
 }

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let arch = arguments.line.arch.unwrap_or(artifact.manifest().target.arch);
     let build = match arguments.line.build(artifact, arch, console)? {
         Built::Proven(build) => build,
-        finding => return line::report_finding("proofmark.build", &finding, console),
+        Built::Finding(finding) => return line::report_finding("proofmark.build", &finding, console),
     };
     let mut body = line::document(&build);
     body["digest"] = json!(artifact.digest());

@@ -14,7 +14,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::toolchain::ConsoleProgress;
 use crate::build::{BuildError, Limits, PlanError};
-use crate::pipeline::{self, Built, CacheUse, Event, Freshness, PipelineError, ProvenBuild, Rooms};
+use crate::pipeline::{self, Built, CacheUse, Event, Finding, Freshness, PipelineError, ProvenBuild, Rooms};
 use crate::proof::{Stance, demangle};
 use crate::toolchain::install::{ObtainError, WheelSource};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust};
@@ -167,17 +167,20 @@ fn explain(error: PipelineError) -> Failure {
 }
 
 /// Reports a build that is no proven one.
-pub(super) fn report_finding(schema: &str, finding: &Built, console: &Console) -> Result<ExitCode, Failure> {
+pub(super) fn report_finding(
+    schema: &str,
+    finding: &Finding,
+    console: &Console,
+) -> Result<ExitCode, Failure> {
     match finding {
-        Built::Proven(_) => unreachable!("callers handle the proven build"),
-        Built::CompileError(diagnostics) => {
+        Finding::CompileError(diagnostics) => {
             console.say(diagnostics.log.trim_end());
             console.print("compile error: nothing was built")?;
             let mut body = unproven("compile_error");
             body["diagnostics"] = json!(diagnostics);
             console.document(schema, 1, &body)?;
         }
-        Built::Unproven(judgement) => {
+        Finding::Unproven(judgement) => {
             for reason in judgement.reasons() {
                 console.say(format!("  {reason}"));
             }

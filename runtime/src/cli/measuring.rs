@@ -169,7 +169,7 @@ impl Measuring {
         let arch = self.line.arch.unwrap_or(manifest.target.arch);
         match self.line.build(artifact, arch, console)? {
             Built::Proven(build) => Ok(Ok(Played::of(artifact, &build))),
-            finding => line::report_finding(schema, &finding, console).map(Err),
+            Built::Finding(finding) => line::report_finding(schema, &finding, console).map(Err),
         }
     }
 

@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     let build = match arguments.measuring.line.build(artifact, arch, console)? {
         Built::Proven(build) => build,
-        finding => return line::report_finding("proofmark.replay", &finding, console),
+        Built::Finding(finding) => return line::report_finding("proofmark.replay", &finding, console),
     };
     let comparison = replay::compare(artifact.digest(), &sealed, &build).map_err(explain)?;
     console.print(line::describe_proof(&build))?;

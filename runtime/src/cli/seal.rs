@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let arch = arguments.measuring.line.arch.unwrap_or(artifact.manifest().target.arch);
     let build = match arguments.measuring.line.build(&artifact, arch, console)? {
         Built::Proven(build) => build,
-        finding => return line::report_finding("proofmark.seal", &finding, console),
+        Built::Finding(finding) => return line::report_finding("proofmark.seal", &finding, console),
     };
     let to_json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(Failure::could_not_judge);
     let evidence = Evidence::default()
@@ -78,22 +78,23 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Some(_) => output::write_to(&path, &bytes)?,
         None => output::write_unnamed(&path, &bytes)?,
     }
+    let answer = if speed.passed() { ExitCode::Yes } else { ExitCode::No };
     if path == Path::new("-") {
         // Stdout belongs to the file.
-        return Ok(if speed.passed() { ExitCode::Yes } else { ExitCode::No });
+        return Ok(answer);
     }
     console.print(line::describe_proof(&build))?;
     console.print(format!("sealed       {} ({} bytes)", path.display(), bytes.len()))?;
     console.print(format!("  digest     {digest}"))?;
     console.print(format!("  evidence   {evidence_digest}"))?;
     let mut body = line::document(&build);
-    let passed = report_speed(&speed, &mut body, console)?;
+    report_speed(&speed, &mut body, console)?;
     body["digest"] = json!(digest);
     body["evidence_digest"] = json!(evidence_digest);
     body["output"] = json!(path);
     body["output_sha256"] = json!(Digest::of_bytes(&bytes));
     console.document("proofmark.seal", 1, &body)?;
-    Ok(if passed { ExitCode::Yes } else { ExitCode::No })
+    Ok(answer)
 }
 
 /// The artifact's name; with the architecture where it is not the submission's own.
@@ -105,12 +106,12 @@ fn name_for(artifact: &Artifact, arch: Arch) -> String {
     format!("{}-{arch}.zip", name.trim_end_matches(".zip"))
 }
 
-/// Says what was measured; false if a workload did not pass.
-fn report_speed(speed: &Speed, body: &mut Value, console: &Console) -> Result<bool, Failure> {
-    let (text, passed) = match speed {
+/// Says what was measured.
+fn report_speed(speed: &Speed, body: &mut Value, console: &Console) -> Result<(), Failure> {
+    let text = match speed {
         Speed::Skipped(reason) => {
             body["measured"] = json!({ "skipped": reason });
-            (format!("measured     skipped: {reason}"), true)
+            format!("measured     skipped: {reason}")
         }
         Speed::Measured(measured) => {
             let mean_us = speed::mean_us(measured);
@@ -118,17 +119,12 @@ fn report_speed(speed: &Speed, body: &mut Value, console: &Console) -> Result<bo
                 json!({ "mean_us": mean_us, "device": measured.device(), "workloads": measured.findings });
             let count = measured.findings.len();
             match mean_us {
-                Some(mean) => (
-                    format!("measured     {mean:.3} µs over {count} workloads on {}", measured.device()),
-                    true,
-                ),
-                None => (
-                    "measured     not every workload passed: `proofmark bench` shows which".to_owned(),
-                    false,
-                ),
+                Some(mean) => {
+                    format!("measured     {mean:.3} µs over {count} workloads on {}", measured.device())
+                }
+                None => "measured     not every workload passed: `proofmark bench` shows which".to_owned(),
             }
         }
     };
-    console.print(text)?;
-    Ok(passed)
+    console.print(text)
 }

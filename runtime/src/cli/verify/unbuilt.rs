@@ -40,6 +40,6 @@ pub(super) fn rebuild(
     let arch = arch.unwrap_or(artifact.manifest().target.arch);
     match LineOptions::default().build(artifact, arch, console)? {
         Built::Proven(build) => Ok(Ok(build)),
-        finding => line::report_finding(SCHEMA, &finding, console).map(Err),
+        Built::Finding(finding) => line::report_finding(SCHEMA, &finding, console).map(Err),
     }
 }
