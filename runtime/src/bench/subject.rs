@@ -53,8 +53,8 @@ pub struct Options {
     pub stopping: StoppingRule,
     /// How long one call may take.
     pub call_limit: Duration,
-    /// Where the data set's captured tensors lie.
-    pub data_root: Option<PathBuf>,
+    /// The folder that the paths of captured tensors start from.
+    pub data_root: PathBuf,
     /// Where tensors live.
     pub sharing: Sharing,
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use packager::Digest;
-use packager::interop::flashinfer::{Timestamp, Workload};
+use packager::interop::flashinfer::{Dataset, Definition, Timestamp, Trace, Workload, dataset};
 use serde_json::json;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played, explain, require_gpu};
+use super::task::Task;
 use crate::bench::judge::Tolerance;
 use crate::bench::measure::RunFacts;
 use crate::bench::{Progress, Subject, WorkloadFinding, measure};
@@ -39,8 +40,9 @@ pub struct Arguments {
     /// Append results to this file, and skip workloads that it already holds for the same build.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Also write FlashInfer-Bench traces, one a line.
-    #[arg(long, value_name = "FILE")]
+    /// Also write FlashInfer-Bench traces, one a line: to a file, or into the folder of a data set at
+    /// its author's place.
+    #[arg(long, value_name = "FILE|DIR")]
     traces: Option<PathBuf>,
 }
 
@@ -54,11 +56,22 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let measured =
         measure_played(measuring, &arguments.subject, &played, arguments.record.as_deref(), console)?;
-    let Measured { log, findings, seed, tolerance, .. } = &measured;
     if let Some(path) = &arguments.traces {
-        super::output::write_file(path, log.traces(findings, *seed, *tolerance).as_bytes())?;
+        write_traces(path, &measured, &played.author)?;
     }
     answer(&measured, &played.subject, console)
+}
+
+/// Writes a run's traces to a file, or adds them to a data set.
+fn write_traces(path: &Path, measured: &Measured, author: &str) -> Result<(), Failure> {
+    let traces = measured.traces();
+    if !path.is_dir() {
+        let lines: String = traces.iter().map(|trace| trace.to_line() + "\n").collect();
+        return super::output::write_file(path, lines.as_bytes());
+    }
+    let dataset = Dataset::open(path).map_err(Failure::request)?;
+    let added = dataset::append_traces(dataset.root(), author, &measured.definition, &traces);
+    added.map(|_| ()).map_err(Failure::could_not_judge)
 }
 
 /// What a run showed, with what every line of its record has in common.
@@ -71,9 +84,16 @@ pub(super) struct Measured {
     expected: usize,
     seed: u64,
     tolerance: Tolerance,
+    definition: Definition,
 }
 
 impl Measured {
+    /// One trace for every finding that their format can say.
+    fn traces(&self) -> Vec<Trace> {
+        let line = |finding| self.log.line(finding, self.seed, self.tolerance);
+        self.findings.iter().filter_map(|finding| to_trace(&line(finding)).ok()).collect()
+    }
+
     /// The run's numbers.
     pub(super) fn report(&self) -> BenchReport {
         BenchReport::new(&self.log.context, &self.findings, self.expected)
@@ -104,15 +124,15 @@ pub(super) fn measure_played(
     record: Option<&Path>,
     console: &Console,
 ) -> Result<Measured, Failure> {
-    let (definition, workloads) = measuring.workload(played)?;
+    let Task { definition, workloads, data_root } = measuring.task(place, played, console)?;
     let reference = match measuring.play_reference(place, definition.name(), SCHEMA, console)? {
         Ok(reference) => reference.subject,
         Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
     };
     let subject = &played.subject;
-    let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
+    let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
     let tolerance = Tolerance::of(&definition);
-    let mut log = Log::open(record, played, definition.name())?;
+    let mut log = Log::open(record, played, &reference, definition.name())?;
     let (known, todo) = log.split(&workloads);
     let bar = progress_bar(console, todo.len());
     let mut problem = None;
@@ -140,7 +160,7 @@ pub(super) fn measure_played(
     }
     let findings = in_order(&workloads, known, measured);
     let expected = workloads.len();
-    Ok(Measured { log, facts, findings, expected, seed: options.seed, tolerance })
+    Ok(Measured { log, facts, findings, expected, seed: options.seed, tolerance, definition })
 }
 
 /// The record file, if there is one, and what its lines have in common.
@@ -151,12 +171,18 @@ struct Log {
 }
 
 impl Log {
-    fn open(path: Option<&Path>, played: &Played, definition: &str) -> Result<Self, Failure> {
+    fn open(
+        path: Option<&Path>,
+        played: &Played,
+        reference: &Subject,
+        definition: &str,
+    ) -> Result<Self, Failure> {
         let context = Context {
             solution: played.subject.name.clone(),
             author: played.author.clone(),
             artifact: played.artifact,
             library: Digest::of_bytes(&played.subject.library),
+            reference: Digest::of_bytes(&reference.library),
             definition: definition.to_owned(),
             arch: played.subject.arch,
             environment: crate::bench::judge::house::environment_here().map_err(explain)?,
@@ -203,11 +229,6 @@ impl Log {
         let line = self.line(finding, seed, tolerance);
         let Some(journal) = &mut self.journal else { return Ok(()) };
         journal.append(&Record::Workload(Box::new(line))).map_err(Failure::could_not_judge)
-    }
-
-    fn traces(&self, findings: &[WorkloadFinding], seed: u64, tolerance: Tolerance) -> String {
-        let lines = findings.iter().filter_map(|finding| to_trace(&self.line(finding, seed, tolerance)).ok());
-        lines.map(|trace| trace.to_line() + "\n").collect()
     }
 }
 

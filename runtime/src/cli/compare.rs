@@ -13,6 +13,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played, explain, require_gpu};
+use super::task::Task;
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
 use crate::bench::judge::house::environment_here;
 use crate::bench::{Compared, Contest, Settled, Subject, compare};
@@ -91,13 +92,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             Err(finding) => return Ok(finding),
         }
     }
-    let (definition, workloads) = measuring.workload(&played[0])?;
+    let Task { definition, workloads, data_root } = measuring.task(&arguments.a, &played[0], console)?;
     let reference = match measuring.play_reference(&arguments.a, definition.name(), SCHEMA, console)? {
         Ok(reference) => reference.subject,
         Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
     };
     let (a, b) = (&played[0].subject, &played[1].subject);
-    let options = measuring.options(measuring.tvm_ffi_library()?, None)?;
+    let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
     let bar = progress_bar(console);
     let mut listen = |(done, of): (usize, usize)| {
         bar.set_length(of as u64);
@@ -111,7 +112,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     match compared {
         Compared::Decided(settled) => {
             if let Some(path) = &arguments.record {
-                append(path, &played, definition.name(), &settled)?;
+                append(path, &played, &reference, definition.name(), &settled)?;
             }
             decided(a, b, &settled.report, console)
         }
@@ -127,13 +128,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
 }
 
-fn append(path: &Path, played: &[Played], definition: &str, settled: &Settled) -> Result<(), Failure> {
+fn append(
+    path: &Path,
+    played: &[Played],
+    reference: &Subject,
+    definition: &str,
+    settled: &Settled,
+) -> Result<(), Failure> {
     let environment = environment_here().map_err(explain)?;
     let context = |one: &Played| Context {
         solution: one.subject.name.clone(),
         author: one.author.clone(),
         artifact: one.artifact,
         library: Digest::of_bytes(&one.subject.library),
+        reference: Digest::of_bytes(&reference.library),
         definition: definition.to_owned(),
         arch: one.subject.arch,
         environment: environment.clone(),

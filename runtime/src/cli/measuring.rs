@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use packager::interop::flashinfer::{Definition, Trace, Workload, dataset};
 use packager::{Arch, Artifact, Digest};
 
 use super::console::Console;
@@ -12,6 +11,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
+use super::task::{Task, TaskOptions};
 use crate::bench::judge::house::secret_number;
 use crate::bench::judge::out_of_scope;
 use crate::bench::player::child::own_program;
@@ -26,18 +26,8 @@ use crate::proof::{self, RequestedClaim};
 pub struct Measuring {
     #[command(flatten)]
     pub line: LineOptions,
-    /// The definition [default: definition.json beside the submission].
-    #[arg(long, value_name = "FILE")]
-    pub definition: Option<PathBuf>,
-    /// Workloads, one JSON document a line [default: workloads.jsonl beside the definition].
-    #[arg(long, value_name = "FILE")]
-    pub workloads: Option<PathBuf>,
-    /// Only workloads whose first variable axis has one of these values, such as `1,8,64`.
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
-    pub batch: Vec<u64>,
-    /// At most this many workloads of each axis value.
-    #[arg(long, value_name = "N")]
-    pub each: Option<usize>,
+    #[command(flatten)]
+    pub task: TaskOptions,
     /// The reference: a library or a submission of the same definition [default: the one that
     /// belongs to the definition].
     #[arg(long, value_name = "PATH")]
@@ -60,9 +50,6 @@ pub struct Measuring {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
-    /// Folder of captured tensors [default: the definition's].
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
     /// Pass tensors through host memory even where device IPC works.
     #[arg(long)]
     pub copies: bool,
@@ -70,7 +57,7 @@ pub struct Measuring {
 
 impl Measuring {
     /// The options of a run.
-    pub fn options(&self, tvm_ffi: PathBuf, data_root: Option<PathBuf>) -> Result<Options, Failure> {
+    pub fn options(&self, tvm_ffi: PathBuf, data_root: PathBuf) -> Result<Options, Failure> {
         let refuse = || Failure::request("a budget is a positive number of seconds");
         let budget = Duration::try_from_secs_f64(self.budget).map_err(|_| refuse())?;
         Ok(Options {
@@ -81,67 +68,22 @@ impl Measuring {
             tolerance: None,
             stopping: StoppingRule { budget, ..StoppingRule::default() },
             call_limit: Duration::from_millis(self.call_limit),
-            data_root: self.data.clone().or(data_root),
+            data_root,
             sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
         })
     }
 
-    /// The definition and the workloads that were chosen.
-    pub fn workload(&self, played: &Played) -> Result<(Definition, Vec<Workload>), Failure> {
-        let definition = match (&self.definition, &played.definition) {
-            (Some(path), _) => dataset::read_definition(path).map_err(Failure::request)?,
-            (None, Some(text)) => Definition::from_json(text).map_err(Failure::request)?,
-            (None, None) => {
-                let text = "no definition is known for this library";
-                return Err(Failure::request(text).hint("name it with --definition FILE"));
-            }
-        };
-        if let Some(reason) = out_of_scope(&definition) {
-            let name = definition.name();
-            return Err(Failure::could_not_judge(format!(
-                "{name} cannot be judged element by element: {reason}"
-            )));
-        }
-        let beside = self.definition.as_ref().map(|path| path.with_file_name("workloads.jsonl"));
-        let text = match (&self.workloads, &played.workloads, beside) {
-            (Some(path), ..) => read(path)?,
-            (None, Some(text), _) => text.clone(),
-            (None, None, Some(path)) => read(&path)?,
-            (None, None, None) => {
-                return Err(
-                    Failure::request("no workloads are known").hint("name them with --workloads FILE")
-                );
-            }
-        };
-        let mut all = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let trace = Trace::from_json(line).map_err(Failure::request)?;
-            if trace.definition() == definition.name() {
-                all.push(trace.into_workload());
+    /// The task of a submission at `place`, if it is one that can be judged.
+    pub fn task(&self, place: &Path, played: &Played, console: &Console) -> Result<Task, Failure> {
+        let task = self.task.task(place, played, console)?;
+        match out_of_scope(&task.definition) {
+            None => Ok(task),
+            Some(reason) => {
+                let name = task.definition.name();
+                let text = format!("{name} cannot be judged element by element: {reason}");
+                Err(Failure::could_not_judge(text))
             }
         }
-        let chosen = self.choose(&definition, all);
-        if chosen.is_empty() {
-            let text = format!("no workload of {} was chosen", definition.name());
-            return Err(Failure::request(text).hint("--batch picks by the first variable axis"));
-        }
-        Ok((definition, chosen))
-    }
-
-    fn choose(&self, definition: &Definition, all: Vec<Workload>) -> Vec<Workload> {
-        let axis = definition.variable_axes().next().map(str::to_owned);
-        let value = |workload: &Workload| {
-            axis.as_deref().and_then(|axis| workload.axes().get(axis).copied()).unwrap_or(0)
-        };
-        let mut taken = std::collections::BTreeMap::<u64, usize>::new();
-        all.into_iter()
-            .filter(|workload| self.batch.is_empty() || self.batch.contains(&value(workload)))
-            .filter(|workload| {
-                let count = taken.entry(value(workload)).or_default();
-                *count += 1;
-                self.each.is_none_or(|each| *count <= each)
-            })
-            .collect()
     }
 
     /// What is to be played: a library as it is, or a submission that is built and proven first. A
@@ -154,8 +96,14 @@ impl Measuring {
     ) -> Result<Result<Played, ExitCode>, Failure> {
         if path.extension().is_some_and(|extension| extension == "so") {
             let subject = self.library(path)?;
-            let nothing =
-                Played { subject, artifact: None, author: String::new(), definition: None, workloads: None };
+            let nothing = Played {
+                subject,
+                artifact: None,
+                author: String::new(),
+                definition_name: None,
+                definition: None,
+                workloads: None,
+            };
             return Ok(Ok(nothing));
         }
         let opened = input::open_one(path, console)?;
@@ -242,6 +190,8 @@ pub struct Played {
     pub artifact: Option<Digest>,
     /// Who wrote it.
     pub author: String,
+    /// The name of its definition; absent for a bare library.
+    pub definition_name: Option<String>,
     /// The text of its definition.
     pub definition: Option<String>,
     /// The text of its workloads.
@@ -263,6 +213,7 @@ impl Played {
             subject,
             artifact: Some(artifact.digest()),
             author: manifest.solution.author.clone(),
+            definition_name: Some(manifest.solution.definition.clone()),
             definition: artifact.definition().map(str::to_owned),
             workloads: artifact.workloads().map(str::to_owned),
         }
@@ -285,11 +236,6 @@ fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
             .is_ok_and(|opened| opened.bundle.artifact.manifest().solution.definition == definition)
     };
     candidates.into_iter().find(implements)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))
 }
 
 /// Refuses at once where there is no GPU, before anything is built.

@@ -32,6 +32,7 @@ mod replay;
 mod seal;
 mod speed;
 mod target;
+mod task;
 mod toolchain;
 mod unpack;
 pub mod verify;

@@ -70,8 +70,9 @@ fn hindrance(
     if !artifact.manifest().build.destination_passing_style {
         return Some("it returns its outputs: outputs must be the judge's buffers".to_owned());
     }
-    if artifact.definition().is_none() || artifact.workloads().is_none() {
-        return Some("no definition.json and workloads.jsonl in it".to_owned());
+    let brings_its_task = artifact.definition().is_some() && artifact.workloads().is_some();
+    if !brings_its_task && !measuring.task.is_named() {
+        return Some("no definition.json and workloads.jsonl in it, and no --dataset named".to_owned());
     }
     let definition = &artifact.manifest().solution.definition;
     measuring

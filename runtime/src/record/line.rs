@@ -26,6 +26,8 @@ pub struct Context {
     pub artifact: Option<Digest>,
     /// Digest of the library that ran.
     pub library: Digest,
+    /// Digest of the library that the results were held against.
+    pub reference: Digest,
     /// The definition's name.
     pub definition: String,
     /// The architecture that the library was proven for.
@@ -38,7 +40,7 @@ pub struct Context {
 
 impl Context {
     /// Whether a workload that was finished there need not be measured again here: the same bytes
-    /// for the same definition on the same device under the same driver and our own same version.
+    /// held against the same reference for the same definition on the same device under the same driver and our own same version.
     /// The names of people and solutions do not matter.
     pub fn continues(&self, other: &Self) -> bool {
         let device = |context: &Self| {
@@ -47,6 +49,7 @@ impl Context {
         };
         self.artifact == other.artifact
             && self.library == other.library
+            && self.reference == other.reference
             && self.definition == other.definition
             && self.arch == other.arch
             && device(self) == device(other)
@@ -204,6 +207,7 @@ pub(crate) mod tests {
                 author: "me".to_owned(),
                 artifact: Some(Digest::of_bytes(b"artifact")),
                 library: Digest::of_bytes(b"library"),
+                reference: Digest::of_bytes(b"reference"),
                 definition: "double".to_owned(),
                 arch: Arch::SM_100A,
                 environment: Environment { device: "NVIDIA H200".to_owned(), ..Environment::default() },

@@ -85,8 +85,7 @@ impl<'house> Scene<'house> {
         layout: Layout,
         options: &Options,
     ) -> Result<Self, BenchError> {
-        let sources =
-            Sources::new(definition, workload, &layout, options.seed, options.data_root.as_deref())?;
+        let sources = Sources::new(definition, workload, &layout, options.seed, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
         let kept =
             layout.inputs.places.iter().filter(|place| !mutable.contains(&place.name.as_str())).cloned();

@@ -51,7 +51,7 @@ impl Sources {
         workload: &Workload,
         layout: &Layout,
         seed: u64,
-        data_root: Option<&Path>,
+        data_root: &Path,
     ) -> Result<Self, BenchError> {
         let mut sources =
             Self { seed, uuid: workload.uuid().to_owned(), tensors: Vec::new(), values: Vec::new() };
@@ -69,8 +69,7 @@ impl Sources {
             };
             let source = match workload.source_of(name) {
                 InputSpec::Safetensors { path, tensor_key } => {
-                    let root = data_root.unwrap_or(Path::new("."));
-                    TensorSource::Captured(captured(&path.under(root), tensor_key, place, workload)?)
+                    TensorSource::Captured(captured(&path.under(data_root), tensor_key, place, workload)?)
                 }
                 _ => TensorSource::Random { recipes: Profile::ALL.map(recipe), name: name.to_owned() },
             };
