@@ -18,7 +18,7 @@ use runtime::bench::judge::layout::number;
 use runtime::bench::judge::source::fill_recipe;
 use runtime::bench::judge::tolerance::Tolerance;
 use runtime::device::context::Gpu;
-use runtime::device::instruments::Instruments;
+use runtime::device::instruments::{Compared, Instruments};
 use runtime::device::memory::{DeviceBuffer, download, upload};
 use runtime::device::stream::Stream;
 use serde_json::Value;
@@ -134,15 +134,20 @@ fn gpu_02_compares_as_the_cpu_does() {
         upload(&expected, b.whole(), &stream).unwrap();
         let size = found.len() as u64;
         let (left, right) = (a.region(0, size).unwrap(), b.region(0, size).unwrap());
-        let from_device = instruments
-            .compare(
-                (left, number(dtype)),
-                (right, number(dtype)),
-                count as u64,
-                (tolerance.atol, tolerance.rtol),
-                &stream,
-            )
-            .unwrap();
+        let tolerances = (tolerance.atol, tolerance.rtol);
+        let compared = Compared {
+            found: left,
+            found_dtype: number(dtype),
+            expected: right,
+            expected_dtype: number(dtype),
+            count: count as u64,
+        };
+        let kept = [(left, left), (left, right)];
+        let (comparisons, changed) = instruments.check(&[compared; 17], tolerances, &kept, &stream).unwrap();
+        assert_eq!((comparisons.len(), comparisons[0].off), (17, comparisons[16].off), "{dtype}");
+        assert!(changed > 0, "{dtype}");
+        assert_eq!(instruments.check(&[], tolerances, &kept[..1], &stream).unwrap(), (vec![], 0), "{dtype}");
+        let from_device = comparisons[0];
         let values: Vec<f64> = (0..count).map(|index| decode(dtype, &expected, index).unwrap()).collect();
         let from_host = Comparison::new(dtype, &found, &values, &tolerance).unwrap();
         assert_eq!(
@@ -152,8 +157,6 @@ fn gpu_02_compares_as_the_cpu_does() {
         );
         assert!((from_device.max_absolute - from_host.max_absolute_error).abs() < 1e-12, "{dtype}");
         assert!((from_device.norm_error() / from_host.norm_error - 1.0).abs() < 1e-9, "{dtype}");
-        let differing = instruments.count_changed(left, right, &stream).unwrap();
-        assert!(differing > 0 && instruments.count_changed(left, left, &stream).unwrap() == 0, "{dtype}");
     }
 }
 

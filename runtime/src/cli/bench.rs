@@ -50,7 +50,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
     require_gpu()?;
-    let played = match measuring.play(&arguments.subject, SCHEMA, console)? {
+    let played = match measuring.play(&arguments.subject, measuring.line.arch, SCHEMA, console)? {
         Ok(played) => played,
         Err(finding) => return Ok(finding),
     };
@@ -125,10 +125,11 @@ pub(super) fn measure_played(
     console: &Console,
 ) -> Result<Measured, Failure> {
     let Task { definition, workloads, data_root } = measuring.task(place, played, console)?;
-    let reference = match measuring.play_reference(place, definition.name(), SCHEMA, console)? {
-        Ok(reference) => reference.subject,
-        Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
-    };
+    let reference =
+        match measuring.play_reference(place, definition.name(), played.subject.arch, SCHEMA, console)? {
+            Ok(reference) => reference.subject,
+            Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
+        };
     let subject = &played.subject;
     let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
     let tolerance = Tolerance::of(&definition);

@@ -87,13 +87,19 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     require_gpu()?;
     let mut played = Vec::new();
     for path in [&arguments.a, &arguments.b] {
-        match measuring.play(path, SCHEMA, console)? {
+        match measuring.play(path, measuring.line.arch, SCHEMA, console)? {
             Ok(one) => played.push(one),
             Err(finding) => return Ok(finding),
         }
     }
     let Task { definition, workloads, data_root } = measuring.task(&arguments.a, &played[0], console)?;
-    let reference = match measuring.play_reference(&arguments.a, definition.name(), SCHEMA, console)? {
+    let reference = match measuring.play_reference(
+        &arguments.a,
+        definition.name(),
+        played[0].subject.arch,
+        SCHEMA,
+        console,
+    )? {
         Ok(reference) => reference.subject,
         Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
     };

@@ -86,16 +86,17 @@ impl Measuring {
         }
     }
 
-    /// What is to be played: a library as it is, or a submission that is built and proven first. A
-    /// build that fails is a finding, reported here.
+    /// What is to be played: a library as it is, or a submission that is built and proven first, for
+    /// the architecture asked for, else its own. A build that fails is a finding, reported here.
     pub fn play(
         &self,
         path: &Path,
+        arch: Option<Arch>,
         schema: &str,
         console: &Console,
     ) -> Result<Result<Played, ExitCode>, Failure> {
         if path.extension().is_some_and(|extension| extension == "so") {
-            let subject = self.library(path)?;
+            let subject = self.library(path, arch.unwrap_or(Arch::SM_100A))?;
             let nothing = Played {
                 subject,
                 artifact: None,
@@ -114,7 +115,7 @@ impl Measuring {
             return Err(Failure::request(text)
                 .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"));
         }
-        let arch = self.line.arch.unwrap_or(manifest.target.arch);
+        let arch = arch.unwrap_or(manifest.target.arch);
         match self.line.build(artifact, arch, console)? {
             Built::Proven(build) => Ok(Ok(Played::of(artifact, &build))),
             Built::Finding(finding) => line::report_finding(schema, &finding, console).map(Err),
@@ -122,11 +123,12 @@ impl Measuring {
     }
 
     /// The reference: as named, or the submission beside this one whose name ends in `_reference` and
-    /// that implements the same definition.
+    /// that implements the same definition. It is built for the subject's architecture.
     pub fn play_reference(
         &self,
         beside: &Path,
         definition: &str,
+        arch: Arch,
         schema: &str,
         console: &Console,
     ) -> Result<Result<Played, ExitCode>, Failure> {
@@ -134,7 +136,7 @@ impl Measuring {
             Failure::request(format!("no reference is known for {definition}"))
                 .hint("name it with --reference PATH")
         })?;
-        self.play(&path, schema, console)
+        self.play(&path, Some(arch), schema, console)
     }
 
     /// Where the reference is, if one is known.
@@ -152,30 +154,22 @@ impl Measuring {
             .map_err(|error| Failure::request(format!("cannot find {}: {error}", path.display())))
     }
 
-    fn library_arch(&self) -> Arch {
-        self.line.arch.unwrap_or(Arch::SM_100A)
-    }
-
     /// A library that was built before: it is proven here and now.
-    fn library(&self, path: &Path) -> Result<Subject, Failure> {
+    fn library(&self, path: &Path, arch: Arch) -> Result<Subject, Failure> {
         let fail = |error| Failure::request(format!("cannot read {}: {error}", path.display()));
         let library = std::fs::read(path).map_err(fail)?;
-        let gencode = packager::Gencode::exact(self.library_arch());
+        let gencode = packager::Gencode::exact(arch);
         let claim = RequestedClaim::from_command([format!("-gencode={gencode}")]);
-        let proven = proof::prove(&claim, &library, self.library_arch()).map_err(|judgement| {
+        let proven = proof::prove(&claim, &library, arch).map_err(|judgement| {
             let reasons = judgement.reasons().join("; ");
-            Failure::request(format!(
-                "{} is not proven to be {}: {reasons}",
-                path.display(),
-                self.library_arch()
-            ))
-            .hint("`proofmark verify` shows what it holds; --arch names what to expect")
+            Failure::request(format!("{} is not proven to be {}: {reasons}", path.display(), arch))
+                .hint("`proofmark verify` shows what it holds; --arch names what to expect")
         })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         Ok(Subject {
             name,
             symbol: self.symbol.clone(),
-            arch: self.library_arch(),
+            arch,
             images: proven.device_images().iter().map(|image| image.digest).collect(),
             library,
         })

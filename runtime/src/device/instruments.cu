@@ -250,11 +250,26 @@ INSTRUMENT(compare)(const void* found, int found_dtype, const void* expected, in
         squared_error += __shfl_xor_sync(~0u, squared_error, offset);
         squared_reference += __shfl_xor_sync(~0u, squared_reference, offset);
     }
+    // One thread speaks for the block: atomics on one address wait for each other.
+    __shared__ double of_warps[4][32];
+    const uint32_t warp = threadIdx.x / 32;
     if (threadIdx.x % 32 == 0) {
-        // Bits of non-negative doubles order like the doubles.
-        atomicMax(&answer->max_absolute, (unsigned long long)__double_as_longlong(max_absolute));
-        atomicMax(&answer->max_relative, (unsigned long long)__double_as_longlong(max_relative));
-        atomicAdd(&answer->squared_error, squared_error);
-        atomicAdd(&answer->squared_reference, squared_reference);
+        of_warps[0][warp] = max_absolute;
+        of_warps[1][warp] = max_relative;
+        of_warps[2][warp] = squared_error;
+        of_warps[3][warp] = squared_reference;
     }
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (uint32_t other = 1; other < blockDim.x / 32; ++other) {
+        max_absolute = fmax(max_absolute, of_warps[0][other]);
+        max_relative = fmax(max_relative, of_warps[1][other]);
+        squared_error += of_warps[2][other];
+        squared_reference += of_warps[3][other];
+    }
+    // Bits of non-negative doubles order like the doubles.
+    atomicMax(&answer->max_absolute, (unsigned long long)__double_as_longlong(max_absolute));
+    atomicMax(&answer->max_relative, (unsigned long long)__double_as_longlong(max_relative));
+    atomicAdd(&answer->squared_error, squared_error);
+    atomicAdd(&answer->squared_reference, squared_reference);
 }

@@ -18,8 +18,14 @@ const PTX: &str = include_str!("instruments.ptx");
 const BLOCK_THREADS: u32 = 256;
 /// Blocks per multiprocessor for kernels that stride over their data.
 const BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
-/// Bytes of a comparison's answer: seven 8-byte words.
-const COMPARISON_BYTES: u64 = 56;
+/// A comparison's answer: seven 8-byte words.
+const COMPARISON_WORDS: usize = 7;
+/// Outputs that are compared before the host waits for answers; few operators have more.
+const COMPARISONS_AT_ONCE: usize = 16;
+/// The answers' words: a number of changed words, and the comparisons.
+const ANSWER_WORDS: usize = 1 + COMPARISON_WORDS * COMPARISONS_AT_ONCE;
+/// Elements or vectors that each thread of a comparison gets before it gets company.
+const ELEMENTS_PER_THREAD: u64 = 8;
 
 /// The loaded kernels.
 #[derive(Debug)]
@@ -82,6 +88,21 @@ pub struct FillRecipe {
     pub iteration: u32,
 }
 
+/// One output and what was expected of it: elements, with the numbers of their types.
+#[derive(Debug, Clone, Copy)]
+pub struct Compared {
+    /// What was found.
+    pub found: Region,
+    /// The number of its element type.
+    pub found_dtype: u32,
+    /// What was expected.
+    pub expected: Region,
+    /// The number of its element type.
+    pub expected_dtype: u32,
+    /// How many elements both hold.
+    pub count: u64,
+}
+
 /// How one output compares with what was expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GpuComparison {
@@ -102,6 +123,18 @@ pub struct GpuComparison {
 }
 
 impl GpuComparison {
+    fn of_words(words: &[u64]) -> Self {
+        Self {
+            off: words[0],
+            non_finite: words[1],
+            reference_broken: words[2],
+            max_absolute: f64::from_bits(words[3]),
+            max_relative: f64::from_bits(words[4]),
+            squared_error: f64::from_bits(words[5]),
+            squared_reference: f64::from_bits(words[6]),
+        }
+    }
+
     /// ‖x − y‖ / ‖y‖; the error stands for itself where the reference is all zero.
     pub fn norm_error(&self) -> f64 {
         let error = self.squared_error.sqrt();
@@ -116,7 +149,7 @@ impl Instruments {
         let mut module = std::ptr::null_mut();
         // SAFETY: the image is terminated text; the handle is written to a live variable.
         check("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()) })?;
-        let answers = DeviceBuffer::allocate(gpu, COMPARISON_BYTES)?;
+        let answers = DeviceBuffer::allocate(gpu, 8 * ANSWER_WORDS as u64)?;
         Ok(Self { gpu: Arc::clone(gpu), module, nonce: nonce.to_owned(), answers })
     }
 
@@ -186,57 +219,62 @@ impl Instruments {
         self.launch("make", self.wide(), &arguments, stream)
     }
 
-    /// Counts words and trailing bytes in which two regions of the same length differ, and waits.
-    pub fn count_changed(&self, a: Region, b: Region, stream: &Stream) -> Result<u64, DeviceError> {
-        let b = b.part(0, a.size_bytes())?;
-        fill(self.answers.region(0, 8)?, 0, stream)?;
-        let arguments = [a.into(), b.into(), a.size_bytes().into(), self.answers.whole().into()];
-        self.launch("count_changed", self.wide(), &arguments, stream)?;
-        self.answer::<1>(stream).map(|words| words[0])
-    }
-
-    /// Compares elements and waits for the answer. `found` and `expected` hold `count` elements of
-    /// the element types with these numbers.
-    pub fn compare(
+    /// Compares outputs with what was expected, counts the words and trailing bytes in which pairs of
+    /// regions of the same length differ, and waits for the answers.
+    pub fn check(
         &self,
-        (found, found_dtype): (Region, u32),
-        (expected, expected_dtype): (Region, u32),
-        count: u64,
+        outputs: &[Compared],
         (absolute_tolerance, relative_tolerance): (f64, f64),
+        kept: &[(Region, Region)],
         stream: &Stream,
-    ) -> Result<GpuComparison, DeviceError> {
-        fill(self.answers.region(0, COMPARISON_BYTES)?, 0, stream)?;
-        let arguments = [
-            found.into(),
-            found_dtype.into(),
-            expected.into(),
-            expected_dtype.into(),
-            count.into(),
-            absolute_tolerance.into(),
-            relative_tolerance.into(),
-            self.answers.whole().into(),
-        ];
-        self.launch("compare", self.wide(), &arguments, stream)?;
-        let words: [u64; 7] = self.answer(stream)?;
-        Ok(GpuComparison {
-            off: words[0],
-            non_finite: words[1],
-            reference_broken: words[2],
-            max_absolute: f64::from_bits(words[3]),
-            max_relative: f64::from_bits(words[4]),
-            squared_error: f64::from_bits(words[5]),
-            squared_reference: f64::from_bits(words[6]),
-        })
+    ) -> Result<(Vec<GpuComparison>, u64), DeviceError> {
+        let (mut comparisons, mut changed) = (Vec::new(), 0);
+        // At least one round, for what was kept.
+        for round in 0..outputs.len().div_ceil(COMPARISONS_AT_ONCE).max(1) {
+            let first = round * COMPARISONS_AT_ONCE;
+            let outputs = &outputs[first..outputs.len().min(first + COMPARISONS_AT_ONCE)];
+            fill(self.answers.whole(), 0, stream)?;
+            for (place, output) in outputs.iter().enumerate() {
+                let arguments = [
+                    output.found.into(),
+                    output.found_dtype.into(),
+                    output.expected.into(),
+                    output.expected_dtype.into(),
+                    output.count.into(),
+                    absolute_tolerance.into(),
+                    relative_tolerance.into(),
+                    self.answer_words(1 + place * COMPARISON_WORDS, COMPARISON_WORDS)?.into(),
+                ];
+                self.launch("compare", self.enough(output.count), &arguments, stream)?;
+            }
+            for (a, b) in kept.iter().filter(|_| round == 0) {
+                let (size, b) = (a.size_bytes(), b.part(0, a.size_bytes())?);
+                let arguments = [(*a).into(), b.into(), size.into(), self.answer_words(0, 1)?.into()];
+                self.launch("count_changed", self.enough(size / 16), &arguments, stream)?;
+            }
+            let words = self.answers(1 + outputs.len() * COMPARISON_WORDS, stream)?;
+            changed += words[0];
+            comparisons.extend(words[1..].chunks_exact(COMPARISON_WORDS).map(GpuComparison::of_words));
+        }
+        Ok((comparisons, changed))
     }
 
-    fn answer<const COUNT: usize>(&self, stream: &Stream) -> Result<[u64; COUNT], DeviceError> {
-        let mut bytes = vec![0; COUNT * 8];
-        download(self.answers.region(0, bytes.len() as u64)?, &mut bytes, stream)?;
-        let mut words = [0; COUNT];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight"));
-        }
-        Ok(words)
+    fn answer_words(&self, first: usize, count: usize) -> Result<Region, DeviceError> {
+        self.answers.region(8 * first as u64, 8 * count as u64)
+    }
+
+    fn answers(&self, count: usize, stream: &Stream) -> Result<Vec<u64>, DeviceError> {
+        let mut bytes = vec![0; count * 8];
+        download(self.answer_words(0, count)?, &mut bytes, stream)?;
+        let word = |chunk: &[u8]| u64::from_le_bytes(chunk.try_into().expect("chunks of eight"));
+        Ok(bytes.chunks_exact(8).map(word).collect())
+    }
+
+    /// Blocks and threads that give every thread of a striding kernel something to do.
+    fn enough(&self, elements: u64) -> (u32, u32) {
+        let (most, threads) = self.wide();
+        let blocks = elements.div_ceil(ELEMENTS_PER_THREAD * u64::from(threads)).max(1);
+        (u32::try_from(blocks).unwrap_or(u32::MAX).min(most), threads)
     }
 
     fn wide(&self) -> (u32, u32) {
@@ -298,7 +336,7 @@ mod tests {
     #[test]
     fn the_kept_ptx_was_made_from_the_source_beside_it() {
         // After a change: run the command at the top of instruments.cu, then note the new digest here.
-        const MADE_FROM: &str = "b50499a105793c2759ff4c1f28ef2e7b145a4f7858f90133df1fb5bd59d0da7f";
+        const MADE_FROM: &str = "30f64ba8304dedbcddde2d894cf8c5f53965e135b852a73fa94a3562602a301c";
         let source = packager::Digest::of_bytes(include_bytes!("instruments.cu"));
         assert_eq!(source.to_string(), MADE_FROM);
     }

@@ -38,6 +38,23 @@ impl SlotLayout {
         Self { places, slot_bytes: offset.max(ALIGNMENT) }
     }
 
+    /// Offset and length of the stretches of a slot whose tensors are `wanted`, gaps included.
+    pub fn stretches(&self, wanted: impl Fn(&Place) -> bool) -> Vec<(u64, u64)> {
+        let mut stretches: Vec<(u64, u64)> = Vec::new();
+        let mut goes_on = false;
+        for place in &self.places {
+            let is_wanted = wanted(place);
+            let end = place.offset + place.tensor.size_bytes.next_multiple_of(ALIGNMENT);
+            match stretches.last_mut() {
+                Some((offset, length)) if is_wanted && goes_on => *length = end - *offset,
+                _ if is_wanted => stretches.push((place.offset, end - place.offset)),
+                _ => {}
+            }
+            goes_on = is_wanted;
+        }
+        stretches
+    }
+
     /// Where a slot begins in its block.
     pub fn slot_offset(&self, slot: usize) -> u64 {
         self.slot_bytes.saturating_mul(slot as u64)
@@ -117,6 +134,9 @@ mod tests {
         assert_eq!(places, [("x", 0), ("y", 768)]);
         assert_eq!((layout.inputs.slot_bytes, layout.outputs.slot_bytes), (1280, 1280));
         assert_eq!(layout.inputs.slot_offset(3), 3840);
+        assert_eq!(layout.inputs.stretches(|_| true), [(0, 1280)]);
+        assert_eq!(layout.inputs.stretches(|place| place.name == "y"), [(768, 512)]);
+        assert_eq!(layout.inputs.stretches(|_| false), []);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::tolerance::Tolerance;
 use crate::bench::player::protocol::{CallReport, Clock, L2};
 use crate::bench::subject::{BenchError, Options, mutable_inputs};
 use crate::bench::verdict::Verdict;
+use crate::device::instruments::Compared;
 use crate::device::memory::{DeviceBuffer, Region, copy, download, fill};
 
 /// All ones: a NaN in every float type, -1 in every integer.
@@ -68,7 +69,8 @@ pub struct Scene<'house> {
     layout: Layout,
     sources: Sources,
     tolerance: Tolerance,
-    kept: Vec<Place>,
+    /// Offset and length of the stretches of a slot's inputs that no call may change.
+    kept: Vec<(u64, u64)>,
     dice: Dice,
     slots: usize,
     last_content: usize,
@@ -87,10 +89,9 @@ impl<'house> Scene<'house> {
     ) -> Result<Self, BenchError> {
         let sources = Sources::new(definition, workload, &layout, options.seed, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
-        let kept =
-            layout.inputs.places.iter().filter(|place| !mutable.contains(&place.name.as_str())).cloned();
+        let may_change = |place: &Place| mutable.contains(&place.name.as_str());
         Ok(Self {
-            kept: kept.collect(),
+            kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
             tolerance: options.tolerance.unwrap_or_else(|| Tolerance::of(definition)),
             dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"schedule")),
@@ -230,30 +231,59 @@ impl<'house> Scene<'house> {
     fn check(&mut self, content: usize, slot: usize) -> Result<(), Stop> {
         let House { secret, shared, stream, instruments, .. } = self.house;
         let tolerances = (self.tolerance.atol, self.tolerance.rtol);
+        let mut outputs = Vec::new();
         for place in &self.layout.outputs.places {
-            let found = self.tensor(&shared[1], slot, Side::Outputs, place)?;
-            let expected = self.tensor(&secret[1], content, Side::Outputs, place)?;
-            let (dtype, count) = (number(place.tensor.dtype), place.tensor.element_count);
-            let compared =
-                instruments.compare((found, dtype), (expected, dtype), count, tolerances, stream)?;
+            let dtype = number(place.tensor.dtype);
+            outputs.push(Compared {
+                found: self.tensor(&shared[1], slot, Side::Outputs, place)?,
+                found_dtype: dtype,
+                expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
+                expected_dtype: dtype,
+                count: place.tensor.element_count,
+            });
+        }
+        let (found, made) =
+            (self.slot(&shared[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
+        let mut kept = Vec::new();
+        for (offset, length) in &self.kept {
+            kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
+        }
+        let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
+        for (place, compared) in self.layout.outputs.places.iter().zip(comparisons) {
+            let count = place.tensor.element_count;
             if compared.non_finite > 0 || self.tolerance.is_too_many(compared.off, count) {
                 return Err(Stop::Verdict(self.explain(content, slot, place)?));
             }
         }
-        for place in &self.kept {
-            let found = self.tensor(&shared[0], slot, Side::Inputs, place)?;
-            let made = self.tensor(&secret[0], content, Side::Inputs, place)?;
-            let changed = instruments.count_changed(found, made, stream)?;
+        if changed > 0 {
+            return Err(Stop::Verdict(self.explain_change(content, slot, changed)?));
+        }
+        self.checked += 1;
+        Ok(())
+    }
+
+    /// Names the input that a call changed; what lies between inputs belongs to nobody.
+    fn explain_change(&self, content: usize, slot: usize, changed: u64) -> Result<Verdict, Stop> {
+        let House { secret, shared, stream, instruments, .. } = self.house;
+        for place in &self.layout.inputs.places {
+            if !self.kept.iter().any(|(offset, length)| (*offset..offset + length).contains(&place.offset)) {
+                continue;
+            }
+            let pair = (
+                self.tensor(&shared[0], slot, Side::Inputs, place)?,
+                self.tensor(&secret[0], content, Side::Inputs, place)?,
+            );
+            let (_, changed) = instruments.check(&[], (0.0, 0.0), &[pair], stream)?;
             if changed > 0 {
                 let reason = format!(
                     "it changed its input `{}` at {changed} words, and the definition does not allow that",
                     place.name
                 );
-                return Err(Stop::Verdict(Verdict::IncorrectNumerical { reason }));
+                return Ok(Verdict::IncorrectNumerical { reason });
             }
         }
-        self.checked += 1;
-        Ok(())
+        let reason = format!("it wrote {changed} words beside its inputs");
+        Ok(Verdict::IncorrectNumerical { reason })
     }
 
     /// Compares every output of the slot that was called last in full, on the host.
