@@ -16,40 +16,44 @@
 
 namespace gdn_decode {
 
-template <int kWarps, State kState>
+template <int kWarps, int kWarpRows, State kState = State::Given>
 void launch_through_registers(const Arguments& call, cudaStream_t stream) {
-  const unsigned blocks = call.batch * kValueHeads * kHeadSize / (4 * kWarps);
-  decode_through_registers<kWarps, kState><<<blocks, kWarps * 32, 0, stream>>>(call);
+  const unsigned blocks = call.batch * kValueHeads * kHeadSize / (kWarps * kWarpRows);
+  decode_through_registers<kWarps, kWarpRows, kState><<<blocks, kWarps * 32, 0, stream>>>(call);
 }
 
-template <int kWarps, int kPieces, int kHeldQuads, int kQuadsAtOnce, int kBlocksPerMultiprocessor>
+template <int kLanes, int kWarps, int kPieces, int kHeldRows, int kRowsAtOnce,
+          int kBlocksPerMultiprocessor>
 void launch_through_shared_memory(const Arguments& call, cudaStream_t stream) {
-  constexpr int kBlockRows = kWarps * (kPieces * 8 + kHeldQuads * 4);
+  constexpr int kBlockRows = kWarps * (kPieces * 8 + kHeldRows);
   const unsigned blocks = call.batch * kValueHeads * kHeadSize / kBlockRows;
-  decode_through_shared_memory<kWarps, kPieces, kHeldQuads, kQuadsAtOnce, kBlocksPerMultiprocessor>
+  decode_through_shared_memory<kLanes, kWarps, kPieces, kHeldRows, kRowsAtOnce,
+                               kBlocksPerMultiprocessor>
       <<<blocks, kWarps * 32, 0, stream>>>(call);
 }
 
 // Picks the shape that was fastest on an H200; NOTES.md has the measurements behind the boundaries.
 //
 // What decides is how many rows fall to a multiprocessor: whether latency or bandwidth counts, and
-// whether the whole state fits into the device's shared memory and registers at once.
+// which shapes take the whole state in one wave of blocks.
 inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stream) {
   const int64_t rows = call.batch * kValueHeads * kHeadSize / multiprocessors;
   if (call.state == nullptr) {
-    launch_through_registers<4, State::Absent>(call, stream);
+    launch_through_registers<4, 4, State::Absent>(call, stream);
   } else if (rows < 16) {
-    launch_through_registers<4, State::Given>(call, stream);
+    launch_through_registers<4, 4>(call, stream);
   } else if (rows < 90) {
-    launch_through_registers<2, State::Given>(call, stream);
+    launch_through_registers<8, 4>(call, stream);
   } else if (rows < 190) {
-    launch_through_shared_memory<4, 1, 0, 1, 6>(call, stream);
-  } else if (rows <= 416) {  // about what 12 blocks of 32 rows on every multiprocessor hold
-    launch_through_shared_memory<1, 2, 4, 1, 12>(call, stream);
-  } else if (rows <= 530) {  // likewise 16 smaller blocks of 32 rows
-    launch_through_shared_memory<1, 3, 2, 1, 14>(call, stream);
+    launch_through_registers<1, 8>(call, stream);
+  } else if (rows <= 256) {  // what 8 blocks of 32 rows on every multiprocessor hold
+    launch_through_shared_memory<32, 4, 1, 0, 8, 8>(call, stream);
+  } else if (rows <= 416) {  // about what 12 blocks of 32 rows hold
+    launch_through_shared_memory<8, 1, 2, 16, 1, 12>(call, stream);
+  } else if (rows <= 530) {  // about what 16 smaller blocks of 32 rows hold
+    launch_through_shared_memory<8, 1, 3, 8, 1, 14>(call, stream);
   } else {
-    launch_through_registers<2, State::Given>(call, stream);
+    launch_through_registers<2, 8>(call, stream);
   }
 }
 

@@ -27,14 +27,14 @@ __device__ __forceinline__ float sum_over_lanes(float value) {
 
 template <int kFours>
 __device__ __forceinline__ float dot(const Four (&left)[kFours], const Four (&right)[kFours]) {
-  float2 low = both(0.0f);
-  float2 high = both(0.0f);
+  float2 sum = multiply(left[0].low, right[0].low);
+  sum = multiply_add(left[0].high, right[0].high, sum);
 #pragma unroll
-  for (int four = 0; four < kFours; ++four) {
-    low = multiply_add(left[four].low, right[four].low, low);
-    high = multiply_add(left[four].high, right[four].high, high);
+  for (int four = 1; four < kFours; ++four) {
+    sum = multiply_add(left[four].low, right[four].low, sum);
+    sum = multiply_add(left[four].high, right[four].high, sum);
   }
-  return (low.x + low.y) + (high.x + high.y);
+  return sum.x + sum.y;
 }
 
 // Natural logarithm of 1 + e for e in [0, 1], as e times a polynomial in e.
@@ -90,26 +90,25 @@ __device__ constexpr int column_step(int four) {
 }
 
 // What a lane holds of its head.
-template <int kFours>
+template <int kLanes>
 struct Head {
-  Four query[kFours];
-  Four key[kFours];
-  float largest_key;  // largest magnitude among the lane's key elements, NaN if one is NaN
-  float key_query;    // dot product of the lane's parts of key and query, not yet summed over lanes
+  Four query[32 / kLanes];
+  Four key[32 / kLanes];
+  float key_query;    // dot product of the head's key and query
+  float largest_key;  // largest magnitude among the head's key elements, NaN if one is NaN
 };
 
 template <int kLanes, int kAccess>
-__device__ __forceinline__ Head<32 / kLanes> load_head(const Arguments& call, unsigned head,
-                                                       unsigned lane_in_row) {
-  constexpr int kFours = 32 / kLanes;
+__device__ __forceinline__ Head<kLanes> load_head(const Arguments& call, unsigned head,
+                                                  unsigned lane_in_row) {
   const size_t query_head = head / (kValueHeads / kQueryHeads);
   const size_t first = query_head * kHeadSize + first_column<kAccess>(lane_in_row);
   const __nv_bfloat16* query = call.q + first;
   const __nv_bfloat16* key = call.k + first;
-  Head<kFours> held;
+  Head<kLanes> held;
   unsigned largest = 0;  // two bf16 magnitudes
 #pragma unroll
-  for (int four = 0; four < kFours; ++four) {
+  for (int four = 0; four < 32 / kLanes; ++four) {
     const int step = column_step<kLanes, kAccess>(four);
     const uint2 packed = load_bf16_four(key + step);
     held.key[four] = widen(packed);
@@ -117,8 +116,10 @@ __device__ __forceinline__ Head<32 / kLanes> load_head(const Arguments& call, un
     // Magnitudes of floats compare as integers do, and NaN is above infinity.
     largest = __vmaxu2(largest, __vmaxu2(packed.x & 0x7fff7fffu, packed.y & 0x7fff7fffu));
   }
-  held.largest_key = __uint_as_float(max(largest & 0xffff0000u, largest << 16));
-  held.key_query = dot(held.key, held.query);
+  // Each group of lanes holds the whole head, so the warp's maximum is the head's.
+  held.largest_key =
+      __uint_as_float(__reduce_max_sync(kWholeWarp, max(largest & 0xffff0000u, largest << 16)));
+  held.key_query = sum_over_lanes<kLanes>(dot(held.key, held.query));
   return held;
 }
 
@@ -141,85 +142,114 @@ struct Doubt {
   }
 };
 
-// Whether `Head::key_query` still has to be summed over the lanes of a row.
-enum class KeyQuery { Partial, Whole };
+// Which lane keeps what while `kRows` rows are updated together by groups of `kLanes` lanes. The lower
+// half of a group keeps the rows' products with the key, the upper half those with the query, and
+// `kShare` lanes of each half keep the same row.
+template <int kLanes, int kRows>
+struct Keeper {
+  static constexpr int kHalf = kLanes / 2;
+  static constexpr int kShare = kHalf / kRows;
+  static_assert(kShare >= 1, "a lane keeps one sum");
 
-// Replaces rows of state by rows of new state; `output` receives each row's element of the output.
-template <int kLanes, KeyQuery kKeyQuery, int kRows>
-__device__ __forceinline__ void update_rows(Four (&row)[kRows][32 / kLanes],
-                                            const float (&value)[kRows], const Gates& gates,
-                                            const Head<32 / kLanes>& head, float scale,
-                                            float (&output)[kRows], Doubt& doubt) {
-  constexpr int kFours = 32 / kLanes;
-  float recalled[kRows];
-  float answered[kRows];
-  float key_query = head.key_query;
+  static __device__ __forceinline__ unsigned row(unsigned lane_in_row) {
+    return lane_in_row % kHalf / kShare;
+  }
+  // The first lane that keeps the row's output.
+  static __device__ __forceinline__ unsigned output_lane(unsigned row) {
+    return kHalf + row * kShare;
+  }
+};
+
+// Adds two values per lane over pairs of lanes `distance` apart: the lane below receives the sum of
+// `low`, the lane above that of `high`. Half the shuffles of two whole sums.
+__device__ __forceinline__ float sum_by_halves(float low, float high, unsigned lane, int distance) {
+  const bool above = lane & distance;
+  return (above ? high : low) + __shfl_xor_sync(kWholeWarp, above ? low : high, distance);
+}
+
+// Replaces rows of state by rows of new state. `value` is the value element of the row that the lane
+// keeps; returns that row's element of the output, in the upper half of each group.
+template <int kLanes, int kRows>
+__device__ __forceinline__ float update_rows(Four (&row)[kRows][32 / kLanes], float value,
+                                             const Gates& gates, const Head<kLanes>& head,
+                                             float scale, Doubt& doubt) {
+  using Keep = Keeper<kLanes, kRows>;
+  const unsigned lane_in_row = threadIdx.x % kLanes;
+  float sum[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    recalled[r] = dot(row[r], head.key);
-    answered[r] = dot(row[r], head.query);
+    sum[r] = sum_by_halves(dot(row[r], head.key), dot(row[r], head.query), lane_in_row, Keep::kHalf);
   }
-  // All sums advance together, which hides the latency of a shuffle.
+  int distance = Keep::kHalf / 2;
 #pragma unroll
-  for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+  for (int count = kRows / 2; count >= 1; count /= 2) {
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      recalled[r] += __shfl_xor_sync(kWholeWarp, recalled[r], distance);
+    for (int r = 0; r < count; ++r) {
+      sum[r] = sum_by_halves(sum[r], sum[r + count], lane_in_row, distance);
     }
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      answered[r] += __shfl_xor_sync(kWholeWarp, answered[r], distance);
-    }
-    if constexpr (kKeyQuery == KeyQuery::Partial) {
-      key_query += __shfl_xor_sync(kWholeWarp, key_query, distance);
-    }
+    distance /= 2;
   }
-  const float recall_factor = -gates.strength * gates.decay;
+#pragma unroll
+  for (; distance > 0; distance /= 2) {
+    sum[0] += __shfl_xor_sync(kWholeWarp, sum[0], distance);
+  }
+  // Meaningful in the lower half, whose sums are products with the key.
+  const float kept_correction =
+      fmaf(-gates.strength * gates.decay, sum[0], gates.strength * value);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    const float correction = fmaf(recall_factor, recalled[r], gates.strength * value[r]);
+    const float correction = __shfl_sync(kWholeWarp, kept_correction, r * Keep::kShare, kLanes);
 #pragma unroll
-    for (int four = 0; four < kFours; ++four) {
+    for (int four = 0; four < 32 / kLanes; ++four) {
       Four& part = row[r][four];
       part.low = multiply_add(both(correction), head.key[four].low,
-                              make_float2(gates.decay * part.low.x, gates.decay * part.low.y));
+                              multiply(both(gates.decay), part.low));
       part.high = multiply_add(both(correction), head.key[four].high,
-                               make_float2(gates.decay * part.high.x, gates.decay * part.high.y));
+                               multiply(both(gates.decay), part.high));
     }
-    output[r] = scale * fmaf(key_query, correction, gates.decay * answered[r]);
-    doubt.weigh(correction, head.largest_key, output[r]);
+  }
+  const float correction =
+      __shfl_sync(kWholeWarp, kept_correction, lane_in_row % Keep::kHalf, kLanes);
+  const float output = scale * fmaf(head.key_query, correction, gates.decay * sum[0]);
+  doubt.weigh(correction, head.largest_key, output);
+  return output;
+}
+
+// Does a warp's rows again in the definition's order, from the old state. Out of line, since it is
+// almost never entered, and loads what it needs anew, so that nothing is kept for it.
+__device__ __noinline__ void redo_rows(const Arguments& call, unsigned first_row, int rows) {
+  constexpr int kLanes = 32;
+  const unsigned lane = threadIdx.x % kLanes;
+  const unsigned head_index = first_row / kHeadSize;
+  const Gates gates = load_gates(call, head_index);
+  const Head<kLanes> head = load_head<kLanes, 1>(call, head_index, lane);
+#pragma unroll 1
+  for (unsigned row = first_row; row < first_row + rows; ++row) {
+    const size_t first = size_t(row) * kHeadSize + first_column<1>(lane);
+    Four part[1] = {{both(0.0f), both(0.0f)}};
+    if (call.state != nullptr) {
+      load_state<1>(part, call.state + first);
+    }
+    part[0].low = multiply(both(gates.decay), part[0].low);
+    part[0].high = multiply(both(gates.decay), part[0].high);
+    const float recalled = sum_over_lanes<kLanes>(dot(part, head.key));
+    const float correction = gates.strength * (load_bf16(call.v + row) - recalled);
+    part[0].low = multiply_add(both(correction), head.key[0].low, part[0].low);
+    part[0].high = multiply_add(both(correction), head.key[0].high, part[0].high);
+    store_state<1>(call.new_state + first, part);
+    const float answered = sum_over_lanes<kLanes>(dot(part, head.query));
+    if (lane == 0) {
+      call.output[row] = __float2bfloat16(call.scale * answered);
+    }
   }
 }
 
-// Does one row per group of `kLanes` lanes again in the definition's order, from the old state.
-//
-// Each lane overwrites only what it wrote itself, so no ordering among lanes is needed.
-template <int kLanes, int kAccess>
-__device__ __forceinline__ void redo_row(const Arguments& call, unsigned row, unsigned lane_in_row,
-                                         const Gates& gates, const Head<32 / kLanes>& head) {
-  constexpr int kFours = 32 / kLanes;
-  const size_t first = size_t(row) * kHeadSize + first_column<kAccess>(lane_in_row);
-  Four part[kFours];
-#pragma unroll
-  for (int four = 0; four < kFours; ++four) {
-    part[four] = {both(0.0f), both(0.0f)};
-    if (call.state != nullptr) {
-      load_state<1>(&part[four], call.state + first + column_step<kLanes, kAccess>(four));
-    }
-    part[four].low = make_float2(part[four].low.x * gates.decay, part[four].low.y * gates.decay);
-    part[four].high = make_float2(part[four].high.x * gates.decay, part[four].high.y * gates.decay);
-  }
-  const float recalled = sum_over_lanes<kLanes>(dot(part, head.key));
-  const float correction = gates.strength * (load_bf16(call.v + row) - recalled);
-#pragma unroll
-  for (int four = 0; four < kFours; ++four) {
-    part[four].low = multiply_add(both(correction), head.key[four].low, part[four].low);
-    part[four].high = multiply_add(both(correction), head.key[four].high, part[four].high);
-    store_state<1>(call.new_state + first + column_step<kLanes, kAccess>(four), &part[four]);
-  }
-  const float answered = sum_over_lanes<kLanes>(dot(part, head.query));
-  if (lane_in_row == 0) {
-    call.output[row] = __float2bfloat16(call.scale * answered);
+// Ends a warp's work: redoes its rows if there is doubt about any.
+__device__ __forceinline__ void settle(const Doubt& doubt, const Arguments& call,
+                                       unsigned first_row, int rows) {
+  if (doubt.anywhere_in_warp()) {
+    __syncwarp();  // the rows' first stores, by whichever lane, come before their second
+    redo_rows(call, first_row, rows);
   }
 }
 

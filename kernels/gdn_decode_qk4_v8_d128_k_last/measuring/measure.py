@@ -358,6 +358,7 @@ def main():
             "copy": lambda: new_state.copy_(state),
             "copy_simple": stick("copy_simple", state, new_state),
             "copy_tuned": stick("copy_tuned", state, new_state),
+            "copy_in_place": stick("copy_tuned", state, state),
         }
         for name, kernel in kernels.items():
             calls[name] = kernel.bind([*inputs, SIZE ** -0.5, output, new_state])
