@@ -65,15 +65,14 @@ struct Gates {
 };
 
 __device__ __forceinline__ Gates load_gates(const Arguments& call, unsigned head) {
-  // exp2f after a product is shorter than expf and, at the few units that A_log and a reach, as
-  // exact as the decay needs; the strength is off the critical path and may be tiny, so it is exact.
+  // expf rather than exp2f of a product, which loses a rounding for every unit of its argument. The
+  // last exponent is a product already.
   constexpr float kLog2OfE = 1.4426950408889634f;
   const unsigned value_head = head % kValueHeads;
-  const float rate = exp2f(__ldg(call.A_log + value_head) * kLog2OfE);
+  const float rate = expf(__ldg(call.A_log + value_head));
   const float step = load_bf16(call.a + head) + __ldg(call.dt_bias + value_head);
   const float logit = load_bf16(call.b + head);
-  const float softplus =
-      fmaxf(step, 0.0f) + logarithm_of_one_plus(exp2f(-fabsf(step) * kLog2OfE));
+  const float softplus = fmaxf(step, 0.0f) + logarithm_of_one_plus(expf(-fabsf(step)));
   return {exp2f(softplus * (rate * -kLog2OfE)), reciprocal(1.0f + expf(-logit))};
 }
 
