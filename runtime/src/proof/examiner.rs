@@ -1,22 +1,21 @@
 //! Walks a file and accounts for every place in it that may hold device code.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use object::elf;
 use object::read::archive::ArchiveFile;
 use packager::Digest;
 
 use super::bytes::{slice, u16_at};
+use super::crew::in_parallel;
 use super::cubin::{self, EM_CUDA};
 use super::examination::{Container, Examination, Format, Place, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
 use super::image::{self, Job, bare};
-use super::scan::{self, Mark, PTX_TARGET, Sighting};
+use super::scan::{Mark, PTX_TARGET, Sighting};
+use super::task::{Outcome, Task, chunks};
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
 /// a floor for small files, and a multiple of the file for large ones.
@@ -57,6 +56,7 @@ struct Examiner<'a> {
     ground: GroundMap,
     jobs: Vec<Job<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
+    host_texts: Vec<(u64, u64)>,
     found: Examination,
 }
 
@@ -106,20 +106,23 @@ impl<'a> Examiner<'a> {
             ground: GroundMap::default(),
             jobs: Vec::new(),
             debug_texts: HashMap::new(),
+            host_texts: Vec::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
 
     fn run(mut self) -> Examination {
-        self.region(0, self.bytes.len() as u64, &Place::default(), 0);
-        self.work_off();
-        for sighting in scan_in_parallel(self.bytes, &self.ground.legible(self.bytes.len() as u64)) {
+        let end = self.bytes.len() as u64;
+        self.region(0, end, &Place::default(), 0);
+        let legible = self.ground.legible(end);
+        for sighting in self.work_off(&legible) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
             self.account(sighting);
         }
-        self.work_off();
+        // What the scan came upon has been scanned.
+        self.work_off(&[]);
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
         self.found.runtime_jit.sort();
@@ -127,12 +130,22 @@ impl<'a> Examiner<'a> {
         self.found
     }
 
-    /// Reads the payloads gathered so far, on every core.
-    fn work_off(&mut self) {
-        let depth = self.depth;
-        for entries in in_parallel(std::mem::take(&mut self.jobs), |job| image::read(job, depth)) {
-            self.found.entries.extend(entries);
+    /// Reads the payloads and texts gathered so far and scans some parts of the file, all of it on every
+    /// core at once.
+    fn work_off(&mut self, to_scan: &[(u64, u64)]) -> Vec<Sighting> {
+        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| Task::Read(Box::new(job)));
+        let texts = chunks(self.bytes, &std::mem::take(&mut self.host_texts)).into_iter().map(Task::Text);
+        let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
+        let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
+        let mut sightings = Vec::new();
+        for outcome in in_parallel(tasks, |task| task.run(self.bytes, self.depth)) {
+            match outcome {
+                Outcome::Entries(entries) => self.found.entries.extend(entries),
+                Outcome::Signs(signs) => self.found.runtime_jit.extend(signs),
+                Outcome::Sightings(found) => sightings.extend(found),
+            }
         }
+        sightings
     }
 
     /// Reads the file, archive member or other range `[start, end)` by its own format.
@@ -146,7 +159,7 @@ impl<'a> Examiner<'a> {
             Format::Archive => self.unaccounted(start, "archives nest too deeply"),
             Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
             Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
-            Format::Other => self.found.runtime_jit.extend(host::text_signs(bytes)),
+            Format::Other => self.host_texts.push((start, end)),
         }
     }
 
@@ -181,7 +194,9 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(host::runtime_jit(bytes));
+        self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        let texts = sections.iter().filter(|section| section.holds_text());
+        self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
         let mut sections: Vec<_> = sections.into_iter().filter(|section| section.role().is_some()).collect();
         sections.sort_by_key(|section| section.offset);
         let mut read_up_to = 0;
@@ -389,55 +404,4 @@ enum Padding {
     None,
     /// Fewer than the section's alignment.
     UpTo(u64),
-}
-
-/// Least bytes worth a thread of their own.
-const SCAN_CHUNK_BYTES: usize = 4 << 20;
-
-/// Scans the legible parts in chunks, on every core. A chunk reads a little beyond its end, so that
-/// each sighting belongs to the one chunk in which it starts.
-fn scan_in_parallel(bytes: &[u8], parts: &[(u64, u64)]) -> Vec<Sighting> {
-    let mut chunks = Vec::new();
-    for &(start, end) in parts {
-        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { continue };
-        let starts = (start..end).step_by(SCAN_CHUNK_BYTES);
-        chunks.extend(starts.map(|start| (start, end.min(start + SCAN_CHUNK_BYTES))));
-    }
-    let sightings = in_parallel(chunks, |(start, end)| {
-        let reach = bytes.len().min(end + scan::REACH_BYTES);
-        let mut sightings = scan::scan(&bytes[start..reach]);
-        sightings.retain(|sighting| sighting.offset < (end - start) as u64);
-        for sighting in &mut sightings {
-            sighting.offset += start as u64;
-        }
-        sightings
-    });
-    sightings.into_iter().flatten().collect()
-}
-
-/// Maps items on every core, keeping their order.
-fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    if threads <= 1 {
-        return items.into_iter().map(work).collect();
-    }
-    let slots: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-    let next = AtomicUsize::new(0);
-    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
-        let crew: Vec<_> = (0..threads).map(|_| scope.spawn(|| shift(&slots, &next, &work))).collect();
-        crew.into_iter().flat_map(|worker| worker.join().expect("reading an image never panics")).collect()
-    });
-    results.sort_by_key(|&(index, _)| index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// One worker: takes the next item until none is left.
-fn shift<T, R>(slots: &[Mutex<Option<T>>], next: &AtomicUsize, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
-    let mut done = Vec::new();
-    loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(slot) = slots.get(index) else { return done };
-        let item = slot.lock().ok().and_then(|mut slot| slot.take());
-        done.extend(item.map(|item| (index, work(item))));
-    }
 }

@@ -38,6 +38,14 @@ impl HostSection {
         }
     }
 
+    /// Whether the constants in it may be names or sources that the program hands to a compiler.
+    pub(super) fn holds_text(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            ".rodata" | ".data" | ".data.rel.ro" | ".rodata.str1.1" | ".rodata.str1.8"
+        )
+    }
+
     /// Offset of the first byte behind it.
     pub(super) fn end(&self) -> u64 {
         self.offset.saturating_add(self.size)
@@ -99,36 +107,39 @@ const NAMES: [&str; 4] = ["libnvrtc.so", "nvrtcCompileProgram", "libnvJitLink.so
 /// Texts that CUDA source cannot do without, and host programs hardly hold otherwise.
 const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
 
-/// Looks for signs that a host ELF makes device code while it runs.
-pub(super) fn runtime_jit(bytes: &[u8]) -> Vec<RuntimeJit> {
-    let mut signs = match bytes.get(4) {
-        Some(1) => dynamic_signs::<FileHeader32<Endianness>>(bytes),
-        _ => dynamic_signs::<FileHeader64<Endianness>>(bytes),
-    }
-    .unwrap_or_default();
-    for section in sections(bytes).unwrap_or_default() {
-        if matches!(
-            section.name.as_str(),
-            ".rodata" | ".data" | ".data.rel.ro" | ".rodata.str1.1" | ".rodata.str1.8"
-        ) && let Some(text) = super::bytes::slice(bytes, section.offset, section.size)
-        {
-            signs.extend(text_signs(text));
-        }
-    }
-    signs.sort();
-    signs.dedup();
-    signs
-}
+/// Bytes from a text's start within which it is decided: more than the longest of them.
+pub(super) const REACH_BYTES: usize = 32;
+
+/// What all of [`SOURCE`] start with, and all of [`NAMES`] hold: looked for once instead of each.
+const SOURCE_ROOT: &str = "__global__ ";
+const NAME_ROOTS: [&str; 3] = ["nvrtc", "nvJitLink", "nvPTXCompiler"];
 
 /// Looks for signs in CUDA or C++ source text, or in any bytes that may hold some.
 pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
+    let has_root = |root: &str| memmem::find(text, root.as_bytes()).is_some();
     let holds = |needle: &&str| memmem::find(text, needle.as_bytes()).is_some();
-    let names = NAMES.iter().copied().filter(holds).map(|name| RuntimeJit::Names(name.to_owned()));
-    let sources = SOURCE.iter().copied().filter(holds).map(|text| RuntimeJit::CarriesSource(text.to_owned()));
-    names.chain(sources).collect()
+    let mut signs = Vec::new();
+    for root in NAME_ROOTS.into_iter().filter(|root| has_root(root)) {
+        let names = NAMES.into_iter().filter(|name| name.contains(root)).filter(holds);
+        signs.extend(names.map(|name| RuntimeJit::Names(name.to_owned())));
+    }
+    if has_root(SOURCE_ROOT) {
+        let sources = SOURCE.into_iter().filter(holds);
+        signs.extend(sources.map(|text| RuntimeJit::CarriesSource(text.to_owned())));
+    }
+    signs
 }
 
-fn dynamic_signs<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
+/// Looks for libraries and functions that a host ELF needs to make device code while it runs.
+pub(super) fn dynamic_signs(bytes: &[u8]) -> Vec<RuntimeJit> {
+    match bytes.get(4) {
+        Some(1) => dynamic_signs_of::<FileHeader32<Endianness>>(bytes),
+        _ => dynamic_signs_of::<FileHeader64<Endianness>>(bytes),
+    }
+    .unwrap_or_default()
+}
+
+fn dynamic_signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
     let header = Elf::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
@@ -171,5 +182,16 @@ mod tests {
             ]
         );
         assert!(text_signs(b"int main() {}").is_empty());
+    }
+
+    #[test]
+    fn roots_and_reach_cover_every_text() {
+        for name in NAMES {
+            assert!(NAME_ROOTS.iter().any(|root| name.contains(root)), "{name}");
+        }
+        for text in SOURCE {
+            assert!(text.starts_with(SOURCE_ROOT), "{text}");
+        }
+        assert!(NAMES.iter().chain(&SOURCE).all(|text| text.len() <= REACH_BYTES));
     }
 }

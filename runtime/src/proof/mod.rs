@@ -16,6 +16,7 @@
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
 //! | `scan`, `ground` | every byte offset of a file, and which are accounted for |
+//! | `task`, `crew` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
@@ -31,6 +32,7 @@ mod bytes;
 mod command;
 mod compat;
 mod compression;
+mod crew;
 mod cubin;
 mod examination;
 mod examiner;
@@ -45,6 +47,7 @@ mod nvinfo;
 mod proven;
 mod ptx;
 mod scan;
+mod task;
 mod verdict;
 mod witness;
 
