@@ -7,6 +7,8 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 use serde::Serialize;
 
+use super::sieve::{Pair, sieve};
+
 /// One section that has bytes in the file.
 pub(super) struct HostSection {
     /// Its name.
@@ -110,23 +112,21 @@ const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
 /// Bytes from a text's start within which it is decided: more than the longest of them.
 pub(super) const REACH_BYTES: usize = 32;
 
-/// What all of [`SOURCE`] start with, and all of [`NAMES`] hold: looked for once instead of each.
-const SOURCE_ROOT: &str = "__global__ ";
-const NAME_ROOTS: [&str; 3] = ["nvrtc", "nvJitLink", "nvPTXCompiler"];
+/// Rare neighbours of which every text holds one, and how far from its start they may stand.
+const PAIRS: [Pair; 4] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'l', b'_')];
+const PAIR_REACH_BYTES: usize = 8;
 
 /// Looks for signs in CUDA or C++ source text, or in any bytes that may hold some.
 pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
-    let has_root = |root: &str| memmem::find(text, root.as_bytes()).is_some();
-    let holds = |needle: &&str| memmem::find(text, needle.as_bytes()).is_some();
     let mut signs = Vec::new();
-    for root in NAME_ROOTS.into_iter().filter(|root| has_root(root)) {
-        let names = NAMES.into_iter().filter(|name| name.contains(root)).filter(holds);
-        signs.extend(names.map(|name| RuntimeJit::Names(name.to_owned())));
-    }
-    if has_root(SOURCE_ROOT) {
-        let sources = SOURCE.into_iter().filter(holds);
-        signs.extend(sources.map(|text| RuntimeJit::CarriesSource(text.to_owned())));
-    }
+    sieve(text, PAIRS, |start, end| {
+        let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
+        let holds = |needle: &&str| memmem::find(near, needle.as_bytes()).is_some();
+        signs.extend(NAMES.into_iter().filter(holds).map(|name| RuntimeJit::Names(name.to_owned())));
+        signs.extend(SOURCE.into_iter().filter(holds).map(|text| RuntimeJit::CarriesSource(text.to_owned())));
+    });
+    signs.sort();
+    signs.dedup();
     signs
 }
 
@@ -185,13 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn roots_and_reach_cover_every_text() {
-        for name in NAMES {
-            assert!(NAME_ROOTS.iter().any(|root| name.contains(root)), "{name}");
+    fn every_text_holds_a_rare_pair_near_its_start() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            let at = text.as_bytes().windows(2).position(|pair| PAIRS.contains(&(pair[0], pair[1])));
+            assert!(at.is_some_and(|at| at <= PAIR_REACH_BYTES), "{text}");
+            assert!(text.len() <= REACH_BYTES, "{text}");
         }
-        for text in SOURCE {
-            assert!(text.starts_with(SOURCE_ROOT), "{text}");
+    }
+
+    #[test]
+    fn a_text_is_a_sign_at_every_offset() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            for offset in 0..200 {
+                let bytes = [&vec![b'.'; offset][..], text.as_bytes(), b"...."].concat();
+                assert_eq!(text_signs(&bytes).len(), 1, "{text} at {offset}");
+            }
         }
-        assert!(NAMES.iter().chain(&SOURCE).all(|text| text.len() <= REACH_BYTES));
     }
 }

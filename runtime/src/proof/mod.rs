@@ -15,7 +15,7 @@
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
-//! | `scan`, `ground` | every byte offset of a file, and which are accounted for |
+//! | `sieve`, `scan`, `ground` | every byte offset of a file, and which are accounted for |
 //! | `task`, `crew` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
@@ -47,6 +47,7 @@ mod nvinfo;
 mod proven;
 mod ptx;
 mod scan;
+mod sieve;
 mod task;
 mod verdict;
 mod witness;
