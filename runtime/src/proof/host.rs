@@ -118,12 +118,14 @@ const PAIR_REACH_BYTES: usize = 8;
 
 /// Looks for signs in CUDA or C++ source text, or in any bytes that may hold some.
 pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
+    let names = NAMES.map(|name| (memmem::Finder::new(name), RuntimeJit::Names(name.to_owned())));
+    let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
+    let finders = names.iter().chain(&sources);
     let mut signs = Vec::new();
     sieve(text, PAIRS, |start, end| {
         let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
-        let holds = |needle: &&str| memmem::find(near, needle.as_bytes()).is_some();
-        signs.extend(NAMES.into_iter().filter(holds).map(|name| RuntimeJit::Names(name.to_owned())));
-        signs.extend(SOURCE.into_iter().filter(holds).map(|text| RuntimeJit::CarriesSource(text.to_owned())));
+        let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
+        signs.extend(seen.map(|(_, sign)| sign.clone()));
     });
     signs.sort();
     signs.dedup();
