@@ -521,12 +521,42 @@ fn marker_without_attribute(cubin: &mut Cubin) -> Option<Marker> {
 }
 
 /// Whether any note says toolkit 13 or later, which always write attribute 9 from `sm_90` on. The
-/// finalizer of 13.4 keeps what an older ptxas wrote (seen in cuBLAS).
+/// finalizer of 13.4 keeps what an older ptxas wrote (seen in cuBLAS), and before its release 13.0
+/// called itself so while it wrote all else as 12.9 does (V13.0.0, seen in nvperf).
 fn is_from_13(cubin: &Cubin) -> bool {
     cubin.arch_notes.iter().any(|note| note.kind == ArchNoteKind::Cuinfo)
         || cubin
             .tools
             .iter()
-            .filter(|tool| tool.tool != "finalizer")
+            .filter(|tool| tool.tool != "finalizer" && !tool.release.ends_with(" V13.0.0"))
             .any(|tool| tool.toolkit().is_none_or(|(major, _)| major >= 13))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cubin of 12.9 whose assembler claims another release.
+    fn claiming(version: &str) -> Cubin {
+        let mut bytes = include_bytes!("../../../tests/fixtures/proof/exact_12.9.cubin").to_vec();
+        let old = b"release 12.9, V12.9.86";
+        let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
+        let new = format!("release 13.0, {version}\0");
+        bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        read(&bytes).unwrap()
+    }
+
+    #[test]
+    fn what_called_itself_13_before_its_release_is_read_like_12() {
+        let cubin = claiming("V13.0.0");
+        assert!(cubin.problems.is_empty(), "{:?}", cubin.problems);
+        assert_eq!(
+            cubin.marker.map(|marker| (marker.specific, marker.source)),
+            Some((true, MarkerSource::EFlags8))
+        );
+        for released in ["V13.0.1", "V13.0.88"] {
+            let cubin = claiming(released);
+            assert!(cubin.marker.is_none() && !cubin.problems.is_empty(), "{released}");
+        }
+    }
 }

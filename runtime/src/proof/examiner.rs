@@ -6,7 +6,7 @@ use object::elf;
 use object::read::archive::ArchiveFile;
 use packager::Digest;
 
-use super::bytes::{slice, u16_at};
+use super::bytes::{slice, u16_at, u32_at};
 use super::crew::in_parallel;
 use super::cubin::{self, EM_CUDA};
 use super::examination::{Container, Examination, Format, Place, Problem};
@@ -21,6 +21,10 @@ use super::task::{Outcome, Task, chunks};
 /// a floor for small files, and a multiple of the file for large ones.
 const ALLOWANCE_FLOOR_BYTES: u64 = 1 << 30;
 const ALLOWANCE_PER_BYTE: u64 = 64;
+/// Seen in Triton, cuDNN and cuSPARSELt, whose instructions compare with the magic and write it. Such a
+/// program can load what no scan of its file can show, so it stays unread.
+const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
+                       itself, and what it loads is in no file";
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
@@ -57,6 +61,7 @@ struct Examiner<'a> {
     jobs: Vec<Job<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
     host_texts: Vec<(u64, u64)>,
+    host_code: Vec<(u64, u64)>,
     found: Examination,
 }
 
@@ -72,15 +77,23 @@ fn format_of(bytes: &[u8]) -> Format {
     }
     if fatbin::starts_at(bytes, 0) {
         Format::Fatbin
-    } else if bytes.starts_with(b"!<arch>\n") {
+    } else if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
         Format::Archive
     } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         Format::Zip
+    } else if is_windows(bytes) {
+        Format::Windows
     } else if is_ptx(bytes) {
         Format::Ptx
     } else {
         Format::Other
     }
+}
+
+/// A Windows executable, by the header that its first header points to.
+fn is_windows(bytes: &[u8]) -> bool {
+    let header = u32_at(bytes, 0x3C).and_then(|at| slice(bytes, at.into(), 4));
+    bytes.starts_with(b"MZ") && header == Some(b"PE\0\0")
 }
 
 /// A text whose first directive is `.version`, behind blank lines and comments.
@@ -107,6 +120,7 @@ impl<'a> Examiner<'a> {
             jobs: Vec::new(),
             debug_texts: HashMap::new(),
             host_texts: Vec::new(),
+            host_code: Vec::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -159,14 +173,14 @@ impl<'a> Examiner<'a> {
             Format::Archive => self.unaccounted(start, "archives nest too deeply"),
             Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
             Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
-            Format::Other => self.host_texts.push((start, end)),
+            Format::Windows | Format::Other => self.host_texts.push((start, end)),
         }
     }
 
     fn archive(&mut self, start: u64, bytes: &[u8], depth: u32) {
         let archive = match ArchiveFile::parse(bytes) {
             Ok(archive) if archive.is_thin() => {
-                return self.unaccounted(start, "a thin archive: its members lie in other files");
+                return self.unaccounted(start, describe_thin(&archive));
             }
             Ok(archive) => archive,
             Err(error) => return self.unaccounted(start, format!("archive is broken: {error}")),
@@ -197,6 +211,8 @@ impl<'a> Examiner<'a> {
         self.found.runtime_jit.extend(host::dynamic_signs(bytes));
         let texts = sections.iter().filter(|section| section.holds_text());
         self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
+        let code = sections.iter().filter(|section| section.executable);
+        self.host_code.extend(code.map(|code| (start + code.offset, start + code.end())));
         let mut sections: Vec<_> = sections.into_iter().filter(|section| section.role().is_some()).collect();
         sections.sort_by_key(|section| section.offset);
         let mut read_up_to = 0;
@@ -361,10 +377,13 @@ impl<'a> Examiner<'a> {
         let at = sighting.offset;
         let end = self.bytes.len() as u64;
         let place = Place { loose: true, ..Place::default() };
+        let in_code = self.host_code.iter().any(|&(start, end)| (start..end).contains(&at));
         match sighting.mark {
-            Mark::Container => {
-                self.container(at, end, &place);
+            Mark::Wrapper | Mark::Ancient if in_code => self.unaccounted(at, OPERAND),
+            Mark::Container if in_code && fatbin::read(self.bytes, at).is_err() => {
+                self.unaccounted(at, OPERAND);
             }
+            Mark::Container => drop(self.container(at, end, &place)),
             Mark::CudaElf => self.bare_cubin(at, end, &place),
             Mark::PtxTarget => self.loose_ptx(at, &place),
             Mark::Wrapper => self.unaccounted(at, "a fatbin wrapper outside .nvFatBinSegment"),
@@ -397,6 +416,26 @@ impl<'a> Examiner<'a> {
     }
 }
 
+/// Says which files a thin archive stands for, and the way out.
+fn describe_thin(archive: &ArchiveFile<'_>) -> String {
+    const SHOWN: usize = 3;
+    let mut members = archive.members().map_while(Result::ok);
+    let shown: Vec<_> = members
+        .by_ref()
+        .take(SHOWN)
+        .map(|member| String::from_utf8_lossy(member.name()).into_owned())
+        .collect();
+    let more = match members.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "a thin archive, which names {}{more} but does not hold them; verify those files, or an archive \
+         made without `T`",
+        shown.join(", ")
+    )
+}
+
 /// How many zero bytes may stand around containers.
 #[derive(Clone, Copy)]
 enum Padding {
@@ -404,4 +443,50 @@ enum Padding {
     None,
     /// Fewer than the section's alignment.
     UpTo(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A member of an archive: header and, in a thin one, no content.
+    fn member(name: &str, size: usize) -> String {
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644)
+    }
+
+    #[test]
+    fn a_thin_archive_says_where_its_members_are() {
+        let names = "first.o/\nsecond.o/\n";
+        let thin = ["!<thin>\n", &member("//", names.len()), names, "\n", &member("/0", 9), &member("/9", 9)];
+        let found = examine(thin.concat().as_bytes());
+        assert_eq!(found.format, Format::Archive);
+        let [problem] = &found.unaccounted[..] else { panic!("{:?}", found.unaccounted) };
+        assert!(problem.reason.contains("names first.o, second.o but"), "{}", problem.reason);
+    }
+
+    #[test]
+    fn a_windows_file_is_called_one_and_scanned() {
+        let mut bytes = vec![0; 0x200];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3C] = 0x80;
+        bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+        assert!(examine(&bytes).unaccounted.is_empty());
+        bytes.extend_from_slice(include_bytes!("../../../tests/fixtures/proof/exact_13.0.fatbin"));
+        let found = examine(&bytes);
+        assert_eq!(found.format, Format::Windows);
+        assert_eq!(found.entries.len(), 1);
+        assert!(found.entries[0].place.loose);
+    }
+
+    #[test]
+    fn a_magic_in_an_instruction_stays_unread_and_says_why() {
+        let mut bytes = include_bytes!("../../../tests/fixtures/proof/exact_13.0.so").to_vec();
+        let sections = host::sections(&bytes).unwrap();
+        let code = sections.iter().find(|section| section.executable && section.size >= 12).unwrap();
+        let at = usize::try_from(code.offset).unwrap() + 4;
+        bytes[at..at + 4].copy_from_slice(&fatbin::CONTAINER_MAGIC.to_le_bytes());
+        let found = examine(&bytes);
+        let [problem] = &found.unaccounted[..] else { panic!("{:?}", found.unaccounted) };
+        assert_eq!((problem.offset, problem.reason.as_str()), (at as u64, OPERAND));
+    }
 }

@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64};
+use object::elf::{FileHeader32, FileHeader64, SHF_EXECINSTR};
 use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ pub(super) struct HostSection {
     pub(super) offset: u64,
     /// Size in bytes.
     pub(super) size: u64,
+    /// Whether the processor may run it.
+    pub(super) executable: bool,
     /// Alignment as declared.
     pub(super) align: u64,
 }
@@ -86,7 +88,9 @@ fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Re
     for section in sections.iter() {
         let Some((offset, size)) = section.file_range(endian) else { continue };
         let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
-        found.push(HostSection { name, offset, size, align: section.sh_addralign(endian).into() });
+        let executable = section.sh_flags(endian).contains(SHF_EXECINSTR);
+        let align = section.sh_addralign(endian).into();
+        found.push(HostSection { name, offset, size, executable, align });
     }
     Ok(found)
 }
