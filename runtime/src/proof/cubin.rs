@@ -25,6 +25,10 @@ use super::nvinfo::{self, Fact};
 pub(super) const EM_CUDA: u16 = 190;
 /// Where `e_flags` lies in a 64-bit ELF header.
 pub(super) const E_FLAGS_OFFSET: u64 = 48;
+/// Bits of `e_flags` that no toolkit from 12.7 to 13.5 sets in this layout: all but the number, the
+/// marker, two bits of unknown meaning and the highest byte, which each toolkit sets anew. Seen in
+/// 20,000 cubins, among them those of `FlashInfer`, Triton and cuDNN.
+const E_FLAGS_UNKNOWN: u32 = 0x00FF_00F1;
 /// Bit of `st_other` that marks a kernel; seen on every `__global__` function, on no other.
 const STO_CUDA_ENTRY: u8 = 0x10;
 /// The first number for which an `a` exists.
@@ -252,6 +256,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     }
     let sections = header.sections(ENDIAN, bytes).map_err(|error| broken(&error))?;
     let mut cubin = from_header(header)?;
+    let unknown = cubin.e_flags & E_FLAGS_UNKNOWN;
+    if cubin.layout == Layout::Abi8 && unknown != 0 {
+        cubin.problem(E_FLAGS_OFFSET, format!("bits {unknown:#x} of e_flags are unknown"));
+    }
     cubin.size_bytes = extent(header, &sections, bytes)?;
     read_sections(&mut cubin, &sections, bytes)?;
     read_kernels(&mut cubin, &sections, bytes)?;
