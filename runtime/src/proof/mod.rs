@@ -12,6 +12,7 @@
 //! | `compression` | payloads, unpacked within bounds |
 //! | `fatbin` | containers and entries |
 //! | `compat`, `note`, `nvinfo`, `cubin` | machine code and what it says about itself |
+//! | `marker`, `kernel` | the `a`, and the kernels |
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
@@ -41,7 +42,9 @@ mod ground;
 mod host;
 mod image;
 mod input;
+mod kernel;
 mod mapped;
+mod marker;
 mod note;
 mod nvinfo;
 mod proven;
@@ -56,14 +59,14 @@ pub use build_files::{claim_in_compile_commands, claim_in_log, claim_in_ninja};
 pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
-pub use cubin::{
-    Cubin, CubinProblem, CubinType, Kernel, Layout, Marker, MarkerSource, SpecialInstructions, demangle,
-};
+pub use cubin::{Cubin, CubinProblem, CubinType, Layout, SpecialInstructions};
 pub use examination::{Container, Entry, Examination, Format, Place, Problem};
 pub use examiner::{Depth, examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use host::RuntimeJit;
 pub use input::{InputError, Specimen, visit, visit_bytes};
+pub use kernel::{Kernel, demangle};
+pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;

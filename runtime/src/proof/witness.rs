@@ -6,9 +6,10 @@ use std::cmp::Ordering;
 use packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
-use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout, MarkerSource};
+use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout};
 use super::examination::Entry;
 use super::fatbin::{EntryHeader, EntryKind, flags};
+use super::marker::MarkerSource;
 use super::note::ToolNote;
 
 /// What a witness says about the claim.
