@@ -2,15 +2,14 @@
 //! against cuobjdump, side by side in one run.
 //!
 //! ```text
-//! cargo build --release --bin proofmark --example verify_speed
-//! target/release/examples/verify_speed [--cuobjdump PATH] FILE...
+//! scripts/verify-speed.sh [--cuobjdump PATH] FILE...
 //! ```
 //!
 //! Every command runs as a process of its own, start and exit included, in turn with the others, and
 //! counts with its fastest of several rounds; one round before warms the page cache. The baseline maps
 //! the file and adds up its 64-bit words, on one thread or on as many as `verify` uses. cuobjdump is
-//! `cuobjdump -all -lelf -lptx`, from the path given or else from `PATH`; without one that column
-//! stays empty. The ratios are what to compare between machines; the times are not.
+//! `cuobjdump -all -lelf -lptx`, from the path given or else from `PATH`; where there is none, or where
+//! it finds no device code (as in cuFFT, which keeps its containers in `.data`), that column stays empty. The ratios are what to compare between machines; the times are not.
 
 use std::env;
 use std::fs;

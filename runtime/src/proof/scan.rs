@@ -4,6 +4,13 @@
 //! container, wrapper and ancient magic, ELF headers for `EM_CUDA`, and PTX targets. What is
 //! compressed or encrypted by something else than a fatbin cannot be seen by any scan.
 //!
+//! A magic that turns out to be no container is reported as unaccounted, and the file as unreadable,
+//! even where people can see that it is harmless: cuDNN, cuSPARSELt and Triton hold the magic in
+//! instructions that compare with it or write it, Triton also in a text by which LLVM knows files
+//! (`P\xEDU\xBA` between two zero bytes). Whether a driver minds a container's version is not known, so
+//! a header that we cannot read must not vanish from the answer, and a program that handles
+//! containers itself can load what is in no file.
+//!
 //! One pass over a [`sieve`](super::sieve): only blocks that hold two neighbouring bytes of a pattern are
 //! looked at byte by byte.
 
