@@ -27,6 +27,8 @@ pub enum Format {
     Executable,
     /// An `ar` archive.
     Archive,
+    /// A Windows library or program; it is only scanned.
+    Windows,
     /// A zip or wheel; its members are examined one by one.
     Zip,
     /// Anything else; it is still scanned.

@@ -1,27 +1,30 @@
 //! Walks a file and accounts for every place in it that may hold device code.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use object::elf;
 use object::read::archive::ArchiveFile;
 use packager::Digest;
 
-use super::bytes::{slice, u16_at};
+use super::bytes::{slice, u16_at, u32_at};
+use super::crew::in_parallel;
 use super::cubin::{self, EM_CUDA};
 use super::examination::{Container, Examination, Format, Place, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
 use super::image::{self, Job, bare};
-use super::scan::{self, Mark, PTX_TARGET, Sighting};
+use super::scan::{Mark, PTX_TARGET, Sighting};
+use super::task::{Outcome, Task, chunks};
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
 /// a floor for small files, and a multiple of the file for large ones.
 const ALLOWANCE_FLOOR_BYTES: u64 = 1 << 30;
 const ALLOWANCE_PER_BYTE: u64 = 64;
+/// Seen in Triton, cuDNN and cuSPARSELt, whose instructions compare with the magic and write it. Such a
+/// program can load what no scan of its file can show, so it stays unread.
+const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
+                       itself, and what it loads is in no file";
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
@@ -57,6 +60,8 @@ struct Examiner<'a> {
     ground: GroundMap,
     jobs: Vec<Job<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
+    host_texts: Vec<(u64, u64)>,
+    host_code: Vec<(u64, u64)>,
     found: Examination,
 }
 
@@ -72,15 +77,23 @@ fn format_of(bytes: &[u8]) -> Format {
     }
     if fatbin::starts_at(bytes, 0) {
         Format::Fatbin
-    } else if bytes.starts_with(b"!<arch>\n") {
+    } else if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
         Format::Archive
     } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         Format::Zip
+    } else if is_windows(bytes) {
+        Format::Windows
     } else if is_ptx(bytes) {
         Format::Ptx
     } else {
         Format::Other
     }
+}
+
+/// A Windows executable, by the header that its first header points to.
+fn is_windows(bytes: &[u8]) -> bool {
+    let header = u32_at(bytes, 0x3C).and_then(|at| slice(bytes, at.into(), 4));
+    bytes.starts_with(b"MZ") && header == Some(b"PE\0\0")
 }
 
 /// A text whose first directive is `.version`, behind blank lines and comments.
@@ -106,20 +119,24 @@ impl<'a> Examiner<'a> {
             ground: GroundMap::default(),
             jobs: Vec::new(),
             debug_texts: HashMap::new(),
+            host_texts: Vec::new(),
+            host_code: Vec::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
 
     fn run(mut self) -> Examination {
-        self.region(0, self.bytes.len() as u64, &Place::default(), 0);
-        self.work_off();
-        for sighting in scan_in_parallel(self.bytes, &self.ground.legible(self.bytes.len() as u64)) {
+        let end = self.bytes.len() as u64;
+        self.region(0, end, &Place::default(), 0);
+        let legible = self.ground.legible(end);
+        for sighting in self.work_off(&legible) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
             self.account(sighting);
         }
-        self.work_off();
+        // What the scan came upon has been scanned.
+        self.work_off(&[]);
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
         self.found.runtime_jit.sort();
@@ -127,12 +144,22 @@ impl<'a> Examiner<'a> {
         self.found
     }
 
-    /// Reads the payloads gathered so far, on every core.
-    fn work_off(&mut self) {
-        let depth = self.depth;
-        for entries in in_parallel(std::mem::take(&mut self.jobs), |job| image::read(job, depth)) {
-            self.found.entries.extend(entries);
+    /// Reads the payloads and texts gathered so far and scans some parts of the file, all of it on every
+    /// core at once.
+    fn work_off(&mut self, to_scan: &[(u64, u64)]) -> Vec<Sighting> {
+        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| Task::Read(Box::new(job)));
+        let texts = chunks(self.bytes, &std::mem::take(&mut self.host_texts)).into_iter().map(Task::Text);
+        let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
+        let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
+        let mut sightings = Vec::new();
+        for outcome in in_parallel(tasks, |task| task.run(self.bytes, self.depth)) {
+            match outcome {
+                Outcome::Entries(entries) => self.found.entries.extend(entries),
+                Outcome::Signs(signs) => self.found.runtime_jit.extend(signs),
+                Outcome::Sightings(found) => sightings.extend(found),
+            }
         }
+        sightings
     }
 
     /// Reads the file, archive member or other range `[start, end)` by its own format.
@@ -146,14 +173,14 @@ impl<'a> Examiner<'a> {
             Format::Archive => self.unaccounted(start, "archives nest too deeply"),
             Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
             Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
-            Format::Other => self.found.runtime_jit.extend(host::text_signs(bytes)),
+            Format::Windows | Format::Other => self.host_texts.push((start, end)),
         }
     }
 
     fn archive(&mut self, start: u64, bytes: &[u8], depth: u32) {
         let archive = match ArchiveFile::parse(bytes) {
             Ok(archive) if archive.is_thin() => {
-                return self.unaccounted(start, "a thin archive: its members lie in other files");
+                return self.unaccounted(start, describe_thin(&archive));
             }
             Ok(archive) => archive,
             Err(error) => return self.unaccounted(start, format!("archive is broken: {error}")),
@@ -181,7 +208,11 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(host::runtime_jit(bytes));
+        self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        let texts = sections.iter().filter(|section| section.holds_text());
+        self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
+        let code = sections.iter().filter(|section| section.executable);
+        self.host_code.extend(code.map(|code| (start + code.offset, start + code.end())));
         let mut sections: Vec<_> = sections.into_iter().filter(|section| section.role().is_some()).collect();
         sections.sort_by_key(|section| section.offset);
         let mut read_up_to = 0;
@@ -346,10 +377,13 @@ impl<'a> Examiner<'a> {
         let at = sighting.offset;
         let end = self.bytes.len() as u64;
         let place = Place { loose: true, ..Place::default() };
+        let in_code = self.host_code.iter().any(|&(start, end)| (start..end).contains(&at));
         match sighting.mark {
-            Mark::Container => {
-                self.container(at, end, &place);
+            Mark::Wrapper | Mark::Ancient if in_code => self.unaccounted(at, OPERAND),
+            Mark::Container if in_code && fatbin::read(self.bytes, at).is_err() => {
+                self.unaccounted(at, OPERAND);
             }
+            Mark::Container => drop(self.container(at, end, &place)),
             Mark::CudaElf => self.bare_cubin(at, end, &place),
             Mark::PtxTarget => self.loose_ptx(at, &place),
             Mark::Wrapper => self.unaccounted(at, "a fatbin wrapper outside .nvFatBinSegment"),
@@ -382,6 +416,26 @@ impl<'a> Examiner<'a> {
     }
 }
 
+/// Says which files a thin archive stands for, and the way out.
+fn describe_thin(archive: &ArchiveFile<'_>) -> String {
+    const SHOWN: usize = 3;
+    let mut members = archive.members().map_while(Result::ok);
+    let shown: Vec<_> = members
+        .by_ref()
+        .take(SHOWN)
+        .map(|member| String::from_utf8_lossy(member.name()).into_owned())
+        .collect();
+    let more = match members.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "a thin archive, which names {}{more} but does not hold them; verify those files, or an archive \
+         made without `T`",
+        shown.join(", ")
+    )
+}
+
 /// How many zero bytes may stand around containers.
 #[derive(Clone, Copy)]
 enum Padding {
@@ -391,53 +445,48 @@ enum Padding {
     UpTo(u64),
 }
 
-/// Least bytes worth a thread of their own.
-const SCAN_CHUNK_BYTES: usize = 4 << 20;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Scans the legible parts in chunks, on every core. A chunk reads a little beyond its end, so that
-/// each sighting belongs to the one chunk in which it starts.
-fn scan_in_parallel(bytes: &[u8], parts: &[(u64, u64)]) -> Vec<Sighting> {
-    let mut chunks = Vec::new();
-    for &(start, end) in parts {
-        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { continue };
-        let starts = (start..end).step_by(SCAN_CHUNK_BYTES);
-        chunks.extend(starts.map(|start| (start, end.min(start + SCAN_CHUNK_BYTES))));
+    /// A member of an archive: header and, in a thin one, no content.
+    fn member(name: &str, size: usize) -> String {
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644)
     }
-    let sightings = in_parallel(chunks, |(start, end)| {
-        let reach = bytes.len().min(end + scan::REACH_BYTES);
-        let mut sightings = scan::scan(&bytes[start..reach]);
-        sightings.retain(|sighting| sighting.offset < (end - start) as u64);
-        for sighting in &mut sightings {
-            sighting.offset += start as u64;
-        }
-        sightings
-    });
-    sightings.into_iter().flatten().collect()
-}
 
-/// Maps items on every core, keeping their order.
-fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    if threads <= 1 {
-        return items.into_iter().map(work).collect();
+    #[test]
+    fn a_thin_archive_says_where_its_members_are() {
+        let names = "first.o/\nsecond.o/\n";
+        let thin = ["!<thin>\n", &member("//", names.len()), names, "\n", &member("/0", 9), &member("/9", 9)];
+        let found = examine(thin.concat().as_bytes());
+        assert_eq!(found.format, Format::Archive);
+        let [problem] = &found.unaccounted[..] else { panic!("{:?}", found.unaccounted) };
+        assert!(problem.reason.contains("names first.o, second.o but"), "{}", problem.reason);
     }
-    let slots: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-    let next = AtomicUsize::new(0);
-    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
-        let crew: Vec<_> = (0..threads).map(|_| scope.spawn(|| shift(&slots, &next, &work))).collect();
-        crew.into_iter().flat_map(|worker| worker.join().expect("reading an image never panics")).collect()
-    });
-    results.sort_by_key(|&(index, _)| index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
 
-/// One worker: takes the next item until none is left.
-fn shift<T, R>(slots: &[Mutex<Option<T>>], next: &AtomicUsize, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
-    let mut done = Vec::new();
-    loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(slot) = slots.get(index) else { return done };
-        let item = slot.lock().ok().and_then(|mut slot| slot.take());
-        done.extend(item.map(|item| (index, work(item))));
+    #[test]
+    fn a_windows_file_is_called_one_and_scanned() {
+        let mut bytes = vec![0; 0x200];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3C] = 0x80;
+        bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+        assert!(examine(&bytes).unaccounted.is_empty());
+        bytes.extend_from_slice(include_bytes!("../../../tests/fixtures/proof/exact_13.0.fatbin"));
+        let found = examine(&bytes);
+        assert_eq!(found.format, Format::Windows);
+        assert_eq!(found.entries.len(), 1);
+        assert!(found.entries[0].place.loose);
+    }
+
+    #[test]
+    fn a_magic_in_an_instruction_stays_unread_and_says_why() {
+        let mut bytes = include_bytes!("../../../tests/fixtures/proof/exact_13.0.so").to_vec();
+        let sections = host::sections(&bytes).unwrap();
+        let code = sections.iter().find(|section| section.executable && section.size >= 12).unwrap();
+        let at = usize::try_from(code.offset).unwrap() + 4;
+        bytes[at..at + 4].copy_from_slice(&fatbin::CONTAINER_MAGIC.to_le_bytes());
+        let found = examine(&bytes);
+        let [problem] = &found.unaccounted[..] else { panic!("{:?}", found.unaccounted) };
+        assert_eq!((problem.offset, problem.reason.as_str()), (at as u64, OPERAND));
     }
 }

@@ -23,6 +23,9 @@
 //! its header holds a u32 count and a u32 size of the table that starts with these two words; then
 //! one header a image, shaped like an entry's, whose +4 is the offset into the decompressed payload.
 //!
+//! The copy is the whole of `.nv.compat`. Before its release 12.8 wrote no zero byte and, instead of the
+//! records, the values of attributes 2, 3 and 5, a byte each (V12.8.13, seen in CUPTI).
+//!
 //! Seen in nvcc 13.0-13.5, 12.8 and 12.9 nvFatbin. Containers stand back to back, aligned to 8; a
 //! container of size 0 is legal (the stub of a PTX-only library).
 
@@ -54,6 +57,8 @@ pub mod flags {
     pub const ADDRESS_64: u64 = 0x1;
     /// Built with `-G`.
     pub const DEBUG: u64 = 0x2;
+    /// Host is Windows (named by ZLUDA's reader of fatbins; never seen in a build).
+    pub const WINDOWS: u64 = 0x40;
     /// Host is Linux.
     pub const LINUX: u64 = 0x10;
     /// Payload is a raw LZ4 block.
@@ -281,12 +286,15 @@ fn header(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) -> EntryHe
     if half(2) != ENTRY_VERSION {
         violations.push((at + 2, format!("entry version {:#06x}, expected 0x0101", half(2))));
     }
-    let unknown = header.flags & !flags::KNOWN;
+    let unknown = header.flags & !flags::KNOWN & !flags::WINDOWS;
     if unknown != 0 {
         violations.push((at + 40, format!("flag bits {unknown:#x} are unknown")));
     }
     let host = flags::ADDRESS_64 | flags::LINUX;
-    if header.flags & host != host {
+    if header.flags & flags::WINDOWS != 0 {
+        violations
+            .push((at + 40, "made for a Windows host, which we have never seen and do not judge".to_owned()));
+    } else if header.flags & host != host {
         violations.push((at + 40, "not made for a 64-bit Linux host".to_owned()));
     }
     if header.kind() == EntryKind::Unknown {
@@ -381,11 +389,11 @@ fn read_strings(header: &mut EntryHeader, bytes: &[u8], at: u64, violations: &mu
     }
 }
 
-/// The copy stands behind a text, empty so far, and its terminating zero.
+/// The copy stands behind a text, always empty, whose terminating zero is the first byte; before its
+/// release 12.8 left out that text.
 fn compat_copy(bytes: &[u8], offset: u32, length: u32) -> Option<&[u8]> {
-    let text = bytes.get(usize::try_from(offset).ok()?..)?;
-    let end = text.iter().position(|&byte| byte == 0)?;
-    slice(text, end as u64 + 1, u64::from(length))
+    let has_text = bytes.get(usize::try_from(offset).ok()?) == Some(&0);
+    slice(bytes, u64::from(offset) + u64::from(has_text), u64::from(length))
 }
 
 fn text_of(bytes: &[u8]) -> String {

@@ -3,9 +3,11 @@
 
 use memchr::memmem;
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64};
+use object::elf::{FileHeader32, FileHeader64, SHF_EXECINSTR};
 use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 use serde::Serialize;
+
+use super::sieve::{Pair, sieve};
 
 /// One section that has bytes in the file.
 pub(super) struct HostSection {
@@ -15,6 +17,8 @@ pub(super) struct HostSection {
     pub(super) offset: u64,
     /// Size in bytes.
     pub(super) size: u64,
+    /// Whether the processor may run it.
+    pub(super) executable: bool,
     /// Alignment as declared.
     pub(super) align: u64,
 }
@@ -36,6 +40,14 @@ impl HostSection {
             ".nvFatBinSegment" => Some(Role::Wrappers),
             _ => None,
         }
+    }
+
+    /// Whether the constants in it may be names or sources that the program hands to a compiler.
+    pub(super) fn holds_text(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            ".rodata" | ".data" | ".data.rel.ro" | ".rodata.str1.1" | ".rodata.str1.8"
+        )
     }
 
     /// Offset of the first byte behind it.
@@ -76,7 +88,9 @@ fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Re
     for section in sections.iter() {
         let Some((offset, size)) = section.file_range(endian) else { continue };
         let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
-        found.push(HostSection { name, offset, size, align: section.sh_addralign(endian).into() });
+        let executable = section.sh_flags(endian).contains(SHF_EXECINSTR);
+        let align = section.sh_addralign(endian).into();
+        found.push(HostSection { name, offset, size, executable, align });
     }
     Ok(found)
 }
@@ -99,36 +113,39 @@ const NAMES: [&str; 4] = ["libnvrtc.so", "nvrtcCompileProgram", "libnvJitLink.so
 /// Texts that CUDA source cannot do without, and host programs hardly hold otherwise.
 const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
 
-/// Looks for signs that a host ELF makes device code while it runs.
-pub(super) fn runtime_jit(bytes: &[u8]) -> Vec<RuntimeJit> {
-    let mut signs = match bytes.get(4) {
-        Some(1) => dynamic_signs::<FileHeader32<Endianness>>(bytes),
-        _ => dynamic_signs::<FileHeader64<Endianness>>(bytes),
-    }
-    .unwrap_or_default();
-    for section in sections(bytes).unwrap_or_default() {
-        if matches!(
-            section.name.as_str(),
-            ".rodata" | ".data" | ".data.rel.ro" | ".rodata.str1.1" | ".rodata.str1.8"
-        ) && let Some(text) = super::bytes::slice(bytes, section.offset, section.size)
-        {
-            signs.extend(text_signs(text));
-        }
-    }
+/// Bytes from a text's start within which it is decided: more than the longest of them.
+pub(super) const REACH_BYTES: usize = 32;
+
+/// Rare neighbours of which every text holds one, and how far from its start they may stand.
+const PAIRS: [Pair; 4] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'l', b'_')];
+const PAIR_REACH_BYTES: usize = 8;
+
+/// Looks for signs in CUDA or C++ source text, or in any bytes that may hold some.
+pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
+    let names = NAMES.map(|name| (memmem::Finder::new(name), RuntimeJit::Names(name.to_owned())));
+    let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
+    let finders = names.iter().chain(&sources);
+    let mut signs = Vec::new();
+    sieve(text, PAIRS, |start, end| {
+        let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
+        let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
+        signs.extend(seen.map(|(_, sign)| sign.clone()));
+    });
     signs.sort();
     signs.dedup();
     signs
 }
 
-/// Looks for signs in CUDA or C++ source text, or in any bytes that may hold some.
-pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
-    let holds = |needle: &&str| memmem::find(text, needle.as_bytes()).is_some();
-    let names = NAMES.iter().copied().filter(holds).map(|name| RuntimeJit::Names(name.to_owned()));
-    let sources = SOURCE.iter().copied().filter(holds).map(|text| RuntimeJit::CarriesSource(text.to_owned()));
-    names.chain(sources).collect()
+/// Looks for libraries and functions that a host ELF needs to make device code while it runs.
+pub(super) fn dynamic_signs(bytes: &[u8]) -> Vec<RuntimeJit> {
+    match bytes.get(4) {
+        Some(1) => dynamic_signs_of::<FileHeader32<Endianness>>(bytes),
+        _ => dynamic_signs_of::<FileHeader64<Endianness>>(bytes),
+    }
+    .unwrap_or_default()
 }
 
-fn dynamic_signs<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
+fn dynamic_signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
     let header = Elf::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
@@ -171,5 +188,24 @@ mod tests {
             ]
         );
         assert!(text_signs(b"int main() {}").is_empty());
+    }
+
+    #[test]
+    fn every_text_holds_a_rare_pair_near_its_start() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            let at = text.as_bytes().windows(2).position(|pair| PAIRS.contains(&(pair[0], pair[1])));
+            assert!(at.is_some_and(|at| at <= PAIR_REACH_BYTES), "{text}");
+            assert!(text.len() <= REACH_BYTES, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_a_sign_at_every_offset() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            for offset in 0..200 {
+                let bytes = [&vec![b'.'; offset][..], text.as_bytes(), b"...."].concat();
+                assert_eq!(text_signs(&bytes).len(), 1, "{text} at {offset}");
+            }
+        }
     }
 }

@@ -12,10 +12,12 @@
 //! | `compression` | payloads, unpacked within bounds |
 //! | `fatbin` | containers and entries |
 //! | `compat`, `note`, `nvinfo`, `cubin` | machine code and what it says about itself |
+//! | `marker`, `kernel` | the `a`, and the kernels |
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
-//! | `scan`, `ground` | every byte offset of a file, and which are accounted for |
+//! | `sieve`, `scan`, `ground` | every byte offset of a file, and which are accounted for |
+//! | `task`, `crew` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
@@ -31,6 +33,7 @@ mod bytes;
 mod command;
 mod compat;
 mod compression;
+mod crew;
 mod cubin;
 mod examination;
 mod examiner;
@@ -39,12 +42,16 @@ mod ground;
 mod host;
 mod image;
 mod input;
+mod kernel;
 mod mapped;
+mod marker;
 mod note;
 mod nvinfo;
 mod proven;
 mod ptx;
 mod scan;
+mod sieve;
+mod task;
 mod verdict;
 mod witness;
 
@@ -52,14 +59,14 @@ pub use build_files::{claim_in_compile_commands, claim_in_log, claim_in_ninja};
 pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
-pub use cubin::{
-    Cubin, CubinProblem, CubinType, Kernel, Layout, Marker, MarkerSource, SpecialInstructions, demangle,
-};
+pub use cubin::{Cubin, CubinProblem, CubinType, Layout, SpecialInstructions};
 pub use examination::{Container, Entry, Examination, Format, Place, Problem};
 pub use examiner::{Depth, examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use host::RuntimeJit;
 pub use input::{InputError, Specimen, visit, visit_bytes};
+pub use kernel::{Kernel, demangle};
+pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;

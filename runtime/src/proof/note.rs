@@ -65,6 +65,12 @@ impl ToolNote {
         matches!(self.tool.as_str(), "ptxas" | "nvlink")
     }
 
+    /// Whether it makes one image out of several objects: the device linker, or the same as a library,
+    /// which writes no options of its own (seen in `nvJitLink` 12.8 and 12.9).
+    pub fn links_objects(&self) -> bool {
+        matches!(self.tool.as_str(), "nvlink" | "nvJIT API")
+    }
+
     /// The toolkit release as `(13, 0)`.
     pub fn toolkit(&self) -> Option<(u32, u32)> {
         let rest = self.release.split("release ").nth(1)?;

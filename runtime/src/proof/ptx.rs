@@ -22,21 +22,43 @@ pub struct Ptx {
     pub kernels: Vec<String>,
 }
 
-/// Reads the head of a text.
+/// Reads the head of a text: `.version`, then `.target`, with nothing but blanks and comments before
+/// and between (PTX ISA, "Module Directives"). Line ends mean nothing: CUPTI holds PTX on one line.
 pub(super) fn read(text: &[u8]) -> Ptx {
     let head = String::from_utf8_lossy(&text[..text.len().min(PREAMBLE_BYTES)]);
-    let directive = |name: &str| {
-        head.lines().find_map(|line| {
-            line.trim_start()
-                .strip_prefix(name)?
-                .split([',', ' ', '\t', '/', ';'])
-                .find(|word| !word.is_empty())
-        })
+    let head = behind_comments(&head);
+    let (version, rest) = match head.strip_prefix(".version").map(str::trim_start) {
+        Some(rest) => {
+            let (version, rest) = rest.split_at(version_length(rest));
+            (Some(version.to_owned()).filter(|version| !version.is_empty()), behind_comments(rest))
+        }
+        None => (None, head),
     };
-    Ptx {
-        version: directive(".version").map(str::to_owned),
-        target: directive(".target").and_then(|name| name.trim().parse().ok()),
-        kernels: kernels(text),
+    let target = rest.strip_prefix(".target").map(str::trim_start).and_then(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        rest[..end.unwrap_or(rest.len())].parse().ok()
+    });
+    Ptx { version, target, kernels: kernels(text) }
+}
+
+/// The length of a number such as `9.0`, which a directive may follow at once.
+fn version_length(text: &str) -> usize {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let major = digits(text);
+    let minor = text[major..].strip_prefix('.').map_or(0, |rest| 1 + digits(rest));
+    major + minor
+}
+
+/// What follows blanks and comments.
+fn behind_comments(mut text: &str) -> &str {
+    loop {
+        text = text.trim_start();
+        let behind = match text.get(..2) {
+            Some("//") => text.split_once('\n'),
+            Some("/*") => text.split_once("*/"),
+            _ => return text,
+        };
+        text = behind.map_or("", |(_, rest)| rest);
     }
 }
 
@@ -65,6 +87,24 @@ mod tests {
         assert_eq!(ptx.version.as_deref(), Some("9.0"));
         assert_eq!(ptx.target.map(|arch| arch.to_string()).as_deref(), Some("sm_100a"));
         assert_eq!(ptx.kernels, ["axpy"]);
+    }
+
+    #[test]
+    fn reads_a_text_on_one_line() {
+        let ptx = read(b".version 3.2.target sm_35.address_size 64 .entry helper{exit;}");
+        assert_eq!(ptx.version.as_deref(), Some("3.2"));
+        assert_eq!(ptx.target.map(|arch| arch.to_string()).as_deref(), Some("sm_35"));
+        assert_eq!(ptx.kernels, ["helper"]);
+    }
+
+    #[test]
+    fn a_target_in_a_comment_is_none() {
+        let target = |text: &[u8]| read(text).target.map(|arch| arch.to_string());
+        let text =
+            b".version 9.0\n/* .target sm_100a\n.target sm_100a */ // .target sm_100a\n.target sm_90\n";
+        assert_eq!(target(text).as_deref(), Some("sm_90"));
+        assert_eq!(target(b".version 9.0\n/* .target sm_100a"), None);
+        assert_eq!(target(b".version 9.0\n.target sm_100a2\n"), None);
     }
 
     #[test]

@@ -4,13 +4,20 @@
 //! container, wrapper and ancient magic, ELF headers for `EM_CUDA`, and PTX targets. What is
 //! compressed or encrypted by something else than a fatbin cannot be seen by any scan.
 //!
-//! One pass: each block of bytes is tested against the two rarest neighbouring bytes of every
-//! pattern in straight-line code that compilers turn into vector instructions; only blocks with a
-//! candidate are looked at byte by byte.
+//! A magic that turns out to be no container is reported as unaccounted, and the file as unreadable,
+//! even where people can see that it is harmless: cuDNN, cuSPARSELt and Triton hold the magic in
+//! instructions that compare with it or write it, Triton also in a text by which LLVM knows files
+//! (`P\xEDU\xBA` between two zero bytes). Whether a driver minds a container's version is not known, so
+//! a header that we cannot read must not vanish from the answer, and a program that handles
+//! containers itself can load what is in no file.
+//!
+//! One pass over a [`sieve`](super::sieve): only blocks that hold two neighbouring bytes of a pattern are
+//! looked at byte by byte.
 
 use super::bytes::u16_at;
 use super::cubin::EM_CUDA;
 use super::fatbin::{ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
+use super::sieve::{Pair, sieve};
 
 /// What was seen at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +57,17 @@ pub(super) struct Sighting {
 }
 
 /// A pattern with the position of the neighbouring bytes by which blocks are tested.
+#[derive(Clone, Copy)]
 struct Pattern {
     bytes: &'static [u8],
     probe: usize,
     mark: Mark,
+}
+
+impl Pattern {
+    fn pair(&self) -> Pair {
+        (self.bytes[self.probe], self.bytes[self.probe + 1])
+    }
 }
 
 const PATTERNS: [Pattern; 5] = [
@@ -67,42 +81,17 @@ const PATTERNS: [Pattern; 5] = [
 /// How a PTX text names its target.
 pub(super) const PTX_TARGET: &[u8] = b".target sm_";
 
-/// Bytes tested at once: four vector registers of the oldest x86-64.
-const BLOCK: usize = 64;
-
 /// Bytes from a pattern's start within which it is decided: the ELF header up to its machine.
 pub(super) const REACH_BYTES: usize = 20;
 
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
     let mut sightings = Vec::new();
-    let mut at = 0;
-    // One byte more than the block, because probes look at neighbours.
-    while let Some(block) = bytes.get(at..=at + BLOCK) {
-        if let Some((first, second)) = block.first_chunk::<BLOCK>().zip(block.last_chunk::<BLOCK>())
-            && has_candidate(first, second)
-        {
-            look_closely(bytes, at, at + BLOCK, &mut sightings);
-        }
-        at += BLOCK;
-    }
-    look_closely(bytes, at, bytes.len(), &mut sightings);
+    sieve(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
+        look_closely(bytes, start, end, &mut sightings);
+    });
     sightings.sort_by_key(|sighting| sighting.offset);
     sightings
-}
-
-/// Whether any probe matches: `first[i]` and `second[i]` are neighbours.
-fn has_candidate(first: &[u8; BLOCK], second: &[u8; BLOCK]) -> bool {
-    let mut any = 0_u8;
-    for (&here, &next) in first.iter().zip(second) {
-        let container = u8::from(here == 0xED) & u8::from(next == 0x55);
-        let wrapper = u8::from(here == 0xB1) & u8::from(next == 0x43);
-        let ancient = u8::from(here == 0x5A) & u8::from(next == 0xE5);
-        let elf = u8::from(here == 0x7F) & u8::from(next == b'E');
-        let target = u8::from(here == b'g') & u8::from(next == b'e');
-        any |= container | wrapper | ancient | elf | target;
-    }
-    any != 0
 }
 
 /// Collects the patterns whose probe lies in `[start, end)`.

@@ -6,9 +6,10 @@ use std::cmp::Ordering;
 use packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
-use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout, MarkerSource};
+use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout};
 use super::examination::Entry;
 use super::fatbin::{EntryHeader, EntryKind, flags};
+use super::marker::MarkerSource;
 use super::note::ToolNote;
 
 /// What a witness says about the claim.
@@ -134,7 +135,8 @@ impl Bench {
         let at = entry.offset + 20;
         match &header.compat_copy {
             Some(copy) if declared => {
-                let stance = agree(*copy == cubin.compat_bytes && cubin.compat_offset.is_some());
+                let whole = *copy == cubin.compat_bytes && cubin.compat_offset.is_some();
+                let stance = agree(whole || is_early_copy(copy, cubin));
                 let found = format!("{} bytes", copy.len());
                 self.say(
                     "compat copy",
@@ -233,7 +235,7 @@ fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'
             ("the tool was asked for the family; a bare cubin shows that in this text alone", Stance::Silent)
         }
         Some(named)
-            if is_linked(cubin) && tool.tool != "nvlink" && could_be_linked_into(named.number, arch) =>
+            if is_linked(cubin) && !tool.links_objects() && could_be_linked_into(named.number, arch) =>
         {
             ("an object for another architecture was linked in", Stance::Silent)
         }
@@ -245,9 +247,19 @@ fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'
     }
 }
 
+/// Whether a header's copy has the form that 12.8 wrote before its release.
+fn is_early_copy(copy: &[u8], cubin: &Cubin) -> bool {
+    let early = cubin.tools.iter().any(|tool| tool.release.ends_with(" V12.8.13"));
+    let mut records: Vec<_> = cubin.compat.iter().collect();
+    records.sort_by_key(|record| record.attribute);
+    let attributes: Vec<u8> = records.iter().map(|record| record.attribute).collect();
+    let values: Vec<u16> = records.iter().map(|record| record.value).collect();
+    early && attributes == [2, 3, 5] && values == copy.iter().map(|&value| value.into()).collect::<Vec<u16>>()
+}
+
 /// Whether the device linker, or the assembler that gathers objects, made it from several objects.
 fn is_linked(cubin: &Cubin) -> bool {
-    cubin.tools.iter().any(|tool| tool.tool == "nvlink")
+    cubin.tools.iter().any(ToolNote::links_objects)
         || (cubin.tools.len() == 1 && cubin.tools[0].tool == "nvasm_internal")
 }
 
@@ -269,6 +281,59 @@ pub(super) fn front_end(entry: &Entry) -> Option<u32> {
 /// Architectures of objects that were linked into an image for another one.
 pub(super) fn linked_in(entry: &Entry) -> Vec<Arch> {
     let (Some(cubin), Some(arch)) = (&entry.cubin, entry.arch) else { return Vec::new() };
-    let named = cubin.tools.iter().filter(|tool| tool.tool != "nvlink").filter_map(|tool| tool.arch);
+    let named = cubin.tools.iter().filter(|tool| !tool.links_objects()).filter_map(|tool| tool.arch);
     named.filter(|&named| is_linked(cubin) && named != arch).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::{CompatRecord, examine};
+
+    fn entry(fixture: &[u8]) -> Entry {
+        examine(fixture).entries.remove(0)
+    }
+
+    fn is_contradicted(entry: &Entry) -> bool {
+        question(0, entry).iter().any(|witness| witness.stance == Stance::Contradicts)
+    }
+
+    fn edit(entry: &mut Entry, edit: impl FnOnce(&mut Cubin)) {
+        edit(entry.cubin.as_mut().expect("the fixture is machine code"));
+    }
+
+    #[test]
+    fn the_linker_as_a_library_takes_plain_objects_and_shows_them() {
+        let mut entry = entry(include_bytes!("../../../tests/fixtures/proof/exact_12.9.cubin"));
+        let plain: Arch = "sm_100".parse().unwrap();
+        edit(&mut entry, |cubin| {
+            let mut object = cubin.tools[0].clone();
+            object.arch = Some(plain);
+            cubin.tools.push(object);
+        });
+        assert!(is_contradicted(&entry), "two tools, but nothing that links");
+        edit(&mut entry, |cubin| {
+            let mut linker = cubin.tools[0].clone();
+            linker.tool = "nvJIT API".to_owned();
+            linker.options = "JIT API Command Line Options".to_owned();
+            linker.arch = None;
+            cubin.tools.insert(0, linker);
+        });
+        assert!(!is_contradicted(&entry), "{:?}", question(0, &entry));
+        assert_eq!(linked_in(&entry), [plain]);
+    }
+
+    #[test]
+    fn the_early_copy_of_compat_values_is_believed_of_its_release_alone() {
+        let mut entry = entry(include_bytes!("../../../tests/fixtures/proof/exact_12.9.cubin"));
+        edit(&mut entry, |cubin| {
+            let record = |(attribute, value)| CompatRecord { offset: 0, format: 2, attribute, value };
+            cubin.compat = [(2, 1), (5, 5), (3, 0)].map(record).to_vec();
+            assert!(!is_early_copy(&[1, 0, 5], cubin), "the release wrote the whole section");
+            cubin.tools[0].release = "Cuda compilation tools, release 12.8, V12.8.13".to_owned();
+            assert!(is_early_copy(&[1, 0, 5], cubin));
+            assert!(!is_early_copy(&[2, 0, 5], cubin), "another value");
+            assert!(!is_early_copy(&[1, 0], cubin), "cut off");
+        });
+    }
 }

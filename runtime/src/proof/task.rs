@@ -1,0 +1,110 @@
+//! The pieces that the reading of a file falls into, none of which needs another's result.
+//!
+//! Payloads, texts and the scan form one list, so that no core waits at the end of one kind of work
+//! for the next to begin, and the list's order decides the order of the findings, whichever core
+//! comes first.
+
+use std::ops::Range;
+
+use super::examination::Entry;
+use super::examiner::Depth;
+use super::host::{self, RuntimeJit};
+use super::image::{self, Job};
+use super::scan::{self, Sighting};
+
+/// One piece of work.
+pub(super) enum Task<'a> {
+    /// Read a payload.
+    Read(Box<Job<'a>>),
+    /// Look for signs of device code made at run time.
+    Text(Range<usize>),
+    /// Look at every byte offset.
+    Scan(Range<usize>),
+}
+
+/// What came of it.
+pub(super) enum Outcome {
+    /// From a payload.
+    Entries(Vec<Entry>),
+    /// From a text.
+    Signs(Vec<RuntimeJit>),
+    /// From the scan, by offset in the file.
+    Sightings(Vec<Sighting>),
+}
+
+impl Task<'_> {
+    /// Does it. Ranges end inside `file`.
+    pub(super) fn run(self, file: &[u8], depth: Depth) -> Outcome {
+        match self {
+            Self::Read(job) => Outcome::Entries(image::read(*job, depth)),
+            Self::Text(range) => {
+                let reach = file.len().min(range.end + host::REACH_BYTES);
+                Outcome::Signs(host::text_signs(&file[range.start..reach]))
+            }
+            Self::Scan(range) => Outcome::Sightings(sightings(file, range)),
+        }
+    }
+}
+
+/// Reads a little beyond the end, so that each sighting belongs to the one range in which it starts.
+fn sightings(file: &[u8], range: Range<usize>) -> Vec<Sighting> {
+    let reach = file.len().min(range.end + scan::REACH_BYTES);
+    let mut sightings = scan::scan(&file[range.start..reach]);
+    sightings.retain(|sighting| sighting.offset < range.len() as u64);
+    for sighting in &mut sightings {
+        sighting.offset += range.start as u64;
+    }
+    sightings
+}
+
+/// Bytes of one piece: what stays in a core's own cache, and thousands of times what it costs to
+/// hand a piece out.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Cuts parts of the file into pieces; what lies beyond its end is left out.
+pub(super) fn chunks(file: &[u8], parts: &[(u64, u64)]) -> Vec<Range<usize>> {
+    let mut chunks = Vec::new();
+    for &(start, end) in parts {
+        let end = usize::try_from(end).unwrap_or(usize::MAX).min(file.len());
+        let Ok(start) = usize::try_from(start) else { continue };
+        chunks.extend((start..end).step_by(CHUNK_BYTES).map(|at| at..end.min(at + CHUNK_BYTES)));
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::fatbin::CONTAINER_MAGIC;
+
+    #[test]
+    fn a_pattern_across_two_pieces_is_seen_once() {
+        for overlap in 0..=4 {
+            let mut file = vec![0; 3 * CHUNK_BYTES];
+            let at = 2 * CHUNK_BYTES - overlap;
+            file[at..at + 4].copy_from_slice(&CONTAINER_MAGIC.to_le_bytes());
+            let pieces = chunks(&file, &[(0, file.len() as u64)]);
+            assert_eq!(pieces.len(), 3);
+            let seen: Vec<u64> =
+                pieces.into_iter().flat_map(|piece| sightings(&file, piece)).map(|one| one.offset).collect();
+            assert_eq!(seen, [at as u64]);
+        }
+    }
+
+    #[test]
+    fn a_text_across_two_pieces_is_a_sign() {
+        let mut file = vec![b' '; 2 * CHUNK_BYTES];
+        let name = b"nvrtcCompileProgram";
+        file[CHUNK_BYTES - 5..CHUNK_BYTES - 5 + name.len()].copy_from_slice(name);
+        let pieces = chunks(&file, &[(0, file.len() as u64)]);
+        let signs = pieces.into_iter().filter(|piece| {
+            matches!(Task::Text(piece.clone()).run(&file, Depth::Facts), Outcome::Signs(signs) if !signs.is_empty())
+        });
+        assert_eq!(signs.count(), 1);
+    }
+
+    #[test]
+    fn pieces_never_leave_the_file() {
+        assert_eq!(chunks(&[0; 8], &[(2, 6), (7, u64::MAX), (9, 12)]), [2..6, 7..8]);
+    }
+}
