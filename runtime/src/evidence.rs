@@ -5,6 +5,8 @@
 //! Device images depend on the CUDA compiler alone; the library around them also on the host
 //! compiler and linker. So sameness has two levels, and a replay says which one holds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use packager::{Arch, Digest, Gencode};
 use serde::{Deserialize, Serialize};
 
@@ -180,11 +182,20 @@ pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> Comparison {
     Comparison { sameness, lost_images, new_images, causes }
 }
 
+/// The files that a build read, with CUDA's headers under one name: an installer keeps them in
+/// `targets/<platform>/include` and links `include` there, a wheel has `include` alone.
+fn comparable(dependencies: &Dependencies) -> Dependencies {
+    let one_name = |label: &str| {
+        let inside = label.strip_prefix("<cuda>/targets/").and_then(|rest| rest.split_once('/'));
+        inside.map_or_else(|| label.to_owned(), |(_platform, rest)| format!("<cuda>/{rest}"))
+    };
+    dependencies.iter().map(|(label, digest)| (one_name(label), *digest)).collect()
+}
+
 /// Whether everything that makes device code is the same, and something that makes host code is not.
 fn only_the_host_differs(sealed: &BuildEvidence, new: &BuildEvidence) -> bool {
     let split = |evidence: &BuildEvidence| -> (Dependencies, Dependencies) {
-        let all = evidence.dependencies.clone().into_iter();
-        all.partition(|(label, _)| label.starts_with("<system>"))
+        comparable(&evidence.dependencies).into_iter().partition(|(label, _)| label.starts_with("<system>"))
     };
     let ((sealed_system, sealed_device), (new_system, new_device)) = (split(sealed), split(new));
     let device_side = sealed.commands == new.commands
@@ -204,9 +215,58 @@ fn causes_between(sealed: &BuildEvidence, new: &BuildEvidence) -> Vec<String> {
         causes.push("the command".to_owned());
     }
     causes.extend(sealed.toolchain.differences(&new.toolchain));
-    let labels = sealed.dependencies.keys().chain(new.dependencies.keys());
-    let changed = labels.filter(|label| sealed.dependencies.get(*label) != new.dependencies.get(*label));
-    let changed: std::collections::BTreeSet<_> = changed.collect();
-    causes.extend(changed.into_iter().map(|label| format!("the header {label}")));
+    causes.extend(changed_files(&comparable(&sealed.dependencies), &comparable(&new.dependencies)));
     causes
+}
+
+/// What differs among the files that were read: each by name, or of many under one root their number.
+fn changed_files(sealed: &Dependencies, new: &Dependencies) -> Vec<String> {
+    const NAMED: usize = 5;
+    let mut of_root = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for label in sealed.keys().chain(new.keys()) {
+        if sealed.get(label) != new.get(label) {
+            let root = label.split_once('/').map_or(label.as_str(), |(root, _)| root);
+            of_root.entry(root).or_default().insert(label);
+        }
+    }
+    let mut causes = Vec::new();
+    for (root, labels) in of_root {
+        match labels.first() {
+            Some(first) if labels.len() > NAMED => {
+                causes.push(format!("{} files of {root} that it read, such as {first}", labels.len()));
+            }
+            _ => causes.extend(labels.into_iter().map(|label| format!("the file {label}"))),
+        }
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(labels: &[&str], content: &[u8]) -> Dependencies {
+        labels.iter().map(|label| ((*label).to_owned(), Digest::of_bytes(content))).collect()
+    }
+
+    #[test]
+    fn cuda_headers_have_one_name_wherever_an_installer_puts_them() {
+        let wheel = files(&["<cuda>/include/crt/math.h", "<tvm-ffi>/include/a.h"], b"same");
+        let toolkit =
+            files(&["<cuda>/targets/x86_64-linux/include/crt/math.h", "<tvm-ffi>/include/a.h"], b"same");
+        assert_eq!(comparable(&toolkit), wheel);
+        assert_eq!(changed_files(&comparable(&toolkit), &comparable(&wheel)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn few_changed_files_are_named_and_many_are_counted() {
+        let old = files(&["<system>/a.h", "<cuda>/include/b.h"], b"old");
+        let mut new = files(&["<system>/a.h", "<system>/c.h", "<cuda>/include/b.h"], b"new");
+        assert_eq!(
+            changed_files(&old, &new),
+            ["the file <cuda>/include/b.h", "the file <system>/a.h", "the file <system>/c.h"]
+        );
+        new.extend(files(&["<system>/d.h", "<system>/e.h", "<system>/f.h", "<system>/g.h"], b"new"));
+        assert_eq!(changed_files(&old, &new)[1], "6 files of <system> that it read, such as <system>/a.h");
+    }
 }

@@ -8,6 +8,9 @@
 //! 3. activity spans, one call at a time, until the stopping rule is content.
 //!
 //! Activity records come last and are off before, because tracing changes what events read.
+//!
+//! Between calls the judge's own process works on the GPU. That change of context costs a call 0.1 to
+//! 0.2 µs, seen on an H200, which a loop in one process does not pay; it meets every subject alike.
 
 use std::time::Instant;
 
