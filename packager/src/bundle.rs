@@ -95,6 +95,14 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An entry whose bytes are not what the archive says of them.
+    #[error("entry `{}` of the archive is damaged", name.escape_debug())]
+    Damaged {
+        /// The entry's name.
+        name: String,
+        /// What the reader said.
+        source: std::io::Error,
+    },
     /// An entry that an artifact must have.
     #[error("no `{name}` in the archive")]
     Missing {
@@ -358,7 +366,7 @@ fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
         let mut content = Vec::new();
         let most = LARGEST_ENTRY_BYTES.min(LARGEST_CONTENT_BYTES - total_bytes);
         let read = file.take(most + 1).read_to_end(&mut content);
-        read.map_err(|error| refuse(&format!("damaged: {error}")))?;
+        read.map_err(|source| BundleError::Damaged { name: name.clone(), source })?;
         if content.len() as u64 > most {
             return Err(too_large("bytes of content", most + 1, most));
         }

@@ -30,6 +30,10 @@ const SCHEMA: &str = "proofmark.bench";
   proofmark bench my_kernel.so --definition definition.json --reference reference.so --arch sm_90a
   proofmark bench kernels/rmsnorm_h4096 --batch 1,64 --record results.jsonl
 
+Outputs are held against a reference: a submission for the same definition that is trusted to be
+right and may be slow, such as kernels/gdn_decode_reference. A folder beside the subject whose name
+ends in _reference is found; --reference names another.
+
 With --record, an interrupted run goes on where it stopped: finished workloads are not repeated.
 Exit code 0: every workload passed. 1: one did not. 3: there is no GPU that can run it.")]
 pub struct Arguments {

@@ -40,28 +40,28 @@ pub struct Arguments {
     b: PathBuf,
     #[command(flatten)]
     measuring: Measuring,
-    /// A difference below this many percent is not worth a finding.
+    /// A difference below this many percent is not worth a finding [default: 0.5].
     #[arg(long, value_name = "PERCENT")]
     margin: Option<f64>,
-    /// Sessions that must agree on a difference.
+    /// Sessions that must agree on a difference [default: 2].
     #[arg(long, value_name = "N")]
     sessions: Option<usize>,
-    /// Processes after which a session looks at its data.
+    /// Processes after which a session looks at its data [default: 6,10,16].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     looks: Vec<usize>,
-    /// A/B blocks of each workload in each process.
+    /// A/B blocks of each workload in each process [default: 30, down to 5 where workloads are many].
     #[arg(long, value_name = "N")]
     blocks: Option<usize>,
-    /// Samples of a cell.
+    /// Samples of a cell [default: 30].
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
-    /// Milliseconds that each process warms up.
+    /// Milliseconds that each process warms up [default: 1000].
     #[arg(long, value_name = "MS")]
     warmup: Option<u64>,
     /// Append the outcome to this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Seconds after which what is not known stays unknown.
+    /// Seconds after which what is not known stays unknown [default: no limit].
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
 }
