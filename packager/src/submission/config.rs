@@ -49,7 +49,8 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     config.language = parse_language(build, violations);
     config.build = parse_build(build, config.language, violations);
     config.target = parse_target(target, violations);
-    config.notes = unknown_keys(&[
+    config.notes = unknown_tables(&document);
+    config.notes.extend(unknown_keys(&[
         ("solution", solution, &["name", "definition", "author", "description"]),
         (
             "build",
@@ -63,7 +64,7 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
                 "target_hardware",
             ],
         ),
-    ]);
+    ]));
     config
 }
 
@@ -210,13 +211,29 @@ fn unknown_keys(tables: &[(&str, &dyn TableLike, &[&str])]) -> Vec<Note> {
     let mut notes = Vec::new();
     for (name, table, known) in tables {
         for (key, _) in table.iter().filter(|(key, _)| !known.contains(key)) {
-            notes.push(Note {
-                path: CONFIG_NAME.to_owned(),
-                what: format!("`{name}.{key}` is unknown and ignored"),
-            });
+            notes.push(unknown(&format!("{name}.{key}"), is_of_target(key)));
         }
     }
     notes
+}
+
+/// What stands beside the three tables. Another tool may read it, so it is no violation; but what looks
+/// like a misplaced `[target]` must not be overlooked.
+fn unknown_tables(document: &DocumentMut) -> Vec<Note> {
+    let others = document.iter().filter(|(name, _)| !["solution", "build", "target"].contains(name));
+    let of_target = |item: &Item| {
+        item.as_table_like().is_some_and(|table| table.iter().any(|(key, _)| is_of_target(key)))
+    };
+    others.map(|(name, item)| unknown(name, is_of_target(name) || of_target(item))).collect()
+}
+
+fn is_of_target(key: &str) -> bool {
+    ["arch", "nvcc_flags"].contains(&key)
+}
+
+fn unknown(key: &str, belongs_to_target: bool) -> Note {
+    let way_out = if belongs_to_target { ": architecture and flags are read from `[target]`" } else { "" };
+    Note { path: CONFIG_NAME.to_owned(), what: format!("`{key}` is unknown and ignored{way_out}") }
 }
 
 /// Writes the `config.toml` of an artifact: what [`super::read`] reads back as the same submission.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, Played, explain, require_gpu};
+use super::measuring::{Measuring, Played, explain};
 use super::task::Task;
 use crate::bench::judge::Tolerance;
 use crate::bench::measure::RunFacts;
@@ -53,7 +53,7 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    require_gpu()?;
+    measuring.require(&[&arguments.subject], console)?;
     let played = match measuring.play(&arguments.subject, measuring.line.arch, SCHEMA, console)? {
         Ok(played) => played,
         Err(finding) => return Ok(finding),
@@ -128,7 +128,7 @@ pub(super) fn measure_played(
     record: Option<&Path>,
     console: &Console,
 ) -> Result<Measured, Failure> {
-    let Task { definition, workloads, data_root } = measuring.task(place, played, console)?;
+    let Task { definition, workloads, data_root } = measuring.task(place, &played.brought, console)?;
     let reference =
         match measuring.play_reference(place, definition.name(), played.subject.arch, SCHEMA, console)? {
             Ok(reference) => reference.subject,

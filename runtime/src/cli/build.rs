@@ -38,9 +38,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if let Some(folder) = arguments.output.as_ref().filter(|path| path.is_dir()) {
         return Err(Failure::request(format!("{} is a folder: expected a file name", folder.display())));
     }
+    if let Some(path) = &arguments.output {
+        output::check(path, &arguments.path)?;
+        output::refuse_itself(path, &arguments.path)?;
+    }
     let opened = input::open_one(&arguments.path, console)?;
     let artifact = &opened.bundle.artifact;
-    let arch = arguments.line.arch.unwrap_or(artifact.manifest().target.arch);
+    let arch = line::arch_of(&opened.bundle, arguments.line.arch, console);
     let build = match arguments.line.build(artifact, arch, console)? {
         Built::Proven(build) => build,
         Built::Finding(finding) => return line::report_finding("proofmark.build", &finding, console),

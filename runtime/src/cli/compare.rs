@@ -12,7 +12,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, Played, explain, require_gpu};
+use super::measuring::{Measuring, Played, explain};
 use super::task::Task;
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
 use crate::bench::judge::house::environment_here;
@@ -84,7 +84,7 @@ impl Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    require_gpu()?;
+    measuring.require(&[&arguments.a, &arguments.b], console)?;
     let mut played = Vec::new();
     for path in [&arguments.a, &arguments.b] {
         match measuring.play(path, measuring.line.arch, SCHEMA, console)? {
@@ -92,7 +92,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             Err(finding) => return Ok(finding),
         }
     }
-    let Task { definition, workloads, data_root } = measuring.task(&arguments.a, &played[0], console)?;
+    let Task { definition, workloads, data_root } =
+        measuring.task(&arguments.a, &played[0].brought, console)?;
     let reference = match measuring.play_reference(
         &arguments.a,
         definition.name(),

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use packager::interop::flashinfer::Dataset;
 use packager::open::{self, OpenError};
 use packager::submission::{self, SubmissionError};
-use packager::{Opened, bundle::BundleError};
+use packager::{Artifact, Opened, bundle::BundleError};
 
 use super::console::Console;
 use super::failure::Failure;
+
+/// FlashInfer-Bench's own variable for the place of its data set.
+pub(super) const DATASET_VARIABLE: &str = "FIB_DATASET_PATH";
 
 /// Opens one input and says what the packer did on the way in.
 pub(super) fn open_one(path: &Path, console: &Console) -> Result<Opened, Failure> {
@@ -16,6 +20,11 @@ pub(super) fn open_one(path: &Path, console: &Console) -> Result<Opened, Failure
         console.say(format!("note: {}: {}", note.path, note.what));
     }
     Ok(opened)
+}
+
+/// Opens one input without a word.
+pub(super) fn open_quietly(path: &Path) -> Result<Artifact, Failure> {
+    open::open(path).map(|opened| opened.bundle.artifact).map_err(explain)
 }
 
 /// Opens every submission that a path holds, or the one that implements a definition.
@@ -48,6 +57,18 @@ pub(super) fn open_all(
         }
     }
     Ok(opened)
+}
+
+/// The data set that an option or else the environment names; an empty variable names none.
+pub(super) fn dataset(option: Option<&Path>) -> Result<Option<Dataset>, Failure> {
+    let variable = std::env::var_os(DATASET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    match (option, variable) {
+        (Some(root), _) => Dataset::open(root).map(Some).map_err(Failure::request),
+        (None, Some(root)) => Dataset::open(&root).map(Some).map_err(|error| {
+            Failure::request(error).hint(format!("{DATASET_VARIABLE} names it: unset it, or use --dataset"))
+        }),
+        (None, None) => Ok(None),
+    }
 }
 
 fn explain(error: OpenError) -> Failure {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use packager::format::BUILD_EVIDENCE;
 use packager::submission::{Binding, Language};
-use packager::{Arch, Artifact, Gencode};
+use packager::{Arch, Artifact, Bundle, Gencode};
 use serde_json::{Value, json};
 
 use super::cache::{self, Place};
@@ -14,6 +15,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::toolchain::ConsoleProgress;
 use crate::build::{BuildError, Limits, PlanError};
+use crate::evidence::BuildEvidence;
 use crate::pipeline::{self, Built, CacheUse, Event, Finding, Freshness, PipelineError, ProvenBuild, Rooms};
 use crate::proof::{Stance, demangle};
 use crate::toolchain::install::{ObtainError, WheelSource};
@@ -25,7 +27,8 @@ const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
 /// How the line is walked.
 #[derive(Debug, Clone, Args)]
 pub struct LineOptions {
-    /// What to build for [default: `[target] arch` of the submission, else sm_100a].
+    /// What to build for [default: what an artifact was sealed for, else `[target] arch` of the
+    /// submission, else sm_100a].
     #[arg(long)]
     pub arch: Option<Arch>,
     /// Run the compiler even if the cache has the build.
@@ -46,6 +49,22 @@ pub struct LineOptions {
     pub rehash: bool,
     #[command(flatten)]
     pub place: Place,
+}
+
+/// What a verb builds for: what was asked for, else what the artifact was sealed for, else its own
+/// `[target]`.
+pub(super) fn arch_of(bundle: &Bundle, asked: Option<Arch>, console: &Console) -> Arch {
+    let own = bundle.artifact.manifest().target.arch;
+    let sealed =
+        BuildEvidence::read(bundle.evidence.get(BUILD_EVIDENCE)).map(|build| build.gencode.real_arch);
+    match (asked, sealed) {
+        (Some(asked), _) => asked,
+        (None, Ok(sealed)) if sealed != own => {
+            console.say(format!("note: sealed for {sealed}, although its target is {own}: --arch chooses"));
+            sealed
+        }
+        (None, _) => own,
+    }
 }
 
 impl Default for LineOptions {

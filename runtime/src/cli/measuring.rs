@@ -11,7 +11,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
-use super::task::{Task, TaskOptions};
+use super::task::{Brought, Task, TaskOptions};
 use crate::bench::judge::house::secret_number;
 use crate::bench::judge::out_of_scope;
 use crate::bench::player::child::own_program;
@@ -74,8 +74,8 @@ impl Measuring {
     }
 
     /// The task of a submission at `place`, if it is one that can be judged.
-    pub fn task(&self, place: &Path, played: &Played, console: &Console) -> Result<Task, Failure> {
-        let task = self.task.task(place, played, console)?;
+    pub fn task(&self, place: &Path, brought: &Brought, console: &Console) -> Result<Task, Failure> {
+        let task = self.task.task(place, brought, console)?;
         match out_of_scope(&task.definition) {
             None => Ok(task),
             Some(reason) => {
@@ -84,6 +84,29 @@ impl Measuring {
                 Err(Failure::could_not_judge(text))
             }
         }
+    }
+
+    /// Finds what is wrong with the request while it costs nothing, and then whether there is a GPU:
+    /// before anything is built.
+    pub fn require(&self, paths: &[&Path], console: &Console) -> Result<(), Failure> {
+        let mut brought = Brought::default();
+        for path in paths.iter().rev() {
+            if is_library(path) {
+                std::fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
+                brought = Brought::default();
+            } else {
+                let artifact = input::open_quietly(path)?;
+                require_passed_outputs(&artifact)?;
+                brought = Brought::of(&artifact);
+            }
+        }
+        let Some(first) = paths.first() else { return Ok(()) };
+        let task = self.task(first, &brought, console)?;
+        let reference = self.known_reference(first, task.definition.name())?;
+        if !reference.exists() {
+            return Err(Failure::request(format!("no reference at {}", reference.display())));
+        }
+        require_gpu()
     }
 
     /// What is to be played: a library as it is, or a submission that is built and proven first, for
@@ -95,27 +118,16 @@ impl Measuring {
         schema: &str,
         console: &Console,
     ) -> Result<Result<Played, ExitCode>, Failure> {
-        if path.extension().is_some_and(|extension| extension == "so") {
+        if is_library(path) {
             let subject = self.library(path, arch.unwrap_or(Arch::SM_100A))?;
-            let nothing = Played {
-                subject,
-                artifact: None,
-                author: String::new(),
-                definition_name: None,
-                definition: None,
-                workloads: None,
-            };
+            let brought = Brought::default();
+            let nothing = Played { subject, artifact: None, author: String::new(), brought };
             return Ok(Ok(nothing));
         }
         let opened = input::open_one(path, console)?;
         let artifact = &opened.bundle.artifact;
-        let manifest = artifact.manifest();
-        if !manifest.build.destination_passing_style {
-            let text = format!("{} returns its outputs", manifest.solution.name);
-            return Err(Failure::request(text)
-                .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"));
-        }
-        let arch = arch.unwrap_or(manifest.target.arch);
+        require_passed_outputs(artifact)?;
+        let arch = line::arch_of(&opened.bundle, arch, console);
         match self.line.build(artifact, arch, console)? {
             Built::Proven(build) => Ok(Ok(Played::of(artifact, &build))),
             Built::Finding(finding) => line::report_finding(schema, &finding, console).map(Err),
@@ -132,11 +144,15 @@ impl Measuring {
         schema: &str,
         console: &Console,
     ) -> Result<Result<Played, ExitCode>, Failure> {
-        let path = self.reference_of(beside, definition).ok_or_else(|| {
+        let path = self.known_reference(beside, definition)?;
+        self.play(&path, Some(arch), schema, console)
+    }
+
+    fn known_reference(&self, beside: &Path, definition: &str) -> Result<PathBuf, Failure> {
+        self.reference_of(beside, definition).ok_or_else(|| {
             Failure::request(format!("no reference is known for {definition}"))
                 .hint("name it with --reference PATH")
-        })?;
-        self.play(&path, Some(arch), schema, console)
+        })
     }
 
     /// Where the reference is, if one is known.
@@ -156,8 +172,7 @@ impl Measuring {
 
     /// A library that was built before: it is proven here and now.
     fn library(&self, path: &Path, arch: Arch) -> Result<Subject, Failure> {
-        let fail = |error| Failure::request(format!("cannot read {}: {error}", path.display()));
-        let library = std::fs::read(path).map_err(fail)?;
+        let library = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
         let gencode = packager::Gencode::exact(arch);
         let claim = RequestedClaim::from_command([format!("-gencode={gencode}")]);
         let proven = proof::prove(&claim, &library, arch).map_err(|judgement| {
@@ -184,12 +199,8 @@ pub struct Played {
     pub artifact: Option<Digest>,
     /// Who wrote it.
     pub author: String,
-    /// The name of its definition; absent for a bare library.
-    pub definition_name: Option<String>,
-    /// The text of its definition.
-    pub definition: Option<String>,
-    /// The text of its workloads.
-    pub workloads: Option<String>,
+    /// What it says of its task.
+    pub brought: Brought,
 }
 
 impl Played {
@@ -207,9 +218,7 @@ impl Played {
             subject,
             artifact: Some(artifact.digest()),
             author: manifest.solution.author.clone(),
-            definition_name: Some(manifest.solution.definition.clone()),
-            definition: artifact.definition().map(str::to_owned),
-            workloads: artifact.workloads().map(str::to_owned),
+            brought: Brought::of(artifact),
         }
     }
 }
@@ -232,8 +241,26 @@ fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
     candidates.into_iter().find(implements)
 }
 
-/// Refuses at once where there is no GPU, before anything is built.
-pub fn require_gpu() -> Result<(), Failure> {
+fn is_library(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "so")
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::request(format!("cannot read {}: {error}", path.display()))
+}
+
+fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
+    let manifest = artifact.manifest();
+    if manifest.build.destination_passing_style {
+        return Ok(());
+    }
+    let text = format!("{} returns its outputs", manifest.solution.name);
+    Err(Failure::request(text)
+        .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"))
+}
+
+/// Refuses at once where there is no GPU.
+fn require_gpu() -> Result<(), Failure> {
     let readiness = crate::device::probe();
     if readiness.is_ready() {
         return Ok(());

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use packager::Arch;
-use packager::interop::flashinfer::{Dataset, Definition, Dtype, TensorSpec, solution};
+use packager::interop::flashinfer::{Definition, Dtype, TensorSpec, solution};
 use packager::submission::Target;
 use packager::unpack::{self, UnpackError};
 use packager::{Bundle, Evidence, artifact::Artifact, artifact::Parts};
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use super::input;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
@@ -30,8 +31,8 @@ pub struct Arguments {
     /// The new folder [default: the definition's name].
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Where definitions are looked up by name.
-    #[arg(long, env = "FIB_DATASET_PATH", value_name = "DIR")]
+    /// Where definitions are looked up by name [default: $FIB_DATASET_PATH].
+    #[arg(long, value_name = "DIR")]
     dataset: Option<PathBuf>,
     /// What the build must come out as.
     #[arg(long, default_value_t = Arch::SM_100A)]
@@ -93,10 +94,9 @@ fn find(arguments: &Arguments) -> Result<Option<(Definition, String)>, Failure> 
             .map_err(|error| Failure::request(format!("{}: {error}", path.display())))?;
         return Ok(Some((definition, text)));
     }
-    let Some(root) = &arguments.dataset else {
+    let Some(dataset) = input::dataset(arguments.dataset.as_deref())? else {
         return Ok(None);
     };
-    let dataset = Dataset::open(root).map_err(Failure::request)?;
     let definition = dataset.definition(&arguments.definition).map_err(Failure::request)?;
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     Ok(Some((definition.clone(), text)))

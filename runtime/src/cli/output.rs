@@ -7,10 +7,7 @@ use super::failure::Failure;
 
 /// Writes a file by rename, with the permissions that the user's umask gives.
 pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let fail = |error: io::Error| {
-        Failure::could_not_judge(format!("cannot write {}: {error}", path.display()))
-            .hint("name another place with `-o`")
-    };
+    let fail = |error: io::Error| cannot_write(path, &error);
     if path.is_dir() {
         return Err(Failure::request(format!("{} is a folder: expected a file name", path.display())));
     }
@@ -32,6 +29,33 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     file.persist(path).map(drop).map_err(|error| fail(error.error))
 }
 
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::could_not_judge(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Refuses, before anything takes time, an output that could not be written or that would replace what
+/// it is made from.
+pub(super) fn check(output: &Path, submission: &Path) -> Result<(), Failure> {
+    if output.as_os_str() == "-" {
+        return Ok(());
+    }
+    refuse_inside(output, submission)?;
+    if output.exists() && !output.is_file() {
+        return Ok(());
+    }
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let trial = tempfile::Builder::new().prefix(".proofmark-").tempfile_in(folder);
+    trial.map(drop).map_err(|error| {
+        let reason = error.get_ref().map_or_else(|| error.to_string(), ToString::to_string);
+        let reason = reason.split(" at path ").next().unwrap_or_default().to_owned();
+        let text = format!("cannot write {}: {reason}", output.display());
+        Failure::could_not_judge(text).hint("name another place with `-o`")
+    })
+}
+
 /// Writes to a file, or to stdout for `-`.
 pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
@@ -40,7 +64,7 @@ pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
             _ => Ok(()),
         };
     }
-    write_file(path, content)
+    write_file(path, content).map_err(|failure| failure.hint("name another place with `-o`"))
 }
 
 /// Writes to a place that the user did not name: nothing else that stands there is replaced.
@@ -54,6 +78,17 @@ pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> 
     }
 }
 
+/// Refuses to replace the one file that is read.
+pub(super) fn refuse_itself(output: &Path, input: &Path) -> Result<(), Failure> {
+    match (output.canonicalize(), input.canonicalize()) {
+        (Ok(output_place), Ok(input_place)) if output_place == input_place => {
+            let text = format!("{} is what is read: it would be lost", output.display());
+            Err(Failure::request(text).hint("name another file with `-o`"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses an output that would replace a part of the submission that it is made from.
 pub(super) fn refuse_inside(output: &Path, submission: &Path) -> Result<(), Failure> {
     let (Ok(output_place), Ok(root)) = (output.canonicalize(), submission.canonicalize()) else {
@@ -62,7 +97,7 @@ pub(super) fn refuse_inside(output: &Path, submission: &Path) -> Result<(), Fail
     let is_result = output.extension().is_some_and(|end| ["zip", "json", "so"].iter().any(|one| end == *one));
     let is_part = output_place.ends_with("definition.json") || !is_result;
     if root.is_dir() && output_place.is_file() && output_place.starts_with(&root) && is_part {
-        let text = format!("{} is a part of the submission that is packed", output.display());
+        let text = format!("{} is a part of the submission", output.display());
         return Err(Failure::request(text).hint("name another file with `-o`"));
     }
     Ok(())

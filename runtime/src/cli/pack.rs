@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use packager::interop::flashinfer::solution::{self, SolutionHashes};
 use packager::submission::Note;
-use packager::{Bundle, Digest, Opened, bundle};
+use packager::{Arch, Artifact, Bundle, Digest, Opened, bundle};
 use serde::Serialize;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output};
+use crate::build::Flags;
 
 /// Pack a submission into one self-contained file
 ///
@@ -106,10 +107,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             arguments.path.display(),
             opened.len()
         );
-        return Err(Failure::request(text).hint("`--definition NAME` packs one of them"));
+        let way_out = match &arguments.definition {
+            None => "`--definition NAME` packs one of them",
+            Some(_) => "name one of the folders, or a folder behind `-o`",
+        };
+        return Err(Failure::request(text).hint(way_out));
     }
     let mut packed = Vec::new();
     for (place, one) in &opened {
+        if let Err(refusals) = Flags::check(&one.bundle.artifact.manifest().target.nvcc_flags) {
+            refusals.iter().for_each(|refusal| console.say(format!("note: it will not build: {refusal}")));
+        }
+        if arguments.format == Target::Flashinfer {
+            say_what_is_left_out(&one.bundle.artifact, console);
+        }
         packed.push(pack_one(arguments, one, place, opened.len())?);
     }
     // With `-o -` stdout belongs to the file.
@@ -121,6 +132,23 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         console.document("proofmark.pack", 1, &Answer { one, packed: &packed })?;
     }
     Ok(ExitCode::Yes)
+}
+
+/// A solution.json has no place for everything that an artifact holds.
+fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
+    let target = &artifact.manifest().target;
+    let mut lost = Vec::new();
+    if target.arch != Arch::SM_100A || !target.nvcc_flags.is_empty() {
+        lost.push(format!("[target] ({} {})", target.arch, target.nvcc_flags.join(" ")).replace(" )", ")"));
+    }
+    lost.extend(artifact.definition().map(|_| "definition.json".to_owned()));
+    lost.extend(artifact.workloads().map(|_| "workloads.jsonl".to_owned()));
+    if !lost.is_empty() {
+        console.say(format!(
+            "note: a solution.json cannot carry {}: what is read back from it has another digest",
+            lost.join(", ")
+        ));
+    }
 }
 
 fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) -> Result<Packed, Failure> {

@@ -24,7 +24,7 @@ use crate::replay::{self, ReplayError};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark replay out.zip
-  proofmark replay solutions/*.zip --fresh         never from the cache
+  proofmark replay out.zip --fresh                 never from the cache
   proofmark replay out.zip --json | jq .identical")]
 pub struct Arguments {
     /// A sealed artifact.
@@ -53,6 +53,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let comparison = replay::compare(artifact.digest(), &sealed, &build).map_err(explain)?;
     console.print(line::describe_proof(&build))?;
     console.print(describe(&comparison))?;
+    if comparison.sameness != Sameness::Identical {
+        let (before, now) = (sealed.build.library.sha256, build.proof.library_digest());
+        console.print(format!("  library    {before} sealed\n             {now} now"))?;
+    }
     let mut body = line::document(&build);
     let speed_holds = if sealed.measurements.is_empty() || arguments.no_measure {
         true
@@ -102,7 +106,11 @@ fn replay_speed(
 fn describe(comparison: &Comparison) -> String {
     let causes = comparison.causes.iter().fold(String::new(), |text, cause| text + "\n  " + cause);
     let because = |text: &str| {
-        if causes.is_empty() { text.to_owned() } else { format!("{text}; what changed:{causes}") }
+        if causes.is_empty() {
+            format!("{text}, and nothing that was recorded explains it")
+        } else {
+            format!("{text}; what changed:{causes}")
+        }
     };
     match comparison.sameness {
         Sameness::Identical if causes.is_empty() => {

@@ -43,8 +43,15 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_one(&arguments.path, console)?;
+    let arch = line::arch_of(&opened.bundle, arguments.measuring.line.arch, console);
+    let was_measured = opened.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some();
     let artifact = opened.bundle.artifact;
-    let arch = arguments.measuring.line.arch.unwrap_or(artifact.manifest().target.arch);
+    let path = match &arguments.output {
+        None => PathBuf::from(name_for(&artifact, arch)),
+        Some(folder) if folder.is_dir() => folder.join(name_for(&artifact, arch)),
+        Some(file) => file.clone(),
+    };
+    output::check(&path, &arguments.path)?;
     let build = match arguments.measuring.line.build(&artifact, arch, console)? {
         Built::Proven(build) => build,
         Built::Finding(finding) => return line::report_finding("proofmark.seal", &finding, console),
@@ -61,22 +68,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     } else {
         speed::measure_if_possible(&arguments.measuring, &arguments.path, &artifact, &build, console)?
     };
+    if was_measured && matches!(speed, Speed::Skipped(_)) {
+        console.say("note: the measurements that it was sealed with belong to that seal: not carried over");
+    }
     let evidence = match &speed {
         Speed::Measured(measured) => evidence.with(MEASUREMENTS_EVIDENCE, measured.lines()?),
         Speed::Skipped(_) => evidence,
     };
     let evidence_digest = evidence.digest(artifact.digest());
-    let path = match &arguments.output {
-        None => PathBuf::from(name_for(&artifact, arch)),
-        Some(folder) if folder.is_dir() => folder.join(name_for(&artifact, arch)),
-        Some(file) => file.clone(),
-    };
     let digest = artifact.digest();
     let bytes = bundle::write(&Bundle { artifact, evidence });
-    output::refuse_inside(&path, &arguments.path)?;
-    match &arguments.output {
-        Some(_) => output::write_to(&path, &bytes)?,
-        None => output::write_unnamed(&path, &bytes)?,
+    if arguments.output.is_some() || is_packed(&path, digest) {
+        output::write_to(&path, &bytes)?;
+    } else {
+        output::write_unnamed(&path, &bytes)?;
     }
     let answer = if speed.passed() { ExitCode::Yes } else { ExitCode::No };
     if path == Path::new("-") {
@@ -95,6 +100,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     body["output_sha256"] = json!(Digest::of_bytes(&bytes));
     console.document("proofmark.seal", 1, &body)?;
     Ok(answer)
+}
+
+/// Whether the same artifact stands there without any evidence, as `pack` writes it.
+fn is_packed(path: &Path, digest: Digest) -> bool {
+    packager::open::open(path)
+        .is_ok_and(|opened| opened.bundle.artifact.digest() == digest && opened.bundle.evidence.is_empty())
 }
 
 /// The artifact's name; with the architecture where it is not the submission's own.

@@ -11,6 +11,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::output;
+use crate::build::Flags;
 
 /// Show or set the architecture and nvcc flags of a submission folder.
 ///
@@ -42,6 +43,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let (place, text) = submission::open_config(&arguments.folder).map_err(explain)?;
     let replaces = arguments.no_nvcc_flags || !arguments.nvcc_flags.is_empty();
     let flags = replaces.then_some(arguments.nvcc_flags.as_slice());
+    if let Err(refusals) = Flags::check(&arguments.nvcc_flags) {
+        let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        return Err(Failure::request(all.join("; ")));
+    }
     let mut edited = text.clone();
     if arguments.arch.is_some() || flags.is_some() {
         edited = edit_target(&text, arguments.arch, flags)

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use packager::Artifact;
 use packager::interop::flashinfer::{Dataset, DatasetError, Definition, Trace, Workload, dataset};
 
 use super::console::Console;
 use super::failure::Failure;
-use super::measuring::Played;
+use super::input;
 
 /// Which task.
 #[derive(Debug, Args)]
 pub struct TaskOptions {
     /// A FlashInfer-Bench data set, with definitions/, workloads/ and captured tensors in it. What it
-    /// holds of the submission's definition goes before what the submission brings.
-    #[arg(long, env = "FIB_DATASET_PATH", value_name = "DIR")]
+    /// holds of the submission's definition goes before what the submission brings [default:
+    /// $FIB_DATASET_PATH].
+    #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     /// The definition's file [default: the data set's, else definition.json beside the submission].
     #[arg(long, value_name = "FILE")]
@@ -36,6 +38,28 @@ pub struct TaskOptions {
     pub data: Option<PathBuf>,
 }
 
+/// What a submission says of its task itself; a bare library says nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Brought {
+    /// The name of its definition.
+    pub name: Option<String>,
+    /// The text of its definition.
+    pub definition: Option<String>,
+    /// The text of its workloads.
+    pub workloads: Option<String>,
+}
+
+impl Brought {
+    /// What an artifact brings.
+    pub fn of(artifact: &Artifact) -> Self {
+        Self {
+            name: Some(artifact.manifest().solution.definition.clone()),
+            definition: artifact.definition().map(str::to_owned),
+            workloads: artifact.workloads().map(str::to_owned),
+        }
+    }
+}
+
 /// What is to be computed.
 #[derive(Debug)]
 pub struct Task {
@@ -50,12 +74,13 @@ pub struct Task {
 impl TaskOptions {
     /// Whether the request says where definition and workloads are.
     pub fn is_named(&self) -> bool {
-        self.dataset.is_some() || self.definition.is_some()
+        let variable = std::env::var_os(input::DATASET_VARIABLE);
+        self.dataset.is_some() || self.definition.is_some() || variable.is_some_and(|value| !value.is_empty())
     }
 
     /// The task of a submission at `place`.
-    pub fn task(&self, place: &Path, played: &Played, console: &Console) -> Result<Task, Failure> {
-        let name = match (&self.definition, &played.definition_name) {
+    pub fn task(&self, place: &Path, brought: &Brought, console: &Console) -> Result<Task, Failure> {
+        let name = match (&self.definition, &brought.name) {
             (Some(path), _) => dataset::read_definition(path).map_err(Failure::request)?.name().to_owned(),
             (None, Some(name)) => name.clone(),
             (None, None) => {
@@ -63,9 +88,9 @@ impl TaskOptions {
                     .hint("name it with --definition FILE"));
             }
         };
-        let dataset = self.dataset_with(&name, played.definition.is_some(), console)?;
-        let definition = self.read_definition(&name, played, dataset.as_ref())?;
-        let all = self.read_workloads(&definition, played, dataset.as_ref())?;
+        let dataset = self.dataset_with(&name, brought.definition.is_some(), console)?;
+        let definition = self.read_definition(&name, brought, dataset.as_ref())?;
+        let all = self.read_workloads(&definition, brought, dataset.as_ref())?;
         let workloads = self.choose(&definition, all);
         if workloads.is_empty() {
             return Err(Failure::request(format!("no workload of {name} was chosen"))
@@ -83,8 +108,7 @@ impl TaskOptions {
         brings_its_own: bool,
         console: &Console,
     ) -> Result<Option<Dataset>, Failure> {
-        let Some(root) = &self.dataset else { return Ok(None) };
-        let dataset = Dataset::open(root).map_err(Failure::request)?;
+        let Some(dataset) = input::dataset(self.dataset.as_deref())? else { return Ok(None) };
         match dataset.definition(name) {
             Ok(_) => Ok(Some(dataset)),
             Err(error @ DatasetError::UnknownDefinition { .. })
@@ -100,10 +124,10 @@ impl TaskOptions {
     fn read_definition(
         &self,
         name: &str,
-        played: &Played,
+        brought: &Brought,
         dataset: Option<&Dataset>,
     ) -> Result<Definition, Failure> {
-        match (&self.definition, dataset, &played.definition) {
+        match (&self.definition, dataset, &brought.definition) {
             (Some(path), ..) => dataset::read_definition(path).map_err(Failure::request),
             (None, Some(dataset), _) => dataset.definition(name).cloned().map_err(Failure::request),
             (None, None, Some(text)) => Definition::from_json(text).map_err(Failure::request),
@@ -115,11 +139,11 @@ impl TaskOptions {
     fn read_workloads(
         &self,
         definition: &Definition,
-        played: &Played,
+        brought: &Brought,
         dataset: Option<&Dataset>,
     ) -> Result<Vec<Workload>, Failure> {
         let beside = self.definition.as_ref().map(|path| path.with_file_name("workloads.jsonl"));
-        let traces = match (&self.workloads, dataset, &played.workloads, beside) {
+        let traces = match (&self.workloads, dataset, &brought.workloads, beside) {
             (Some(path), ..) => dataset::read_traces(path).map_err(Failure::request)?,
             (None, Some(dataset), ..) => {
                 return dataset.workloads(definition.name()).map_err(Failure::request);
@@ -169,7 +193,6 @@ impl TaskOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Subject;
     use crate::cli::console::Format;
 
     const DEFINITION: &str = r#"{"name": "double", "op_type": "elementwise",
@@ -182,21 +205,8 @@ mod tests {
         )
     }
 
-    fn played(definition: Option<&str>, workloads: Option<String>) -> Played {
-        Played {
-            subject: Subject {
-                name: "mine".to_owned(),
-                symbol: "run".to_owned(),
-                arch: packager::Arch::SM_100A,
-                images: Vec::new(),
-                library: Vec::new(),
-            },
-            artifact: None,
-            author: "me".to_owned(),
-            definition_name: Some("double".to_owned()),
-            definition: definition.map(str::to_owned),
-            workloads,
-        }
+    fn brought(definition: Option<&str>, workloads: Option<String>) -> Brought {
+        Brought { name: Some("double".to_owned()), definition: definition.map(str::to_owned), workloads }
     }
 
     fn nothing() -> TaskOptions {
@@ -233,11 +243,11 @@ mod tests {
         let root = dataset();
         let options = TaskOptions { dataset: Some(root.path().to_owned()), ..nothing() };
         let console = Console::new(Format::Human);
-        let task = options.task(Path::new("kit"), &played(None, None), &console).unwrap();
+        let task = options.task(Path::new("kit"), &brought(None, None), &console).unwrap();
         assert_eq!((uuids(&task), task.data_root.as_path()), (vec!["a", "b"], root.path()));
         let options = TaskOptions { batch: vec![8], ..options };
         let own = line("double", "own", 4, "{}");
-        let task = options.task(Path::new("kit"), &played(Some(DEFINITION), Some(own)), &console).unwrap();
+        let task = options.task(Path::new("kit"), &brought(Some(DEFINITION), Some(own)), &console).unwrap();
         assert_eq!(uuids(&task), ["b"], "the data set goes before what the submission brings");
     }
 
@@ -249,18 +259,18 @@ mod tests {
         let console = Console::new(Format::Human);
         let own = line("double", "own", 4, "{}");
         let task =
-            options.task(Path::new("/s/x.zip"), &played(Some(DEFINITION), Some(own)), &console).unwrap();
+            options.task(Path::new("/s/x.zip"), &brought(Some(DEFINITION), Some(own)), &console).unwrap();
         assert_eq!((uuids(&task), task.data_root.as_path()), (vec!["own"], Path::new("/s")));
-        let refused = options.task(Path::new("kit"), &played(None, None), &console).unwrap_err();
+        let refused = options.task(Path::new("kit"), &brought(None, None), &console).unwrap_err();
         assert!(refused.to_string().contains("double"), "{refused}");
     }
 
     #[test]
     fn lines_of_other_definitions_do_not_count_and_an_empty_choice_is_refused() {
         let text = [line("double", "a", 4, "{}"), line("triple", "b", 4, "{}")].join("\n");
-        let (played, console) = (played(Some(DEFINITION), Some(text)), Console::new(Format::Human));
-        assert_eq!(uuids(&nothing().task(Path::new("kit"), &played, &console).unwrap()), ["a"]);
+        let (brought, console) = (brought(Some(DEFINITION), Some(text)), Console::new(Format::Human));
+        assert_eq!(uuids(&nothing().task(Path::new("kit"), &brought, &console).unwrap()), ["a"]);
         let none = TaskOptions { batch: vec![5], ..nothing() };
-        assert!(none.task(Path::new("kit"), &played, &console).unwrap_err().to_string().contains("chosen"));
+        assert!(none.task(Path::new("kit"), &brought, &console).unwrap_err().to_string().contains("chosen"));
     }
 }
