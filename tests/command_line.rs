@@ -1,6 +1,6 @@
 //! Streams, exit codes, help and completions.
 
-use crate::support::Sandbox;
+use crate::support::{CONFIG, Sandbox, run};
 
 #[test]
 fn help_teaches_by_example_and_is_an_answer() {
@@ -68,4 +68,50 @@ fn nothing_is_coloured_when_it_is_not_a_terminal() {
     sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
     let outcome = sandbox.run(["inspect", "folder"]).expect(0);
     assert!(!outcome.stdout.contains('\u{1b}') && !outcome.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn a_request_is_judged_before_anything_is_spent_on_it() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    let source = sandbox.path("mine/kernel.cu").display().to_string();
+    let (before, sandbox_files) = (std::fs::read(&source).unwrap(), sandbox.files());
+    let wrong: [(&[&str], &str); 6] = [
+        (&["build", "mine", "-o", &source], "is a part of the submission"),
+        (&["seal", "mine", "-o", "no/such/folder/out.zip"], "cannot write"),
+        (&["bench", "missing"], "cannot read missing"),
+        (&["bench", "mine", "--dataset", "missing"], "is no data set"),
+        (&["compare", "mine", "missing"], "cannot read missing"),
+        (&["target", "mine", "--nvcc-flag=-arch=sm_90"], "is refused"),
+    ];
+    for (arguments, expected) in wrong {
+        let outcome = sandbox.run(arguments);
+        assert!([2, 3].contains(&outcome.code), "{outcome:?}");
+        assert!(outcome.stderr.contains(expected), "{expected} is not in {}", outcome.stderr);
+        assert!(!sandbox.cache().join("v1").exists(), "{arguments:?} reached the cache");
+    }
+    assert_eq!((std::fs::read(&source).unwrap(), sandbox.files()), (before, sandbox_files));
+}
+
+#[test]
+fn an_empty_variable_names_no_data_set_and_a_wrong_one_is_named() {
+    let sandbox = Sandbox::new();
+    run(sandbox.command().args(["new", "fresh"]).env("FIB_DATASET_PATH", "")).expect(0);
+    let refused = run(sandbox.command().args(["new", "other"]).env("FIB_DATASET_PATH", "/missing")).expect(2);
+    assert!(refused.stderr.contains("FIB_DATASET_PATH"), "{}", refused.stderr);
+}
+
+#[test]
+fn what_looks_like_a_misplaced_target_is_named() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    let config = folder.join("config.toml");
+    for (misplaced, key) in
+        [("[targets]\narch = \"sm_90a\"\n", "`targets`"), ("[tools.mine]\nx = 1\n", "`tools`")]
+    {
+        std::fs::write(&config, format!("{CONFIG}\n{misplaced}")).unwrap();
+        let outcome = sandbox.run(["pack", "mine", "-o", "out.zip"]).expect(0);
+        assert!(outcome.stderr.contains(&format!("{key} is unknown and ignored")), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("[target]"), key == "`targets`", "{}", outcome.stderr);
+    }
 }

@@ -282,6 +282,19 @@ fn a_scaffold_builds_for_several_architectures() {
 }
 
 #[test]
+fn a_sealed_artifact_is_built_for_what_it_was_sealed_for_and_sealing_upgrades_a_packed_one() {
+    let sandbox = Sandbox::new();
+    let kernel = repository().join("kernels/rmsnorm_h4096").display().to_string();
+    let packed = sandbox.run(["pack", &kernel, "--json"]).expect(0).json();
+    let sealed = sandbox.build(["seal", &kernel, "--json"]).expect(0).json();
+    assert_eq!(packed["output"], sealed["output"], "the packed artifact becomes the sealed one");
+    sandbox.build(["seal", &kernel, "-o", "other.zip", "--arch", "sm_90a"]).expect(0);
+    let built = sandbox.build(["build", "other.zip", "--json"]).expect(0);
+    assert!(built.stderr.contains("sealed for sm_90a"), "{}", built.stderr);
+    assert_eq!(built.json()["proof"]["arch"], "sm_90a", "{}", built.stdout);
+}
+
+#[test]
 fn the_sealed_artifacts_in_the_repository_replay() {
     let sandbox = Sandbox::new();
     let mut count = 0;
