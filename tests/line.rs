@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use packager::format::BUILD_EVIDENCE;
+use serde_json::Value;
+
 use crate::support::{CONFIG, Sandbox, repository, run};
 
 /// A small honest kernel; `__LINE__`, an anonymous namespace and a template are the usual sources of
@@ -307,4 +310,16 @@ fn the_sealed_artifacts_in_the_repository_replay() {
         }
     }
     assert!(count > 0, "solutions/ holds no sealed artifact");
+}
+
+/// The kernels as they are now are sealed in `solutions/`, and the README shows what came out.
+#[test]
+fn the_readme_shows_the_image_of_the_kernel_that_is_sealed() {
+    let kernel = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last");
+    let name = packager::open::open(&kernel).unwrap().bundle.artifact.file_name();
+    let sealed = packager::open::open(&repository().join("solutions").join(&name)).unwrap().bundle;
+    let build: Value = serde_json::from_slice(sealed.evidence.get(BUILD_EVIDENCE).unwrap()).unwrap();
+    let image = build["device_images"][0]["sha256"].as_str().unwrap();
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("image      sm_100a {image}")), "README.md lacks {image} of {name}");
 }
