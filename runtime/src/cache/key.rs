@@ -155,7 +155,11 @@ impl MissReason {
         } else if last.commands != now.commands {
             let (last, now) = (words_of(last), words_of(now));
             let only = |these: &[String], those: &[String]| {
-                these.iter().filter(|word| !those.contains(word)).cloned().collect()
+                let mut words: Vec<String> =
+                    these.iter().filter(|word| !those.contains(word)).cloned().collect();
+                words.sort();
+                words.dedup();
+                words
             };
             Self::CommandChanged { added: only(&now, &last), removed: only(&last, &now) }
         } else if last.artifact != now.artifact {
@@ -194,7 +198,14 @@ impl fmt::Display for MissReason {
                 write!(formatter, "the last build was for {last}, this one is for {now}")
             }
             Self::CommandChanged { added, removed } => {
-                write!(formatter, "the command changed: added {}; removed {}", listed(added), listed(removed))
+                let part = |what: &str, words: &[String]| {
+                    (!words.is_empty()).then(|| format!("{what} {}", listed(words)))
+                };
+                let parts: Vec<_> =
+                    [part("added", added), part("removed", removed)].into_iter().flatten().collect();
+                let how = "its arguments have another order or number".to_owned();
+                let text = if parts.is_empty() { how } else { parts.join("; ") };
+                write!(formatter, "the command changed: {text}")
             }
             Self::ToolchainChanged { parts } => write!(formatter, "the toolchain changed: {}", listed(parts)),
             Self::HeadersChanged { labels } => write!(formatter, "headers changed: {}", listed(labels)),
@@ -210,9 +221,7 @@ impl fmt::Display for MissReason {
 fn listed(names: &[String]) -> String {
     const MOST_NAMED: usize = 5;
     let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if names.is_empty() {
-        text.push_str("nothing");
-    } else if names.len() > MOST_NAMED {
+    if names.len() > MOST_NAMED {
         text.push_str(&format!(" and {} more", names.len() - MOST_NAMED));
     }
     text
@@ -278,5 +287,18 @@ pub(super) mod tests {
         let two = Dependencies::from([("<cuda>/a.h".to_owned(), Digest::of_bytes(b"2"))]);
         assert_ne!(plan.with(&one), plan.with(&two));
         assert_ne!(plan.with(&one), plan.with(&Dependencies::new()));
+    }
+
+    #[test]
+    fn a_changed_command_says_only_what_changed() {
+        let with = |command: &str| Ingredients { commands: vec![command.to_owned()], ..ingredients() };
+        let last = with("nvcc -O2 k.cu");
+        let said = |command: &str| MissReason::between(Some(&last), &with(command)).to_string();
+        assert_eq!(said("nvcc -O2 -lineinfo -lineinfo k.cu"), "the command changed: added -lineinfo");
+        assert_eq!(said("nvcc -O3 k.cu"), "the command changed: added -O3; removed -O2");
+        assert_eq!(
+            said("nvcc -O2 -O2 k.cu"),
+            "the command changed: its arguments have another order or number"
+        );
     }
 }

@@ -116,7 +116,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let mut packed = Vec::new();
     for (place, one) in &opened {
         if let Err(refusals) = Flags::check(&one.bundle.artifact.manifest().target.nvcc_flags) {
-            refusals.iter().for_each(|refusal| console.say(format!("note: it will not build: {refusal}")));
+            for refusal in refusals {
+                console.say(format!("note: it will not build: {refusal}"));
+            }
         }
         if arguments.format == Target::Flashinfer {
             say_what_is_left_out(&one.bundle.artifact, console);

@@ -16,7 +16,7 @@ use crate::build::Flags;
 /// Show or set the architecture and nvcc flags of a submission folder.
 ///
 /// Edits `[target]` in config.toml in place; every comment and the order of keys stay. It repairs too:
-/// what stands there need not be valid, nor the rest of the submission.
+/// the old values need not be valid, nor the rest of the submission.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark target my-kernel                                   shows
@@ -53,8 +53,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             .map_err(|violation| invalid(arguments, Violations(vec![violation])))?;
     }
     let target = target_of(&edited).map_err(|violations| {
-        invalid(arguments, violations)
-            .hint("`--arch` and `--nvcc-flag` or `--no-nvcc-flags` replace what is there")
+        let failure = invalid(arguments, violations);
+        if edited == text {
+            failure.hint("`--arch` and `--nvcc-flag` or `--no-nvcc-flags` replace what is there")
+        } else {
+            failure.hint("other keys of `[target]` can only be mended by hand")
+        }
     })?;
     let changed = target_of(&text).ok().as_ref() != Some(&target);
     if changed {
@@ -80,7 +84,12 @@ fn invalid(arguments: &Arguments, violations: Violations) -> Failure {
 fn explain(error: SubmissionError) -> Failure {
     match error {
         SubmissionError::Io { .. } => Failure::could_not_judge(error),
-        SubmissionError::NoConfig { .. } => {
+        SubmissionError::NoConfig { ref folder } => {
+            let found = submission::find(folder).unwrap_or_default();
+            if let Some(first) = found.first().filter(|first| *first != folder) {
+                let text = format!("{} holds {} submissions: expected one", folder.display(), found.len());
+                return Failure::request(text).hint(format!("name one, such as {}", first.display()));
+            }
             Failure::request(error).hint("`proofmark new DEFINITION` writes a submission to start from")
         }
         SubmissionError::Invalid { .. } => Failure::request(error),
