@@ -139,3 +139,30 @@ fn a_list_has_no_verdict_and_shows_what_was_requested() {
     let text = sandbox.run(["verify", "log.txt", "--list"]).expect(0).stdout;
     assert!(text.contains("no device code") && text.contains("code=sm_90a"), "{text}");
 }
+
+#[test]
+fn several_paths_are_judged_one_by_one_and_the_worst_decides() {
+    let sandbox = Sandbox::new();
+    let (exact, plain) = (fixture("exact_13.0.so"), fixture("plain_13.0.cubin"));
+    sandbox.run(["verify", &exact, &exact]).expect(0);
+    sandbox.write("notes.txt", "text");
+    sandbox.run(["verify", &exact, "notes.txt"]).expect(1);
+    sandbox.run(["verify", &exact, "nowhere.so"]).expect(2);
+    let text = sandbox.run(["verify", &exact, &plain]).expect(1).stdout;
+    assert!(
+        text.contains(&format!("{exact}:\nEXACT")) && text.contains(&format!("{plain}:\nWEAKER")),
+        "{text}"
+    );
+    let document = sandbox.run(["verify", &exact, &plain, "--json"]).expect(1).json();
+    assert_eq!(document["inputs"][0]["answer"]["verdict"], "exact", "{document:#}");
+    assert_eq!(document["inputs"][1]["answer"]["verdict"], "weaker", "{document:#}");
+    assert_eq!(document["inputs"][1]["path"], plain);
+}
+
+#[test]
+fn sources_are_not_taken_among_several_paths() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("sample", &[("kernel.cu", "")]);
+    let outcome = sandbox.run(["verify", "sample", &fixture("exact_13.0.so")]).expect(2);
+    assert!(outcome.stderr.contains("rebuilt one at a time"), "{outcome:?}");
+}

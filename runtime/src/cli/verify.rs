@@ -33,10 +33,11 @@ const SCHEMA: &str = "proofmark.verify";
 /// asked for, and says when the bytes disagree. Links in a folder are followed; what cannot be read
 /// there is named. `/dev/stdin` reads what is piped in.
 ///
-/// Exit code 0: exact. 1: anything else. 2: no such input. 3: could not judge.
+/// Exit code 0: exact, every path of several. 1: anything else. 2: no such input. 3: could not judge.
 ///
 /// Examples:
 ///   proofmark verify kernel.so
+///   proofmark verify a.so b.so --json
 ///   proofmark verify torch/lib/libtorch_cuda.so --list
 ///   proofmark verify build/ --arch sm_90a --allow-ptx
 ///   proofmark verify kernel.so --arch sm_100a --allow sm_90a,sm_120a --json
@@ -44,8 +45,9 @@ const SCHEMA: &str = "proofmark.verify";
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// A build output, a wheel, a folder of them, or the text log of a compiler.
-    path: PathBuf,
+    /// Build outputs, wheels, folders of them, or the text log of a compiler; each is judged alone.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// The architecture that must be there, and alone [default: a submission's own, else sm_100a].
     #[arg(long)]
     arch: Option<Arch>,
@@ -88,31 +90,58 @@ struct Answer {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let rebuilt = if unbuilt::holds_sources(&arguments.path) {
-        match unbuilt::rebuild(&arguments.path, arguments.arch, console)? {
-            Ok(build) => Some(build),
-            Err(finding) => return Ok(finding),
-        }
-    } else {
-        None
-    };
-    let answer = examine_path(arguments, rebuilt.as_deref())?;
-    if console.format() == Format::Json {
-        let body = if arguments.list { inventory(&answer) } else { judged(&answer) };
-        console.document(SCHEMA, 1, &body)?;
-    } else if arguments.list {
-        console.print(table::list(&answer))?;
-    } else {
-        console.print(table::report(&answer))?;
+    let mut answers = Vec::new();
+    for path in &arguments.paths {
+        let rebuilt = if !unbuilt::holds_sources(path) {
+            None
+        } else if arguments.paths.len() > 1 {
+            let text = format!("{} holds sources, which are rebuilt one at a time", path.display());
+            return Err(Failure::request(text).hint("give it as the only path"));
+        } else {
+            match unbuilt::rebuild(path, arguments.arch, console)? {
+                Ok(build) => Some(build),
+                Err(finding) => return Ok(finding),
+            }
+        };
+        answers.push(examine_path(path, arguments, rebuilt.as_deref())?);
     }
-    if arguments.explain {
-        console.print(explanation::text(answer.verdict, &answer.policy))?;
-    }
-    let yes = arguments.list || answer.verdict == Verdict::Exact;
+    present(arguments, &answers, console)?;
+    let yes = arguments.list || answers.iter().all(|answer| answer.verdict == Verdict::Exact);
     Ok(if yes { ExitCode::Yes } else { ExitCode::No })
 }
 
-fn examine_path(arguments: &Arguments, rebuilt: Option<&ProvenBuild>) -> Result<Answer, Failure> {
+/// Prints the answers; several paths make one document with one of the usual bodies for each.
+fn present(arguments: &Arguments, answers: &[Answer], console: &Console) -> Result<(), Failure> {
+    let body = |answer| if arguments.list { inventory(answer) } else { judged(answer) };
+    let named = || arguments.paths.iter().zip(answers);
+    if console.format() == Format::Json {
+        let document = match answers {
+            [answer] => body(answer),
+            _ => json!({
+                "inputs": named()
+                    .map(|(path, answer)| json!({ "path": path.display().to_string(), "answer": body(answer) }))
+                    .collect::<Vec<_>>(),
+            }),
+        };
+        return console.document(SCHEMA, 1, &document);
+    }
+    for (path, answer) in named() {
+        if answers.len() > 1 {
+            console.print(format!("{}:", path.display()))?;
+        }
+        console.print(if arguments.list { table::list(answer) } else { table::report(answer) })?;
+        if arguments.explain {
+            console.print(explanation::text(answer.verdict, &answer.policy))?;
+        }
+    }
+    Ok(())
+}
+
+fn examine_path(
+    path: &Path,
+    arguments: &Arguments,
+    rebuilt: Option<&ProvenBuild>,
+) -> Result<Answer, Failure> {
     let arch = rebuilt.map(|build| build.proof.arch()).or(arguments.arch).unwrap_or(Arch::SM_100A);
     let policy = Policy {
         allow_ptx: arguments.allow_ptx,
@@ -121,7 +150,7 @@ fn examine_path(arguments: &Arguments, rebuilt: Option<&ProvenBuild>) -> Result<
     };
     let (place, requested) = match rebuilt {
         Some(build) => (build.library.as_path(), Some(build.proof.requested().clone())),
-        None => (arguments.path.as_path(), requested_beside(&arguments.path)),
+        None => (path, requested_beside(path)),
     };
     let mut examined = Vec::new();
     let tally = visit(place, |specimen| {
@@ -158,7 +187,10 @@ fn depth(arguments: &Arguments, bytes: &[u8]) -> Depth {
 
 /// What was asked for, by the files that a build leaves beside its output, or by the log itself.
 fn requested_beside(path: &Path) -> Option<RequestedClaim> {
-    let read = |name: &str| fs::read_to_string(path.join(name)).ok();
+    let read = |name: &str| {
+        let file = path.join(name);
+        file.is_file().then(|| fs::read_to_string(file).ok()).flatten()
+    };
     if path.is_dir() {
         let ninja = read("build.ninja").and_then(|text| claim_in_ninja(&text));
         return ninja.or_else(|| claim_in_compile_commands(&read("compile_commands.json")?));
