@@ -11,6 +11,7 @@ mod support;
 mod tampering;
 mod toolchain_room;
 mod verify;
+mod verify_inputs;
 mod verify_mutations;
 
 /// A file that no `mod` line names would never run.

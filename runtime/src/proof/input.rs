@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
 use zip::ZipArchive;
 
+use super::folder::{Listing, Unread, name_of_kind};
 use super::mapped::MappedFile;
 
 /// Members up to this size are unpacked in memory, in bytes; larger ones into a temporary file.
@@ -38,6 +39,14 @@ pub enum InputError {
         /// The cause.
         source: io::Error,
     },
+    /// It holds no bytes that could be read to an end.
+    #[error("cannot read {path}: it is {kind}")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        kind: &'static str,
+    },
     /// A zip is broken, or grows beyond every honest size.
     #[error("cannot unpack {name}: {reason}")]
     Zip {
@@ -48,103 +57,126 @@ pub enum InputError {
     },
 }
 
+/// What a visit came across, beside what it handed out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Files and members met, those that were passed over included.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub size_bytes: u64,
+    /// What was not read.
+    pub unread: Vec<Unread>,
+}
+
 /// Hands out every part of `path` that may hold device code, in the order of names. Text files in
-/// folders and zips are passed over unless their name says PTX; a single file never is.
-pub fn visit(path: &Path, mut look: impl FnMut(&Specimen<'_>)) -> Result<(), InputError> {
-    let unreadable = |path: &Path, source| InputError::Unreadable { path: path.to_owned(), source };
-    let kind = fs::metadata(path).map_err(|source| unreadable(path, source))?;
-    if !kind.is_dir() {
-        let file = MappedFile::open(path).map_err(|source| unreadable(path, source))?;
-        return part(&path.display().to_string(), &file, 0, &mut look);
+/// folders and zips are passed over unless their name says PTX; a single file never is. A pipe is
+/// read to its end. What cannot be read in a folder is noted, not an error.
+pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<Tally, InputError> {
+    let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
+    let kind = fs::metadata(path).map_err(unreadable)?.file_type();
+    let mut visitor = Visitor { look, tally: Tally::default() };
+    if kind.is_dir() {
+        visitor.folder(Listing::of(path).map_err(unreadable)?)?;
+    } else if kind.is_socket() || kind.is_block_device() {
+        return Err(InputError::NotAFile { path: path.to_owned(), kind: name_of_kind(kind) });
+    } else {
+        let file = MappedFile::open(path).map_err(unreadable)?;
+        visitor.part(&path.display().to_string(), &file, 0)?;
     }
-    for item in WalkDir::new(path).sort_by_file_name() {
-        let item = item.map_err(|error| {
-            let at = error.path().unwrap_or(path).to_owned();
-            unreadable(&at, error.into())
-        })?;
-        if !item.file_type().is_file() {
-            continue;
-        }
-        let file = MappedFile::open(item.path()).map_err(|source| unreadable(item.path(), source))?;
-        let name = item.path().display().to_string();
-        if is_candidate(&name, &file) {
-            part(&name, &file, 0, &mut look)?;
-        }
-    }
-    Ok(())
+    Ok(visitor.tally)
 }
 
 /// The same for bytes that are already in memory.
-pub fn visit_bytes(name: &str, bytes: &[u8], mut look: impl FnMut(&Specimen<'_>)) -> Result<(), InputError> {
-    part(name, bytes, 0, &mut look)
+pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> Result<Tally, InputError> {
+    let mut visitor = Visitor { look, tally: Tally::default() };
+    visitor.part(name, bytes, 0)?;
+    Ok(visitor.tally)
 }
 
-fn part(
-    name: &str,
-    bytes: &[u8],
-    depth: u32,
-    look: &mut impl FnMut(&Specimen<'_>),
-) -> Result<(), InputError> {
-    let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
-    if is_zip && depth < NESTING_LIMIT {
-        return members(name, bytes, depth, look);
-    }
-    look(&Specimen { name: name.to_owned(), bytes });
-    Ok(())
+struct Visitor<F> {
+    look: F,
+    tally: Tally,
 }
 
-/// Unpacks a zip member by member. Nothing is written but anonymous temporary files, so names in
-/// the zip, however hostile, are only ever printed.
-fn members(
-    name: &str,
-    bytes: &[u8],
-    depth: u32,
-    look: &mut impl FnMut(&Specimen<'_>),
-) -> Result<(), InputError> {
-    let refuse = |name: &str, reason: String| InputError::Zip { name: name.to_owned(), reason };
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| refuse(name, error.to_string()))?;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index).map_err(|error| refuse(name, error.to_string()))?;
-        if !member.is_file() {
-            continue;
+impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
+    fn folder(&mut self, listing: Listing) -> Result<(), InputError> {
+        self.tally.unread = listing.unread;
+        for path in listing.files {
+            match MappedFile::open(&path) {
+                Ok(file) => self.one_of_many(&path.display().to_string(), &file, 0)?,
+                Err(error) => self.tally.unread.push(Unread::new(&path, error.to_string())),
+            }
         }
-        let inner = format!("{name}!{}", String::from_utf8_lossy(member.name_raw()));
-        let size = member.size();
-        if size > MEMBER_LIMIT_BYTES {
-            return Err(refuse(&inner, format!("declares {size} bytes")));
-        }
-        // One byte more than declared shows a member that is longer than it says.
-        let mut reader = member.by_ref().take(size + 1);
-        if size <= IN_MEMORY_BYTES {
-            let mut content = Vec::new();
-            reader.read_to_end(&mut content).map_err(|error| refuse(&inner, error.to_string()))?;
-            offer(&inner, &content, size, depth, look)?;
-        } else {
-            let mut spill = || -> io::Result<MappedFile> {
-                let mut file = tempfile::NamedTempFile::new()?;
-                io::copy(&mut reader, &mut file)?;
-                file.seek(SeekFrom::Start(0))?;
-                MappedFile::open(file.path())
-            };
-            let content = spill().map_err(|error| refuse(&inner, error.to_string()))?;
-            offer(&inner, &content, size, depth, look)?;
-        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn offer(
-    name: &str,
-    content: &[u8],
-    declared: u64,
-    depth: u32,
-    look: &mut impl FnMut(&Specimen<'_>),
-) -> Result<(), InputError> {
-    if content.len() as u64 != declared {
-        let reason = format!("holds another number of bytes than the {declared} it declares");
-        return Err(InputError::Zip { name: name.to_owned(), reason });
+    fn one_of_many(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
+        if is_candidate(name, bytes) {
+            return self.part(name, bytes, depth);
+        }
+        self.count(bytes);
+        Ok(())
     }
-    if is_candidate(name, content) { part(name, content, depth + 1, look) } else { Ok(()) }
+
+    fn part(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
+        let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
+        if is_zip && depth < NESTING_LIMIT {
+            return self.members(name, bytes, depth);
+        }
+        self.count(bytes);
+        (self.look)(&Specimen { name: name.to_owned(), bytes });
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        self.tally.files += 1;
+        self.tally.size_bytes += bytes.len() as u64;
+    }
+
+    /// Unpacks a zip member by member. Nothing is written but anonymous temporary files, so names in
+    /// the zip, however hostile, are only ever printed. A member that calls itself a link is read
+    /// like any other: there are unpackers that make a file of it.
+    fn members(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
+        let refuse = |name: &str, reason: String| InputError::Zip { name: name.to_owned(), reason };
+        let mut archive =
+            ZipArchive::new(Cursor::new(bytes)).map_err(|error| refuse(name, error.to_string()))?;
+        for index in 0..archive.len() {
+            let mut member = archive.by_index(index).map_err(|error| refuse(name, error.to_string()))?;
+            if member.is_dir() {
+                continue;
+            }
+            let inner = format!("{name}!{}", String::from_utf8_lossy(member.name_raw()));
+            let size = member.size();
+            if size > MEMBER_LIMIT_BYTES {
+                return Err(refuse(&inner, format!("declares {size} bytes")));
+            }
+            // One byte more than declared shows a member that is longer than it says.
+            let mut reader = member.by_ref().take(size + 1);
+            if size <= IN_MEMORY_BYTES {
+                let mut content = Vec::new();
+                reader.read_to_end(&mut content).map_err(|error| refuse(&inner, error.to_string()))?;
+                self.member(&inner, &content, size, depth)?;
+            } else {
+                let mut spill = || -> io::Result<MappedFile> {
+                    let mut file = tempfile::NamedTempFile::new()?;
+                    io::copy(&mut reader, &mut file)?;
+                    file.seek(SeekFrom::Start(0))?;
+                    MappedFile::open(file.path())
+                };
+                let content = spill().map_err(|error| refuse(&inner, error.to_string()))?;
+                self.member(&inner, &content, size, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, name: &str, content: &[u8], declared: u64, depth: u32) -> Result<(), InputError> {
+        if content.len() as u64 != declared {
+            let reason = format!("holds another number of bytes than the {declared} it declares");
+            return Err(InputError::Zip { name: name.to_owned(), reason });
+        }
+        self.one_of_many(name, content, depth + 1)
+    }
 }
 
 /// Whether a file among others is worth a look: anything binary, and PTX by its name.
@@ -193,6 +225,25 @@ mod tests {
         let found = names(&path);
         assert_eq!(found.len(), 1);
         assert!(found[0].ends_with("outer.whl!inner.zip!lib/k.cubin"), "{found:?}");
+    }
+
+    #[test]
+    fn a_member_that_calls_itself_a_link_is_read_all_the_same() {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.add_symlink("k.so", "\x7FELF\0", SimpleFileOptions::default()).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        let mut found = Vec::new();
+        visit_bytes("p.whl", &bytes, |specimen| found.push(specimen.bytes.to_vec())).unwrap();
+        assert_eq!(found, [b"\x7FELF\0"]);
+    }
+
+    #[test]
+    fn counts_what_it_passes_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.txt"), "text").unwrap();
+        fs::write(folder.path().join("b.so"), b"\x7FELF\0\0").unwrap();
+        let tally = visit(folder.path(), |_| ()).unwrap();
+        assert_eq!(tally, Tally { files: 2, size_bytes: 10, unread: Vec::new() });
     }
 
     #[test]

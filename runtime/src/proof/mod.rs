@@ -21,7 +21,7 @@
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
-//! | `input`, `mapped` | files, folders and wheels, one specimen after the other |
+//! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
 //! | `witness`, `verdict` | questions, and the judgement |
 //! | `proven` | the proof, stored and checked again |
 //!
@@ -38,6 +38,7 @@ mod cubin;
 mod examination;
 mod examiner;
 mod fatbin;
+mod folder;
 mod ground;
 mod host;
 mod image;
@@ -63,8 +64,9 @@ pub use cubin::{Cubin, CubinProblem, CubinType, Layout, SpecialInstructions};
 pub use examination::{Container, Entry, Examination, Format, Place, Problem};
 pub use examiner::{Depth, examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
+pub use folder::Unread;
 pub use host::RuntimeJit;
-pub use input::{InputError, Specimen, visit, visit_bytes};
+pub use input::{InputError, Specimen, Tally, visit, visit_bytes};
 pub use kernel::{Kernel, demangle};
 pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};

@@ -10,6 +10,7 @@ use super::command::{RequestedClaim, RequestedForm};
 use super::cubin::CubinType;
 use super::examination::{Entry, Examination, Format};
 use super::fatbin::EntryKind;
+use super::folder::Unread;
 use super::witness::{Stance, Witness, front_end, linked_in, question};
 
 /// The answer.
@@ -20,7 +21,8 @@ pub enum Verdict {
     Exact,
     /// Machine code for it, but also other architectures, PTX or intermediate code.
     Mixed,
-    /// Only code with fewer features that could run there, such as `sm_100` or PTX.
+    /// No machine code for it, but code that could run there: with fewer features, such as `sm_100`,
+    /// or still to be compiled or linked, such as PTX.
     Weaker,
     /// Nothing for it.
     Absent,
@@ -137,15 +139,20 @@ pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, poli
 }
 
 /// What several files say together: the weightiest trouble first; files without device code, and
-/// those that hold but the device linker's empty images, have no say.
-pub fn combine<'a>(judged: impl IntoIterator<Item = (&'a Examination, &'a Judgement)>) -> Verdict {
-    let said: Vec<Verdict> = judged
+/// those that hold but the device linker's empty images, have no say. What was not read could be
+/// anything.
+pub fn combine<'a>(
+    judged: impl IntoIterator<Item = (&'a Examination, &'a Judgement)>,
+    unread: &[Unread],
+) -> Verdict {
+    let mut said: Vec<Verdict> = judged
         .into_iter()
         .filter(|(examination, judgement)| {
             judgement.verdict != Verdict::Absent || !examination.entries.iter().all(Entry::is_stub)
         })
         .map(|(_, judgement)| judgement.verdict)
         .collect();
+    said.extend(unread.first().map(|_| Verdict::Unreadable));
     let any = |verdict| said.contains(&verdict);
     if said.is_empty() {
         Verdict::Absent

@@ -12,8 +12,9 @@ pub(super) fn text(verdict: Verdict, policy: &Policy) -> String {
              accept the rest with --allow-ptx and --allow."
         }
         Verdict::Weaker => {
-            "It may run, but without the features you asked for; PTX is compiled by the driver at load time. \
-             Build with -gencode arch=compute_X,code=sm_X, the letter on both sides."
+            "It may run, but not as what you asked for: other machine code lacks its features, and PTX and LTO-IR \
+             are compiled later, by a driver or linker of that day. Build with -gencode \
+             arch=compute_X,code=sm_X, the letter on both sides."
         }
         Verdict::Absent => "Nothing in it would load as this architecture.",
         Verdict::Contradicted => {

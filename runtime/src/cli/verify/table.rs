@@ -7,9 +7,10 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use packager::Arch;
 
-use super::Examined;
+use super::headline::{headline, word};
+use super::{Answer, Examined};
 use crate::proof::{
-    Compression, Entry, EntryKind, Kernel, Policy, RequestedClaim, RuntimeJit, Verdict, demangle,
+    Compression, Entry, EntryKind, Kernel, RequestedClaim, RuntimeJit, Tally, Unread, Verdict, demangle,
 };
 
 /// Most reasons and kernels shown; the JSON has all.
@@ -18,35 +19,50 @@ const SHOWN: usize = 12;
 const NAME_LETTERS: usize = 72;
 
 /// The judgement with what led to it.
-pub(super) fn report(
-    verdict: Verdict,
-    policy: &Policy,
-    requested: Option<&RequestedClaim>,
-    examined: &[Examined],
-) -> String {
-    let mut text = format!("{}  {}\n", word(verdict), sentence(verdict, policy.arch));
+pub(super) fn report(answer: &Answer) -> String {
+    let examined = &answer.examined;
+    let mut text = headline(answer.verdict, &answer.policy, examined) + "\n";
     let with_code: Vec<&Examined> = examined.iter().filter(|one| speaks(one)).collect();
     if with_code.iter().any(|one| !one.examination.entries.is_empty()) {
-        let _ = writeln!(text, "{}", contents(examined));
+        let _ = writeln!(text, "{}", contents(answer));
     }
-    if let Some(claim) = requested {
-        let asked: Vec<String> =
-            claim.images.iter().map(ToString::to_string).chain(claim.unclear.clone()).collect();
-        let _ = writeln!(text, "requested  {}", asked.join("; "));
-    }
+    text += &requested(answer.requested.as_ref());
+    text += &unread(&answer.tally.unread);
     for one in &with_code {
-        if examined.len() > 1 {
+        if examined.len() > 1 || !answer.tally.unread.is_empty() {
             let _ = writeln!(text, "{}: {}", one.name, word(one.judgement.verdict()).to_lowercase());
         }
         text += &limited(one.judgement.reasons(), "  because  ");
+    }
+    if with_code.is_empty() {
+        let _ = writeln!(text, "  because  {}", nothing_in(&answer.tally));
     }
     text += &labels(examined);
     text.trim_end().to_owned()
 }
 
+/// That there is no device code, and where it was looked for.
+pub(super) fn nothing_in(tally: &Tally) -> String {
+    let files = if tally.files == 1 { "file" } else { "files" };
+    format!("no device code found in {} {files} of {}", tally.files, size(tally.size_bytes))
+}
+
+fn requested(claim: Option<&RequestedClaim>) -> String {
+    let Some(claim) = claim else { return String::new() };
+    let asked: Vec<String> =
+        claim.images.iter().map(ToString::to_string).chain(claim.unclear.clone()).collect();
+    format!("requested  {}\n", asked.join("; "))
+}
+
+fn unread(unread: &[Unread]) -> String {
+    let lines: Vec<String> = unread.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect();
+    limited(&lines, "not read  ")
+}
+
 /// What is in it, by architecture, then the kernels.
-pub(super) fn list(examined: &[Examined]) -> String {
-    let mut text = contents(examined);
+pub(super) fn list(answer: &Answer) -> String {
+    let examined = &answer.examined;
+    let mut text = contents(answer);
     let entries = || examined.iter().flat_map(|one| &one.examination.entries);
     let kernels: BTreeMap<&str, (&Kernel, BTreeSet<Arch>)> =
         entries().fold(BTreeMap::new(), |mut known, entry| {
@@ -74,6 +90,8 @@ pub(super) fn list(examined: &[Examined]) -> String {
         text += limited(&unaccounted, "unaccounted  ").trim_end();
     }
     text.push('\n');
+    text += &requested(answer.requested.as_ref());
+    text += &unread(&answer.tally.unread);
     text += &labels(examined);
     text.trim_end().to_owned()
 }
@@ -101,13 +119,13 @@ struct Row {
     text_archs: BTreeSet<Arch>,
 }
 
-fn contents(examined: &[Examined]) -> String {
+fn contents(answer: &Answer) -> String {
     let mut rows: BTreeMap<(Option<Arch>, &'static str), Row> = BTreeMap::new();
-    for entry in examined.iter().flat_map(|one| &one.examination.entries) {
+    for entry in answer.examined.iter().flat_map(|one| &one.examination.entries) {
         add(rows.entry((entry.arch, kind(entry))).or_default(), entry);
     }
     if rows.is_empty() {
-        return "no device code".to_owned();
+        return nothing_in(&answer.tally);
     }
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -232,32 +250,6 @@ fn limited(lines: &[String], lead: &str) -> String {
         let _ = writeln!(text, "{lead}… and {} more; --json has all", lines.len() - SHOWN);
     }
     text
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Exact => "EXACT",
-        Verdict::Mixed => "MIXED",
-        Verdict::Weaker => "WEAKER",
-        Verdict::Absent => "ABSENT",
-        Verdict::Contradicted => "CONTRADICTED",
-        Verdict::Unreadable => "UNREADABLE",
-    }
-}
-
-fn sentence(verdict: Verdict, arch: Arch) -> String {
-    match verdict {
-        Verdict::Exact => format!("machine code for {arch}, and nothing else"),
-        Verdict::Mixed => format!("machine code for {arch}, but not alone"),
-        Verdict::Weaker => {
-            format!("no machine code for {arch}; only code with fewer features that could run there")
-        }
-        Verdict::Absent => format!("no code for {arch}"),
-        Verdict::Contradicted => "the witnesses disagree, so nothing is proven".to_owned(),
-        Verdict::Unreadable => {
-            "some of it could not be read or accounted for, so nothing is proven".to_owned()
-        }
-    }
 }
 
 /// A size in the largest unit that keeps it above one.

@@ -19,6 +19,10 @@ pub(super) fn holds_sources(path: &Path) -> bool {
     if path.is_dir() {
         return path.join(CONFIG_NAME).is_file();
     }
+    // A pipe can be read but once.
+    if !path.is_file() {
+        return false;
+    }
     let ends_with = |ending: &str| path.extension().is_some_and(|found| found == ending);
     if ends_with("json") {
         let solution =
