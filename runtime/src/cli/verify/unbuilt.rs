@@ -41,7 +41,7 @@ pub(super) fn rebuild(
 ) -> Result<Result<Box<ProvenBuild>, ExitCode>, Failure> {
     let opened = input::open_one(path, console)?;
     let artifact = &opened.bundle.artifact;
-    let arch = arch.unwrap_or(artifact.manifest().target.arch);
+    let arch = line::arch_of(&opened.bundle, arch, console);
     match LineOptions::default().build(artifact, arch, console)? {
         Built::Proven(build) => Ok(Ok(build)),
         Built::Finding(finding) => line::report_finding(SCHEMA, &finding, console).map(Err),
