@@ -11,6 +11,7 @@
 //! | [`player`] | the child that runs the submission |
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
+//! | `show` | one workload's clocks |
 //! | [`mod@measure`] | the whole: workloads in, findings out |
 //! | [`mod@compare`] | two artifacts in, a decision out |
 //! | [`decision`] | which of two is faster |
@@ -23,6 +24,7 @@ pub mod judge;
 pub mod measure;
 pub mod measurement;
 pub mod player;
+mod show;
 pub mod statistics;
 pub mod subject;
 pub mod timing;

@@ -53,13 +53,13 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    measuring.require(&[&arguments.subject], console)?;
+    let task = measuring.require(&arguments.subject, &[], console)?;
     let played = match measuring.play(&arguments.subject, measuring.line.arch, SCHEMA, console)? {
         Ok(played) => played,
         Err(finding) => return Ok(finding),
     };
-    let measured =
-        measure_played(measuring, &arguments.subject, &played, arguments.record.as_deref(), console)?;
+    let record = arguments.record.as_deref();
+    let measured = measure_played(measuring, &arguments.subject, &played, task, record, console)?;
     if let Some(path) = &arguments.traces {
         write_traces(path, &measured, &played.author)?;
     }
@@ -125,15 +125,13 @@ pub(super) fn measure_played(
     measuring: &Measuring,
     place: &Path,
     played: &Played,
+    task: Task,
     record: Option<&Path>,
     console: &Console,
 ) -> Result<Measured, Failure> {
-    let Task { definition, workloads, data_root } = measuring.task(place, &played.brought, console)?;
-    let reference =
-        match measuring.play_reference(place, definition.name(), played.subject.arch, SCHEMA, console)? {
-            Ok(reference) => reference.subject,
-            Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
-        };
+    let Task { definition, workloads, data_root } = task;
+    let arch = played.subject.arch;
+    let reference = measuring.play_reference(place, definition.name(), arch, SCHEMA, console)?;
     let subject = &played.subject;
     let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
     let tolerance = Tolerance::of(&definition);
@@ -182,17 +180,8 @@ impl Log {
         reference: &Subject,
         definition: &str,
     ) -> Result<Self, Failure> {
-        let context = Context {
-            solution: played.subject.name.clone(),
-            author: played.author.clone(),
-            artifact: played.artifact,
-            library: Digest::of_bytes(&played.subject.library),
-            reference: Digest::of_bytes(&reference.library),
-            definition: definition.to_owned(),
-            arch: played.subject.arch,
-            environment: crate::bench::judge::house::environment_here().map_err(explain)?,
-            copy_bytes_per_second: None,
-        };
+        let environment = crate::bench::judge::house::environment_here().map_err(explain)?;
+        let context = played.context(reference, definition, environment);
         let Some(path) = path else { return Ok(Self { journal: None, known: Vec::new(), context }) };
         let (journal, contents) = Journal::open(path).map_err(Failure::could_not_judge)?;
         let known = contents.records.into_iter().filter_map(|record| match record {

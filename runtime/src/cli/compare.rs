@@ -17,7 +17,7 @@ use super::task::Task;
 use crate::bench::decision::{Arm, Decision, Protocol, Report};
 use crate::bench::judge::house::environment_here;
 use crate::bench::{Compared, Contest, Settled, Subject, compare};
-use crate::record::{ComparisonRecord, Context, Journal, Record};
+use crate::record::{ComparisonRecord, Journal, Record};
 use crate::report::comparison_table::comparison_table;
 
 /// Name of this verb's document.
@@ -84,7 +84,8 @@ impl Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    measuring.require(&[&arguments.a, &arguments.b], console)?;
+    let task = measuring.require(&arguments.a, &[&arguments.b], console)?;
+    let Task { definition, workloads, data_root } = task;
     let mut played = Vec::new();
     for path in [&arguments.a, &arguments.b] {
         match measuring.play(path, measuring.line.arch, SCHEMA, console)? {
@@ -92,18 +93,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             Err(finding) => return Ok(finding),
         }
     }
-    let Task { definition, workloads, data_root } =
-        measuring.task(&arguments.a, &played[0].brought, console)?;
-    let reference = match measuring.play_reference(
-        &arguments.a,
-        definition.name(),
-        played[0].subject.arch,
-        SCHEMA,
-        console,
-    )? {
-        Ok(reference) => reference.subject,
-        Err(_) => return Err(Failure::could_not_judge("the reference is not proven")),
-    };
+    let arch = played[0].subject.arch;
+    let reference = measuring.play_reference(&arguments.a, definition.name(), arch, SCHEMA, console)?;
     let (a, b) = (&played[0].subject, &played[1].subject);
     let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
     let bar = progress_bar(console);
@@ -143,17 +134,7 @@ fn append(
     settled: &Settled,
 ) -> Result<(), Failure> {
     let environment = environment_here().map_err(explain)?;
-    let context = |one: &Played| Context {
-        solution: one.subject.name.clone(),
-        author: one.author.clone(),
-        artifact: one.artifact,
-        library: Digest::of_bytes(&one.subject.library),
-        reference: Digest::of_bytes(&reference.library),
-        definition: definition.to_owned(),
-        arch: one.subject.arch,
-        environment: environment.clone(),
-        copy_bytes_per_second: None,
-    };
+    let context = |one: &Played| one.context(reference, definition, environment.clone());
     let record = ComparisonRecord {
         timestamp: Timestamp::now(),
         a: context(&played[0]),

@@ -11,7 +11,7 @@ use super::console::Console;
 use super::failure::Failure;
 
 /// FlashInfer-Bench's own variable for the place of its data set.
-pub(super) const DATASET_VARIABLE: &str = "FIB_DATASET_PATH";
+const DATASET_VARIABLE: &str = "FIB_DATASET_PATH";
 
 /// Opens one input and says what the packer did on the way in.
 pub(super) fn open_one(path: &Path, console: &Console) -> Result<Opened, Failure> {
@@ -59,10 +59,14 @@ pub(super) fn open_all(
     Ok(opened)
 }
 
-/// The data set that an option or else the environment names; an empty variable names none.
+/// The data set that the environment names; an empty variable names none.
+pub(super) fn dataset_variable() -> Option<PathBuf> {
+    std::env::var_os(DATASET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The data set that an option or else the environment names.
 pub(super) fn dataset(option: Option<&Path>) -> Result<Option<Dataset>, Failure> {
-    let variable = std::env::var_os(DATASET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match (option, variable) {
+    match (option, dataset_variable()) {
         (Some(root), _) => Dataset::open(root).map(Some).map_err(Failure::request),
         (None, Some(root)) => Dataset::open(&root).map(Some).map_err(|error| {
             Failure::request(error).hint(format!("{DATASET_VARIABLE} names it: unset it, or use --dataset"))

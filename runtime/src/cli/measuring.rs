@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use super::task::{Brought, Task, TaskOptions};
+use crate::bench::environment::Environment;
 use crate::bench::judge::house::secret_number;
 use crate::bench::judge::out_of_scope;
 use crate::bench::player::child::own_program;
@@ -20,6 +21,7 @@ use crate::bench::{BenchError, Options, Sharing, Subject};
 use crate::device::DeviceError;
 use crate::pipeline::{Built, ProvenBuild};
 use crate::proof::{self, RequestedClaim};
+use crate::record::Context;
 
 /// How to measure.
 #[derive(Debug, Args)]
@@ -86,27 +88,20 @@ impl Measuring {
         }
     }
 
-    /// Finds what is wrong with the request while it costs nothing, and then whether there is a GPU:
-    /// before anything is built.
-    pub fn require(&self, paths: &[&Path], console: &Console) -> Result<(), Failure> {
-        let mut brought = Brought::default();
-        for path in paths.iter().rev() {
-            if is_library(path) {
-                std::fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-                brought = Brought::default();
-            } else {
-                let artifact = input::open_quietly(path)?;
-                require_passed_outputs(&artifact)?;
-                brought = Brought::of(&artifact);
-            }
+    /// The task of a request: finds what is wrong with it while that costs nothing, and then whether
+    /// there is a GPU, before anything is built.
+    pub fn require(&self, subject: &Path, others: &[&Path], console: &Console) -> Result<Task, Failure> {
+        let brought = brought_by(subject)?;
+        for other in others {
+            brought_by(other)?;
         }
-        let Some(first) = paths.first() else { return Ok(()) };
-        let task = self.task(first, &brought, console)?;
-        let reference = self.known_reference(first, task.definition.name())?;
+        let task = self.task(subject, &brought, console)?;
+        let reference = self.known_reference(subject, task.definition.name())?;
         if !reference.exists() {
             return Err(Failure::request(format!("no reference at {}", reference.display())));
         }
-        require_gpu()
+        require_gpu()?;
+        Ok(task)
     }
 
     /// What is to be played: a library as it is, or a submission that is built and proven first, for
@@ -120,9 +115,7 @@ impl Measuring {
     ) -> Result<Result<Played, ExitCode>, Failure> {
         if is_library(path) {
             let subject = self.library(path, arch.unwrap_or(Arch::SM_100A))?;
-            let brought = Brought::default();
-            let nothing = Played { subject, artifact: None, author: String::new(), brought };
-            return Ok(Ok(nothing));
+            return Ok(Ok(Played { subject, artifact: None, author: String::new() }));
         }
         let opened = input::open_one(path, console)?;
         let artifact = &opened.bundle.artifact;
@@ -135,7 +128,8 @@ impl Measuring {
     }
 
     /// The reference: as named, or the submission beside this one whose name ends in `_reference` and
-    /// that implements the same definition. It is built for the subject's architecture.
+    /// that implements the same definition. It is built for the subject's architecture; where it does
+    /// not build, nothing can be judged.
     pub fn play_reference(
         &self,
         beside: &Path,
@@ -143,9 +137,12 @@ impl Measuring {
         arch: Arch,
         schema: &str,
         console: &Console,
-    ) -> Result<Result<Played, ExitCode>, Failure> {
+    ) -> Result<Subject, Failure> {
         let path = self.known_reference(beside, definition)?;
-        self.play(&path, Some(arch), schema, console)
+        match self.play(&path, Some(arch), schema, console)? {
+            Ok(reference) => Ok(reference.subject),
+            Err(_reported) => Err(Failure::could_not_judge("the reference is not proven")),
+        }
     }
 
     fn known_reference(&self, beside: &Path, definition: &str) -> Result<PathBuf, Failure> {
@@ -199,8 +196,6 @@ pub struct Played {
     pub artifact: Option<Digest>,
     /// Who wrote it.
     pub author: String,
-    /// What it says of its task.
-    pub brought: Brought,
 }
 
 impl Played {
@@ -214,11 +209,21 @@ impl Played {
             images: build.proof.device_images().iter().map(|image| image.digest).collect(),
             library: build.library_bytes.clone(),
         };
-        Self {
-            subject,
-            artifact: Some(artifact.digest()),
-            author: manifest.solution.author.clone(),
-            brought: Brought::of(artifact),
+        Self { subject, artifact: Some(artifact.digest()), author: manifest.solution.author.clone() }
+    }
+
+    /// What every line of a record says of it.
+    pub fn context(&self, reference: &Subject, definition: &str, environment: Environment) -> Context {
+        Context {
+            solution: self.subject.name.clone(),
+            author: self.author.clone(),
+            artifact: self.artifact,
+            library: Digest::of_bytes(&self.subject.library),
+            reference: Digest::of_bytes(&reference.library),
+            definition: definition.to_owned(),
+            arch: self.subject.arch,
+            environment,
+            copy_bytes_per_second: None,
         }
     }
 }
@@ -239,6 +244,17 @@ fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
             .is_ok_and(|opened| opened.bundle.artifact.manifest().solution.definition == definition)
     };
     candidates.into_iter().find(implements)
+}
+
+/// What a subject says of its task, if it is one that can be measured.
+fn brought_by(path: &Path) -> Result<Brought, Failure> {
+    if is_library(path) {
+        let found = std::fs::metadata(path).map_err(|error| cannot_read(path, &error));
+        return found.map(|_| Brought::default());
+    }
+    let artifact = input::open_quietly(path)?;
+    require_passed_outputs(&artifact)?;
+    Ok(Brought::of(&artifact))
 }
 
 fn is_library(path: &Path) -> bool {

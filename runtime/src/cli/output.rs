@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use super::failure::Failure;
 
 /// Writes a file by rename, with the permissions that the user's umask gives.
@@ -11,25 +13,17 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::request(format!("{} is a folder: expected a file name", path.display())));
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     // A device or pipe cannot be replaced by rename; it is written to.
     if path.exists() && !path.is_file() {
         return std::fs::write(path, content).map_err(fail);
     }
-    let mut file = tempfile::Builder::new()
-        .prefix(".proofmark-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(fail)?;
+    let mut file = temporary_beside(path)?;
     file.write_all(content).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map(drop).map_err(|error| fail(error.error))
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &impl std::fmt::Display) -> Failure {
     Failure::could_not_judge(format!("cannot write {}: {error}", path.display()))
 }
 
@@ -43,17 +37,23 @@ pub(super) fn check(output: &Path, submission: &Path) -> Result<(), Failure> {
     if output.exists() && !output.is_file() {
         return Ok(());
     }
-    let folder = match output.parent() {
+    temporary_beside(output).map(drop).map_err(elsewhere)
+}
+
+/// A temporary file that can become `path` by a rename.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile, Failure> {
+    let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let trial = tempfile::Builder::new().prefix(".proofmark-").tempfile_in(folder);
-    trial.map(drop).map_err(|error| {
-        let reason = error.get_ref().map_or_else(|| error.to_string(), ToString::to_string);
-        let reason = reason.split(" at path ").next().unwrap_or_default().to_owned();
-        let text = format!("cannot write {}: {reason}", output.display());
-        Failure::could_not_judge(text).hint("name another place with `-o`")
-    })
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".proofmark-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // The kind alone: the temporary file's name means nothing to anybody.
+    builder.tempfile_in(folder).map_err(|error| cannot_write(path, &error.kind()))
+}
+
+fn elsewhere(failure: Failure) -> Failure {
+    failure.hint("name another place with `-o`")
 }
 
 /// Writes to a file, or to stdout for `-`.
@@ -64,7 +64,7 @@ pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
             _ => Ok(()),
         };
     }
-    write_file(path, content).map_err(|failure| failure.hint("name another place with `-o`"))
+    write_file(path, content).map_err(elsewhere)
 }
 
 /// Writes to a place that the user did not name: nothing else that stands there is replaced.
@@ -73,7 +73,7 @@ pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> 
         Ok(there) if there == content => Ok(()),
         Ok(_) => Err(Failure::request(format!("{} exists and holds something else", path.display()))
             .hint(format!("`-o {}` replaces it; another name keeps both", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_file(path, content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_file(path, content).map_err(elsewhere),
         Err(error) => Err(Failure::could_not_judge(format!("cannot read {}: {error}", path.display()))),
     }
 }

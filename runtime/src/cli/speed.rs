@@ -9,6 +9,7 @@ use super::bench::{Measured, measure_played};
 use super::console::Console;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played};
+use super::task::Brought;
 use crate::bench::WorkloadFinding;
 use crate::bench::statistics::overall;
 use crate::device::{Gpu, Readiness, probe};
@@ -48,8 +49,9 @@ pub(super) fn measure_if_possible(
     if let Some(reason) = hindrance(measuring, place, artifact, build) {
         return Ok(Speed::Skipped(reason));
     }
+    let task = measuring.task(place, &Brought::of(artifact), console)?;
     let played = Played::of(artifact, build);
-    let measured = measure_played(measuring, place, &played, None, console)?;
+    let measured = measure_played(measuring, place, &played, task, None, console)?;
     Ok(Speed::Measured(Box::new(measured)))
 }
 

@@ -74,8 +74,7 @@ pub struct Task {
 impl TaskOptions {
     /// Whether the request says where definition and workloads are.
     pub fn is_named(&self) -> bool {
-        let variable = std::env::var_os(input::DATASET_VARIABLE);
-        self.dataset.is_some() || self.definition.is_some() || variable.is_some_and(|value| !value.is_empty())
+        self.dataset.is_some() || self.definition.is_some() || input::dataset_variable().is_some()
     }
 
     /// The task of a submission at `place`.

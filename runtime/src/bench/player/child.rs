@@ -16,9 +16,10 @@ use rustix::process::{
     set_parent_process_death_signal, setrlimit, setsid,
 };
 
-use super::protocol::{Answer, Order, parse_head, send};
+use super::protocol::{Answer, Order};
 use super::shared::{SharedMemory, seal_copy};
 use super::stage::{CONVERSATION, INPUTS, LIBRARY, OUTPUTS, PAGE};
+use super::wire::{parse_head, send};
 
 /// The hidden verb.
 pub const VERB: &str = "player";

@@ -8,6 +8,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`protocol`] | the fixed-layout messages between judge and player |
+//! | [`wire`] | how a message travels |
 //! | [`shared`] | memory that both map: flags, and tensors where there is no device IPC |
 //! | [`confinement`] | what the child may no longer do once foreign code is loaded |
 //! | [`stage`] | the child: receives orders, calls the kernel, takes the times |
@@ -25,6 +26,7 @@ pub mod confinement;
 pub mod protocol;
 pub mod shared;
 pub mod stage;
+pub mod wire;
 
 pub use child::{Player, PlayerEnd};
 pub use stage::serve;

@@ -13,10 +13,9 @@ use crate::device::tvm_ffi::{Any, DlDtype, Entry, Place, Tensor, TvmFfi};
 
 use super::clocks::{Clocks, Outcome, Trouble, nanoseconds};
 use super::confinement::{confine, restore_crash_signals};
-use super::protocol::{
-    Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start, receive, send,
-};
+use super::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start};
 use super::shared::SharedMemory;
+use super::wire::{receive, send};
 
 /// Descriptors that the child inherits.
 pub const CONVERSATION: RawFd = 3;
