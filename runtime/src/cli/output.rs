@@ -46,6 +46,9 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile, Failure> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        return Err(cannot_write(path, &format!("{} is no folder", folder.display())));
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".proofmark-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // The kind alone: the temporary file's name means nothing to anybody.
