@@ -45,7 +45,7 @@ inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stre
   } else if (rows < 90) {
     launch_through_registers<8, 4>(call, stream);
   } else if (rows < 190) {
-    launch_through_registers<1, 8>(call, stream);
+    launch_through_registers<4, 8>(call, stream);
   } else if (rows <= 256) {  // what 8 blocks of 32 rows on every multiprocessor hold
     launch_through_shared_memory<32, 4, 1, 0, 8, 8>(call, stream);
   } else if (rows <= 416) {  // about what 12 blocks of 32 rows hold
@@ -53,7 +53,7 @@ inline void launch(const Arguments& call, int multiprocessors, cudaStream_t stre
   } else if (rows <= 530) {  // about what 16 smaller blocks of 32 rows hold
     launch_through_shared_memory<8, 1, 3, 8, 1, 14>(call, stream);
   } else {
-    launch_through_registers<2, 8>(call, stream);
+    launch_through_registers<1, 8>(call, stream);
   }
 }
 

@@ -15,13 +15,14 @@ namespace gdn_decode {
 
 enum class State { Given, Absent };
 
-// Small batches: each warp requests all of its consecutive rows before anything is used. With 16-byte
-// accesses a whole warp shares a row, with 32-byte accesses half a warp.
+// Small batches: each warp requests all of its consecutive rows before anything is used. Half a warp
+// shares a row, in one access of 32 bytes per lane or two of 16.
 template <int kWarps, int kWarpRows, State kState>
 __global__ void __launch_bounds__(kWarps * 32, 1)
     decode_through_registers(const __grid_constant__ Arguments call) {
+  constexpr int kLanes = 16;
+  constexpr int kFours = 32 / kLanes;
   constexpr int kAccess = kWidestAccess;
-  constexpr int kLanes = 32 / kAccess;
   constexpr int kGroups = 32 / kLanes;  // rows that the warp handles side by side
   constexpr int kRows = kWarpRows / kGroups;
   constexpr int kBlockRows = kWarps * kWarpRows;
@@ -36,15 +37,19 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   const float* source = call.state + first_element;
   float* destination = call.new_state + first_element;
 
-  Four row[kRows][kAccess];
+  Four row[kRows][kFours];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    if constexpr (kState == State::Given) {
-      load_state<kAccess>(row[r], source + r * (kGroups * kHeadSize));
-    } else {
 #pragma unroll
-      for (Four& part : row[r]) {
-        part = {both(0.0f), both(0.0f)};
+    for (int four = 0; four < kFours; four += kAccess) {
+      if constexpr (kState == State::Given) {
+        load_state<kAccess>(&row[r][four], source + r * (kGroups * kHeadSize) +
+                                               column_step<kLanes, kAccess>(four));
+      } else {
+#pragma unroll
+        for (int part = four; part < four + kAccess; ++part) {
+          row[r][part] = {both(0.0f), both(0.0f)};
+        }
       }
     }
   }
@@ -58,7 +63,12 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   const float output = update_rows<kLanes, kRows>(row, value, gates, head, call.scale, doubt);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    store_state<kAccess>(destination + r * (kGroups * kHeadSize), row[r]);
+#pragma unroll
+    for (int four = 0; four < kFours; four += kAccess) {
+      store_state<kAccess>(
+          destination + r * (kGroups * kHeadSize) + column_step<kLanes, kAccess>(four),
+          &row[r][four]);
+    }
   }
   if (lane_in_row == Keep::output_lane(Keep::row(lane_in_row))) {
     call.output[kept_row] = __float2bfloat16(output);
