@@ -208,6 +208,23 @@ fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
+fn a_sealed_artifact_is_not_replaced_by_a_packed_one() {
+    let sandbox = Sandbox::new();
+    let kernel = repository().join("kernels/rmsnorm_h4096").display().to_string();
+    let sealed = fs::read(repository().join("solutions/rmsnorm-e3bbbc890b80.zip")).unwrap();
+    sandbox.write("out.zip", &sealed);
+    let refused = sandbox.run(["pack", &kernel, "-o", "out.zip"]).expect(2);
+    assert!(refused.stderr.contains("out.zip is a sealed artifact"), "{}", refused.stderr);
+    assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), sealed);
+    // What carries the evidence along loses nothing, and a packed artifact can be packed anew.
+    sandbox.run(["pack", "out.zip", "-o", "out.zip"]).expect(0);
+    assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), sealed);
+    for _ in 0..2 {
+        sandbox.run(["pack", &kernel, "-o", "packed.zip"]).expect(0);
+    }
+}
+
+#[test]
 fn a_dash_writes_the_artifact_to_stdout_and_nothing_else() {
     let sandbox = Sandbox::new();
     sandbox.submission("folder", FILES);

@@ -38,16 +38,17 @@ pub struct Place {
 impl Place {
     /// Opens the cache there.
     pub fn open(&self) -> Result<Store, Failure> {
-        let place =
-            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
-        Store::open(&place).map_err(explain)
+        Store::open(&self.folder()?).map_err(explain)
+    }
+
+    /// The folder, which need not exist yet.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
     }
 
     /// Looks at what is there, without making a cache.
     fn look(&self) -> Result<Store, Failure> {
-        let place =
-            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
-        Ok(Store::look(&place))
+        Ok(Store::look(&self.folder()?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::CommandLine;
@@ -22,6 +22,10 @@ pub struct Arguments {
 /// Runs the verb.
 #[expect(clippy::unnecessary_wraps, reason = "every verb answers in one shape")]
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "proofmark", &mut io::stdout());
+    let full = CommandLine::command();
+    let mut shown = Command::new("proofmark")
+        .args(full.get_arguments().cloned())
+        .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned());
+    clap_complete::generate(arguments.shell, &mut shown, "proofmark", &mut io::stdout());
     Ok(ExitCode::Yes)
 }

@@ -73,11 +73,16 @@ impl Console {
         for way_out in failure.hints() {
             self.say(format!("hint: {way_out}"));
         }
+        self.document_failure(failure);
+        failure.code()
+    }
+
+    /// Prints a failure's document in JSON mode, without words on stderr.
+    pub fn document_failure(&self, failure: &Failure) {
         let body = json!({
             "error": failure.to_string(), "hints": failure.hints(), "exit_code": failure.code() as u8,
         });
         let _ = self.document("proofmark.error", 1, &body);
-        failure.code()
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::HumanBytes;
 use packager::Arch;
-use rustix::fs::statvfs;
+use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use serde_json::json;
 
+use super::cache;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -35,6 +36,8 @@ pub struct Arguments {
     /// Check with this CUDA installation.
     #[arg(long, value_name = "DIR")]
     cuda_home: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    cache: cache::Place,
 }
 
 /// How one check came out.
@@ -85,6 +88,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let toolchain = find(&search, &mut digests);
     let mut checks = vec![Check::good("machine", machine())];
     checks.extend(building(&search, &toolchain, &mut digests));
+    checks.extend(toolchain.as_ref().ok().map(|toolchain| architecture(toolchain, arguments.arch)));
+    checks.push(cache_folder(&arguments.cache));
     checks.extend(installing(&search, toolchain.is_err()));
     checks.extend(measuring());
     for check in &checks {
@@ -155,6 +160,46 @@ fn found_toolchain(toolchain: &Toolchain) -> Vec<Check> {
     checks
 }
 
+/// Whether nvcc knows the architecture: it is asked what it would do for an empty source.
+fn architecture(toolchain: &Toolchain, arch: Arch) -> Check {
+    const SUBJECT: &str = "architecture";
+    let mut command = Command::new(toolchain.home().join("bin/nvcc"));
+    let code = arch.to_string();
+    let pair = format!("-gencode=arch={},code={code}", code.replace("sm_", "compute_"));
+    command.args([pair.as_str(), "--dryrun", "-c", "-x", "cu", "/dev/null", "-o", "/dev/null"]);
+    command.arg("-ccbin").arg(&toolchain.host_compiler.driver);
+    command.env_remove("NVCC_PREPEND_FLAGS").env_remove("NVCC_APPEND_FLAGS");
+    match process_tree::run(
+        command,
+        Limits { time: Duration::from_secs(20), log_bytes: 1 << 16 },
+        &mut |_| (),
+    ) {
+        Ok(done) if done.status.success() => Check::good(SUBJECT, format!("nvcc builds for {arch}")),
+        Ok(done) => {
+            let complaint =
+                done.log.lines().find(|line| line.contains("fatal")).unwrap_or("it does not say why");
+            let ways_out = ["choose another with --arch", "or another CUDA with --cuda-home"];
+            let found = format!("nvcc does not build for {arch}: {}", complaint.trim());
+            Check::bad(SUBJECT, found, ways_out.map(str::to_owned).to_vec())
+        }
+        Err(error) => Check::bad(SUBJECT, format!("nvcc does not start: {error}"), Vec::new()),
+    }
+}
+
+/// Where proven builds are kept.
+fn cache_folder(place: &cache::Place) -> Check {
+    const SUBJECT: &str = "cache folder";
+    let folder = match place.folder() {
+        Ok(folder) => folder,
+        Err(failure) => return Check::bad(SUBJECT, failure.to_string(), failure.hints().to_vec()),
+    };
+    if can_hold(&folder) {
+        return Check::good(SUBJECT, room(&folder));
+    }
+    let ways_out = vec!["name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE".to_owned()];
+    Check::bad(SUBJECT, format!("{} cannot be written", folder.display()), ways_out)
+}
+
 /// The search ends at the first trouble; a doctor names all of them.
 fn missing_toolchain(search: &Search, error: &ToolchainError, digests: &mut FileDigests) -> Vec<Check> {
     let subject = match error {
@@ -187,9 +232,12 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     match &search.data {
         Some(data) => {
-            let free = free_bytes(data.path());
-            let text = format!("{}, {} free", data.path().display(), HumanBytes(free));
-            checks.push(Check::good("data folder", text));
+            checks.push(if can_hold(data.path()) {
+                Check::good("data folder", room(data.path()))
+            } else {
+                let text = format!("{} cannot be written", data.path().display());
+                trouble("data folder", text, vec!["name another in PROOFMARK_DATA".to_owned()])
+            });
             for folder in data.partial().unwrap_or_default() {
                 let text =
                     format!("unfinished installation in {}; the next one removes it", folder.display());
@@ -224,10 +272,24 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
     checks
 }
 
-/// What is free where a folder is, or would be.
-fn free_bytes(folder: &Path) -> u64 {
-    let space = folder.ancestors().find_map(|place| statvfs(place).ok());
-    space.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
+/// A folder, and what is free where it is or would be.
+fn room(folder: &Path) -> String {
+    let space = standing(folder).and_then(|place| statvfs(place).ok());
+    let free = space.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize));
+    format!("{}, {} free", folder.display(), HumanBytes(free))
+}
+
+/// Whether a folder can be written, or made where it is not there yet.
+fn can_hold(folder: &Path) -> bool {
+    standing(folder)
+        .is_some_and(|place| place.is_dir() && access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok())
+}
+
+/// The nearest place on the way to a path that exists.
+fn standing(path: &Path) -> Option<&Path> {
+    path.ancestors()
+        .map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place })
+        .find(|place| place.symlink_metadata().is_ok())
 }
 
 fn pip() -> Option<String> {

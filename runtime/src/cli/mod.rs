@@ -76,9 +76,10 @@ enum Verb {
 
 /// Runs one command line and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let line = match CommandLine::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
-        Err(usage) => return explain_usage(&usage),
+        Err(usage) => return explain_usage(&usage, asked_format(&arguments)),
     };
     let console = Console::new(if line.json { Format::Json } else { Format::Human });
     let answer = match line.verb {
@@ -103,8 +104,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
 }
 
-fn explain_usage(usage: &clap::Error) -> ExitCode {
-    // Help and version are answers; everything else is a wrong request.
+/// The format that a command line asks for that could not be read as a whole.
+fn asked_format(arguments: &[OsString]) -> Format {
+    let mut options = arguments.iter().take_while(|&argument| argument != "--");
+    if options.any(|option| option == "--json") { Format::Json } else { Format::Human }
+}
+
+fn explain_usage(usage: &clap::Error, format: Format) -> ExitCode {
     let _ = usage.print();
-    if usage.use_stderr() { ExitCode::Request } else { ExitCode::Yes }
+    // Help and version are answers; everything else is a wrong request.
+    if !usage.use_stderr() {
+        return ExitCode::Yes;
+    }
+    Console::new(format).document_failure(&wrong_request(&usage.render().to_string()));
+    ExitCode::Request
+}
+
+/// Clap's text as a failure: its first paragraph is the error, what follows are ways out.
+fn wrong_request(text: &str) -> Failure {
+    let one_line = |lines: &str| lines.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n").map(one_line).filter(|paragraph| !paragraph.is_empty());
+    let error = paragraphs.next().unwrap_or_default();
+    let failure = Failure::request(error.trim_start_matches("error: ").to_owned());
+    paragraphs.fold(failure, |failure, way_out| failure.hint(way_out.trim_start_matches("tip: ")))
 }

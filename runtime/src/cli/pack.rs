@@ -180,6 +180,9 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         Some(file) => file.clone(),
     };
     output::refuse_inside(&path, place)?;
+    if opened.bundle.evidence.is_empty() {
+        refuse_sealed(&path)?;
+    }
     match &arguments.output {
         Some(_) => output::write_to(&path, &content)?,
         None => output::write_unnamed(&path, &content)?,
@@ -193,6 +196,19 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         sources: artifact.manifest().sources.clone(),
         notes: opened.notes.clone(),
     })
+}
+
+/// Refuses to replace a sealed artifact, whose evidence may hold measurements that nobody can take again.
+fn refuse_sealed(output: &Path) -> Result<(), Failure> {
+    match packager::open::open(output) {
+        Ok(there) if output.is_file() && !there.bundle.evidence.is_empty() => {
+            let text = format!("{} is a sealed artifact: its evidence would be lost", output.display());
+            Err(Failure::request(text)
+                .hint("name another file with `-o`, or remove this one first")
+                .hint("`seal` replaces it with a sealed one"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn describe(packed: &Packed) -> String {
