@@ -65,6 +65,10 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
             ],
         ),
     ]));
+    if violations.iter().any(|violation| matches!(violation, Violation::MissingKey { .. })) {
+        let unknown = config.notes.iter().map(|note| Violation::UnknownKey { what: note.what.clone() });
+        violations.extend(unknown);
+    }
     config
 }
 
@@ -375,11 +379,12 @@ entry_point = "kernel.cu::run"
     #[test]
     fn reports_every_violation_at_once() {
         let found = violations_of(
-            "[solution]\nname = 5\nauthor = \"\"\n[build]\nlanguage = \"rust\"\nentry_point = \"kernel\"\nbinding = \"c\"\n[target]\narch = \"100a\"\nnvcc_flags = \"-O3\"\narhc = 1\n",
+            "[solution]\nname = 5\ndefiniton = \"d\"\nauthor = \"\"\n[build]\nlanguage = \"rust\"\nentry_point = \"kernel\"\nbinding = \"c\"\n[target]\narch = \"100a\"\nnvcc_flags = \"-O3\"\narhc = 1\n",
         );
         for part in [
             "`solution.name` is 5",
             "`solution.definition` is missing",
+            "`solution.definiton` is unknown",
             "`solution.author` is \"\"",
             "`build.language` is `rust`",
             "entry point `kernel`",
@@ -390,7 +395,7 @@ entry_point = "kernel.cu::run"
         ] {
             assert!(found.iter().any(|text| text.contains(part)), "{part} not in {found:#?}");
         }
-        assert_eq!(found.len(), 9, "{found:#?}");
+        assert_eq!(found.len(), 10, "{found:#?}");
     }
 
     #[test]

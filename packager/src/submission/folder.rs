@@ -11,7 +11,7 @@ use super::includes::{IncludeKind, includes_of};
 use super::part::{io_error, read_config, read_definition, read_text, read_workloads};
 use super::search_path::{self, SearchPath, is_toolchain_header};
 use super::text::shown;
-use super::violation::violations_among;
+use super::violation::{forget_consequences, violations_among};
 use super::{BuildSpec, Language, Note, SolutionMeta, Submission, SubmissionError, Violation, Violations};
 use crate::entry_point::EntryPoint;
 use crate::sources::{SourceFile, SourcePath};
@@ -99,6 +99,7 @@ pub(super) fn read(folder: &Path) -> Result<Submission, SubmissionError> {
     if let Some(entry) = entry {
         violations.extend(violations_among(&sources, entry));
     }
+    forget_consequences(&mut violations);
     let definition_name = config.solution.as_ref().map(|solution| solution.definition.as_str());
     let definition = read_definition(folder, definition_name, &mut violations)?;
     let workloads = read_workloads(folder, definition_name, &mut violations)?;
@@ -489,6 +490,10 @@ mod tests {
             found.contains("bad.h: byte 2 is not UTF-8") && found.contains("nul.h: byte 1 is NUL"),
             "{found}"
         );
+        // What was found and refused is not missing as well.
+        let folder = folder_of(&[]);
+        fs::write(folder.path().join("kernel.cu"), b"\xff").unwrap();
+        assert_eq!(violations(&folder), "kernel.cu: byte 0 is not UTF-8: expected UTF-8 text");
     }
 
     #[test]

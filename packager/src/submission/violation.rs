@@ -24,6 +24,12 @@ pub enum Violation {
         /// What belongs there.
         expected: &'static str,
     },
+    /// An unknown key where a required one is absent: it may be that one, misspelt.
+    #[error("config.toml: {what}")]
+    UnknownKey {
+        /// Which key, and what becomes of it.
+        what: String,
+    },
     /// A key holds the wrong kind of value.
     #[error("config.toml: `{key}` is {found}: expected {expected}")]
     WrongValue {
@@ -186,6 +192,24 @@ impl fmt::Display for Violations {
         }
         Ok(())
     }
+}
+
+/// Forgets what only follows from another violation: a source that was refused is not missing as well.
+pub(super) fn forget_consequences(violations: &mut Vec<Violation>) {
+    let refused: BTreeSet<String> = violations
+        .iter()
+        .filter_map(|violation| match violation {
+            Violation::NotUtf8 { path, .. }
+            | Violation::TooLarge { path, .. }
+            | Violation::LinkLeavesFolder { path, .. } => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    violations.retain(|violation| match violation {
+        Violation::EntryFileMissing { file, .. } => !refused.contains(file),
+        Violation::NoSources { .. } => refused.is_empty(),
+        _ => true,
+    });
 }
 
 /// Checks what must hold between sources, wherever they came from.

@@ -94,6 +94,9 @@ pub enum Reason {
     /// A value for a compiler stage that is not on its list.
     #[error("this value is not on the list of what may be passed to that stage")]
     Value,
+    /// Several words in one string.
+    #[error("it holds a space: make each word a string of its own, as in `[\"-Xptxas\", \"-O3\"]`")]
+    Words,
     /// Not on the list.
     #[error("proofmark does not know it to be harmless")]
     Unknown,
@@ -192,6 +195,7 @@ fn recognize(flag: &str) -> Result<(&str, Option<&str>, Takes, Fate), Reason> {
     let joined = ["-D", "-U", "-I", "-O", "-l", "-L"].into_iter().find(|name| flag.starts_with(name));
     match joined.and_then(known) {
         Some(&(_, takes, fate)) => Ok((&flag[..2], Some(&flag[2..]), takes, fate)),
+        _ if flag.starts_with('-') && flag.contains(' ') => Err(Reason::Words),
         _ if flag.starts_with('-') => Err(Reason::Unknown),
         // A bare word would be an input file.
         _ => Err(Reason::Reads),
@@ -361,6 +365,7 @@ mod tests {
             ("-Werror=all-warnings,-x", Reason::Malformed),
             ("-lineinfo=yes", Reason::Malformed),
             ("--no-such-option", Reason::Unknown),
+            ("-Xptxas -O3", Reason::Words),
         ];
         for (flag, reason) in cases {
             assert_eq!(check(&[flag]), Err(vec![reason]), "{flag}");
