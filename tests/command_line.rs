@@ -52,7 +52,18 @@ fn json_gives_one_document_with_schema_and_version_for_errors_too() {
     let json = sandbox.run(["pack", "--no-such-option", "--json"]).expect(2).json();
     assert_eq!((&json["schema"], &json["exit_code"]), (&"proofmark.error".into(), &2.into()));
     assert_eq!(json["error"], "unexpected argument '--no-such-option' found");
-    assert!(json["hints"][0].is_string());
+    assert!(json["hints"][0].as_str().unwrap().contains("-- --no-such-option"), "{json:#}");
+    let json = sandbox.run(["verifi", "--json"]).expect(2).json();
+    assert!(
+        json["hints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|hint| hint.as_str().unwrap().matches("tip:").count() == 0)
+    );
+    for arguments in [&["--json"][..], &["--json", "cache"]] {
+        assert_eq!(sandbox.run(arguments).expect(2).json()["error"], "a subcommand is missing");
+    }
     assert!(sandbox.run(["pack", "--no-such-option", "--", "--json"]).expect(2).stdout.is_empty());
     let json = sandbox.run(["cache", "stats", "--json"]).expect(0).json();
     assert_eq!(json["schema"], "proofmark.cache-stats");
@@ -64,7 +75,7 @@ fn completions_name_the_verbs() {
     for shell in ["bash", "zsh", "fish"] {
         let script = sandbox.run(["completions", shell]).expect(0).stdout;
         assert!(script.contains("inspect") && script.contains("replay"), "{shell}");
-        assert!(!script.contains("player"), "{shell} names a verb that nobody types");
+        assert!(script.contains("version") && !script.contains("player"), "{shell}");
     }
 }
 

@@ -505,7 +505,7 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     assert!(refused.stderr.contains("expected BF16 [32, 4096]") && refused.stderr.contains("rows"));
 }
 
-/// Median of the calls over the first workloads of batch 1 and 4, in microseconds.
+/// Mean over the first workload of batch 1 and of batch 4, in microseconds.
 fn small_batches_us(subject: &str) -> f64 {
     let reference = kernel("gdn_decode_reference");
     let ended = bench(subject, &["--reference", &reference, "--batch", "1,4", "--each", "1"]);

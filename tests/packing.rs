@@ -216,6 +216,10 @@ fn a_sealed_artifact_is_not_replaced_by_a_packed_one() {
     let refused = sandbox.run(["pack", &kernel, "-o", "out.zip"]).expect(2);
     assert!(refused.stderr.contains("out.zip is a sealed artifact"), "{}", refused.stderr);
     assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), sealed);
+    let other = repository().join("solutions/rmsnorm_reference-61ab62d0ffdb.zip").display().to_string();
+    sandbox.run(["pack", &other, "-o", "out.zip"]).expect(2);
+    sandbox.run(["pack", "out.zip", "--format", "flashinfer", "-o", "out.zip"]).expect(2);
+    assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), sealed);
     // What carries the evidence along loses nothing, and a packed artifact can be packed anew.
     sandbox.run(["pack", "out.zip", "-o", "out.zip"]).expect(0);
     assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), sealed);

@@ -110,14 +110,19 @@ fn the_doctor_names_all_that_is_missing_and_starts_nothing() {
     let mut with = sandbox.command();
     let healthy = run(with.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--json"])).expect(0).json();
     assert_eq!(healthy["toolchain"]["release"], "13.0.88");
-    let mut unknown = sandbox.command();
-    let unknown = unknown.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--arch", "sm_123a"]);
-    let unknown = run(unknown.args(["--cache-dir", "/dev/null/cache"])).expect(1).stdout;
-    assert!(unknown.contains("nvcc does not build for sm_123a"), "{unknown}");
-    assert!(unknown.contains("/dev/null/cache cannot be written"), "{unknown}");
     let mut broken = sandbox.command();
     let broken = run(broken.env("CUDA_HOME", "/no/cuda").args(["doctor"])).expect(1);
     assert!(broken.stdout.contains("CUDA_HOME names /no/cuda"), "{}", broken.stdout);
+}
+
+#[test]
+fn the_doctor_asks_nvcc_for_the_architecture_and_names_a_cache_that_cannot_be_written() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command();
+    command.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--arch", "sm_123a"]);
+    let found = run(command.args(["--cache-dir", "/dev/null/cache"])).expect(1).stdout;
+    assert!(found.contains("nvcc 13.0.88 does not know sm_123a"), "{found}");
+    assert!(found.contains("/dev/null/cache cannot be written"), "{found}");
 }
 
 /// A CUDA installation whose nvcc is a script of ours; every other file is the pinned one's.

@@ -14,6 +14,10 @@ pub const CONFIG_NAME: &str = "config.toml";
 /// The hardware list that the contest's packer always writes.
 const CONTEST_HARDWARE: &str = "cuda";
 
+/// What `[build]` can hold.
+const BUILD_KEYS: [&str; 6] =
+    ["language", "entry_point", "destination_passing_style", "binding", "dependencies", "target_hardware"];
+
 /// The three tables, as far as they could be read.
 pub(super) struct Config {
     pub(super) solution: Option<SolutionMeta>,
@@ -49,26 +53,13 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     config.language = parse_language(build, violations);
     config.build = parse_build(build, config.language, violations);
     config.target = parse_target(target, violations);
+    let known = [
+        ("solution", solution, &["name", "definition", "author", "description"][..]),
+        ("build", build, &BUILD_KEYS),
+    ];
     config.notes = unknown_tables(&document);
-    config.notes.extend(unknown_keys(&[
-        ("solution", solution, &["name", "definition", "author", "description"]),
-        (
-            "build",
-            build,
-            &[
-                "language",
-                "entry_point",
-                "destination_passing_style",
-                "binding",
-                "dependencies",
-                "target_hardware",
-            ],
-        ),
-    ]));
-    if violations.iter().any(|violation| matches!(violation, Violation::MissingKey { .. })) {
-        let unknown = config.notes.iter().map(|note| Violation::UnknownKey { what: note.what.clone() });
-        violations.extend(unknown);
-    }
+    config.notes.extend(unknown_keys(&known));
+    violations.extend(misspelt(&document, &known, violations));
     config
 }
 
@@ -211,24 +202,49 @@ fn wrong(key: &'static str, item: &Item, expected: &'static str) -> Violation {
     Violation::WrongValue { key, found, expected }
 }
 
-fn unknown_keys(tables: &[(&str, &dyn TableLike, &[&str])]) -> Vec<Note> {
+/// A table's name, the table, and the keys that are read.
+type Known<'t> = (&'static str, &'t dyn TableLike, &'static [&'static str]);
+
+fn unknown_keys(tables: &[Known<'_>]) -> Vec<Note> {
     let mut notes = Vec::new();
     for (name, table, known) in tables {
-        for (key, _) in table.iter().filter(|(key, _)| !known.contains(key)) {
-            notes.push(unknown(&format!("{name}.{key}"), is_of_target(key)));
-        }
+        notes.extend(unread(*table, known).map(|key| unknown(&format!("{name}.{key}"), is_of_target(key))));
     }
     notes
 }
 
-/// What stands beside the three tables. Another tool may read it, so it is no violation; but what looks
+fn unread<'t>(table: &'t dyn TableLike, known: &[&str]) -> impl Iterator<Item = &'t str> {
+    table.iter().map(|(key, _)| key).filter(|key| !known.contains(key))
+}
+
+/// Unknown keys beside a missing one, and unknown tables where a table is missing.
+fn misspelt(document: &DocumentMut, known: &[Known<'_>], violations: &[Violation]) -> Vec<Violation> {
+    let missing = |wanted: &dyn Fn(&str) -> bool| {
+        violations.iter().any(|one| matches!(one, Violation::MissingKey { key, .. } if wanted(key)))
+    };
+    let mut found = Vec::new();
+    for &(name, table, known) in known {
+        if missing(&|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
+            found.extend(unread(table, known).map(|key| format!("{name}.{key}")));
+        }
+    }
+    if missing(&|key| !key.contains('.')) {
+        found.extend(other_tables(document).map(|(name, _)| name.to_owned()));
+    }
+    found.into_iter().map(|key| Violation::UnknownKey { key }).collect()
+}
+
+fn other_tables(document: &DocumentMut) -> impl Iterator<Item = (&str, &Item)> {
+    document.iter().filter(|(name, _)| !["solution", "build", "target"].contains(name))
+}
+
+/// What stands beside the three tables. Another tool may read it, so it is noted alone; but what looks
 /// like a misplaced `[target]` must not be overlooked.
 fn unknown_tables(document: &DocumentMut) -> Vec<Note> {
-    let others = document.iter().filter(|(name, _)| !["solution", "build", "target"].contains(name));
     let of_target = |item: &Item| {
         item.as_table_like().is_some_and(|table| table.iter().any(|(key, _)| is_of_target(key)))
     };
-    others.map(|(name, item)| unknown(name, is_of_target(name) || of_target(item))).collect()
+    other_tables(document).map(|(name, item)| unknown(name, is_of_target(name) || of_target(item))).collect()
 }
 
 fn is_of_target(key: &str) -> bool {

@@ -24,11 +24,11 @@ pub enum Violation {
         /// What belongs there.
         expected: &'static str,
     },
-    /// An unknown key where a required one is absent: it may be that one, misspelt.
-    #[error("config.toml: {what}")]
+    /// An unknown key where a required one is absent.
+    #[error("config.toml: `{key}` is unknown: is it a missing key, misspelt?")]
     UnknownKey {
-        /// Which key, and what becomes of it.
-        what: String,
+        /// Dotted key as found, or a table's name.
+        key: String,
     },
     /// A key holds the wrong kind of value.
     #[error("config.toml: `{key}` is {found}: expected {expected}")]

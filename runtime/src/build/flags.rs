@@ -186,6 +186,11 @@ fn recognize(flag: &str) -> Result<(&str, Option<&str>, Takes, Fate), Reason> {
     if let Some(&(_, takes, fate)) = known(flag) {
         return Ok((flag, None, takes, fate));
     }
+    if let Some((first, _)) = flag.split_once(' ')
+        && let Some(&(.., fate)) = known(first)
+    {
+        return Err(if let Refuse(reason) = fate { reason } else { Reason::Words });
+    }
     if let Some((name, value)) = flag.split_once('=')
         && let Some(&(_, takes, fate)) = known(name)
     {
@@ -195,7 +200,6 @@ fn recognize(flag: &str) -> Result<(&str, Option<&str>, Takes, Fate), Reason> {
     let joined = ["-D", "-U", "-I", "-O", "-l", "-L"].into_iter().find(|name| flag.starts_with(name));
     match joined.and_then(known) {
         Some(&(_, takes, fate)) => Ok((&flag[..2], Some(&flag[2..]), takes, fate)),
-        _ if flag.starts_with('-') && flag.contains(' ') => Err(Reason::Words),
         _ if flag.starts_with('-') => Err(Reason::Unknown),
         // A bare word would be an input file.
         _ => Err(Reason::Reads),
@@ -366,6 +370,11 @@ mod tests {
             ("-lineinfo=yes", Reason::Malformed),
             ("--no-such-option", Reason::Unknown),
             ("-Xptxas -O3", Reason::Words),
+            ("-lineinfo -O3", Reason::Words),
+            ("-I include", Reason::Words),
+            ("-D N=1", Reason::Words),
+            ("-gencode arch=compute_90,code=sm_90", Architecture),
+            ("--no-such x", Reason::Unknown),
         ];
         for (flag, reason) in cases {
             assert_eq!(check(&[flag]), Err(vec![reason]), "{flag}");

@@ -19,6 +19,7 @@ use super::plan::{BuildPlan, Command, HERE, place};
 use super::resources::{self, KernelResources};
 use crate::process_tree::{self, Finished, ProcessError};
 use crate::toolchain::FileDigests;
+use crate::toolchain::toolkit::ARCH_SIGN;
 
 /// What a build may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,9 +358,6 @@ const ENVIRONMENT_SIGNS: [&str; 9] = [
 
 /// How nvcc begins when it gives up by itself.
 const NVCC_GIVES_UP: &str = "nvcc fatal   : ";
-
-/// What nvcc calls an architecture that it does not know.
-const ARCH_SIGN: &str = "Unsupported gpu architecture";
 
 /// Signs that nvcc gave up because of a flag. Ours are right for every nvcc that we build with, so
 /// it is one of the submission's.

@@ -24,6 +24,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let full = CommandLine::command();
     let mut shown = Command::new("proofmark")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
         .args(full.get_arguments().cloned())
         .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned());
     clap_complete::generate(arguments.shell, &mut shown, "proofmark", &mut io::stdout());

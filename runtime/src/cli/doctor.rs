@@ -19,7 +19,7 @@ use crate::device;
 use crate::process_tree::{self, Limits};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
-use crate::toolchain::{FileDigests, Search, Toolchain, ToolchainError, find};
+use crate::toolchain::{FileDigests, Search, Toolchain, ToolchainError, ToolkitFault, find};
 
 /// Check what this machine has for building, what is missing, and how to get it.
 ///
@@ -160,29 +160,20 @@ fn found_toolchain(toolchain: &Toolchain) -> Vec<Check> {
     checks
 }
 
-/// Whether nvcc knows the architecture: it is asked what it would do for an empty source.
+/// What nvcc itself says of the architecture.
 fn architecture(toolchain: &Toolchain, arch: Arch) -> Check {
     const SUBJECT: &str = "architecture";
-    let mut command = Command::new(toolchain.home().join("bin/nvcc"));
-    let code = arch.to_string();
-    let pair = format!("-gencode=arch={},code={code}", code.replace("sm_", "compute_"));
-    command.args([pair.as_str(), "--dryrun", "-c", "-x", "cu", "/dev/null", "-o", "/dev/null"]);
-    command.arg("-ccbin").arg(&toolchain.host_compiler.driver);
-    command.env_remove("NVCC_PREPEND_FLAGS").env_remove("NVCC_APPEND_FLAGS");
-    match process_tree::run(
-        command,
-        Limits { time: Duration::from_secs(20), log_bytes: 1 << 16 },
-        &mut |_| (),
-    ) {
-        Ok(done) if done.status.success() => Check::good(SUBJECT, format!("nvcc builds for {arch}")),
-        Ok(done) => {
-            let complaint =
-                done.log.lines().find(|line| line.contains("fatal")).unwrap_or("it does not say why");
-            let ways_out = ["choose another with --arch", "or another CUDA with --cuda-home"];
-            let found = format!("nvcc does not build for {arch}: {}", complaint.trim());
-            Check::bad(SUBJECT, found, ways_out.map(str::to_owned).to_vec())
+    match toolchain.toolkit.ask(arch, &toolchain.host_compiler.driver) {
+        Ok(()) => Check::good(SUBJECT, format!("nvcc builds for {arch}")),
+        Err(fault) => {
+            let ways_out = match fault {
+                ToolkitFault::UnknownArch { .. } => {
+                    vec!["choose another with --arch, or another CUDA with --cuda-home".to_owned()]
+                }
+                _ => vec!["choose another CUDA with --cuda-home".to_owned()],
+            };
+            Check::bad(SUBJECT, fault.to_string(), ways_out)
         }
-        Err(error) => Check::bad(SUBJECT, format!("nvcc does not start: {error}"), Vec::new()),
     }
 }
 

@@ -116,15 +116,20 @@ fn explain_usage(usage: &clap::Error, format: Format) -> ExitCode {
     if !usage.use_stderr() {
         return ExitCode::Yes;
     }
-    Console::new(format).document_failure(&wrong_request(&usage.render().to_string()));
+    Console::new(format).document_failure(&wrong_request(usage));
     ExitCode::Request
 }
 
 /// Clap's text as a failure: its first paragraph is the error, what follows are ways out.
-fn wrong_request(text: &str) -> Failure {
+fn wrong_request(usage: &clap::Error) -> Failure {
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    if matches!(usage.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+        return Failure::request("a subcommand is missing").hint("`--help` lists them");
+    }
     let one_line = |lines: &str| lines.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut paragraphs = text.split("\n\n").map(one_line).filter(|paragraph| !paragraph.is_empty());
+    let text = usage.render().to_string();
+    let mut paragraphs = text.split("\n\n").flat_map(|paragraph| paragraph.split("  tip: ")).map(one_line);
     let error = paragraphs.next().unwrap_or_default();
     let failure = Failure::request(error.trim_start_matches("error: ").to_owned());
-    paragraphs.fold(failure, |failure, way_out| failure.hint(way_out.trim_start_matches("tip: ")))
+    paragraphs.filter(|paragraph| !paragraph.is_empty()).fold(failure, Failure::hint)
 }

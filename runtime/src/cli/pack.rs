@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use packager::interop::flashinfer::solution::{self, SolutionHashes};
 use packager::submission::Note;
-use packager::{Arch, Artifact, Bundle, Digest, Opened, bundle};
+use packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
 use super::console::Console;
@@ -180,9 +180,8 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         Some(file) => file.clone(),
     };
     output::refuse_inside(&path, place)?;
-    if opened.bundle.evidence.is_empty() {
-        refuse_sealed(&path)?;
-    }
+    let kept = (arguments.format == Target::Zip).then_some(&opened.bundle.evidence);
+    refuse_to_lose_evidence(&path, kept)?;
     match &arguments.output {
         Some(_) => output::write_to(&path, &content)?,
         None => output::write_unnamed(&path, &content)?,
@@ -198,14 +197,16 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
     })
 }
 
-/// Refuses to replace a sealed artifact, whose evidence may hold measurements that nobody can take again.
-fn refuse_sealed(output: &Path) -> Result<(), Failure> {
+/// Refuses to replace a sealed artifact by what holds other evidence than it: its measurements may be
+/// such as nobody can take again.
+fn refuse_to_lose_evidence(output: &Path, kept: Option<&Evidence>) -> Result<(), Failure> {
+    if !output.is_file() {
+        return Ok(());
+    }
     match packager::open::open(output) {
-        Ok(there) if output.is_file() && !there.bundle.evidence.is_empty() => {
+        Ok(there) if !there.bundle.evidence.is_empty() && Some(&there.bundle.evidence) != kept => {
             let text = format!("{} is a sealed artifact: its evidence would be lost", output.display());
-            Err(Failure::request(text)
-                .hint("name another file with `-o`, or remove this one first")
-                .hint("`seal` replaces it with a sealed one"))
+            Err(Failure::request(text).hint("name another file with `-o`, or remove this one first"))
         }
         _ => Ok(()),
     }

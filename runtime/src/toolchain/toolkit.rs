@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use packager::{Arch, Digest, DigestBuilder, Feature};
+use packager::{Arch, Digest, DigestBuilder, Feature, Gencode};
 use serde::{Deserialize, Serialize};
 
 use super::file_digests::FileDigests;
-use super::host_compiler::answer;
+use super::host_compiler::{HostCompilerError, answer};
 
 /// Every file of the toolkit that takes part in a build, headers aside, by its place in CUDA's
 /// layout. Headers are named by each build's own dependency list.
@@ -134,7 +134,24 @@ pub enum ToolkitFault {
         /// The first release that can.
         needed: Release,
     },
+    /// Its compiler does not know the architecture.
+    #[error("nvcc {found} does not know {arch}")]
+    UnknownArch {
+        /// The release found.
+        found: Release,
+        /// What is to be built.
+        arch: Arch,
+    },
+    /// Its compiler cannot even say what it would do.
+    #[error("nvcc cannot work: {answer}")]
+    Broken {
+        /// What it said.
+        answer: String,
+    },
 }
+
+/// What nvcc calls an architecture that it does not know.
+pub(crate) const ARCH_SIGN: &str = "Unsupported gpu architecture";
 
 impl Toolkit {
     /// Looks into a folder.
@@ -166,6 +183,22 @@ impl Toolkit {
             return Ok(());
         }
         Err(ToolkitFault::TooOld { found: self.release, arch, needed })
+    }
+
+    /// Asks the compiler itself: what would it do for an empty source?
+    pub fn ask(&self, arch: Arch, host_compiler: &Path) -> Result<(), ToolkitFault> {
+        let gencode = format!("-gencode={}", Gencode::exact(arch));
+        let host_compiler = host_compiler.to_string_lossy();
+        let empty = ["-c", "-x", "cu", "/dev/null", "-o", "/dev/null"];
+        let question = [&[&gencode, "--dryrun", "-ccbin", &*host_compiler][..], &empty].concat();
+        match answer(&self.home.join("bin/nvcc"), &question) {
+            Ok(_) => Ok(()),
+            Err(HostCompilerError::Mute { answer, .. }) if answer.contains(ARCH_SIGN) => {
+                Err(ToolkitFault::UnknownArch { found: self.release, arch })
+            }
+            Err(HostCompilerError::Mute { answer, .. }) => Err(ToolkitFault::Broken { answer }),
+            Err(error) => Err(ToolkitFault::Broken { answer: error.to_string() }),
+        }
     }
 }
 
