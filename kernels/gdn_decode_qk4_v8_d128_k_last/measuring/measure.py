@@ -5,8 +5,8 @@
         --kernel ours=gdn_decode.so --kernel straightforward=straightforward.so --json out.json
 
 A kernel is a library that exports __tvm_ffi_run, as nvcc builds it from a submission. Times are
-CUPTI kernel times through torch.profiler, in microseconds: L2 is written over with twice its size
-before each call, and the device is idle when the call is made. Needs PyTorch; nothing is built or
+CUPTI kernel times through torch.profiler, in microseconds: before each call, what earlier calls
+pinned in L2 is unpinned, L2 is written over with twice its size, and the device is idle. Needs PyTorch; nothing is built or
 fetched.
 """
 
@@ -276,7 +276,7 @@ def check_graph(kernel, generator):
     return [] if error < 1e-6 else [f"graph replay: {error:.2e}"]
 
 
-def times(calls, samples, flush):
+def times(calls, samples, make_cold):
     """Kernel times in microseconds of each call, interleaved in blocks of samples."""
     block = 25
     found = {name: [] for name in calls}
@@ -286,7 +286,7 @@ def times(calls, samples, flush):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             for name in names:
                 for _ in range(block + 1):
-                    flush.zero_()
+                    make_cold()
                     torch.cuda.synchronize()
                     calls[name]()
                     torch.cuda.synchronize()
@@ -329,6 +329,12 @@ def main():
     flush = torch.empty(2 * device.L2_cache_size, dtype=torch.uint8, device="cuda")
     for _ in range(5000):  # about 0.2 s, so that clocks are up
         flush.zero_()
+
+    def make_cold():
+        if yardsticks.yardstick_unpin() != 0:
+            raise RuntimeError("cannot unpin lines of L2")
+        flush.zero_()
+
     generator = torch.Generator(device="cuda")
     generator.manual_seed(1)
     batches = [int(batch) for batch in options.batches.split(",")]
@@ -362,7 +368,7 @@ def main():
         }
         for name, kernel in kernels.items():
             calls[name] = kernel.bind([*inputs, SIZE ** -0.5, output, new_state])
-        raw[batch] = times(calls, options.samples, flush)
+        raw[batch] = times(calls, options.samples, make_cold)
         medians[batch] = {name: statistics.median(values) for name, values in raw[batch].items()}
 
     names = list(medians[batches[0]])
