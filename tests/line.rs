@@ -295,6 +295,14 @@ fn a_sealed_artifact_is_built_for_what_it_was_sealed_for_and_sealing_upgrades_a_
     let built = sandbox.build(["build", "other.zip", "--json"]).expect(0);
     assert!(built.stderr.contains("sealed for sm_90a"), "{}", built.stderr);
     assert_eq!(built.json()["proof"]["arch"], "sm_90a", "{}", built.stdout);
+
+    // Measurements are not lost to a seal without any.
+    let name = "gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip";
+    let measured = fs::read(repository().join("solutions").join(name)).unwrap();
+    sandbox.write("measured.zip", &measured);
+    let refused = sandbox.build(["seal", &kernel, "-o", "measured.zip", "--no-measure"]).expect(2);
+    assert!(refused.stderr.contains("measured.zip holds measurements"), "{}", refused.stderr);
+    assert_eq!(fs::read(sandbox.path("measured.zip")).unwrap(), measured);
 }
 
 #[test]

@@ -68,8 +68,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     } else {
         speed::measure_if_possible(&arguments.measuring, &arguments.path, &artifact, &build, console)?
     };
-    if was_measured && matches!(speed, Speed::Skipped(_)) {
-        console.say("note: the measurements that it was sealed with belong to that seal: not carried over");
+    if let Speed::Skipped(reason) = &speed {
+        refuse_to_lose_measurements(&path, reason)?;
+        if was_measured {
+            console
+                .say("note: the measurements that it was sealed with belong to that seal: not carried over");
+        }
     }
     let evidence = match &speed {
         Speed::Measured(measured) => evidence.with(MEASUREMENTS_EVIDENCE, measured.lines()?),
@@ -100,6 +104,19 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     body["output_sha256"] = json!(Digest::of_bytes(&bytes));
     console.document("proofmark.seal", 1, &body)?;
     Ok(answer)
+}
+
+/// Refuses to replace an artifact that holds measurements by one that holds none.
+fn refuse_to_lose_measurements(output: &Path, reason: &str) -> Result<(), Failure> {
+    let there = if output.is_file() { packager::open::open(output).ok() } else { None };
+    if there.is_some_and(|there| there.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some()) {
+        let text = format!(
+            "{} holds measurements, and this seal has none ({reason}): they would be lost",
+            output.display()
+        );
+        return Err(Failure::request(text).hint("name another file with `-o`, or remove this one first"));
+    }
+    Ok(())
 }
 
 /// Whether the same artifact stands there without any evidence, as `pack` writes it.
