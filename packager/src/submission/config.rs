@@ -1,5 +1,7 @@
 //! Reads, writes and edits `config.toml`; edits keep comments and order.
 
+use std::collections::BTreeSet;
+
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, value};
 
 use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose, shown};
@@ -13,6 +15,9 @@ pub const CONFIG_NAME: &str = "config.toml";
 
 /// The hardware list that the contest's packer always writes.
 const CONTEST_HARDWARE: &str = "cuda";
+
+/// What `[solution]` can hold.
+const SOLUTION_KEYS: [&str; 4] = ["name", "definition", "author", "description"];
 
 /// What `[build]` can hold.
 const BUILD_KEYS: [&str; 6] =
@@ -53,10 +58,7 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     config.language = parse_language(build, violations);
     config.build = parse_build(build, config.language, violations);
     config.target = parse_target(target, violations);
-    let known = [
-        ("solution", solution, &["name", "definition", "author", "description"][..]),
-        ("build", build, &BUILD_KEYS),
-    ];
+    let known = [("solution", solution, &SOLUTION_KEYS[..]), ("build", build, &BUILD_KEYS)];
     config.notes = unknown_tables(&document);
     config.notes.extend(unknown_keys(&known));
     violations.extend(misspelt(&document, &known, violations));
@@ -219,16 +221,19 @@ fn unread<'t>(table: &'t dyn TableLike, known: &[&str]) -> impl Iterator<Item = 
 
 /// Unknown keys beside a missing one, and unknown tables where a table is missing.
 fn misspelt(document: &DocumentMut, known: &[Known<'_>], violations: &[Violation]) -> Vec<Violation> {
-    let missing = |wanted: &dyn Fn(&str) -> bool| {
-        violations.iter().any(|one| matches!(one, Violation::MissingKey { key, .. } if wanted(key)))
-    };
+    // `solution.name` lacks in a table, `solution` in the document.
+    let places: BTreeSet<Option<&str>> = violations
+        .iter()
+        .filter_map(|violation| match violation {
+            Violation::MissingKey { key, .. } => Some(key.split_once('.').map(|(table, _)| table)),
+            _ => None,
+        })
+        .collect();
     let mut found = Vec::new();
-    for &(name, table, known) in known {
-        if missing(&|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
-            found.extend(unread(table, known).map(|key| format!("{name}.{key}")));
-        }
+    for &(name, table, known) in known.iter().filter(|(name, ..)| places.contains(&Some(*name))) {
+        found.extend(unread(table, known).map(|key| format!("{name}.{key}")));
     }
-    if missing(&|key| !key.contains('.')) {
+    if places.contains(&None) {
         found.extend(other_tables(document).map(|(name, _)| name.to_owned()));
     }
     found.into_iter().map(|key| Violation::UnknownKey { key }).collect()

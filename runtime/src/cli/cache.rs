@@ -27,6 +27,10 @@ pub struct Arguments {
     action: Action,
 }
 
+/// The way out where the cache cannot be written.
+pub(super) const WRITABLE_FOLDER: &str =
+    "name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE";
+
 /// Where the cache is.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
@@ -180,8 +184,7 @@ fn report_sweep(swept: Swept, console: &Console) -> Result<ExitCode, Failure> {
 
 /// Says what a cache failure means for the caller.
 pub(super) fn explain(error: CacheError) -> Failure {
-    Failure::could_not_judge(error)
-        .hint("name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE")
+    Failure::could_not_judge(error).hint(WRITABLE_FOLDER)
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {

@@ -53,7 +53,7 @@ impl Console {
     /// Prints human text on stdout; nothing in JSON mode.
     pub fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         match self.format {
-            Format::Human => write_out(&format!("{}\n", text.as_ref())),
+            Format::Human => write_out(format!("{}\n", text.as_ref()).as_bytes()),
             Format::Json => Ok(()),
         }
     }
@@ -63,7 +63,7 @@ impl Console {
     pub fn document(&self, schema: &str, version: u32, body: &impl Serialize) -> Result<(), Failure> {
         match self.format {
             Format::Human => Ok(()),
-            Format::Json => write_out(&render(schema, version, body)?),
+            Format::Json => write_out(render(schema, version, body)?.as_bytes()),
         }
     }
 
@@ -101,8 +101,8 @@ fn render(schema: &str, version: u32, body: &impl Serialize) -> Result<String, F
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no failure of ours.
-fn write_out(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+pub(super) fn write_out(content: &[u8]) -> Result<(), Failure> {
+    match io::stdout().write_all(content) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::could_not_judge(error)),
         _ => Ok(()),
     }

@@ -166,13 +166,13 @@ fn architecture(toolchain: &Toolchain, arch: Arch) -> Check {
     match toolchain.toolkit.ask(arch, &toolchain.host_compiler.driver) {
         Ok(()) => Check::good(SUBJECT, format!("nvcc builds for {arch}")),
         Err(fault) => {
-            let ways_out = match fault {
+            let way_out = match fault {
                 ToolkitFault::UnknownArch { .. } => {
-                    vec!["choose another with --arch, or another CUDA with --cuda-home".to_owned()]
+                    "choose another with --arch, or another CUDA with --cuda-home"
                 }
-                _ => vec!["choose another CUDA with --cuda-home".to_owned()],
+                _ => "choose another CUDA with --cuda-home",
             };
-            Check::bad(SUBJECT, fault.to_string(), ways_out)
+            Check::bad(SUBJECT, fault.to_string(), vec![way_out.to_owned()])
         }
     }
 }
@@ -187,8 +187,8 @@ fn cache_folder(place: &cache::Place) -> Check {
     if can_hold(&folder) {
         return Check::good(SUBJECT, room(&folder));
     }
-    let ways_out = vec!["name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE".to_owned()];
-    Check::bad(SUBJECT, format!("{} cannot be written", folder.display()), ways_out)
+    let found = format!("{} cannot be written", folder.display());
+    Check::bad(SUBJECT, found, vec![cache::WRITABLE_FOLDER.to_owned()])
 }
 
 /// The search ends at the first trouble; a doctor names all of them.

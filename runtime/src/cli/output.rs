@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use packager::{Bundle, Evidence};
 use tempfile::NamedTempFile;
 
+use super::console::write_out;
 use super::failure::Failure;
 
 /// Writes a file by rename, with the permissions that the user's umask gives.
@@ -62,10 +64,7 @@ fn elsewhere(failure: Failure) -> Failure {
 /// Writes to a file, or to stdout for `-`.
 pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
-        return match io::stdout().write_all(content) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::could_not_judge(error)),
-            _ => Ok(()),
-        };
+        return write_out(content);
     }
     write_file(path, content).map_err(elsewhere)
 }
@@ -79,6 +78,25 @@ pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => write_file(path, content).map_err(elsewhere),
         Err(error) => Err(Failure::could_not_judge(format!("cannot read {}: {error}", path.display()))),
     }
+}
+
+/// The artifact that stands at a path, if one does.
+pub(super) fn artifact_at(path: &Path) -> Option<Bundle> {
+    if path.is_file() { packager::open::open(path).ok().map(|opened| opened.bundle) } else { None }
+}
+
+/// Refuses to replace an artifact whose evidence would be lost: nobody may be able to take its
+/// measurements again. `why` goes behind the path.
+pub(super) fn refuse_to_lose(
+    output: &Path,
+    is_lost: impl FnOnce(&Evidence) -> bool,
+    why: &str,
+) -> Result<(), Failure> {
+    if artifact_at(output).is_some_and(|there| is_lost(&there.evidence)) {
+        return Err(Failure::request(format!("{} {why}", output.display()))
+            .hint("name another file with `-o`, or remove this one first"));
+    }
+    Ok(())
 }
 
 /// Refuses to replace the one file that is read.

@@ -1,5 +1,6 @@
 //! `proofmark pack`: a submission becomes one sealed-off file.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -141,7 +142,8 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
     let target = &artifact.manifest().target;
     let mut lost = Vec::new();
     if target.arch != Arch::SM_100A || !target.nvcc_flags.is_empty() {
-        lost.push(format!("[target] ({} {})", target.arch, target.nvcc_flags.join(" ")).replace(" )", ")"));
+        let words: Vec<_> = iter::once(target.arch.to_string()).chain(target.nvcc_flags.clone()).collect();
+        lost.push(format!("[target] ({})", words.join(" ")));
     }
     lost.extend(artifact.definition().map(|_| "definition.json".to_owned()));
     lost.extend(artifact.workloads().map(|_| "workloads.jsonl".to_owned()));
@@ -181,7 +183,8 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
     };
     output::refuse_inside(&path, place)?;
     let kept = (arguments.format == Target::Zip).then_some(&opened.bundle.evidence);
-    refuse_to_lose_evidence(&path, kept)?;
+    let is_lost = |there: &Evidence| !there.is_empty() && Some(there) != kept;
+    output::refuse_to_lose(&path, is_lost, "is a sealed artifact: its evidence would be lost")?;
     match &arguments.output {
         Some(_) => output::write_to(&path, &content)?,
         None => output::write_unnamed(&path, &content)?,
@@ -195,21 +198,6 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         sources: artifact.manifest().sources.clone(),
         notes: opened.notes.clone(),
     })
-}
-
-/// Refuses to replace a sealed artifact by what holds other evidence than it: its measurements may be
-/// such as nobody can take again.
-fn refuse_to_lose_evidence(output: &Path, kept: Option<&Evidence>) -> Result<(), Failure> {
-    if !output.is_file() {
-        return Ok(());
-    }
-    match packager::open::open(output) {
-        Ok(there) if !there.bundle.evidence.is_empty() && Some(&there.bundle.evidence) != kept => {
-            let text = format!("{} is a sealed artifact: its evidence would be lost", output.display());
-            Err(Failure::request(text).hint("name another file with `-o`, or remove this one first"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn describe(packed: &Packed) -> String {

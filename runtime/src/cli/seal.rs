@@ -69,7 +69,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         speed::measure_if_possible(&arguments.measuring, &arguments.path, &artifact, &build, console)?
     };
     if let Speed::Skipped(reason) = &speed {
-        refuse_to_lose_measurements(&path, reason)?;
+        let is_lost = |there: &Evidence| there.get(MEASUREMENTS_EVIDENCE).is_some();
+        let why = format!("holds measurements, and this seal has none ({reason}): they would be lost");
+        output::refuse_to_lose(&path, is_lost, &why)?;
         if was_measured {
             console
                 .say("note: the measurements that it was sealed with belong to that seal: not carried over");
@@ -106,23 +108,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     Ok(answer)
 }
 
-/// Refuses to replace an artifact that holds measurements by one that holds none.
-fn refuse_to_lose_measurements(output: &Path, reason: &str) -> Result<(), Failure> {
-    let there = if output.is_file() { packager::open::open(output).ok() } else { None };
-    if there.is_some_and(|there| there.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some()) {
-        let text = format!(
-            "{} holds measurements, and this seal has none ({reason}): they would be lost",
-            output.display()
-        );
-        return Err(Failure::request(text).hint("name another file with `-o`, or remove this one first"));
-    }
-    Ok(())
-}
-
 /// Whether the same artifact stands there without any evidence, as `pack` writes it.
 fn is_packed(path: &Path, digest: Digest) -> bool {
-    packager::open::open(path)
-        .is_ok_and(|opened| opened.bundle.artifact.digest() == digest && opened.bundle.evidence.is_empty())
+    output::artifact_at(path)
+        .is_some_and(|there| there.artifact.digest() == digest && there.evidence.is_empty())
 }
 
 /// The artifact's name; with the architecture where it is not the submission's own.

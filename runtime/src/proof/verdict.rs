@@ -152,7 +152,9 @@ pub fn combine<'a>(
         })
         .map(|(_, judgement)| judgement.verdict)
         .collect();
-    said.extend(unread.first().map(|_| Verdict::Unreadable));
+    if !unread.is_empty() {
+        said.push(Verdict::Unreadable);
+    }
     let any = |verdict| said.contains(&verdict);
     if said.is_empty() {
         Verdict::Absent
