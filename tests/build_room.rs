@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use packager::{Arch, EntryPoint, Gencode, SourceFile};
-use runtime::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
-use runtime::toolchain::data_folder::DataFolder;
-use runtime::toolchain::{FileDigests, Search, Toolchain, Trust, find};
+use proofmark::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
+use proofmark::toolchain::data_folder::DataFolder;
+use proofmark::toolchain::{FileDigests, Search, Toolchain, Trust, find};
+use proofmark_packager::{Arch, EntryPoint, Gencode, SourceFile};
 
 use crate::support::data_folder;
 

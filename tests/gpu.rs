@@ -8,19 +8,19 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use packager::format::MEASUREMENTS_EVIDENCE;
-use packager::interop::flashinfer::Dtype;
-use runtime::bench::judge::comparison::Comparison;
-use runtime::bench::judge::distribution::{Distribution, Profile};
-use runtime::bench::judge::element::decode;
-use runtime::bench::judge::generator::{Recipe, Stream as RandomStream, generate};
-use runtime::bench::judge::layout::number;
-use runtime::bench::judge::source::fill_recipe;
-use runtime::bench::judge::tolerance::Tolerance;
-use runtime::device::context::Gpu;
-use runtime::device::instruments::{Compared, Instruments};
-use runtime::device::memory::{DeviceBuffer, download, upload};
-use runtime::device::stream::Stream;
+use proofmark::bench::judge::comparison::Comparison;
+use proofmark::bench::judge::distribution::{Distribution, Profile};
+use proofmark::bench::judge::element::decode;
+use proofmark::bench::judge::generator::{Recipe, Stream as RandomStream, generate};
+use proofmark::bench::judge::layout::number;
+use proofmark::bench::judge::source::fill_recipe;
+use proofmark::bench::judge::tolerance::Tolerance;
+use proofmark::device::context::Gpu;
+use proofmark::device::instruments::{Compared, Instruments};
+use proofmark::device::memory::{DeviceBuffer, download, upload};
+use proofmark::device::stream::Stream;
+use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
+use proofmark_packager::interop::flashinfer::Dtype;
 use serde_json::Value;
 
 use crate::support::repository;
@@ -213,7 +213,7 @@ fn print_by_batch(document: &Value) {
             .map(|clock| {
                 let samples: Vec<f64> =
                     clock["samples_ns"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
-                let median = runtime::bench::statistics::median(&samples).unwrap_or(f64::NAN);
+                let median = proofmark::bench::statistics::median(&samples).unwrap_or(f64::NAN);
                 format!("{} {} {:.2}", clock["method"], clock["l2_state"], median / 1e3)
             })
             .collect();
@@ -426,7 +426,7 @@ fn replay(path: &Path) -> (Option<i32>, Value) {
 
 /// The sealed artifact, its samples multiplied, sealed as consistently as before.
 fn with_samples_times(factor: f64, sealed: &Path, out: &Path) {
-    let mut bundle = packager::open::open(sealed).unwrap().bundle;
+    let mut bundle = proofmark_packager::open::open(sealed).unwrap().bundle;
     let text = bundle.evidence.get(MEASUREMENTS_EVIDENCE).expect("measurements").to_vec();
     let mut lines = Vec::new();
     for line in String::from_utf8(text).unwrap().lines() {
@@ -440,7 +440,7 @@ fn with_samples_times(factor: f64, sealed: &Path, out: &Path) {
         lines.push(b'\n');
     }
     bundle.evidence = bundle.evidence.with(MEASUREMENTS_EVIDENCE, lines);
-    fs::write(out, packager::bundle::write(&bundle)).unwrap();
+    fs::write(out, proofmark_packager::bundle::write(&bundle)).unwrap();
 }
 
 #[test]
@@ -495,7 +495,8 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     let document = json(&ended);
     println!("captured: {} of {}, {:.3} µs", document["passed"], document["expected"], mean_us(&document));
     assert_eq!((ended.code, &document["expected"]), (Some(0), &1.into()), "{}", ended.stderr);
-    let traces = packager::interop::flashinfer::Dataset::open(root.path()).unwrap().traces("rmsnorm_h4096");
+    let traces =
+        proofmark_packager::interop::flashinfer::Dataset::open(root.path()).unwrap().traces("rmsnorm_h4096");
     assert_eq!(traces.unwrap().len(), 1);
 
     captured_dataset(root.path(), &values, [4096, 32]);

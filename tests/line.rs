@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use packager::format::BUILD_EVIDENCE;
+use proofmark_packager::format::BUILD_EVIDENCE;
 use serde_json::Value;
 
 use crate::support::{CONFIG, Sandbox, repository, run};
@@ -324,8 +324,8 @@ fn the_sealed_artifacts_in_the_repository_replay() {
 #[test]
 fn the_readme_shows_the_image_of_the_kernel_that_is_sealed() {
     let kernel = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last");
-    let name = packager::open::open(&kernel).unwrap().bundle.artifact.file_name();
-    let sealed = packager::open::open(&repository().join("solutions").join(&name)).unwrap().bundle;
+    let name = proofmark_packager::open::open(&kernel).unwrap().bundle.artifact.file_name();
+    let sealed = proofmark_packager::open::open(&repository().join("solutions").join(&name)).unwrap().bundle;
     let build: Value = serde_json::from_slice(sealed.evidence.get(BUILD_EVIDENCE).unwrap()).unwrap();
     let image = build["device_images"][0]["sha256"].as_str().unwrap();
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();

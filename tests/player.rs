@@ -6,13 +6,13 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use runtime::bench::player::child::Cast;
-use runtime::bench::player::protocol::{Answer, Argument, Block, Clock, Home, L2, Order, Start};
-use runtime::bench::player::{Player, PlayerEnd};
-use runtime::toolchain::data_folder::DataFolder;
-use runtime::toolchain::install::{Existing, Unwatched, WheelSource};
-use runtime::toolchain::lock_file::ComponentName;
-use runtime::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
+use proofmark::bench::player::child::Cast;
+use proofmark::bench::player::protocol::{Answer, Argument, Block, Clock, Home, L2, Order, Start};
+use proofmark::bench::player::{Player, PlayerEnd};
+use proofmark::toolchain::data_folder::DataFolder;
+use proofmark::toolchain::install::{Existing, Unwatched, WheelSource};
+use proofmark::toolchain::lock_file::ComponentName;
+use proofmark::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
 
 use crate::support::repository;
 

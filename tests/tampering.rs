@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use packager::{Bundle, bundle};
+use proofmark_packager::{Bundle, bundle};
 use serde_json::{Value, json};
 
 use crate::support::Sandbox;
@@ -84,7 +84,7 @@ fn a_whole_entry_in_the_place_of_another_is_caught() {
     let sums: String = ["build.log", "entry.json", "library.so", "proof.json"]
         .map(|file| {
             let content = fs::read(folder(&one).join(file)).unwrap();
-            format!("{}  {file}\n", packager::Digest::of_bytes(&content))
+            format!("{}  {file}\n", proofmark_packager::Digest::of_bytes(&content))
         })
         .concat();
     fs::write(folder(&one).join("SHA256SUMS"), sums).unwrap();

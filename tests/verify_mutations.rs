@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 
-use packager::Arch;
-use runtime::proof::{Depth, Entry, Examination, Policy, Verdict, examine, examine_to, judge};
+use proofmark::proof::{Depth, Entry, Examination, Policy, Verdict, examine, examine_to, judge};
+use proofmark_packager::Arch;
 
 use crate::support::repository;
 

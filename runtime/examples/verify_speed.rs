@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use runtime::proof::visit;
+use proofmark::proof::visit;
 
 /// Rounds that count; the least of them is the one that was disturbed least.
 const ROUNDS: usize = 7;

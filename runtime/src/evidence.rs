@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packager::{Arch, Digest, Gencode};
+use proofmark_packager::{Arch, Digest, Gencode};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Dependencies;

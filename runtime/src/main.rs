@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    runtime::cli::run(std::env::args_os()).into()
+    proofmark::cli::run(std::env::args_os()).into()
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use packager::{Artifact, Digest, Gencode};
+use proofmark_packager::{Artifact, Digest, Gencode};
 
 use crate::build::{self, BuildError, BuildOutcome, BuildPlan, Diagnostics, Limits, PlanError, PlanRequest};
 use crate::cache::{CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store};

@@ -4,8 +4,8 @@
 //! the rebuild does not confirm, and evidence that contradicts itself, the artifact or the rebuilt
 //! bytes is refused.
 
-use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
-use packager::{Bundle, Digest, Gencode};
+use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
+use proofmark_packager::{Bundle, Digest, Gencode};
 
 use crate::evidence::{self, BuildEvidence, Comparison, EvidenceError, ImageEvidence};
 use crate::pipeline::ProvenBuild;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::proof::{RequestedClaim, claim_in_compile_commands, claim_in_log, claim_in_ninja};
+use proofmark::proof::{RequestedClaim, claim_in_compile_commands, claim_in_log, claim_in_ninja};
 
 fuzz_target!(|text: &str| {
     let _ = RequestedClaim::from_command(text.split(' '));

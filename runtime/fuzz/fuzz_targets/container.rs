@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::proof::{Policy, examine, judge};
+use proofmark::proof::{Policy, examine, judge};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut wrapped = vec![0x50, 0xED, 0x55, 0xBA, 1, 0, 16, 0];
@@ -10,6 +10,6 @@ fuzz_target!(|bytes: &[u8]| {
     wrapped.extend_from_slice(bytes);
     for candidate in [bytes, &wrapped] {
         let examination = examine(candidate);
-        let _ = judge(&examination, None, &Policy::for_file(packager::Arch::SM_100A));
+        let _ = judge(&examination, None, &Policy::for_file(proofmark_packager::Arch::SM_100A));
     }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::proof::{Policy, examine, judge};
+use proofmark::proof::{Policy, examine, judge};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut image = bytes.to_vec();
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         image[16..20].copy_from_slice(&[2, 0, 190, 0]);
     }
     let examination = examine(&image);
-    let _ = judge(&examination, None, &Policy::for_file(packager::Arch::SM_100A));
+    let _ = judge(&examination, None, &Policy::for_file(proofmark_packager::Arch::SM_100A));
     for kernel in examination.entries.iter().flat_map(|entry| &entry.cubin).flat_map(|cubin| &cubin.kernels) {
         let _ = kernel.demangled();
     }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::proof::{Depth, examine_to, visit_bytes};
+use proofmark::proof::{Depth, examine_to, visit_bytes};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = visit_bytes("fuzzed.zip", bytes, |specimen| {

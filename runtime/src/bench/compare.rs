@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
 use super::decision::{Arm, CellReading, Comparison, ComparisonError, Event, Protocol, Report, Step};
 use super::environment::Reading;

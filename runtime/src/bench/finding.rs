@@ -1,6 +1,6 @@
 //! What one workload showed: everything that a record keeps of it.
 
-use packager::interop::flashinfer::Workload;
+use proofmark_packager::interop::flashinfer::Workload;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Reading;

@@ -3,7 +3,7 @@
 //! For every workload contents and expected outputs are made, the null gate is tried, and the subject
 //! is shown under its clocks.
 
-use packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
 use super::finding::WorkloadFinding;
 use super::judge::actor::{Actor, Stop};

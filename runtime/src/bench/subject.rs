@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use packager::interop::flashinfer::{Definition, Workload};
-use packager::{Arch, Digest};
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::{Arch, Digest};
 
 use super::finding::WorkloadFinding;
 use super::judge::tolerance::Tolerance;

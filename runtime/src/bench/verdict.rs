@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use packager::interop::flashinfer::Status;
+use proofmark_packager::interop::flashinfer::Status;
 use serde::{Deserialize, Serialize};
 
 /// How a submission did on one workload.

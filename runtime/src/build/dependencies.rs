@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use packager::Digest;
+use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{BuildPlan, HERE, place};

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use packager::SourcePath;
+use proofmark_packager::SourcePath;
 
 use super::options::Fate::{
     self, Define, DeviceLink, Include, Keep, Library, Optimization, Refuse, Stage, Standard, Undefine,

@@ -34,7 +34,7 @@
 
 use std::path::PathBuf;
 
-use packager::{Digest, DigestBuilder, EntryPoint, Gencode, SourceFile, SourcePath};
+use proofmark_packager::{Digest, DigestBuilder, EntryPoint, Gencode, SourceFile, SourcePath};
 use serde::Serialize;
 
 use super::flags::{Effect, FlagRefusal, Flags};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packager::Digest;
+use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use packager::{Arch, Digest, DigestBuilder, Gencode};
+use proofmark_packager::{Arch, Digest, DigestBuilder, Gencode};
 use serde::{Deserialize, Serialize};
 
 use crate::toolchain::Fingerprint;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use packager::Digest;
+use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 

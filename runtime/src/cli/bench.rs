@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use packager::Digest;
-use packager::interop::flashinfer::{Dataset, Definition, Timestamp, Trace, Workload, dataset};
+use proofmark_packager::Digest;
+use proofmark_packager::interop::flashinfer::{Dataset, Definition, Timestamp, Trace, Workload, dataset};
 use serde_json::json;
 
 use super::console::Console;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, TableStyle};
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde::Serialize;
 use serde_json::json;
 

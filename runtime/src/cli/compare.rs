@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use packager::Digest;
-use packager::interop::flashinfer::Timestamp;
+use proofmark_packager::Digest;
+use proofmark_packager::interop::flashinfer::Timestamp;
 use serde_json::json;
 
 use super::console::Console;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use packager::difference::{self, Difference};
+use proofmark_packager::difference::{self, Difference};
 use serde_json::Value;
 
 use super::console::Console;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use packager::Arch;
+use proofmark_packager::Arch;
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use serde_json::json;

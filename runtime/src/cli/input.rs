@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use packager::interop::flashinfer::Dataset;
-use packager::open::{self, OpenError};
-use packager::submission::{self, SubmissionError};
-use packager::{Artifact, Opened, bundle::BundleError};
+use proofmark_packager::interop::flashinfer::Dataset;
+use proofmark_packager::open::{self, OpenError};
+use proofmark_packager::submission::{self, SubmissionError};
+use proofmark_packager::{Artifact, Opened, bundle::BundleError};
 
 use super::console::Console;
 use super::failure::Failure;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use packager::artifact::{PartEntry, SourceEntry};
-use packager::interop::flashinfer::solution::{self, SolutionHashes};
-use packager::submission::{BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of};
-use packager::{Arch, Digest, Opened, Origin};
+use proofmark_packager::artifact::{PartEntry, SourceEntry};
+use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
+use proofmark_packager::submission::{
+    BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of,
+};
+use proofmark_packager::{Arch, Digest, Opened, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use packager::format::BUILD_EVIDENCE;
-use packager::submission::{Binding, Language};
-use packager::{Arch, Artifact, Bundle, Gencode};
+use proofmark_packager::format::BUILD_EVIDENCE;
+use proofmark_packager::submission::{Binding, Language};
+use proofmark_packager::{Arch, Artifact, Bundle, Gencode};
 use serde_json::{Value, json};
 
 use super::cache::{self, Place};
@@ -297,7 +297,7 @@ pub(super) fn describe_proof(build: &ProvenBuild) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use packager::interop::flashinfer::solution;
+    use proofmark_packager::interop::flashinfer::solution;
 
     use super::super::exit_code::ExitCode;
     use super::*;
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_way_out_of_a_plan_error_fits_it() {
-        let file: packager::SourcePath = "a b.cu".parse().unwrap();
+        let file: proofmark_packager::SourcePath = "a b.cu".parse().unwrap();
         let failure = explain(PipelineError::Plan(PlanError::FileName { file }));
         assert_eq!(failure.hints(), ["rename the file"]);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use packager::{Arch, Artifact, Digest};
+use proofmark_packager::{Arch, Artifact, Digest};
 
 use super::console::Console;
 use super::exit_code::ExitCode;
@@ -170,7 +170,7 @@ impl Measuring {
     /// A library that was built before: it is proven here and now.
     fn library(&self, path: &Path, arch: Arch) -> Result<Subject, Failure> {
         let library = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
-        let gencode = packager::Gencode::exact(arch);
+        let gencode = proofmark_packager::Gencode::exact(arch);
         let claim = RequestedClaim::from_command([format!("-gencode={gencode}")]);
         let proven = proof::prove(&claim, &library, arch).map_err(|judgement| {
             let reasons = judgement.reasons().join("; ");
@@ -240,7 +240,7 @@ fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
         .collect();
     candidates.sort();
     let implements = |path: &PathBuf| {
-        packager::open::open(path)
+        proofmark_packager::open::open(path)
             .is_ok_and(|opened| opened.bundle.artifact.manifest().solution.definition == definition)
     };
     candidates.into_iter().find(implements)

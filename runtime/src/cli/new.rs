@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use packager::Arch;
-use packager::interop::flashinfer::{Definition, Dtype, TensorSpec, solution};
-use packager::submission::Target;
-use packager::unpack::{self, UnpackError};
-use packager::{Bundle, Evidence, artifact::Artifact, artifact::Parts};
+use proofmark_packager::Arch;
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, solution};
+use proofmark_packager::submission::Target;
+use proofmark_packager::unpack::{self, UnpackError};
+use proofmark_packager::{Bundle, Evidence, artifact::Artifact, artifact::Parts};
 use serde_json::json;
 
 use super::console::Console;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use packager::{Bundle, Evidence};
+use proofmark_packager::{Bundle, Evidence};
 use tempfile::NamedTempFile;
 
 use super::console::write_out;
@@ -82,7 +82,7 @@ pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> 
 
 /// The artifact that stands at a path, if one does.
 pub(super) fn artifact_at(path: &Path) -> Option<Bundle> {
-    if path.is_file() { packager::open::open(path).ok().map(|opened| opened.bundle) } else { None }
+    if path.is_file() { proofmark_packager::open::open(path).ok().map(|opened| opened.bundle) } else { None }
 }
 
 /// Refuses to replace an artifact whose evidence would be lost: nobody may be able to take its

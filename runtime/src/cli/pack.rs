@@ -4,9 +4,9 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use packager::interop::flashinfer::solution::{self, SolutionHashes};
-use packager::submission::Note;
-use packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
+use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
+use proofmark_packager::submission::Note;
+use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
 use super::console::Console;
@@ -83,7 +83,7 @@ struct Packed {
     size_bytes: u64,
     sha256: Digest,
     flashinfer_hashes: SolutionHashes,
-    sources: Vec<packager::artifact::SourceEntry>,
+    sources: Vec<proofmark_packager::artifact::SourceEntry>,
     notes: Vec<Note>,
 }
 

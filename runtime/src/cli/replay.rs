@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use packager::Artifact;
+use proofmark_packager::Artifact;
 use serde_json::{Value, json};
 
 use super::console::Console;

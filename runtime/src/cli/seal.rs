@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
-use packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
+use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
+use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
 use serde_json::{Value, json};
 
 use super::console::Console;

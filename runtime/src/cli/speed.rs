@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use packager::Artifact;
+use proofmark_packager::Artifact;
 use serde::Serialize;
 
 use super::bench::{Measured, measure_played};

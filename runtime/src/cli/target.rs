@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use packager::Arch;
-use packager::submission::{self, CONFIG_NAME, SubmissionError, Violations, edit_target, target_of};
+use proofmark_packager::Arch;
+use proofmark_packager::submission::{
+    self, CONFIG_NAME, SubmissionError, Violations, edit_target, target_of,
+};
 use serde_json::json;
 
 use super::console::Console;

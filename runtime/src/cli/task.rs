@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::Artifact;
-use packager::interop::flashinfer::{Dataset, DatasetError, Definition, Trace, Workload, dataset};
+use proofmark_packager::Artifact;
+use proofmark_packager::interop::flashinfer::{Dataset, DatasetError, Definition, Trace, Workload, dataset};
 
 use super::console::Console;
 use super::failure::Failure;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::Digest;
-use packager::unpack::{self, UnpackError, Unpacked};
+use proofmark_packager::Digest;
+use proofmark_packager::unpack::{self, UnpackError, Unpacked};
 use serde_json::json;
 
 use super::console::Console;

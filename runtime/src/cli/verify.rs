@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde_json::{Value, json};
 
 use super::console::{Console, Format};

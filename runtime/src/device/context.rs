@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::sync::Arc;
 
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUlimit};
-use packager::{Arch, Feature};
+use proofmark_packager::{Arch, Feature};
 use serde::Serialize;
 
 use super::error::{DeviceError, check};

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cudarc::cupti::sys::{self, CUpti_ActivityKind as Kind, CUptiResult};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use packager::Digest;
+use proofmark_packager::Digest;
 
 use super::error::{DeviceError, loader_words};
 

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use cudarc::driver::sys::{self, CUresult};
-use packager::Arch;
+use proofmark_packager::Arch;
 
 use super::readiness::Readiness;
 

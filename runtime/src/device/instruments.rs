@@ -337,7 +337,7 @@ mod tests {
     fn the_kept_ptx_was_made_from_the_source_beside_it() {
         // After a change: run the command at the top of instruments.cu, then note the new digest here.
         const MADE_FROM: &str = "30f64ba8304dedbcddde2d894cf8c5f53965e135b852a73fa94a3562602a301c";
-        let source = packager::Digest::of_bytes(include_bytes!("instruments.cu"));
+        let source = proofmark_packager::Digest::of_bytes(include_bytes!("instruments.cu"));
         assert_eq!(source.to_string(), MADE_FROM);
     }
 

@@ -198,7 +198,7 @@ fn expand(text: &str, scopes: &[&HashMap<String, String>], depth: u32, fuel: &mu
 
 #[cfg(test)]
 mod tests {
-    use packager::Arch;
+    use proofmark_packager::Arch;
 
     use super::*;
 

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde::{Deserialize, Serialize};
 
 /// What form of code is asked for.

@@ -12,7 +12,7 @@
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, SectionHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable};
-use packager::{Arch, Feature};
+use proofmark_packager::{Arch, Feature};
 use serde::Serialize;
 
 use super::compat::{self, CompatRecord};

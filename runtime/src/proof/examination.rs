@@ -1,6 +1,6 @@
 //! What a file contains: every entry, and everything that could not be accounted for.
 
-use packager::{Arch, Digest};
+use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
 use super::compression::Compression;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use object::elf;
 use object::read::archive::ArchiveFile;
-use packager::Digest;
+use proofmark_packager::Digest;
 
 use super::bytes::{slice, u16_at, u32_at};
 use super::crew::in_parallel;

@@ -29,7 +29,7 @@
 //! Seen in nvcc 13.0-13.5, 12.8 and 12.9 nvFatbin. Containers stand back to back, aligned to 8; a
 //! container of size 0 is legal (the stub of a PTX-only library).
 
-use packager::{Arch, Feature};
+use proofmark_packager::{Arch, Feature};
 use serde::Serialize;
 
 use super::bytes::{first_nonzero, slice, u16_at, u32_at, u64_at};

@@ -1,6 +1,6 @@
 //! Turns stored payloads into entries: decompress, then read what is in them.
 
-use packager::Digest;
+use proofmark_packager::Digest;
 
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};

@@ -15,7 +15,7 @@
 //! All of it is text or numbers that an editor can change, so a note alone proves nothing; it is
 //! worth its agreement with the other witnesses.
 
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde::Serialize;
 
 use super::bytes::{slice, text_at, u16_at, u32_at};

@@ -1,6 +1,6 @@
 //! What is left when nothing spoke against: a value that only exact bytes can make.
 
-use packager::{Arch, Digest};
+use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::command::RequestedClaim;

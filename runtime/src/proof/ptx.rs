@@ -4,7 +4,7 @@
 //! PTX entry alone.
 
 use memchr::memmem;
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde::Serialize;
 
 /// How much of a text is searched for its directives, in bytes: `.version` and `.target` come

@@ -3,7 +3,7 @@
 //! The rule fails closed. One contradiction, one range that could not be read, or nothing that
 //! confirms, and the answer is not [`Verdict::Exact`].
 
-use packager::{Arch, Feature};
+use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
 use super::command::{RequestedClaim, RequestedForm};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use packager::{Arch, Feature};
+use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
 use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout};

@@ -4,7 +4,7 @@
 //! `correctness.extra.proofmark` and in the log, so that nothing of a verdict is lost on the way
 //! out. A trace that comes in is kept as it is and never mistaken for a measurement of ours.
 
-use packager::interop::flashinfer::{
+use proofmark_packager::interop::flashinfer::{
     Correctness, Environment, Evaluation, Outcome, Performance, Status, Trace,
 };
 use serde_json::{Map, json};
@@ -156,7 +156,7 @@ mod tests {
 
     fn compared(found: f32) -> Comparison {
         let bytes = found.to_le_bytes();
-        let dtype = packager::interop::flashinfer::Dtype::Float32;
+        let dtype = proofmark_packager::interop::flashinfer::Dtype::Float32;
         Comparison::new(dtype, &bytes, &[1.0], &Tolerance::default()).unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! One line of a record file.
 
-use packager::interop::flashinfer::{Timestamp, Trace};
-use packager::{Arch, Digest};
+use proofmark_packager::interop::flashinfer::{Timestamp, Trace};
+use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -178,7 +178,7 @@ impl Record {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use packager::interop::flashinfer::Workload;
+    use proofmark_packager::interop::flashinfer::Workload;
 
     use super::*;
     use crate::bench::measurement::{L2State, Measurement, Method};

@@ -30,7 +30,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use packager::Digest;
+use proofmark_packager::Digest;
 
 /// The name of the memo inside the cache folder.
 pub const FILE_NAME: &str = "file-digests";

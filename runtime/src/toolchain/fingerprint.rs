@@ -10,7 +10,7 @@
 //!
 //! No path, no time and no machine name enters. Headers are named by each build's dependencies.
 
-use packager::{Digest, DigestBuilder};
+use proofmark_packager::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::host_compiler::HostCompiler;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use packager::{Digest, DigestBuilder};
+use proofmark_packager::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::file_digests::FileDigests;

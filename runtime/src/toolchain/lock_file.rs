@@ -1,6 +1,6 @@
 //! Reads the lock file that pins every wheel of the toolchain.
 
-use packager::{Digest, DigestBuilder};
+use proofmark_packager::{Digest, DigestBuilder};
 use toml_edit::{DocumentMut, Table};
 
 /// The lock file as it was when this program was built.

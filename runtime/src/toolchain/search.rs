@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use packager::Arch;
+use proofmark_packager::Arch;
 use serde::Serialize;
 
 use super::data_folder::DataFolder;

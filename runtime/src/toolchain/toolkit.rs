@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use packager::{Arch, Digest, DigestBuilder, Feature, Gencode};
+use proofmark_packager::{Arch, Digest, DigestBuilder, Feature, Gencode};
 use serde::{Deserialize, Serialize};
 
 use super::file_digests::FileDigests;

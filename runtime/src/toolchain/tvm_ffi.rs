@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packager::Digest;
+use proofmark_packager::Digest;
 use serde::Serialize;
 
 use super::file_digests::FileDigests;

@@ -1,7 +1,7 @@
 //! Which cell comes next: workloads in a shuffled order, blocks in a random direction, both by a
 //! recorded seed.
 
-use packager::DigestBuilder;
+use proofmark_packager::DigestBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Protocol;

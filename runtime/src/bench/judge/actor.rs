@@ -9,7 +9,7 @@ use crate::bench::player::{Player, PlayerEnd};
 use crate::bench::subject::{BenchError, Options, Subject};
 use crate::bench::verdict::Verdict;
 use crate::device::memory::{DeviceBuffer, download, upload};
-use packager::Digest;
+use proofmark_packager::Digest;
 
 use super::house::{House, nonce};
 use super::layout::{Layout, SlotLayout, dlpack};

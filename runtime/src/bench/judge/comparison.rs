@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::thread;
 
-use packager::interop::flashinfer::{Correctness, Dtype, Tensor};
+use proofmark_packager::interop::flashinfer::{Correctness, Dtype, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::element::{decode_all, spacing};

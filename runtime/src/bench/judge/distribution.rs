@@ -1,7 +1,7 @@
 //! What random inputs look like: by element type as FlashInfer-Bench draws them, and for operators
 //! that we know, also as a model would feed them.
 
-use packager::interop::flashinfer::{Definition, Dtype, TensorSpec};
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 /// A family of inputs. A kernel that is only right for one of them is wrong.

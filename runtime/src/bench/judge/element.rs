@@ -13,7 +13,7 @@
 //! A carry out of `n` lands in the exponent by itself, and subnormals need no case of their own.
 
 use half::{bf16, f16};
-use packager::interop::flashinfer::Dtype;
+use proofmark_packager::interop::flashinfer::Dtype;
 
 /// A float format of at most eight bits.
 struct Narrow {

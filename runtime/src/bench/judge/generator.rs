@@ -29,8 +29,8 @@
 //! to even. Whole numbers keep their low bits. Elements lie densely, little-endian; four-bit
 //! elements lie two a byte, the even one in the low half, and a last unpaired half is zero.
 
-use packager::DigestBuilder;
-use packager::interop::flashinfer::{Dtype, Scalar};
+use proofmark_packager::DigestBuilder;
+use proofmark_packager::interop::flashinfer::{Dtype, Scalar};
 
 use super::distribution::Distribution;
 use super::element::{decode, encode_float};

@@ -1,6 +1,6 @@
 //! Where the tensors of one call lie in a block: a slot. All slots of a workload are alike.
 
-use packager::interop::flashinfer::{Dtype, Named, Shapes, Tensor};
+use proofmark_packager::interop::flashinfer::{Dtype, Named, Shapes, Tensor};
 
 use crate::bench::player::protocol::Block;
 
@@ -116,7 +116,7 @@ pub fn number(dtype: Dtype) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use packager::interop::flashinfer::{Definition, Workload};
+    use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
     #[test]
     fn gives_every_tensor_an_aligned_place_of_its_own_and_scalars_none() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packager::interop::flashinfer::{Dtype, Tensor};
+use proofmark_packager::interop::flashinfer::{Dtype, Tensor};
 use safetensors::{SafeTensorError, SafeTensors, tensor};
 
 /// How a Git LFS pointer begins: a file that was cloned, but whose content was not fetched.

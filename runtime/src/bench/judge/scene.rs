@@ -5,7 +5,7 @@
 //! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared
 //! with what was expected, and inputs with what they were.
 
-use packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
 use super::actor::{Actor, BatchReport, Stop};
 use super::comparison::{Comparison, verdict};

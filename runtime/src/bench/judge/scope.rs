@@ -4,7 +4,7 @@
 //! sampler may draw any token, an indexer may list equal scores in any order. Element by element
 //! such an answer would be called wrong, so it is refused instead.
 
-use packager::interop::flashinfer::Definition;
+use proofmark_packager::interop::flashinfer::Definition;
 
 /// Why the element-wise rule cannot judge a definition; `None` where it can.
 pub fn out_of_scope(definition: &Definition) -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scalar, Workload};
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scalar, Workload};
 
 use super::distribution::{Distribution, Profile};
 use super::generator::{Recipe, Stream as RandomStream, generate_scalar};

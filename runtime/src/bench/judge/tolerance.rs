@@ -5,7 +5,7 @@
 //! share match, or where any element is infinite or NaN. A NaN in the reference would match
 //! everything; here a reference that is not finite cannot judge at all.
 
-use packager::interop::flashinfer::Definition;
+use proofmark_packager::interop::flashinfer::Definition;
 use serde::{Deserialize, Serialize};
 
 /// Added to |y| before the division, as in their code.

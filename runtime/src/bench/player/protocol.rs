@@ -1,7 +1,7 @@
 //! The messages between judge and player: fixed layout, little-endian, no objects. The judge reads
 //! answers as hostile input; `wire` says how they travel.
 
-use packager::Digest;
+use proofmark_packager::Digest;
 
 use super::wire::{Garbled, Reader, Writer};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use packager::Digest;
+use proofmark_packager::Digest;
 
 /// What the driver's loads say.
 #[derive(Debug, Clone, PartialEq, Eq)]

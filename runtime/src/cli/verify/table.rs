@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use packager::Arch;
+use proofmark_packager::Arch;
 
 use super::headline::{headline, word};
 use super::{Answer, Examined};

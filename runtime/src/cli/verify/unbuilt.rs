@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use packager::submission::CONFIG_NAME;
-use packager::{Arch, format::MANIFEST_NAME};
+use proofmark_packager::submission::CONFIG_NAME;
+use proofmark_packager::{Arch, format::MANIFEST_NAME};
 use zip::ZipArchive;
 
 use crate::cli::console::Console;

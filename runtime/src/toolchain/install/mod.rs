@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use packager::Digest;
+use proofmark_packager::Digest;
 use rustix::fs::{statvfs, syncfs};
 use serde_json::json;
 
