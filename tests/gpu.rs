@@ -8,19 +8,19 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use proofmark::bench::judge::comparison::Comparison;
-use proofmark::bench::judge::distribution::{Distribution, Profile};
-use proofmark::bench::judge::element::decode;
-use proofmark::bench::judge::generator::{Recipe, Stream as RandomStream, generate};
-use proofmark::bench::judge::layout::number;
-use proofmark::bench::judge::source::fill_recipe;
-use proofmark::bench::judge::tolerance::Tolerance;
-use proofmark::device::context::Gpu;
-use proofmark::device::instruments::{Compared, Instruments};
-use proofmark::device::memory::{DeviceBuffer, download, upload};
-use proofmark::device::stream::Stream;
+use proofmark::measure::judge::comparison::Comparison;
+use proofmark::measure::judge::distribution::{Distribution, Profile};
+use proofmark::measure::judge::element::decode;
+use proofmark::measure::judge::generator::{Recipe, Stream as RandomStream, generate};
+use proofmark::measure::judge::layout::number;
+use proofmark::measure::judge::source::fill_recipe;
+use proofmark::measure::judge::tolerance::Tolerance;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use proofmark_packager::interop::flashinfer::Dtype;
+use proofmark_player::device::context::Gpu;
+use proofmark_player::device::instruments::{Compared, Instruments};
+use proofmark_player::device::memory::{DeviceBuffer, download, upload};
+use proofmark_player::device::stream::Stream;
 use serde_json::Value;
 
 use crate::support::repository;
@@ -213,7 +213,7 @@ fn print_by_batch(document: &Value) {
             .map(|clock| {
                 let samples: Vec<f64> =
                     clock["samples_ns"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
-                let median = proofmark::bench::statistics::median(&samples).unwrap_or(f64::NAN);
+                let median = proofmark::measure::statistics::median(&samples).unwrap_or(f64::NAN);
                 format!("{} {} {:.2}", clock["method"], clock["l2_state"], median / 1e3)
             })
             .collect();

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use proofmark::bench::player::child::Cast;
-use proofmark::bench::player::protocol::{Answer, Argument, Block, Clock, Home, L2, Order, Start};
-use proofmark::bench::player::{Player, PlayerEnd};
 use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::install::{Existing, Unwatched, WheelSource};
 use proofmark::toolchain::lock_file::ComponentName;
 use proofmark::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
+use proofmark_player::process::PlayerSpec;
+use proofmark_player::protocol::{Answer, Argument, Block, Clock, Home, L2, Order, Start};
+use proofmark_player::{Player, PlayerEnd};
 
 use crate::support::repository;
 
@@ -69,7 +69,7 @@ fn start() -> Player {
     let bytes = (COUNT * 4) as u64;
     let program = Path::new(env!("CARGO_BIN_EXE_proofmark"));
     let mut player =
-        Player::start(&Cast { program, library: library(), host_bytes: [bytes, bytes] }).unwrap();
+        Player::start(&PlayerSpec { program, library: library(), host_bytes: [bytes, bytes] }).unwrap();
     let start = Order::Start(Start {
         home: Home::Cpu,
         nonce: "abc".to_owned(),

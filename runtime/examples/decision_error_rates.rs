@@ -3,8 +3,8 @@
 
 use std::thread;
 
-use proofmark::bench::decision::Protocol;
-use proofmark::bench::decision::simulation::{Tally, World};
+use proofmark::measure::decision::Protocol;
+use proofmark::measure::decision::simulation::{Tally, World};
 
 /// The truths of the table: B slower by this share.
 const TRUTHS: [f64; 7] = [-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03];

@@ -8,7 +8,7 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`], [`mod@replay`] |
-//! | → measurement, verdict, decision | [`device`], [`mod@bench`] |
+//! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → record, report | [`record`], [`report`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us | [`process_tree`], [`interruption`] |
@@ -16,13 +16,13 @@
 //! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
 //! device.
 
-pub mod bench;
 pub mod build;
 pub mod cache;
 pub mod cli;
 pub mod device;
 pub mod evidence;
 pub mod interruption;
+pub mod measure;
 pub mod pipeline;
 pub mod process_tree;
 pub mod proof;

@@ -13,9 +13,9 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played, explain};
 use super::task::Task;
-use crate::bench::judge::Tolerance;
-use crate::bench::measure::RunFacts;
-use crate::bench::{Progress, Subject, WorkloadFinding, measure};
+use crate::measure::environment::RunFacts;
+use crate::measure::judge::Tolerance;
+use crate::measure::{Progress, Subject, WorkloadFinding, measure};
 use crate::record::{Context, Journal, Record, WorkloadRecord, to_trace};
 use crate::report::BenchReport;
 use crate::report::bench_table::bench_table;
@@ -180,7 +180,7 @@ impl Log {
         reference: &Subject,
         definition: &str,
     ) -> Result<Self, Failure> {
-        let environment = crate::bench::judge::house::environment_here().map_err(explain)?;
+        let environment = crate::measure::judge::device::environment_here().map_err(explain)?;
         let context = played.context(reference, definition, environment);
         let Some(path) = path else { return Ok(Self { journal: None, known: Vec::new(), context }) };
         let (journal, contents) = Journal::open(path).map_err(Failure::could_not_judge)?;

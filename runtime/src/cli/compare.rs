@@ -14,9 +14,9 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played, explain};
 use super::task::Task;
-use crate::bench::decision::{Arm, Decision, Protocol, Report};
-use crate::bench::judge::house::environment_here;
-use crate::bench::{Compared, Contest, Settled, Subject, compare};
+use crate::measure::decision::{Arm, Decision, Protocol, Report};
+use crate::measure::judge::device::environment_here;
+use crate::measure::{Compared, Contest, Settled, Subject, compare};
 use crate::record::{ComparisonRecord, Journal, Record};
 use crate::report::comparison_table::comparison_table;
 

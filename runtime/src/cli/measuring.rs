@@ -12,16 +12,16 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use super::task::{Brought, Task, TaskOptions};
-use crate::bench::environment::Environment;
-use crate::bench::judge::house::secret_number;
-use crate::bench::judge::out_of_scope;
-use crate::bench::player::child::own_program;
-use crate::bench::statistics::StoppingRule;
-use crate::bench::{BenchError, Options, Sharing, Subject};
-use crate::device::DeviceError;
+use crate::measure::environment::Environment;
+use crate::measure::judge::device::secret_number;
+use crate::measure::judge::out_of_scope;
+use crate::measure::statistics::StoppingRule;
+use crate::measure::{BenchError, Options, Sharing, Subject};
 use crate::pipeline::{Built, ProvenBuild};
 use crate::proof::{self, RequestedClaim};
 use crate::record::Context;
+use proofmark_player::device::DeviceError;
+use proofmark_player::process::own_program;
 
 /// How to measure.
 #[derive(Debug, Args)]
@@ -277,7 +277,7 @@ fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
 
 /// Refuses at once where there is no GPU.
 fn require_gpu() -> Result<(), Failure> {
-    let readiness = crate::device::probe();
+    let readiness = proofmark_player::device::probe();
     if readiness.is_ready() {
         return Ok(());
     }

@@ -14,6 +14,6 @@ pub(super) struct Arguments {}
 
 /// Runs the verb.
 pub(super) fn run(_arguments: &Arguments, _console: &Console) -> Result<ExitCode, Failure> {
-    crate::bench::player::serve().map_err(Failure::could_not_judge)?;
+    proofmark_player::serve().map_err(Failure::could_not_judge)?;
     Ok(ExitCode::Yes)
 }

@@ -10,11 +10,11 @@ use super::console::Console;
 use super::failure::Failure;
 use super::measuring::{Measuring, Played};
 use super::task::Brought;
-use crate::bench::WorkloadFinding;
-use crate::bench::statistics::overall;
-use crate::device::{Gpu, Readiness, probe};
+use crate::measure::WorkloadFinding;
+use crate::measure::statistics::overall;
 use crate::pipeline::ProvenBuild;
 use crate::record::WorkloadRecord;
+use proofmark_player::device::{Gpu, Readiness, probe};
 
 /// How far a replayed mean may lie from the sealed one and still hold, as a share: what an
 /// unchanged artifact moves between two devices of one model in the field's own reports (5 to 9 %).

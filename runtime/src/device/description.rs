@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::context::{Gpu, GpuFacts};
-use super::cupti;
-use super::nvml::{Conditions, Nvml};
-use super::readiness::{Readiness, probe};
+use proofmark_player::device::context::{Gpu, GpuFacts};
+use proofmark_player::device::{Readiness, cupti, probe};
+
+use super::sensors::{Conditions, Sensors};
 
 /// The GPU half of a machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,7 +81,8 @@ pub fn describe() -> Description {
         return Description { readiness, gpu: None, conditions: None, cupti: None, cupti_problem: None };
     }
     let gpu = Gpu::open().ok().map(|gpu| gpu.facts().clone());
-    let conditions = gpu.as_ref().and_then(|facts| Nvml::open(&facts.uuid)).map(|nvml| nvml.conditions());
+    let conditions =
+        gpu.as_ref().and_then(|facts| Sensors::open(&facts.uuid)).map(|sensors| sensors.conditions());
     let (cupti, cupti_problem) = match cupti::load(&cupti::candidates(None)) {
         Ok(path) => (Some(path.display().to_string()), None),
         Err(error) => (None, Some(error.to_string())),

@@ -10,9 +10,9 @@ use proofmark_packager::interop::flashinfer::{
 use serde_json::{Map, json};
 
 use super::line::{ForeignRecord, Record, WorkloadRecord};
-use crate::bench::judge::Comparison;
-use crate::bench::measurement::Measurement;
-use crate::bench::verdict::Verdict;
+use crate::measure::judge::Comparison;
+use crate::measure::measurement::Measurement;
+use crate::measure::verdict::Verdict;
 
 /// Nanoseconds in a millisecond.
 const NS_PER_MS: f64 = 1e6;
@@ -146,7 +146,7 @@ fn log(record: &WorkloadRecord, verdict: &Verdict) -> String {
 mod tests {
     use super::super::line::tests::record;
     use super::*;
-    use crate::bench::judge::Tolerance;
+    use crate::measure::judge::Tolerance;
 
     fn judged(verdict: Verdict) -> WorkloadRecord {
         let mut record = record("u");

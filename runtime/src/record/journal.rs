@@ -153,7 +153,7 @@ mod tests {
 
     use super::super::line::tests::record;
     use super::*;
-    use crate::bench::verdict::Verdict;
+    use crate::measure::verdict::Verdict;
 
     fn workload(uuid: &str) -> Record {
         Record::Workload(Box::new(record(uuid)))

@@ -5,10 +5,10 @@ use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bench::decision::{Comparison, Event, Report};
-use crate::bench::environment::{Environment, Reading};
-use crate::bench::finding::WorkloadFinding;
-use crate::bench::judge::Tolerance;
+use crate::measure::decision::{Comparison, Event, Report};
+use crate::measure::environment::{Environment, Reading};
+use crate::measure::finding::WorkloadFinding;
+use crate::measure::judge::Tolerance;
 
 /// Name of the format, in every line.
 pub const SCHEMA: &str = "proofmark.record";
@@ -181,9 +181,9 @@ pub(crate) mod tests {
     use proofmark_packager::interop::flashinfer::Workload;
 
     use super::*;
-    use crate::bench::measurement::{L2State, Measurement, Method};
-    use crate::bench::statistics::StopReason;
-    use crate::bench::verdict::Verdict;
+    use crate::measure::measurement::{L2State, Measurement, Method};
+    use crate::measure::statistics::StopReason;
+    use crate::measure::verdict::Verdict;
 
     pub(crate) fn record(uuid: &str) -> WorkloadRecord {
         let workload = Workload::new(uuid, [("n".to_owned(), 3)], []).unwrap();
@@ -233,8 +233,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_comparison_can_be_drawn_from_its_samples_again() {
-        use crate::bench::decision::Protocol;
-        use crate::bench::decision::simulation::{World, run};
+        use crate::measure::decision::Protocol;
+        use crate::measure::decision::simulation::{World, run};
 
         let protocol = Protocol { samples_per_cell: 1, blocks_per_process: 4, ..Protocol::default() };
         let comparison = run(&protocol, &World { truth: 0.05, ..World::default() }, 2, 1);

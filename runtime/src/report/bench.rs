@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::bench::finding::WorkloadFinding;
-use crate::bench::measurement::{L2State, Measurement, Method};
-use crate::bench::statistics::{Overall, StopReason, Summary, overall};
-use crate::bench::verdict::Verdict;
+use crate::measure::finding::WorkloadFinding;
+use crate::measure::measurement::{L2State, Measurement, Method};
+use crate::measure::statistics::{Overall, StopReason, Summary, overall};
+use crate::measure::verdict::Verdict;
 use crate::record::Context;
 
 /// One clock's numbers on one workload; times in nanoseconds.

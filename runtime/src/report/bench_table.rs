@@ -6,9 +6,9 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::bench::{BenchReport, ClockReport, WorkloadRow};
 use super::figures::{NONE, factor, microseconds, or_none, percent};
-use crate::bench::measurement::{L2State, Method};
-use crate::bench::statistics::{StopReason, Summary};
-use crate::bench::verdict::Verdict;
+use crate::measure::measurement::{L2State, Method};
+use crate::measure::statistics::{StopReason, Summary};
+use crate::measure::verdict::Verdict;
 
 /// Digits of a uuid that tell workloads apart on a screen.
 const UUID_LENGTH: usize = 8;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::figures::{NONE, change, microseconds, or_none};
-use crate::bench::decision::{Decision, Report, SessionReport, WorkloadReport};
-use crate::bench::statistics::{Interval, Summary};
+use crate::measure::decision::{Decision, Report, SessionReport, WorkloadReport};
+use crate::measure::statistics::{Interval, Summary};
 
 const HEADER: [&str; 6] =
     ["workload", "A µs (min Q1 Q3)", "B µs (min Q1 Q3)", "B over A", "samples", "alone"];
@@ -108,8 +108,8 @@ fn alone(decision: &Decision) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::decision::Protocol;
-    use crate::bench::decision::simulation::{World, run};
+    use crate::measure::decision::Protocol;
+    use crate::measure::decision::simulation::{World, run};
 
     fn text(truth: f64) -> String {
         let protocol = Protocol { samples_per_cell: 9, blocks_per_process: 10, ..Protocol::default() };

@@ -1,7 +1,7 @@
 //! How numbers are written: microseconds with two decimals, because no clock resolves more; shares
 //! in percent.
 
-use crate::bench::statistics::Interval;
+use crate::measure::statistics::Interval;
 
 /// Stands where there is no number.
 pub const NONE: &str = "–";

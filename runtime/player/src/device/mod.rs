@@ -1,0 +1,24 @@
+//! The NVIDIA driver, opened at run time: nothing here needs CUDA to be built, and each library has a
+//! probe that answers with a value where it is missing.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`readiness`] | whether a usable driver and GPU are there |
+//! | [`error`] | what a failing driver call says |
+//! | [`context`] | one GPU with its primary context and its facts |
+//! | [`memory`] | device memory, its IPC handles, pages shared with the host |
+//! | [`stream`] | streams and timing events |
+//! | [`instruments`] | the kernels of the judge and of the player's clocks |
+//! | [`cupti`] | activity records: what really ran, and when |
+
+pub mod context;
+pub mod cupti;
+pub mod error;
+pub mod instruments;
+pub mod memory;
+pub mod readiness;
+pub mod stream;
+
+pub use context::Gpu;
+pub use error::DeviceError;
+pub use readiness::{Readiness, probe};

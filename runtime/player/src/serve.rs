@@ -1,0 +1,310 @@
+//! The child: receives orders, calls the kernel, answers. One thread, one conversation, no secrets.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::device::cupti::{self, Recorder};
+use crate::device::memory::{DeviceBuffer, Region, download, upload};
+use crate::tvm_ffi::{Any, DlDtype, Entry, Place, Tensor, TvmFfi};
+
+use super::clocks::{Clocks, Outcome, Trouble, nanoseconds};
+use super::confinement::{confine, restore_crash_signals};
+use super::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start};
+use super::shared::SharedMemory;
+use super::wire::{receive, send};
+
+/// Descriptors that the child inherits.
+pub const CONVERSATION: RawFd = 3;
+/// The page of flags.
+pub const PAGE: RawFd = 4;
+/// Host memory for inputs.
+pub const INPUTS: RawFd = 5;
+/// Host memory for outputs.
+pub const OUTPUTS: RawFd = 6;
+/// The library, sealed.
+pub const LIBRARY: RawFd = 7;
+
+/// Serves the judge until it hangs up. The process that calls this can be lost at any moment.
+pub fn serve() -> io::Result<()> {
+    let open = |number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    if !(CONVERSATION..=LIBRARY).all(open) {
+        return Err(io::Error::other("the player is started by bench and compare, not by hand"));
+    }
+    // SAFETY: the judge starts this process with these descriptors open, and nothing else owns them.
+    let (conversation, page, inputs, outputs) = unsafe {
+        (
+            OwnedFd::from_raw_fd(CONVERSATION),
+            OwnedFd::from_raw_fd(PAGE),
+            OwnedFd::from_raw_fd(INPUTS),
+            OwnedFd::from_raw_fd(OUTPUTS),
+        )
+    };
+    let mut conversation = UnixStream::from(conversation);
+    let mut player = PlayerLoop {
+        page: SharedMemory::map(page)?,
+        host: [SharedMemory::map(inputs)?, SharedMemory::map(outputs)?],
+        ffi: None,
+        entry: None,
+        clocks: None,
+        home: Home::Cpu,
+        device: None,
+        slots: Vec::new(),
+    };
+    loop {
+        let (kind, payload) = match receive(&mut conversation) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            other => other?,
+        };
+        let order = Order::decode(kind, &payload).map_err(io::Error::other)?;
+        let answer = player.obey(order, &mut conversation)?;
+        send(&mut conversation, answer.encode())?;
+    }
+}
+
+/// One slot's arguments, with the tensors that they borrow.
+struct Slot {
+    arguments: Vec<Any>,
+    #[expect(dead_code, reason = "kept alive for the arguments")]
+    tensors: Vec<Tensor>,
+}
+
+struct PlayerLoop {
+    slots: Vec<Slot>,
+    entry: Option<Entry>,
+    ffi: Option<Rc<TvmFfi>>,
+    device: Option<[DeviceBuffer; 2]>,
+    clocks: Option<Clocks>,
+    page: SharedMemory,
+    host: [SharedMemory; 2],
+    home: Home,
+}
+
+/// What the judge gets to read instead of an answer.
+fn refused(error: impl std::fmt::Display) -> Answer {
+    Answer::Refused(error.to_string())
+}
+
+impl PlayerLoop {
+    fn obey(&mut self, order: Order, conversation: &mut UnixStream) -> io::Result<Answer> {
+        Ok(match order {
+            Order::Start(start) => self.start(&start).unwrap_or_else(refused),
+            Order::Load { symbol } => self.load(&symbol).unwrap_or_else(refused),
+            Order::Map { sizes, handles } => self.map(sizes, handles).unwrap_or_else(refused),
+            Order::Bind { slots, arguments } => self.bind(slots, &arguments).unwrap_or_else(refused),
+            Order::Push(block, offset, length) => self.push(block, offset, length).unwrap_or_else(refused),
+            Order::Pull(block, offset, length) => self.pull(block, offset, length).unwrap_or_else(refused),
+            Order::Call(slot, clock, l2) => self.call(slot, clock, l2),
+            Order::Batch { slots, token } => self.batch(&slots, token, conversation)?,
+            Order::Trace(on) => self.trace(on).unwrap_or_else(refused),
+            Order::Cycles(stretch_ns) => self.cycles(stretch_ns).unwrap_or_else(refused),
+            Order::Modules => self.modules(),
+        })
+    }
+
+    fn start(&mut self, start: &Start) -> Result<Answer, String> {
+        self.home = start.home;
+        let mut cupti_problem = String::new();
+        if start.home != Home::Cpu {
+            let recorder = open_tracer(&start.cupti).map_err(|problem| cupti_problem = problem).ok();
+            let clocks = Clocks::open(&start.nonce, recorder, &self.page).map_err(text)?;
+            self.clocks = Some(clocks);
+        }
+        let ffi = TvmFfi::load(Path::new(&start.tvm_ffi)).map_err(text)?;
+        restore_crash_signals();
+        if let Some(clocks) = &self.clocks {
+            // SAFETY: the stream lives as long as the clocks, and so as the conversation.
+            unsafe { ffi.set_stream(clocks.stream().raw().cast()) };
+        }
+        self.ffi = Some(ffi);
+        Ok(Answer::Ready { cupti_problem, confinement_problem: String::new() })
+    }
+
+    fn load(&mut self, symbol: &str) -> Result<Answer, String> {
+        let problems = confine();
+        let ffi = self.ffi.as_ref().ok_or("load came before start")?;
+        let path = PathBuf::from(format!("/proc/self/fd/{LIBRARY}"));
+        // SAFETY: this process can be lost; that is what it is for.
+        self.entry = Some(unsafe { Entry::load(ffi, &path, symbol) }.map_err(text)?);
+        restore_crash_signals();
+        Ok(Answer::Ready { cupti_problem: String::new(), confinement_problem: problems.join("; ") })
+    }
+
+    fn map(&mut self, sizes: [u64; 2], handles: [[u8; 64]; 2]) -> Result<Answer, String> {
+        self.slots.clear();
+        self.device = None;
+        let Some(clocks) = &self.clocks else { return Ok(Answer::Done) };
+        let open = |block: usize| match self.home {
+            Home::Ipc => DeviceBuffer::open(clocks.gpu(), handles[block], sizes[block]),
+            Home::Cpu | Home::Copies => DeviceBuffer::allocate(clocks.gpu(), sizes[block]),
+        };
+        self.device = Some([open(0).map_err(text)?, open(1).map_err(text)?]);
+        Ok(Answer::Done)
+    }
+
+    fn bind(&mut self, slots: u32, arguments: &[Argument]) -> Result<Answer, String> {
+        self.slots.clear();
+        for slot in 0..slots as usize {
+            let bound = self.bind_slot(slot, arguments)?;
+            self.slots.push(bound);
+        }
+        Ok(Answer::Done)
+    }
+
+    fn bind_slot(&self, slot: usize, arguments: &[Argument]) -> Result<Slot, String> {
+        let (mut bound, mut tensors) = (Vec::new(), Vec::new());
+        for argument in arguments {
+            let any = match argument {
+                Argument::Tensor { block, code, bits, shape, offsets } => {
+                    let offset = *offsets.get(slot).ok_or("a slot without an offset")?;
+                    let dtype = DlDtype { code: *code, bits: *bits, lanes: 1 };
+                    let tensor = self.tensor(*block, offset, dtype, shape)?;
+                    let any = tensor.argument();
+                    tensors.push(tensor);
+                    any
+                }
+                Argument::Int(value) => Any::int(*value),
+                Argument::Float(value) => Any::float(*value),
+                Argument::Bool(value) => Any::bool(*value),
+                Argument::None => Any::NONE,
+            };
+            bound.push(any);
+        }
+        Ok(Slot { arguments: bound, tensors })
+    }
+
+    fn tensor(&self, block: Block, offset: u64, dtype: DlDtype, shape: &[i64]) -> Result<Tensor, String> {
+        let ffi = self.ffi.as_ref().ok_or("bind came before start")?;
+        let count =
+            shape.iter().try_fold(1_u64, |count, extent| count.checked_mul(u64::try_from(*extent).ok()?));
+        let size =
+            count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
+        let (place, data) = if let Some(blocks) = &self.device {
+            (Place::Cuda, blocks[block as usize].region(offset, size).map_err(text)?.pointer())
+        } else {
+            let memory = &self.host[block as usize];
+            if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
+                return Err("a tensor outside its block".to_owned());
+            }
+            (Place::Cpu, memory.pointer() as u64 + offset)
+        };
+        // SAFETY: checked against its block just above; blocks outlive the slots that point into them.
+        unsafe { Tensor::over(ffi, place, data, dtype, shape) }.map_err(|error| error.to_string())
+    }
+
+    fn push(&self, block: Block, offset: u64, length: u64) -> Result<Answer, String> {
+        if let (Some(clocks), Some(device)) = (&self.clocks, &self.device) {
+            let mut bytes = vec![0; usize::try_from(length).map_err(text)?];
+            self.host[block as usize].read(offset, &mut bytes).map_err(text)?;
+            let to: Region = device[block as usize].region(offset, length).map_err(text)?;
+            upload(&bytes, to, clocks.stream()).map_err(text)?;
+            clocks.forget_records().map_err(text)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn pull(&self, block: Block, offset: u64, length: u64) -> Result<Answer, String> {
+        if let (Some(clocks), Some(device)) = (&self.clocks, &self.device) {
+            let mut bytes = vec![0; usize::try_from(length).map_err(text)?];
+            let from = device[block as usize].region(offset, length).map_err(text)?;
+            download(from, &mut bytes, clocks.stream()).map_err(text)?;
+            clocks.forget_records().map_err(text)?;
+            self.host[block as usize].write(offset, &bytes).map_err(text)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn call(&mut self, slot: u32, clock: Clock, l2: L2) -> Answer {
+        let Self { slots, entry, clocks, page, .. } = self;
+        let mut call = || call_slot(entry.as_ref(), slots, slot);
+        let Some(clocks) = clocks else { return host_call(&mut call) };
+        match clocks.call(page, clock, l2, &mut call) {
+            Ok(report) => Answer::Called(report),
+            Err(trouble) => answer_trouble(trouble),
+        }
+    }
+
+    fn batch(&mut self, slots: &[u32], token: u32, conversation: &mut UnixStream) -> io::Result<Answer> {
+        let Self { slots: bound, entry, clocks, page, .. } = self;
+        let mut calls = slots.iter().map(|slot| call_slot(entry.as_ref(), bound, *slot));
+        let Some(clocks) = clocks else {
+            return Ok(Answer::Refused("a batch needs a GPU".to_owned()));
+        };
+        let host_ns = match clocks.queue_batch(page, token, &mut calls) {
+            Ok(host_ns) => host_ns,
+            Err(trouble) => return Ok(answer_trouble(trouble)),
+        };
+        send(conversation, Answer::Done.encode())?;
+        Ok(match clocks.end_batch(page) {
+            Ok((event_ns, waits)) => Answer::Batched(host_ns, event_ns, waits),
+            Err(error) => refused(error),
+        })
+    }
+
+    fn trace(&self, on: bool) -> Result<Answer, String> {
+        let recorder = self.clocks.as_ref().and_then(Clocks::recorder).ok_or("there is no tracer")?;
+        if on {
+            recorder.start().map_err(text)?;
+        } else {
+            recorder.stop().map_err(text)?;
+        }
+        recorder.take().map_err(text)?;
+        Ok(Answer::Done)
+    }
+
+    fn cycles(&self, stretch_ns: u64) -> Result<Answer, String> {
+        let clocks = self.clocks.as_ref().ok_or("cycles need a GPU")?;
+        let (cycles, elapsed_ns) = clocks.cycles(&self.page, stretch_ns).map_err(text)?;
+        Ok(Answer::Cycles(cycles, elapsed_ns))
+    }
+
+    fn modules(&self) -> Answer {
+        let recorder = self.clocks.as_ref().and_then(Clocks::recorder);
+        Answer::Modules(recorder.map(Recorder::modules).unwrap_or_default())
+    }
+}
+
+fn open_tracer(candidates: &[String]) -> Result<Recorder, String> {
+    let paths: Vec<PathBuf> = candidates.iter().map(PathBuf::from).collect();
+    cupti::load(&paths).map_err(text)?;
+    Recorder::subscribe().map_err(text)
+}
+
+fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> Outcome {
+    if slot == NO_CALL {
+        return Ok(());
+    }
+    let entry = entry.ok_or("a call came before load")?;
+    let slot = slots.get(slot as usize).ok_or("a call came before bind")?;
+    // SAFETY: the slot's tensors live as long as the slot; this process can be lost.
+    unsafe { entry.call(&slot.arguments) }.map_err(|error| error.to_string())
+}
+
+fn host_call(call: &mut dyn FnMut() -> Outcome) -> Answer {
+    let begun = Instant::now();
+    match call() {
+        Ok(()) => Answer::Called(CallReport {
+            host_ns: nanoseconds(begun.elapsed()),
+            event_ns: f64::NAN,
+            waits: false,
+            persisting_bytes: 0,
+            window_bytes: 0,
+            activities: Vec::new(),
+        }),
+        Err(error) => Answer::Raised(error),
+    }
+}
+
+fn answer_trouble(trouble: Trouble) -> Answer {
+    match trouble {
+        Trouble::Raised(text) => Answer::Raised(text),
+        Trouble::Device(error) => refused(error),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,383 @@
+//! Which of two artifacts is faster: drives the decision's state machine with real players.
+//!
+//! Each process of the protocol is three fresh players, one an arm: A, B, and A's bytes again. They
+//! share the judge's buffers, so every arm reads and writes the same physical memory, and only one of
+//! them has work on the GPU at a time. Separate processes keep one arm's code from reaching another's;
+//! the control A′ pays for that separation like the others, so what it costs is seen. As in `bench`,
+//! every call has fresh contents and every output is checked.
+
+use std::time::{Duration, Instant};
+
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+
+use super::decision::{Arm, CellReading, Comparison, ComparisonError, Event, Protocol, Report, Step};
+use super::environment::Reading;
+use super::finding::WorkloadFinding;
+use super::judge::device::JudgeDevice;
+use super::judge::session::{PlayerSession, Stop};
+use super::judge::trial::{Dice, Trial};
+use super::run::layout_of;
+use super::sampler::{CYCLE_STRETCH_NS, Sampler};
+use super::subject::{BenchError, Options, Subject};
+use super::timing::executed::{Executed, executed};
+use super::timing::{ClockReadings, distrust, span};
+use super::verdict::Verdict;
+use proofmark_player::PlayerEnd;
+use proofmark_player::protocol::Clock;
+
+/// What a comparison came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Compared {
+    /// The decision, with everything that is known.
+    Decided(Box<Settled>),
+    /// One arm cannot be compared: it is wrong, or its timing cannot be believed.
+    Disqualified {
+        /// Which arm.
+        arm: Arm,
+        /// On which workload.
+        workload: String,
+        /// Why.
+        verdict: Verdict,
+    },
+}
+
+/// A decision and what it rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Everything that is known.
+    pub report: Report,
+    /// Every answer that the decision got, raw samples included.
+    pub events: Vec<Event>,
+    /// The device at the start of every process, and at the end.
+    pub readings: Vec<Reading>,
+}
+
+/// Where a comparison stands: cells measured in this session, and cells up to the next look.
+pub type Standing = (usize, usize);
+
+/// What is compared, and on what.
+#[derive(Debug, Clone, Copy)]
+pub struct Contest<'run> {
+    /// The incumbent.
+    pub a: &'run Subject,
+    /// The candidate.
+    pub b: &'run Subject,
+    /// What both are checked against.
+    pub reference: &'run Subject,
+    /// What all of them implement.
+    pub definition: &'run Definition,
+    /// The workloads.
+    pub workloads: &'run [Workload],
+}
+
+/// Compares B with A.
+pub fn compare(
+    contest: Contest<'_>,
+    protocol: Protocol,
+    options: &Options,
+    budget: Option<Duration>,
+    progress: &mut dyn FnMut(Standing),
+) -> Result<Compared, BenchError> {
+    let workloads = contest.workloads;
+    let layouts = workloads
+        .iter()
+        .map(|workload| layout_of(contest.definition, workload))
+        .collect::<Result<Vec<_>, _>>()?;
+    let device = JudgeDevice::open(&layouts, options)?;
+    for subject in [contest.a, contest.b] {
+        device.gpu.require(subject.arch)?;
+    }
+    let uuids = workloads.iter().map(|workload| workload.uuid().to_owned()).collect();
+    let mut decision = Comparison::new(protocol, uuids, options.seed).map_err(|error| out_of_step(&error))?;
+    let mut trials = Vec::new();
+    for (workload, layout) in workloads.iter().zip(layouts) {
+        trials.push(Trial::new(&device, contest.definition, workload, layout, options)?);
+    }
+    let reference = PlayerSession::start(&device, &device.secret, contest.reference, options)
+        .map_err(|stop| reference_failed(stop, "that comes first"))?;
+    let mut run = CompareRun {
+        contest,
+        device: &device,
+        options,
+        trials,
+        reference,
+        arms: Vec::new(),
+        current: None,
+        dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"starting")),
+        examined: vec![[None, None]; workloads.len()],
+    };
+    let begun = Instant::now();
+    let mut readings = Vec::new();
+    loop {
+        progress(decision.progress());
+        if budget.is_some_and(|budget| begun.elapsed() > budget) {
+            decision.stop();
+        }
+        let outcome = match decision.next() {
+            Step::Finished => break,
+            Step::StartProcess { warmup_ms, .. } => {
+                readings.push(device.reading());
+                run.start(Duration::from_millis(warmup_ms)).map(|()| None)
+            }
+            Step::Measure(cell) => run.cell(cell.workload, cell.arm, cell.samples).map(Some),
+        };
+        match outcome {
+            Ok(None) => decision.process_started().map_err(|error| out_of_step(&error))?,
+            Ok(Some(reading)) => decision.feed(reading).map_err(|error| out_of_step(&error))?,
+            Err(Setback::Lost) => {
+                run.arms.clear();
+                decision.process_lost();
+            }
+            Err(Setback::Disqualified(found)) => return Ok(*found),
+            Err(Setback::Bench(error)) => return Err(error),
+        }
+    }
+    let report = decision.report().expect("a finished comparison has a report");
+    if let Some(disqualified) = run.distrusted(&report) {
+        return Ok(disqualified);
+    }
+    readings.push(device.reading());
+    let events = decision.events().to_vec();
+    Ok(Compared::Decided(Box::new(Settled { report, events, readings })))
+}
+
+fn out_of_step(error: &ComparisonError) -> BenchError {
+    BenchError::Protocol { detail: error.to_string() }
+}
+
+fn reference_failed(stop: Stop, workload: &str) -> BenchError {
+    let end = match stop {
+        Stop::Bench(error) => return error,
+        Stop::End(end) => end,
+        Stop::Verdict(verdict) => PlayerEnd::Refused { text: verdict.to_string() },
+    };
+    BenchError::Reference { workload: workload.to_owned(), end }
+}
+
+/// Why a step could not be done.
+enum Setback {
+    /// The process is lost; a fresh one may do.
+    Lost,
+    /// An arm is out.
+    Disqualified(Box<Compared>),
+    /// We cannot go on.
+    Bench(BenchError),
+}
+
+/// The players of a comparison and what they share.
+struct CompareRun<'run> {
+    contest: Contest<'run>,
+    device: &'run JudgeDevice,
+    options: &'run Options,
+    trials: Vec<Trial<'run>>,
+    reference: PlayerSession,
+    /// A, B, A′.
+    arms: Vec<PlayerSession>,
+    /// The workload whose contents lie in the secret blocks.
+    current: Option<usize>,
+    /// Shuffles who is started first: the first gets other memory than the last, which can be worth
+    /// half a percent, and must not favour one arm.
+    dice: Dice,
+    /// What is known of A and B beside their spans, for each workload; taken once.
+    examined: Vec<[Option<ClockReadings>; 2]>,
+}
+
+const ARMS: [Arm; 3] = [Arm::A, Arm::B, Arm::Control];
+
+impl CompareRun<'_> {
+    fn start(&mut self, warmup: Duration) -> Result<(), Setback> {
+        self.arms.clear();
+        let of_arm = [self.contest.a, self.contest.b, self.contest.a];
+        let order = self.dice.permutation(ARMS.len());
+        let parts: Vec<&Subject> = order.iter().map(|arm| of_arm[*arm]).collect();
+        let started = PlayerSession::start_all(self.device, &self.device.shared, &parts, self.options);
+        let mut sessions: Vec<(usize, PlayerSession)> = Vec::new();
+        for (arm, started) in order.into_iter().zip(started.map_err(Setback::Bench)?) {
+            match started {
+                Ok(session) => sessions.push((arm, session)),
+                Err(stop) => return Err(self.setback(stop, ARMS[arm], 0)),
+            }
+        }
+        sessions.sort_by_key(|(arm, _)| *arm);
+        self.arms = sessions.into_iter().map(|(_, session)| session).collect();
+        self.current = None;
+        self.bring(0)?;
+        let begun = Instant::now();
+        while begun.elapsed() < warmup {
+            for arm in ARMS {
+                self.sample(0, arm, Clock::Host)?;
+            }
+        }
+        for arm in ARMS {
+            let session = &mut self.arms[place(arm)];
+            if session.cupti_problem.is_empty()
+                && let Err(end) = session.trace(true)
+            {
+                return Err(self.setback(Stop::End(end), arm, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a workload to the blocks: contents, expected outputs, bound players.
+    fn bring(&mut self, workload: usize) -> Result<(), Setback> {
+        if self.current == Some(workload) {
+            return Ok(());
+        }
+        let uuid = self.contest.workloads[workload].uuid();
+        let trial = &self.trials[workload];
+        let prepared = trial.prepare(&mut self.reference).and_then(|_| trial.refusal());
+        match prepared {
+            Ok(None) => {}
+            Ok(Some(detail)) => {
+                let detail = format!("it cannot judge: {detail}");
+                return Err(Setback::Bench(BenchError::Workload { workload: uuid.to_owned(), detail }));
+            }
+            Err(stop) => return Err(Setback::Bench(reference_failed(stop, uuid))),
+        }
+        for arm in ARMS {
+            if let Err(stop) = self.trials[workload].bind(&mut self.arms[place(arm)]) {
+                return Err(self.setback(stop, arm, workload));
+            }
+        }
+        self.current = Some(workload);
+        Ok(())
+    }
+
+    /// Takes the other clocks of A and B once a workload: what spans are held against.
+    fn examine(&mut self, workload: usize) -> Result<(), Setback> {
+        for arm in [0, 1] {
+            if self.examined[workload][arm].is_some() {
+                continue;
+            }
+            let mut finding = WorkloadFinding::new(self.contest.workloads[workload].clone(), 0);
+            let session = &mut self.arms[arm];
+            let traced = session.cupti_problem.is_empty();
+            let mut sampler = Sampler {
+                device: self.device,
+                options: self.options,
+                trial: &mut self.trials[workload],
+                session,
+                readings: ClockReadings::default(),
+                finding: &mut finding,
+            };
+            let outcome = quiet(&mut sampler, traced);
+            let readings = sampler.readings;
+            if let Err(stop) = outcome {
+                return Err(self.setback(stop, ARMS[arm], workload));
+            }
+            self.examined[workload][arm] = Some(readings);
+            self.check_modules(arm, workload)?;
+        }
+        Ok(())
+    }
+
+    fn check_modules(&mut self, arm: usize, workload: usize) -> Result<(), Setback> {
+        let images = if arm == 1 { &self.contest.b.images } else { &self.contest.a.images };
+        let session = &mut self.arms[arm];
+        let loaded = match session.modules() {
+            Ok(loaded) => loaded,
+            Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
+        };
+        match executed(&session.own_modules, &loaded, images) {
+            Executed::Foreign(reason) => {
+                let verdict = Verdict::UntrustedTiming { reason };
+                Err(self.setback(Stop::Verdict(verdict), ARMS[arm], workload))
+            }
+            Executed::Proven | Executed::Unknown => Ok(()),
+        }
+    }
+
+    fn cell(&mut self, workload: usize, arm: Arm, samples: usize) -> Result<CellReading, Setback> {
+        self.bring(workload)?;
+        self.examine(workload)?;
+        let traced = self.arms[0].cupti_problem.is_empty();
+        let clock = if traced { Clock::Cupti } else { Clock::Events };
+        let mut reading = CellReading::default();
+        for _ in 0..samples {
+            reading.samples_ns.push(self.sample(workload, arm, clock)?);
+        }
+        let clocked = self.arms[place(arm)].sm_mhz(CYCLE_STRETCH_NS);
+        reading.sm_mhz = Some(clocked.map_err(|end| self.setback(Stop::End(end), arm, workload))?);
+        let now = self.device.conditions();
+        reading.disturbance = now.is_throttled().then(|| now.throttle_reasons.join(", "));
+        Ok(reading)
+    }
+
+    fn sample(&mut self, workload: usize, arm: Arm, clock: Clock) -> Result<f64, Setback> {
+        let session = &mut self.arms[place(arm)];
+        let report = match self.trials[workload].call(session, clock) {
+            Ok(report) => report,
+            Err(stop) => return Err(self.setback(stop, arm, workload)),
+        };
+        if let Some(readings) = self.examined[workload].get_mut(place(arm)).and_then(Option::as_mut) {
+            readings.persisting_bytes = readings.persisting_bytes.max(report.persisting_bytes);
+            readings.window_bytes = readings.window_bytes.max(report.window_bytes);
+        }
+        match clock {
+            Clock::Host => Ok(report.host_ns),
+            Clock::Events => Ok(report.event_ns),
+            Clock::Cupti => span(&report.activities).map(|found| found.elapsed_ns).map_err(|found| {
+                let verdict = Verdict::UntrustedTiming { reason: found.to_string() };
+                self.setback(Stop::Verdict(verdict), arm, workload)
+            }),
+        }
+    }
+
+    fn setback(&mut self, stop: Stop, arm: Arm, workload: usize) -> Setback {
+        let verdict = match stop {
+            Stop::Bench(error) => return Setback::Bench(error),
+            Stop::Verdict(verdict) => verdict,
+            // The incumbent may die of bad luck; a candidate that dies is no candidate.
+            Stop::End(end) if arm != Arm::B => {
+                drop(end);
+                return Setback::Lost;
+            }
+            Stop::End(end @ PlayerEnd::TimedOut { .. }) => Verdict::Timeout { reason: end.to_string() },
+            Stop::End(end) => Verdict::RuntimeError { reason: end.to_string() },
+        };
+        let workload = self.contest.workloads[workload].uuid().to_owned();
+        Setback::Disqualified(Box::new(Compared::Disqualified { arm, workload, verdict }))
+    }
+
+    /// Holds the medians that decided against the other clocks.
+    fn distrusted(&self, report: &Report) -> Option<Compared> {
+        for (workload, examined) in report.workloads.iter().zip(&self.examined) {
+            let medians = [workload.a, workload.b].map(|arm| arm.map(|summary| summary.median));
+            for (arm, (claimed, taken)) in medians.into_iter().zip(examined).enumerate() {
+                let mut readings = taken.clone()?;
+                if self.arms.first().is_some_and(|session| session.cupti_problem.is_empty()) {
+                    readings.span_ns = claimed;
+                }
+                if let Some(reason) = distrust(&readings) {
+                    let verdict = Verdict::UntrustedTiming { reason };
+                    let workload = workload.uuid.clone();
+                    return Some(Compared::Disqualified { arm: ARMS[arm], workload, verdict });
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Takes events and batches without the tracer, which is on between cells.
+fn quiet(sampler: &mut Sampler<'_, '_, '_>, traced: bool) -> Result<(), Stop> {
+    if traced {
+        sampler.session.trace(false)?;
+    }
+    sampler.warm_up()?;
+    sampler.events()?;
+    sampler.batches()?;
+    if traced {
+        sampler.session.trace(true)?;
+    }
+    Ok(())
+}
+
+fn place(arm: Arm) -> usize {
+    match arm {
+        Arm::A => 0,
+        Arm::B => 1,
+        Arm::Control => 2,
+    }
+}

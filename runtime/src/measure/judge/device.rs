@@ -1,0 +1,198 @@
+//! The judge's own GPU side: one context, the blocks, the instruments, the sensors.
+//!
+//! Four blocks of device memory. The two `shared` ones are mapped by the subject's player: inputs and
+//! outputs, nothing else. The two `secret` ones hold contents that are not due yet and the expected
+//! outputs; only the reference's player maps them.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::device::sensors::{Conditions, Sensors};
+use crate::measure::environment::{Environment, Reading};
+use crate::measure::subject::{BenchError, Options, Sharing};
+use proofmark_player::device::context::Gpu;
+use proofmark_player::device::cupti;
+use proofmark_player::device::error::DeviceError;
+use proofmark_player::device::instruments::Instruments;
+use proofmark_player::device::memory::{DeviceBuffer, copy};
+use proofmark_player::device::stream::{Event, Stream};
+use proofmark_player::protocol::Home;
+
+use super::layout::Layout;
+
+/// Most slots that one workload gets: a held batch must fit into the driver's launch queue.
+pub const LARGEST_SLOT_COUNT: u64 = 256;
+/// Fewest slots: one called, one to be confused with.
+const LEAST_SLOT_COUNT: u64 = 2;
+/// A pair of blocks takes at most this many bytes…
+const BLOCKS_LIMIT_BYTES: u64 = 8 << 30;
+/// …and at most this share of what is free: there are two pairs, and the submission wants some too.
+const BLOCKS_FREE_SHARE: u64 = 4;
+/// The copy that bandwidth is measured with: many times L2, and at least 0.2 ms long.
+const COPY_BYTES: u64 = 512 << 20;
+const COPY_REPEATS: usize = 8;
+
+/// The judge's GPU side.
+#[derive(Debug)]
+pub struct JudgeDevice {
+    /// Contents that are not due yet, and expected outputs.
+    pub secret: [DeviceBuffer; 2],
+    /// What the subject's player maps.
+    pub shared: [DeviceBuffer; 2],
+    /// The judge's kernels.
+    pub instruments: Instruments,
+    /// The judge's stream.
+    pub stream: Stream,
+    /// The GPU.
+    pub gpu: Arc<Gpu>,
+    nvml: Option<Sensors>,
+    /// Where tensors live, once a player has tried.
+    pub home: Cell<Option<Home>>,
+    /// CUPTI's candidates for players.
+    pub cupti: Vec<String>,
+    pair_bytes: u64,
+}
+
+impl JudgeDevice {
+    /// Opens the GPU and allocates blocks that hold the slots of the largest workload.
+    pub fn open(layouts: &[Layout], options: &Options) -> Result<Self, BenchError> {
+        let gpu = Gpu::open()?;
+        let stream = Stream::new(&gpu)?;
+        let instruments = Instruments::load(&gpu, &nonce())?;
+        let (free, _) = gpu.free_memory()?;
+        let limit = BLOCKS_LIMIT_BYTES.min(free / BLOCKS_FREE_SHARE);
+        let sizes = [0, 1].map(|block| {
+            let bytes = |layout: &Layout| {
+                let slot = if block == 0 { layout.inputs.slot_bytes } else { layout.outputs.slot_bytes };
+                slot.saturating_mul(slots(layout, limit))
+            };
+            layouts.iter().map(bytes).max().unwrap_or(0)
+        });
+        let pair = |gpu: &Arc<Gpu>| -> Result<[DeviceBuffer; 2], DeviceError> {
+            Ok([DeviceBuffer::allocate(gpu, sizes[0])?, DeviceBuffer::allocate(gpu, sizes[1])?])
+        };
+        let nvml = Sensors::open(&gpu.facts().uuid);
+        let candidates = cupti::candidates(options.cupti.as_deref());
+        Ok(Self {
+            secret: pair(&gpu)?,
+            shared: pair(&gpu)?,
+            instruments,
+            stream,
+            nvml,
+            home: Cell::new((options.sharing == Sharing::Copies).then_some(Home::Copies)),
+            cupti: candidates.iter().map(|path| path.display().to_string()).collect(),
+            pair_bytes: limit,
+            gpu,
+        })
+    }
+
+    /// How many slots a workload gets.
+    pub fn slots(&self, layout: &Layout) -> usize {
+        usize::try_from(slots(layout, self.pair_bytes)).expect("at most a few hundred")
+    }
+
+    /// Sizes of a pair of blocks.
+    pub fn block_bytes(&self) -> [u64; 2] {
+        [self.shared[0].whole().size_bytes(), self.shared[1].whole().size_bytes()]
+    }
+
+    /// What the GPU is.
+    pub fn environment(&self, cupti: Option<String>) -> Environment {
+        environment(&self.gpu, self.conditions(), cupti)
+    }
+
+    /// The GPU's state now.
+    pub fn conditions(&self) -> Conditions {
+        self.nvml.as_ref().map(Sensors::conditions).unwrap_or_default()
+    }
+
+    /// The GPU's state now, as records have it.
+    pub fn reading(&self) -> Reading {
+        let now = self.conditions();
+        Reading {
+            sm_mhz: now.sm_clock_mhz,
+            memory_mhz: now.memory_clock_mhz,
+            temperature_celsius: now.temperature_c,
+            power_watts: now.power_mw.map(|milliwatts| f64::from(milliwatts) / 1000.0),
+            throttle_reasons: now.throttle_reasons.into_iter().filter(|reason| reason != "idle").collect(),
+            other_processes: others(now.compute_processes.unwrap_or_default()),
+        }
+    }
+
+    /// Bytes a second that a device copy moves, reads and writes counted: the median of a few.
+    pub fn copy_bandwidth(&self) -> Result<f64, BenchError> {
+        let from = DeviceBuffer::allocate(&self.gpu, COPY_BYTES)?;
+        let to = DeviceBuffer::allocate(&self.gpu, COPY_BYTES)?;
+        let (start, end) = (Event::new(&self.gpu)?, Event::new(&self.gpu)?);
+        let mut rates = Vec::new();
+        for _ in 0..COPY_REPEATS {
+            start.record(&self.stream)?;
+            copy(from.whole(), to.whole(), &self.stream)?;
+            end.record(&self.stream)?;
+            self.stream.synchronize()?;
+            #[allow(clippy::cast_precision_loss)] // far below 2^53
+            rates.push(2.0 * COPY_BYTES as f64 / (start.elapsed_ns(&end)? * 1e-9));
+        }
+        Ok(crate::measure::statistics::median(&rates).unwrap_or(f64::NAN))
+    }
+}
+
+fn slots(layout: &Layout, limit: u64) -> u64 {
+    (limit / layout.slot_bytes().max(1)).clamp(LEAST_SLOT_COUNT, LARGEST_SLOT_COUNT)
+}
+
+/// Letters and digits that cannot be guessed.
+pub fn nonce() -> String {
+    format!("{:016x}", secret_number())
+}
+
+/// A number from the system's source of secrets.
+///
+/// # Panics
+/// Where the system has none: nothing here could be trusted then.
+pub fn secret_number() -> u64 {
+    let mut bytes = [0; 8];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.expect("every Linux system has /dev/urandom");
+    u64::from_le_bytes(bytes)
+}
+
+/// The processes that are neither this one nor its children. Where this one is not among them, ids
+/// come from another namespace and say nothing.
+fn others(all: Vec<u32>) -> Vec<u32> {
+    let own = std::process::id();
+    if !all.contains(&own) {
+        return Vec::new();
+    }
+    let is_child = |id: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        status
+            .lines()
+            .any(|line| line.strip_prefix("PPid:").is_some_and(|text| text.trim() == own.to_string()))
+    };
+    all.into_iter().filter(|id| *id != own && !is_child(id)).collect()
+}
+
+/// What the GPU here is, without a run.
+pub fn environment_here() -> Result<Environment, BenchError> {
+    let gpu = Gpu::open()?;
+    let now = Sensors::open(&gpu.facts().uuid).map(|nvml| nvml.conditions()).unwrap_or_default();
+    Ok(environment(&gpu, now, None))
+}
+
+fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment {
+    let facts = gpu.facts();
+    Environment {
+        device: facts.name.clone(),
+        uuid: Some(facts.uuid.clone()),
+        compute_capability: Some(format!("sm_{}", facts.number())),
+        multiprocessor_count: Some(facts.multiprocessors),
+        l2_bytes: Some(facts.l2_bytes),
+        driver: now.driver,
+        cupti,
+        mig: now.mig,
+        proofmark: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

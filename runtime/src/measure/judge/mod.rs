@@ -1,0 +1,56 @@
+//! Owns everything that a submission must not see: seeds, inputs, expected outputs, tolerances.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`philox`] | the counter-based generator |
+//! | [`element`] | element types as bits |
+//! | [`distribution`] | what random inputs look like |
+//! | [`generator`] | the exact specification of an input's bytes |
+//! | [`safetensors`] | captured inputs |
+//! | [`scope`] | which operators the element-wise rule can judge |
+//! | [`tolerance`] | how far an output may lie off, and whether it does |
+//! | [`comparison`] | how far it really lies off |
+//! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
+//! | [`layout`] | where the tensors of one call lie |
+//! | [`source`] | where each input's contents come from |
+//! | [`device`] | the judge's own GPU side |
+//! | [`session`] | a player with its part |
+//! | [`trial`] | one workload: contents, expected outputs, checked calls |
+
+pub mod philox;
+
+pub mod element;
+
+pub mod distribution;
+
+pub mod generator;
+
+pub mod safetensors;
+
+pub mod scope;
+
+pub mod tolerance;
+
+mod histogram;
+
+pub mod comparison;
+
+pub mod null_gate;
+
+pub mod layout;
+
+pub mod source;
+
+pub mod device;
+
+pub mod session;
+
+pub mod trial;
+
+pub use comparison::{Comparison, ComparisonError, check_layout, verdict};
+pub use distribution::{Distribution, Profile};
+pub use generator::{Form, Recipe, Stream};
+pub use null_gate::{NullOutput, OpenGate, null_gate};
+pub use safetensors::{Capture, CaptureError};
+pub use scope::out_of_scope;
+pub use tolerance::Tolerance;

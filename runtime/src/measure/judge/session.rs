@@ -1,0 +1,329 @@
+//! A player with its part: the subject or the reference, ready to be called.
+
+use std::time::Duration;
+
+use crate::measure::subject::{BenchError, Options, Subject};
+use crate::measure::verdict::Verdict;
+use proofmark_packager::Digest;
+use proofmark_player::device::memory::{DeviceBuffer, download, upload};
+use proofmark_player::process::PlayerSpec;
+use proofmark_player::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start};
+use proofmark_player::shared::Word;
+use proofmark_player::{Player, PlayerEnd};
+
+use super::device::{JudgeDevice, nonce};
+use super::layout::{Layout, SlotLayout, dlpack};
+
+/// How long a player may take to open the device or to load a library: a cold driver takes seconds.
+const OPENING_LIMIT: Duration = Duration::from_secs(60);
+/// How long the player's own bookkeeping may take.
+const ORDER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why a player could not go on: ours to explain, or the submission's doing.
+#[derive(Debug)]
+pub enum Stop {
+    /// The submission's doing.
+    End(PlayerEnd),
+    /// A finding that ends this workload.
+    Verdict(Verdict),
+    /// We could not judge.
+    Bench(BenchError),
+}
+
+impl From<PlayerEnd> for Stop {
+    fn from(end: PlayerEnd) -> Self {
+        Self::End(end)
+    }
+}
+
+impl<E: Into<BenchError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Bench(error.into())
+    }
+}
+
+/// A held batch as both sides saw it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchReport {
+    /// From letting go to the done word, by the judge's clock, in nanoseconds.
+    pub wall_ns: f64,
+    /// Between the player's events, in nanoseconds.
+    pub event_ns: f64,
+    /// Host time of all calls, by the player, in nanoseconds.
+    pub host_ns: f64,
+    /// Whether the hold gave up before all calls were queued.
+    pub waits: bool,
+}
+
+/// A started player.
+#[derive(Debug)]
+pub struct PlayerSession {
+    player: Player,
+    home: Home,
+    call_limit: Duration,
+    token: u32,
+    /// Why there are no activity records; empty when there are.
+    pub cupti_problem: String,
+    /// Which protections could not be had.
+    pub confinement_problem: String,
+    /// Modules that were loaded before the library.
+    pub own_modules: Vec<Digest>,
+    /// Threads before the library was loaded.
+    pub own_threads: Option<usize>,
+}
+
+impl PlayerSession {
+    /// Starts a player, maps its blocks and loads its library. Falls back to copies where the device
+    /// refuses IPC, once for all players of the run.
+    pub fn start(
+        device: &JudgeDevice,
+        blocks: &[DeviceBuffer; 2],
+        part: &Subject,
+        options: &Options,
+    ) -> Result<Self, Stop> {
+        Self::start_all(device, blocks, &[part], options)?.pop().expect("one part, one player")
+    }
+
+    /// Starts several players at once: opening the device takes each of them most of a second. The
+    /// outer error means that nobody could be started, the inner ones are each player's own.
+    pub fn start_all(
+        device: &JudgeDevice,
+        blocks: &[DeviceBuffer; 2],
+        parts: &[&Subject],
+        options: &Options,
+    ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
+        let home = device.home.get().unwrap_or(Home::Ipc);
+        let spawn = |part: &&Subject| Self::begin(device, blocks, &part.library, options, home);
+        let mut begun = parts.iter().map(spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut sessions = Vec::new();
+        for part in parts {
+            let mut session = begun.next().expect("one for each part");
+            let mut ready = session.finish().and_then(|()| session.map(blocks));
+            if matches!(ready, Err(PlayerEnd::Refused { .. })) && device.home.get().is_none() {
+                session = Self::begin(device, blocks, &part.library, options, Home::Copies)?;
+                ready = session.finish().and_then(|()| session.map(blocks));
+            }
+            if ready.is_ok() {
+                device.home.set(Some(session.home));
+            }
+            let loaded = ready.and_then(|()| session.load(&part.symbol));
+            sessions.push(match loaded {
+                Ok(()) => Ok(session),
+                Err(end) => Err(Stop::End(session.last_words(end))),
+            });
+        }
+        Ok(sessions)
+    }
+
+    fn begin(
+        device: &JudgeDevice,
+        blocks: &[DeviceBuffer; 2],
+        library: &[u8],
+        options: &Options,
+        home: Home,
+    ) -> Result<Self, BenchError> {
+        let host_bytes = match home {
+            Home::Ipc => [0, 0],
+            Home::Cpu | Home::Copies => [0, 1].map(|block: usize| blocks[block].whole().size_bytes()),
+        };
+        let cast = PlayerSpec { program: &options.program, library, host_bytes };
+        let mut player = Player::start(&cast).map_err(|source| BenchError::Start { source })?;
+        let start = Order::Start(Start {
+            home,
+            nonce: nonce(),
+            tvm_ffi: options.tvm_ffi.display().to_string(),
+            cupti: device.cupti.clone(),
+        });
+        player.send(&start);
+        Ok(Self {
+            player,
+            home,
+            call_limit: options.call_limit,
+            token: 0,
+            cupti_problem: String::new(),
+            confinement_problem: String::new(),
+            own_modules: Vec::new(),
+            own_threads: None,
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), PlayerEnd> {
+        match self.player.listen("start", OPENING_LIMIT)? {
+            Answer::Ready { cupti_problem, .. } => {
+                self.cupti_problem = cupti_problem;
+                Ok(())
+            }
+            other => Err(self.player.unexpected("start", &other)),
+        }
+    }
+
+    fn load(&mut self, symbol: &str) -> Result<(), PlayerEnd> {
+        self.own_modules = self.modules()?;
+        self.own_threads = self.player.threads();
+        match self.player.ask(&Order::Load { symbol: symbol.to_owned() }, OPENING_LIMIT)? {
+            Answer::Ready { confinement_problem, .. } => {
+                self.confinement_problem = confinement_problem;
+                Ok(())
+            }
+            other => Err(self.player.unexpected("load", &other)),
+        }
+    }
+
+    /// Adds what the player wrote to how it ended.
+    fn last_words(mut self, end: PlayerEnd) -> PlayerEnd {
+        let said = self.player.end();
+        match (end, said.trim()) {
+            (end @ PlayerEnd::TimedOut { .. }, _) | (end, "") => end,
+            (end, said) => PlayerEnd::Refused { text: format!("{end}; it wrote: {said}") },
+        }
+    }
+
+    fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
+        let sizes = [blocks[0].whole().size_bytes(), blocks[1].whole().size_bytes()];
+        let handles = match self.home {
+            Home::Ipc => [0, 1].map(|block: usize| blocks[block].export()),
+            Home::Cpu | Home::Copies => [Ok([0; 64]), Ok([0; 64])],
+        };
+        let [Ok(inputs), Ok(outputs)] = handles else {
+            return Err(PlayerEnd::Refused { text: "the device exports no memory".to_owned() });
+        };
+        self.player.tell(&Order::Map { sizes, handles: [inputs, outputs] }, OPENING_LIMIT)
+    }
+
+    /// Describes the call for a number of slots.
+    pub fn bind(
+        &mut self,
+        layout: &Layout,
+        values: &[Option<Argument>],
+        slots: usize,
+    ) -> Result<(), PlayerEnd> {
+        let mut inputs = tensors(&layout.inputs, Block::Inputs, slots).into_iter();
+        let mut arguments: Vec<Argument> =
+            values.iter().filter_map(|value| value.clone().or_else(|| inputs.next())).collect();
+        arguments.extend(tensors(&layout.outputs, Block::Outputs, slots));
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        self.player.tell(&Order::Bind { slots, arguments }, ORDER_LIMIT)
+    }
+
+    /// Brings a slot's inputs and poisoned outputs to the player.
+    pub fn publish(
+        &mut self,
+        device: &JudgeDevice,
+        blocks: &[DeviceBuffer; 2],
+        layout: &Layout,
+        slot: usize,
+    ) -> Result<(), Stop> {
+        if self.home != Home::Copies {
+            return Ok(());
+        }
+        for block in [Block::Inputs, Block::Outputs] {
+            let (offset, length) = extent(layout.block(block), slot);
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            download(blocks[block as usize].region(offset, length)?, &mut bytes, &device.stream)?;
+            self.player.host()[block as usize].write(offset, &bytes)?;
+            self.player.tell(&Order::Push(block, offset, length), self.call_limit)?;
+        }
+        Ok(())
+    }
+
+    /// Brings a slot's outputs, and its inputs as they are now, to the judge.
+    pub fn collect(
+        &mut self,
+        device: &JudgeDevice,
+        blocks: &[DeviceBuffer; 2],
+        layout: &Layout,
+        slot: usize,
+    ) -> Result<(), Stop> {
+        if self.home != Home::Copies {
+            return Ok(());
+        }
+        for block in [Block::Inputs, Block::Outputs] {
+            let (offset, length) = extent(layout.block(block), slot);
+            self.player.tell(&Order::Pull(block, offset, length), self.call_limit)?;
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            self.player.host()[block as usize].read(offset, &mut bytes)?;
+            upload(&bytes, blocks[block as usize].region(offset, length)?, &device.stream)?;
+        }
+        Ok(())
+    }
+
+    /// One call.
+    pub fn call(&mut self, slot: u32, clock: Clock, l2: L2) -> Result<CallReport, PlayerEnd> {
+        match self.player.ask(&Order::Call(slot, clock, l2), self.call_limit)? {
+            Answer::Called(report) => Ok(report),
+            other => Err(self.player.unexpected("call", &other)),
+        }
+    }
+
+    /// A held batch: lets it go and watches for its end with the judge's own clock.
+    pub fn batch(&mut self, slots: Vec<u32>) -> Result<BatchReport, PlayerEnd> {
+        self.token = self.token.wrapping_add(1).max(1);
+        let token = self.token;
+        self.player.tell(&Order::Batch { slots, token }, self.call_limit)?;
+        let page = self.player.page();
+        let begun = std::time::Instant::now();
+        page.set(Word::Release, token);
+        while page.get(Word::Done) != token && begun.elapsed() < self.call_limit {
+            std::hint::spin_loop();
+        }
+        let wall = begun.elapsed();
+        match self.player.listen("batch", self.call_limit)? {
+            #[allow(clippy::cast_precision_loss)] // far below 2^53 nanoseconds
+            Answer::Batched(host_ns, event_ns, waits) => {
+                Ok(BatchReport { wall_ns: wall.as_nanos() as f64, event_ns, host_ns, waits })
+            }
+            other => Err(self.player.unexpected("batch", &other)),
+        }
+    }
+
+    /// Starts or stops activity records.
+    pub fn trace(&mut self, on: bool) -> Result<(), PlayerEnd> {
+        self.player.tell(&Order::Trace(on), ORDER_LIMIT)
+    }
+
+    /// The multiprocessors' clock in MHz over a stretch of nanoseconds.
+    pub fn sm_mhz(&mut self, stretch_ns: u64) -> Result<f64, PlayerEnd> {
+        match self.player.ask(&Order::Cycles(stretch_ns), ORDER_LIMIT)? {
+            #[allow(clippy::cast_precision_loss)] // far below 2^53
+            Answer::Cycles(cycles, elapsed_ns) => Ok(cycles as f64 * 1e3 / elapsed_ns.max(1) as f64),
+            other => Err(self.player.unexpected("cycles", &other)),
+        }
+    }
+
+    /// Digests of all modules that the player's driver has loaded.
+    pub fn modules(&mut self) -> Result<Vec<Digest>, PlayerEnd> {
+        match self.player.ask(&Order::Modules, ORDER_LIMIT)? {
+            Answer::Modules(modules) => Ok(modules),
+            other => Err(self.player.unexpected("modules", &other)),
+        }
+    }
+
+    /// How many threads the player has now.
+    pub fn threads(&self) -> Option<usize> {
+        self.player.threads()
+    }
+
+    /// Ends the player and returns what it wrote.
+    pub fn end(mut self) -> String {
+        self.player.end()
+    }
+}
+
+fn tensors(layout: &SlotLayout, block: Block, slots: usize) -> Vec<Argument> {
+    let argument = |place: &super::layout::Place| {
+        let (code, bits) = dlpack(place.tensor.dtype);
+        let shape = place.tensor.shape.as_deref().unwrap_or(&[]);
+        Argument::Tensor {
+            block,
+            code,
+            bits,
+            shape: shape.iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect(),
+            offsets: (0..slots).map(|slot| layout.slot_offset(slot) + place.offset).collect(),
+        }
+    };
+    layout.places.iter().map(argument).collect()
+}
+
+fn extent(layout: &SlotLayout, slot: usize) -> (u64, u64) {
+    (layout.slot_offset(slot), layout.slot_bytes)
+}

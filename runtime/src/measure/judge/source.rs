@@ -1,0 +1,240 @@
+//! Where each input's contents come from, and how a fresh one is made on the GPU.
+
+use std::path::Path;
+
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scalar, Workload};
+
+use super::distribution::{Distribution, Profile};
+use super::generator::{Recipe, Stream as RandomStream, generate_scalar};
+use super::layout::{Layout, Place, number};
+use super::safetensors::Capture;
+use crate::measure::subject::BenchError;
+use proofmark_player::device::error::DeviceError;
+use proofmark_player::device::instruments::{FillRecipe, Instruments};
+use proofmark_player::device::memory::{Region, copy, upload};
+use proofmark_player::device::stream::Stream;
+use proofmark_player::protocol::Argument;
+
+/// Of this many contents in a row, the last is [`Profile::Wide`] and the one before
+/// [`Profile::Plausible`]; the others are what FlashInfer-Bench draws.
+const PROFILE_PERIOD: u32 = 8;
+/// Every content whose number leaves this rest in four is a twin of the one before it: a kernel that
+/// knows its inputs by a few of their bytes answers with the wrong output.
+const TWIN_PERIOD: u32 = 4;
+const TWIN_REST: u32 = 1;
+/// A twin differs in one part in this many of its largest tensor.
+const TWIN_SHARE: u64 = 16;
+/// Iterations from here on belong to twins' fresh parts.
+const TWIN_ITERATIONS: u32 = 1 << 24;
+
+/// One tensor's source.
+#[derive(Debug)]
+enum TensorSource {
+    Random { recipes: [Recipe; 3], name: String },
+    Captured(Vec<u8>),
+}
+
+/// The sources of all of a workload's inputs.
+#[derive(Debug)]
+pub struct Sources {
+    seed: u64,
+    uuid: String,
+    tensors: Vec<(Place, TensorSource)>,
+    /// Every input in call order: a value, or `None` for the next tensor.
+    values: Vec<Option<Argument>>,
+}
+
+impl Sources {
+    /// Resolves a workload's inputs; reads captured ones.
+    pub fn new(
+        definition: &Definition,
+        workload: &Workload,
+        layout: &Layout,
+        seed: u64,
+        data_root: &Path,
+    ) -> Result<Self, BenchError> {
+        let mut sources =
+            Self { seed, uuid: workload.uuid().to_owned(), tensors: Vec::new(), values: Vec::new() };
+        for (name, spec) in definition.inputs().iter() {
+            let recipe = |profile| Recipe::from(Distribution::of_input(definition, name, spec, profile));
+            let place = layout.inputs.places.iter().find(|place| place.name == name);
+            let Some(place) = place else {
+                sources.values.push(Some(sources.scalar(
+                    name,
+                    spec.dtype,
+                    workload,
+                    &recipe(Profile::Standard),
+                )));
+                continue;
+            };
+            let source = match workload.source_of(name) {
+                InputSpec::Safetensors { path, tensor_key } => {
+                    TensorSource::Captured(captured(&path.under(data_root), tensor_key, place, workload)?)
+                }
+                _ => TensorSource::Random { recipes: Profile::ALL.map(recipe), name: name.to_owned() },
+            };
+            sources.values.push(None);
+            sources.tensors.push((place.clone(), source));
+        }
+        Ok(sources)
+    }
+
+    /// Every input in call order: a value, or `None` where a tensor stands.
+    pub fn values(&self) -> &[Option<Argument>] {
+        &self.values
+    }
+
+    /// Makes content number `index` in a slot. Contents must be made in order: a twin starts from
+    /// the slot of the one before it.
+    pub fn make(
+        &self,
+        index: u32,
+        slot: Region,
+        previous: Option<Region>,
+        instruments: &Instruments,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        if index % TWIN_PERIOD == TWIN_REST
+            && let Some(previous) = previous
+        {
+            copy(previous, slot, stream)?;
+            return self.differ(index, slot, instruments, stream);
+        }
+        for (place, source) in &self.tensors {
+            let region = slot.part(place.offset, place.tensor.size_bytes)?;
+            match source {
+                TensorSource::Random { recipes, name } => {
+                    let recipe = &recipes[profile_of(index)];
+                    let random = RandomStream::new(self.seed, &self.uuid, name, index);
+                    let count = place.tensor.element_count;
+                    instruments.make(
+                        region,
+                        number(place.tensor.dtype),
+                        &fill(recipe, &random),
+                        count,
+                        stream,
+                    )?;
+                }
+                TensorSource::Captured(bytes) => {
+                    upload(bytes, region, stream)?;
+                    if index > 0 {
+                        shuffle(region, place.tensor.dtype, self.order(index, place), stream)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a part of the largest random tensor anew.
+    fn differ(
+        &self,
+        index: u32,
+        slot: Region,
+        instruments: &Instruments,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
+        let largest = self
+            .tensors
+            .iter()
+            .filter(|(place, _)| {
+                let tensor = &place.tensor;
+                tensor.dtype.is_float() && tensor.dtype.size_bits() >= 8 && tensor.element_count > 0
+            })
+            .max_by_key(|(place, _)| place.tensor.size_bytes);
+        let Some((place, source)) = largest else { return Ok(()) };
+        let region = slot.part(place.offset, place.tensor.size_bytes)?;
+        match source {
+            TensorSource::Random { recipes, name } => {
+                let element_bytes = place.tensor.dtype.size_bits() / 8;
+                let count = (place.tensor.element_count / TWIN_SHARE).max(1);
+                let room = place.tensor.element_count - count + 1;
+                let first = self.order(index, place) % room;
+                let part = region.part(first * element_bytes, count * element_bytes)?;
+                let random = RandomStream::new(self.seed, &self.uuid, name, TWIN_ITERATIONS + index);
+                let recipe = fill(&recipes[0], &random);
+                instruments.make(part, number(place.tensor.dtype), &recipe, count, stream)
+            }
+            TensorSource::Captured(_) => {
+                shuffle(region, place.tensor.dtype, self.order(index, place), stream)
+            }
+        }
+    }
+
+    /// A secret number for one content and tensor.
+    fn order(&self, index: u32, place: &Place) -> u64 {
+        let secret = RandomStream::new(self.seed ^ 0x6F72_6465_7221, &self.uuid, &place.name, index);
+        u64::from(secret.key[0]) << 32 | u64::from(secret.key[1])
+    }
+
+    fn scalar(&self, name: &str, dtype: Dtype, workload: &Workload, recipe: &Recipe) -> Argument {
+        let scalar = match workload.source_of(name) {
+            InputSpec::Scalar(scalar) => *scalar,
+            _ => generate_scalar(recipe, &RandomStream::new(self.seed, &self.uuid, name, 0), dtype),
+        };
+        match (scalar, dtype) {
+            (Scalar::Bool(value), Dtype::Bool) => Argument::Bool(value),
+            (Scalar::Integer(value), dtype) if !dtype.is_float() => Argument::Int(value),
+            (value, _) => Argument::Float(value.as_f64()),
+        }
+    }
+}
+
+fn profile_of(index: u32) -> usize {
+    match PROFILE_PERIOD - 1 - index % PROFILE_PERIOD {
+        0 => 2,
+        1 => 1,
+        _ => 0,
+    }
+}
+
+/// Fresh contents from captured ones: one stretch is overwritten with another of the same tensor, so
+/// every value stays one that was captured. Only floats: integers may be indices that belong together.
+fn shuffle(region: Region, dtype: Dtype, secret: u64, stream: &Stream) -> Result<(), DeviceError> {
+    let length = region.size_bytes() / TWIN_SHARE / 16 * 16;
+    if !dtype.is_float() || length == 0 {
+        return Ok(());
+    }
+    let room = (region.size_bytes() - length) / 16 + 1;
+    let from = region.part(secret % room * 16, length)?;
+    let to = region.part((secret >> 20) % room * 16, length)?;
+    if from.pointer().abs_diff(to.pointer()) < length {
+        return Ok(()); // overlapping copies are undefined; this content stays as captured
+    }
+    copy(from, to, stream)
+}
+
+fn fill(recipe: &Recipe, random: &RandomStream) -> FillRecipe {
+    FillRecipe {
+        form: recipe.form as u32,
+        multiplier: recipe.multiplier,
+        offset: recipe.offset,
+        limit: recipe.limit,
+        low: recipe.low,
+        span: recipe.span,
+        key: random.key,
+        iteration: random.iteration,
+    }
+}
+
+fn captured(path: &Path, key: &str, place: &Place, workload: &Workload) -> Result<Vec<u8>, BenchError> {
+    Capture::open(path).and_then(|capture| capture.tensor(key, &place.tensor)).map_err(|error| {
+        BenchError::Captured { workload: workload.uuid().to_owned(), detail: error.to_string() }
+    })
+}
+
+/// The recipe and stream of one input as the CPU generator takes them: what a GPU test compares with.
+pub fn fill_recipe(recipe: &Recipe, random: &RandomStream) -> FillRecipe {
+    fill(recipe, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_round_the_families_of_inputs() {
+        let families: Vec<_> = (0..8).map(profile_of).collect();
+        assert_eq!(families, [0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+}

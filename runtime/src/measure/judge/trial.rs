@@ -1,0 +1,406 @@
+//! One workload: its contents, the expected outputs, and calls that are checked.
+//!
+//! Contents are numbered. Each lies in a slot of the secret blocks together with its expected
+//! outputs. For a call, one content is brought to one slot of the shared blocks, both chosen by secret
+//! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared
+//! with what was expected, and inputs with what they were.
+
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+
+use super::comparison::{Comparison, verdict};
+use super::device::JudgeDevice;
+use super::element::decode;
+use super::layout::{Layout, Place, number};
+use super::null_gate::null_gate;
+use super::session::{BatchReport, PlayerSession, Stop};
+use super::source::Sources;
+use super::tolerance::Tolerance;
+use crate::measure::subject::{BenchError, Options, mutable_inputs};
+use crate::measure::verdict::Verdict;
+use proofmark_player::device::instruments::Compared;
+use proofmark_player::device::memory::{DeviceBuffer, Region, copy, download, fill};
+use proofmark_player::protocol::{CallReport, Clock, L2};
+
+/// All ones: a NaN in every float type, -1 in every integer.
+const POISON: u8 = 0xFF;
+/// The null gate looks at this many elements first; only where they would pass, at all of them.
+const GATE_GLANCE: u64 = 1 << 16;
+/// A comparison in full looks at this many elements at most: more would take seconds on the host.
+const DETAIL_LIMIT: u64 = 4 << 20;
+
+/// Secret dice: `SplitMix64` from the run's seed.
+#[derive(Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Dice for one purpose.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below a bound that is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.roll() % bound as u64).expect("below a usize")
+    }
+
+    /// The numbers below a bound in a random order.
+    pub fn permutation(&mut self, bound: usize) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..bound).collect();
+        for last in (1..bound).rev() {
+            numbers.swap(last, self.below(last + 1));
+        }
+        numbers
+    }
+}
+
+/// One workload on stage.
+#[derive(Debug)]
+pub struct Trial<'device> {
+    device: &'device JudgeDevice,
+    layout: Layout,
+    sources: Sources,
+    tolerance: Tolerance,
+    /// Offset and length of the stretches of a slot's inputs that no call may change.
+    kept: Vec<(u64, u64)>,
+    dice: Dice,
+    slots: usize,
+    last_content: usize,
+    /// Calls whose outputs were checked.
+    pub checked: u64,
+}
+
+impl<'device> Trial<'device> {
+    /// Resolves a workload; nothing is made yet.
+    pub fn new(
+        device: &'device JudgeDevice,
+        definition: &Definition,
+        workload: &Workload,
+        layout: Layout,
+        options: &Options,
+    ) -> Result<Self, BenchError> {
+        let sources = Sources::new(definition, workload, &layout, options.seed, &options.data_root)?;
+        let mutable: Vec<&str> = mutable_inputs(definition).collect();
+        let may_change = |place: &Place| mutable.contains(&place.name.as_str());
+        Ok(Self {
+            kept: layout.inputs.stretches(|place| !may_change(place)),
+            sources,
+            tolerance: options.tolerance.unwrap_or_else(|| Tolerance::of(definition)),
+            dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"schedule")),
+            slots: device.slots(&layout),
+            device,
+            layout,
+            last_content: usize::MAX,
+            checked: 0,
+        })
+    }
+
+    /// How many slots, and as many contents.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The tensors' places.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Describes the call to a player.
+    pub fn bind(&self, session: &mut PlayerSession) -> Result<(), Stop> {
+        Ok(session.bind(&self.layout, self.sources.values(), self.slots)?)
+    }
+
+    /// Makes every content and lets the reference compute what is expected of it.
+    pub fn prepare(&self, reference: &mut PlayerSession) -> Result<BatchReport, Stop> {
+        let JudgeDevice { secret, stream, instruments, .. } = self.device;
+        let mut previous = None;
+        for slot in 0..self.slots {
+            let region = self.slot(&secret[0], slot, Side::Inputs)?;
+            let index = u32::try_from(slot).expect("a few hundred");
+            self.sources.make(index, region, previous, instruments, stream)?;
+            fill(self.slot(&secret[1], slot, Side::Outputs)?, POISON, stream)?;
+            previous = Some(region);
+        }
+        stream.synchronize()?;
+        self.bind(reference)?;
+        for slot in 0..self.slots {
+            reference.publish(self.device, secret, &self.layout, slot)?;
+        }
+        let report = reference.batch(all_slots(self.slots))?;
+        for slot in 0..self.slots {
+            reference.collect(self.device, secret, &self.layout, slot)?;
+        }
+        Ok(report)
+    }
+
+    /// Says why this workload cannot judge: an output that nobody computed would pass.
+    pub fn refusal(&self) -> Result<Option<String>, Stop> {
+        match self.gate(GATE_GLANCE)? {
+            None => Ok(None),
+            Some(_) => self.gate(u64::MAX),
+        }
+    }
+
+    fn gate(&self, limit: u64) -> Result<Option<String>, Stop> {
+        // Content 2 is nobody's twin, so its expected outputs are those of other inputs.
+        let (current, stale) = (0, 2.min(self.slots - 1));
+        let secret = &self.device.secret;
+        let mut inputs = Vec::new();
+        for place in &self.layout.inputs.places {
+            inputs.push((place.name.as_str(), self.values(&secret[0], current, Side::Inputs, place, limit)?));
+        }
+        for place in &self.layout.outputs.places {
+            let expected = self.values(&secret[1], current, Side::Outputs, place, limit)?;
+            if let Some(broken) = expected.iter().position(|value| !value.is_finite()) {
+                let name = &place.name;
+                return Ok(Some(format!(
+                    "the reference's output `{name}` is not finite at element {broken}"
+                )));
+            }
+            let previous = self.values(&secret[1], stale, Side::Outputs, place, limit)?;
+            let named = inputs.iter().map(|(name, values)| (*name, values.as_slice()));
+            if let Err(open) = null_gate(&place.name, &expected, Some(&previous), named, &self.tolerance) {
+                return Ok(Some(open.to_string()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One checked call with a content and a slot that nobody can foresee.
+    pub fn call(&mut self, session: &mut PlayerSession, clock: Clock) -> Result<CallReport, Stop> {
+        let slot = self.dice.below(self.slots);
+        let mut content = self.dice.below(self.slots);
+        if content == self.last_content {
+            content = (content + 1) % self.slots;
+        }
+        self.last_content = content;
+        self.place(content, slot)?;
+        self.device.stream.synchronize()?;
+        let shared = &self.device.shared;
+        session.publish(self.device, shared, &self.layout, slot)?;
+        let slot_number = u32::try_from(slot).expect("a few hundred");
+        let report = session.call(slot_number, clock, L2::Cold)?;
+        session.collect(self.device, shared, &self.layout, slot)?;
+        self.check(content, slot)?;
+        Ok(report)
+    }
+
+    /// A held batch over fresh contents in a secret order, every output checked.
+    pub fn batch(&mut self, session: &mut PlayerSession, count: usize) -> Result<BatchReport, Stop> {
+        let count = count.clamp(1, self.slots);
+        let contents = self.dice.permutation(self.slots);
+        for (slot, content) in contents.iter().enumerate().take(count) {
+            self.place(*content, slot)?;
+        }
+        self.device.stream.synchronize()?;
+        let shared = &self.device.shared;
+        for slot in 0..count {
+            session.publish(self.device, shared, &self.layout, slot)?;
+        }
+        let report = session.batch(all_slots(count))?;
+        for slot in 0..count {
+            session.collect(self.device, shared, &self.layout, slot)?;
+        }
+        for (slot, content) in contents.iter().enumerate().take(count) {
+            self.check(*content, slot)?;
+        }
+        Ok(report)
+    }
+
+    /// Brings a content to a slot and poisons its outputs.
+    fn place(&self, content: usize, slot: usize) -> Result<(), Stop> {
+        let JudgeDevice { secret, shared, stream, .. } = self.device;
+        copy(
+            self.slot(&secret[0], content, Side::Inputs)?,
+            self.slot(&shared[0], slot, Side::Inputs)?,
+            stream,
+        )?;
+        fill(self.slot(&shared[1], slot, Side::Outputs)?, POISON, stream)?;
+        Ok(())
+    }
+
+    /// Compares a slot's outputs with what was expected of a content, and its inputs with the content.
+    fn check(&mut self, content: usize, slot: usize) -> Result<(), Stop> {
+        let JudgeDevice { secret, shared, stream, instruments, .. } = self.device;
+        let tolerances = (self.tolerance.atol, self.tolerance.rtol);
+        let mut outputs = Vec::new();
+        for place in &self.layout.outputs.places {
+            let dtype = number(place.tensor.dtype);
+            outputs.push(Compared {
+                found: self.tensor(&shared[1], slot, Side::Outputs, place)?,
+                found_dtype: dtype,
+                expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
+                expected_dtype: dtype,
+                count: place.tensor.element_count,
+            });
+        }
+        let (found, made) =
+            (self.slot(&shared[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
+        let mut kept = Vec::new();
+        for (offset, length) in &self.kept {
+            kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
+        }
+        let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
+        for (place, compared) in self.layout.outputs.places.iter().zip(comparisons) {
+            let count = place.tensor.element_count;
+            if compared.non_finite > 0 || self.tolerance.is_too_many(compared.off, count) {
+                return Err(Stop::Verdict(self.explain(content, slot, place)?));
+            }
+        }
+        if changed > 0 {
+            return Err(Stop::Verdict(self.explain_change(content, slot, changed)?));
+        }
+        self.checked += 1;
+        Ok(())
+    }
+
+    /// Names the input that a call changed; what lies between inputs belongs to nobody.
+    fn explain_change(&self, content: usize, slot: usize, changed: u64) -> Result<Verdict, Stop> {
+        let JudgeDevice { secret, shared, stream, instruments, .. } = self.device;
+        for place in &self.layout.inputs.places {
+            if !self.kept.iter().any(|(offset, length)| (*offset..offset + length).contains(&place.offset)) {
+                continue;
+            }
+            let pair = (
+                self.tensor(&shared[0], slot, Side::Inputs, place)?,
+                self.tensor(&secret[0], content, Side::Inputs, place)?,
+            );
+            let (_, changed) = instruments.check(&[], (0.0, 0.0), &[pair], stream)?;
+            if changed > 0 {
+                let reason = format!(
+                    "it changed its input `{}` at {changed} words, and the definition does not allow that",
+                    place.name
+                );
+                return Ok(Verdict::IncorrectNumerical { reason });
+            }
+        }
+        let reason = format!("it wrote {changed} words beside its inputs");
+        Ok(Verdict::IncorrectNumerical { reason })
+    }
+
+    /// Compares every output of the slot that was called last in full, on the host.
+    pub fn details(&self, content: usize, slot: usize) -> Result<Vec<(String, Comparison)>, Stop> {
+        let mut details = Vec::new();
+        for place in &self.layout.outputs.places {
+            if let Some(comparison) = self.compare_on_host(content, slot, place)? {
+                details.push((place.name.clone(), comparison));
+            }
+        }
+        Ok(details)
+    }
+
+    /// A checked call whose outputs are then compared in full.
+    pub fn detailed_call(&mut self, session: &mut PlayerSession) -> Result<Vec<(String, Comparison)>, Stop> {
+        let (content, slot) = (0, 0);
+        self.place(content, slot)?;
+        self.device.stream.synchronize()?;
+        session.publish(self.device, &self.device.shared, &self.layout, slot)?;
+        session.call(0, Clock::Host, L2::Cold)?;
+        session.collect(self.device, &self.device.shared, &self.layout, slot)?;
+        self.check(content, slot)?;
+        self.details(content, slot)
+    }
+
+    fn compare_on_host(
+        &self,
+        content: usize,
+        slot: usize,
+        place: &Place,
+    ) -> Result<Option<Comparison>, Stop> {
+        let expected = self.values(&self.device.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
+        let found = self.head(&self.device.shared[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
+        Ok(Comparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
+    }
+
+    fn explain(&self, content: usize, slot: usize, place: &Place) -> Result<Verdict, Stop> {
+        let call = self.checked + 1;
+        let comparison = self.compare_on_host(content, slot, place)?;
+        let found = comparison.map(|comparison| verdict([(place.name.as_str(), &comparison)]));
+        let reason = match found {
+            Some(Verdict::IncorrectNumerical { reason }) => format!("call {call}: {reason}"),
+            _ => format!("call {call}: output `{}` is off", place.name),
+        };
+        Ok(Verdict::IncorrectNumerical { reason })
+    }
+
+    fn slot(&self, block: &DeviceBuffer, slot: usize, side: Side) -> Result<Region, Stop> {
+        let layout = side.of(&self.layout);
+        Ok(block.region(layout.slot_offset(slot), layout.slot_bytes)?)
+    }
+
+    fn tensor(&self, block: &DeviceBuffer, slot: usize, side: Side, place: &Place) -> Result<Region, Stop> {
+        Ok(self.slot(block, slot, side)?.part(place.offset, place.tensor.size_bytes)?)
+    }
+
+    /// The first bytes of a tensor, at most that many elements.
+    fn head(
+        &self,
+        block: &DeviceBuffer,
+        slot: usize,
+        side: Side,
+        place: &Place,
+        limit: u64,
+    ) -> Result<Vec<u8>, Stop> {
+        let count = place.tensor.element_count.min(limit);
+        let length = place.tensor.dtype.size_bytes(count).unwrap_or(0);
+        let mut bytes = vec![0; usize::try_from(length).expect("what fits the device fits here")];
+        let region = self.tensor(block, slot, side, place)?.part(0, length)?;
+        download(region, &mut bytes, &self.device.stream)?;
+        Ok(bytes)
+    }
+
+    fn values(
+        &self,
+        block: &DeviceBuffer,
+        slot: usize,
+        side: Side,
+        place: &Place,
+        limit: u64,
+    ) -> Result<Vec<f64>, Stop> {
+        let bytes = self.head(block, slot, side, place, limit)?;
+        let count = usize::try_from(place.tensor.element_count.min(limit)).expect("fits, as its bytes do");
+        Ok((0..count).filter_map(|index| decode(place.tensor.dtype, &bytes, index)).collect())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Inputs,
+    Outputs,
+}
+
+impl Side {
+    fn of(self, layout: &Layout) -> &super::layout::SlotLayout {
+        match self {
+            Self::Inputs => &layout.inputs,
+            Self::Outputs => &layout.outputs,
+        }
+    }
+}
+
+fn all_slots(count: usize) -> Vec<u32> {
+    (0..u32::try_from(count).expect("a few hundred")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deals_every_number_once() {
+        let mut dice = Dice::new(7);
+        let mut dealt = dice.permutation(100);
+        assert_ne!(dealt, (0..100).collect::<Vec<_>>());
+        dealt.sort_unstable();
+        assert_eq!(dealt, (0..100).collect::<Vec<_>>());
+        assert!((0..1000).all(|_| dice.below(3) < 3));
+    }
+}

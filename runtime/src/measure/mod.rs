@@ -1,0 +1,36 @@
+//! Measures a proven build on a GPU and judges what it computed.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`verdict`] | how a submission did on a workload |
+//! | [`measurement`] | raw samples, and how they were taken |
+//! | [`environment`] | the machine before and after |
+//! | [`finding`] | what one workload showed |
+//! | [`statistics`] | summaries, stopping, means |
+//! | [`judge`] | inputs, comparison, null gate, the judge's GPU, its end of each player |
+//! | [`timing`] | what the clocks said, and whether to believe it |
+//! | [`subject`] | what is measured, against what, and how |
+//! | `sampler` | takes one workload's samples under every clock |
+//! | [`run`] | the whole: workloads in, findings out |
+//! | [`mod@compare`] | two libraries in, a decision out |
+//! | [`decision`] | which of two is faster |
+//!
+//! The process that runs the submission is in a crate of its own, [`proofmark_player`].
+
+pub mod compare;
+pub mod decision;
+pub mod environment;
+pub mod finding;
+pub mod judge;
+pub mod measurement;
+pub mod run;
+mod sampler;
+pub mod statistics;
+pub mod subject;
+pub mod timing;
+pub mod verdict;
+
+pub use compare::{Compared, Contest, Settled, compare};
+pub use finding::WorkloadFinding;
+pub use run::measure;
+pub use subject::{BenchError, Options, Progress, Sharing, Subject};

@@ -1,0 +1,223 @@
+//! The whole measurement of one artifact: workloads in, findings out.
+//!
+//! For every workload contents and expected outputs are made, the null gate is tried, and the subject
+//! is sampled under its clocks.
+
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+
+use super::environment::RunFacts;
+use super::finding::WorkloadFinding;
+use super::judge::device::JudgeDevice;
+use super::judge::layout::Layout;
+use super::judge::session::{PlayerSession, Stop};
+use super::judge::trial::Trial;
+use super::sampler::Sampler;
+use super::statistics::median;
+use super::subject::{BenchError, Options, Progress, Subject};
+use super::timing::executed::{Executed, executed};
+use super::timing::{ClockReadings, distrust};
+use super::verdict::Verdict;
+use proofmark_player::PlayerEnd;
+use proofmark_player::protocol::{Clock, L2};
+
+/// Measures a subject against a reference over workloads.
+pub fn measure(
+    subject: &Subject,
+    reference: &Subject,
+    definition: &Definition,
+    workloads: &[Workload],
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(RunFacts, Vec<WorkloadFinding>), BenchError> {
+    let layouts = workloads
+        .iter()
+        .map(|workload| layout_of(definition, workload))
+        .collect::<Result<Vec<_>, BenchError>>()?;
+    let device = JudgeDevice::open(&layouts, options)?;
+    device.gpu.require(subject.arch)?;
+    let copy_bandwidth = device.copy_bandwidth()?;
+    let mut run =
+        BenchRun { device: &device, subject, reference, options, sessions: [None, None], unloadable: None };
+    if let Err(stop) = run.session(REFERENCE) {
+        return Err(run.reference_failed(stop, "that comes first"));
+    }
+    let facts = run.facts(copy_bandwidth);
+    progress(Progress::Opened(&facts));
+    let mut findings = Vec::new();
+    for (index, (workload, layout)) in workloads.iter().zip(layouts).enumerate() {
+        progress(Progress::Begun { index, workload });
+        let finding = run.judge(definition, workload, layout)?;
+        progress(Progress::Ended { index, finding: &finding });
+        findings.push(finding);
+    }
+    Ok((facts, findings))
+}
+
+pub(super) fn layout_of(definition: &Definition, workload: &Workload) -> Result<Layout, BenchError> {
+    definition.shapes(workload).map(|shapes| Layout::new(&shapes)).map_err(|invalid| BenchError::Workload {
+        workload: workload.uuid().to_owned(),
+        detail: invalid.to_string(),
+    })
+}
+
+/// The two players and what they run.
+struct BenchRun<'run> {
+    device: &'run JudgeDevice,
+    subject: &'run Subject,
+    reference: &'run Subject,
+    options: &'run Options,
+    /// Subject, reference; started when needed, again after a crash.
+    sessions: [Option<PlayerSession>; 2],
+    /// Why the subject cannot even be loaded: then no workload needs to try again.
+    unloadable: Option<String>,
+}
+
+const SUBJECT: usize = 0;
+const REFERENCE: usize = 1;
+
+impl BenchRun<'_> {
+    fn facts(&self, copy_bandwidth: f64) -> RunFacts {
+        let session = self.sessions[REFERENCE].as_ref();
+        let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+        let cupti_problem = problem(session.map(|session| &session.cupti_problem));
+        RunFacts {
+            environment: self
+                .device
+                .environment(cupti_problem.is_none().then(|| "libcupti.so.13".to_owned())),
+            copy_bandwidth,
+            cupti_problem,
+            confinement_problem: problem(session.map(|session| &session.confinement_problem)),
+            copies: self.device.home.get() == Some(proofmark_player::protocol::Home::Copies),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        definition: &Definition,
+        workload: &Workload,
+        layout: Layout,
+    ) -> Result<WorkloadFinding, BenchError> {
+        let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
+        let mut finding = WorkloadFinding::new(workload.clone(), traffic);
+        let mut trial = Trial::new(self.device, definition, workload, layout, self.options)?;
+        finding.readings.push(self.device.reading());
+        self.prepare(&trial, workload, &mut finding)?;
+        match trial.refusal() {
+            Ok(None) => {}
+            Ok(refusal) => {
+                finding.refusal = refusal;
+                return Ok(finding);
+            }
+            Err(stop) => return Err(self.reference_failed(stop, workload.uuid())),
+        }
+        match self.sample(&mut trial, &mut finding) {
+            Ok(verdict) | Err(Stop::Verdict(verdict)) => finding.verdict = Some(verdict),
+            Err(Stop::Bench(error)) => return Err(error),
+            Err(Stop::End(end)) => self.note_end(&end, &mut finding),
+        }
+        finding.checked_calls = trial.checked;
+        finding.readings.push(self.device.reading());
+        Ok(finding)
+    }
+
+    /// A player that ended ends its workload; the next one gets a fresh player.
+    fn note_end(&mut self, end: &PlayerEnd, finding: &mut WorkloadFinding) {
+        let output = self.sessions[SUBJECT].take().map(PlayerSession::end).unwrap_or_default();
+        let said = output.trim_end();
+        let mut last: Vec<&str> = said.lines().rev().take(5).collect();
+        last.reverse();
+        let tail = last.join(" | ");
+        let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
+        finding.verdict = Some(match end {
+            PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
+            _ => Verdict::RuntimeError { reason },
+        });
+        finding.output = (!output.is_empty()).then_some(output);
+    }
+
+    fn prepare(
+        &mut self,
+        trial: &Trial<'_>,
+        workload: &Workload,
+        finding: &mut WorkloadFinding,
+    ) -> Result<(), BenchError> {
+        let outcome = self.session(REFERENCE).and_then(|session| {
+            trial.prepare(session)?;
+            let mut times = Vec::new();
+            for _ in 0..3 {
+                times.push(session.call(0, Clock::Events, L2::Cold)?.event_ns);
+            }
+            Ok(median(&times))
+        });
+        match outcome {
+            Ok(reference_ns) => {
+                finding.reference_ns = reference_ns;
+                Ok(())
+            }
+            Err(stop) => Err(self.reference_failed(stop, workload.uuid())),
+        }
+    }
+
+    fn reference_failed(&mut self, stop: Stop, workload: &str) -> BenchError {
+        match stop {
+            Stop::Bench(error) => error,
+            Stop::End(end) => {
+                let said = self.sessions[REFERENCE].take().map(PlayerSession::end).unwrap_or_default();
+                let end = match (end, said.trim()) {
+                    (end, "") => end,
+                    (end, said) => PlayerEnd::Refused { text: format!("{end}; it wrote: {said}") },
+                };
+                BenchError::Reference { workload: workload.to_owned(), end }
+            }
+            Stop::Verdict(verdict) => BenchError::Reference {
+                workload: workload.to_owned(),
+                end: PlayerEnd::Refused { text: verdict.to_string() },
+            },
+        }
+    }
+
+    fn session(&mut self, role: usize) -> Result<&mut PlayerSession, Stop> {
+        if self.sessions[role].is_none() {
+            let (part, blocks) = match role {
+                SUBJECT => (self.subject, &self.device.shared),
+                _ => (self.reference, &self.device.secret),
+            };
+            let session = PlayerSession::start(self.device, blocks, part, self.options)?;
+            self.sessions[role] = Some(session);
+        }
+        Ok(self.sessions[role].as_mut().expect("started just above"))
+    }
+
+    fn sample(&mut self, trial: &mut Trial<'_>, finding: &mut WorkloadFinding) -> Result<Verdict, Stop> {
+        let (options, device, images) = (self.options, self.device, &self.subject.images);
+        if let Some(reason) = &self.unloadable {
+            return Ok(Verdict::RuntimeError { reason: reason.clone() });
+        }
+        if let Err(stop) = self.session(SUBJECT) {
+            if let Stop::End(end) = &stop {
+                self.unloadable = Some(end.to_string());
+            }
+            return Err(stop);
+        }
+        let session = self.session(SUBJECT)?;
+        trial.bind(session)?;
+        let mut sampler =
+            Sampler { device, options, trial, session, readings: ClockReadings::default(), finding };
+        sampler.warm_up()?;
+        sampler.events()?;
+        sampler.batches()?;
+        let suspicion = sampler.spans()?;
+        let modules = sampler.session.modules()?;
+        let code = executed(&sampler.session.own_modules, &modules, images);
+        let readings = sampler.readings;
+        match code {
+            Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
+            Executed::Proven => {
+                finding.notes.push("executed: only proven device images were loaded".to_owned());
+            }
+            Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
+        }
+        let reason = suspicion.or_else(|| distrust(&readings));
+        Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
+    }
+}

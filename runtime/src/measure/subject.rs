@@ -1,0 +1,143 @@
+//! What is measured, against what, and how.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::{Arch, Digest};
+
+use super::finding::WorkloadFinding;
+use super::judge::tolerance::Tolerance;
+use super::statistics::StoppingRule;
+use proofmark_player::PlayerEnd;
+use proofmark_player::device::DeviceError;
+
+/// A built library and its entry.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Words for people: the solution's name.
+    pub name: String,
+    /// The library's bytes, as they were proven.
+    pub library: Vec<u8>,
+    /// The exported symbol, without TVM-FFI's prefix.
+    pub symbol: String,
+    /// The architecture that it was proven for.
+    pub arch: Arch,
+    /// Digests of the device images that the proof found; empty when there is no proof.
+    pub images: Vec<Digest>,
+}
+
+/// Where tensors live during a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Device IPC where it works, copies elsewhere.
+    Auto,
+    /// Copies through host memory, always.
+    Copies,
+}
+
+/// How to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program to start players from.
+    pub program: PathBuf,
+    /// Absolute path of `libtvm_ffi.so`.
+    pub tvm_ffi: PathBuf,
+    /// Where CUPTI is; `None` looks for it.
+    pub cupti: Option<PathBuf>,
+    /// The secret from which inputs and their order are made. It stands in the record afterwards.
+    pub seed: u64,
+    /// How far outputs may be off; `None` takes the definition's.
+    pub tolerance: Option<Tolerance>,
+    /// When to stop sampling.
+    pub stopping: StoppingRule,
+    /// How long one call may take.
+    pub call_limit: Duration,
+    /// The folder that the paths of captured tensors start from.
+    pub data_root: PathBuf,
+    /// Where tensors live.
+    pub sharing: Sharing,
+}
+
+/// Why we could not measure at all.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A player could not be started.
+    #[error("cannot start a player")]
+    Start {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The reference failed: it is ours, so nothing can be said about the subject.
+    #[error("the reference failed on workload {workload}: {end}")]
+    Reference {
+        /// The workload's uuid.
+        workload: String,
+        /// How it failed.
+        end: PlayerEnd,
+    },
+    /// A workload does not fit its definition.
+    #[error("workload {workload} does not fit the definition: {detail}")]
+    Workload {
+        /// The workload's uuid.
+        workload: String,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A captured input could not be read.
+    #[error("workload {workload}: {detail}")]
+    Captured {
+        /// The workload's uuid.
+        workload: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A comparison that cannot be run as asked.
+    #[error("the comparison cannot be run: {detail}")]
+    Protocol {
+        /// Why.
+        detail: String,
+    },
+    /// Memory shared with the player could not be used.
+    #[error("cannot reach memory shared with the player")]
+    Shared {
+        /// What the system said.
+        #[from]
+        source: std::io::Error,
+    },
+}
+
+/// What happens while measuring, for progress bars.
+#[derive(Debug, Clone)]
+pub enum Progress<'a> {
+    /// The GPU and the reference are ready.
+    Opened(&'a super::environment::RunFacts),
+    /// A workload begins.
+    Begun {
+        /// Its place in the list, from zero.
+        index: usize,
+        /// The workload.
+        workload: &'a Workload,
+    },
+    /// A workload ended.
+    Ended {
+        /// Its place in the list, from zero.
+        index: usize,
+        /// What it showed.
+        finding: &'a WorkloadFinding,
+    },
+}
+
+/// The inputs of a definition that kernels may change: those marked `"mutable": true`.
+pub fn mutable_inputs(definition: &Definition) -> impl Iterator<Item = &str> {
+    let is_mutable =
+        |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_bool) == Some(true);
+    definition
+        .inputs()
+        .iter()
+        .filter(move |(_, spec)| is_mutable(spec.unknown.get("mutable")))
+        .map(|(name, _)| name)
+}
