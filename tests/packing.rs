@@ -114,6 +114,51 @@ fn a_folder_of_several_packs_each_or_the_one_named() {
     sandbox.run(["pack", "all", "--definition", "gamma"]).expect(2);
 }
 
+/// A task folder: definition, workloads, a reference, and one submission.
+fn task_folder(sandbox: &Sandbox) {
+    for name in ["reference", "fast"] {
+        let config = CONFIG.replace("\"sample\"", &format!("\"{name}\""));
+        sandbox.write(format!("task/{name}/config.toml"), config);
+        sandbox.write(format!("task/{name}/kernel.cu"), format!("// {name}: run\n"));
+    }
+    sandbox.write("task/definition.json", "{\"name\": \"sample_definition\"}");
+    sandbox.write("task/workloads.jsonl", "{\"definition\": \"sample_definition\"}\n");
+}
+
+#[test]
+fn the_reference_of_a_task_folder_travels_in_the_artifact_and_back_into_a_folder() {
+    let sandbox = Sandbox::new();
+    task_folder(&sandbox);
+    let inspect = |path: &str| sandbox.run(["inspect", path, "--json"]).expect(0).json();
+    sandbox.run(["pack", "task", "-o", "out.zip"]).expect(0);
+    let artifact = inspect("out.zip");
+    assert_eq!(artifact["reference"]["solution"]["name"], "reference");
+    assert_eq!(artifact["reference"]["digest"], inspect("task/reference")["digest"]);
+    assert_eq!(artifact["digest"], inspect("task/fast")["digest"]);
+    assert!(artifact["definition"].is_object() && artifact["workloads"].is_object());
+    let unpacked = sandbox.run(["unpack", "out.zip", "-o", "again", "--json"]).expect(0).json();
+    assert_eq!(unpacked["packs_to_same_digest"], true, "{unpacked}");
+    assert_eq!(unpacked["submission"], "again/fast");
+    sandbox.run(["pack", "again", "-o", "again.zip"]).expect(0);
+    assert_eq!(fs::read(sandbox.path("out.zip")).unwrap(), fs::read(sandbox.path("again.zip")).unwrap());
+    // Another reference is another artifact, and the diff says what of it changed.
+    sandbox.write("task/reference/kernel.cu", "// changed: run\n");
+    let outcome = sandbox.run(["diff", "out.zip", "task"]).expect(1);
+    for part in ["in the reference:", "-// reference: run", "+// changed: run"] {
+        assert!(outcome.stdout.contains(part), "{part} not in {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn the_contests_file_is_the_same_with_and_without_a_task_folder() {
+    let sandbox = Sandbox::new();
+    task_folder(&sandbox);
+    sandbox.run(["pack", "task/fast", "--format", "flashinfer", "-o", "inside.json"]).expect(0);
+    fs::rename(sandbox.path("task/fast"), sandbox.path("alone")).unwrap();
+    sandbox.run(["pack", "alone", "--format", "flashinfer", "-o", "alone.json"]).expect(0);
+    assert_eq!(fs::read(sandbox.path("inside.json")).unwrap(), fs::read(sandbox.path("alone.json")).unwrap());
+}
+
 #[test]
 fn every_broken_rule_is_reported_at_once_and_nothing_is_written() {
     let sandbox = Sandbox::new();

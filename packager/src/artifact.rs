@@ -11,12 +11,19 @@ use serde_json::{Map, Value};
 use crate::format;
 use crate::sources::{SourceFile, SourcePath};
 use crate::submission::{
-    BuildSpec, SolutionMeta, Submission, Target, Violations, violations_among, violations_of_texts,
+    Binding, BuildSpec, SolutionMeta, Submission, Target, Violation, Violations, violations_among,
+    violations_of_texts,
 };
 use crate::{Digest, DigestBuilder};
 
 /// Tag of the identity hash. Changes whenever what enters the hash does.
 const IDENTITY_DOMAIN: &str = "proofmark/artifact/1";
+
+/// Tag of the identity hash of an artifact with a reference, whose digest enters last.
+const IDENTITY_WITH_REFERENCE_DOMAIN: &str = "proofmark/artifact/2";
+
+/// Longest name that a file or folder is called by, in characters: a digest and an ending still fit.
+const LONGEST_PLAIN_NAME: usize = 80;
 
 /// Size and SHA-256 of one part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +75,9 @@ pub struct Manifest {
     pub definition: Option<PartEntry>,
     /// `workloads.jsonl`, if packed.
     pub workloads: Option<PartEntry>,
+    /// The identity of the reference, if packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Digest>,
     /// Fields of an imported `solution.json` that its format does not know.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub unknown: Map<String, Value>,
@@ -80,38 +90,14 @@ pub struct Artifact {
     sources: Vec<SourceFile>,
     definition: Option<String>,
     workloads: Option<String>,
-}
-
-/// The parts of an artifact before they are checked.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    /// Who made what.
-    pub solution: SolutionMeta,
-    /// How it is built and called.
-    pub build: BuildSpec,
-    /// What the build must come out as.
-    pub target: Target,
-    /// The files.
-    pub sources: Vec<SourceFile>,
-    /// The text of `definition.json`.
-    pub definition: Option<String>,
-    /// The text of `workloads.jsonl`.
-    pub workloads: Option<String>,
-    /// Unknown fields of an imported `solution.json`.
-    pub unknown: Map<String, Value>,
-}
-
-impl From<Submission> for Parts {
-    fn from(submission: Submission) -> Self {
-        let Submission { solution, build, target, sources, definition, workloads, notes: _ } = submission;
-        Self { solution, build, target, sources, definition, workloads, unknown: Map::new() }
-    }
+    reference: Option<Box<Artifact>>,
 }
 
 impl Artifact {
     /// Checks what must hold between the parts, hashes them, and names the result.
-    pub fn pack(parts: impl Into<Parts>) -> Result<Self, Violations> {
-        let Parts { solution, build, target, sources, definition, workloads, unknown } = parts.into();
+    pub fn pack(submission: Submission) -> Result<Self, Violations> {
+        let Submission { solution, build, target, sources, definition, workloads, reference, unknown } =
+            submission;
         let mut violations = violations_of_texts(
             &solution,
             [
@@ -121,6 +107,10 @@ impl Artifact {
             ],
         );
         violations.extend(violations_among(&sources, &build.entry_point));
+        let reference = reference.and_then(|reference| {
+            let packed = pack_reference(*reference, &solution.definition, definition.is_some());
+            packed.map_err(|found| violations.extend(found)).ok()
+        });
         if !violations.is_empty() {
             return Err(Violations(violations));
         }
@@ -131,7 +121,7 @@ impl Artifact {
         });
         let mut manifest = Manifest {
             format: format::FORMAT.to_owned(),
-            version: format::VERSION,
+            version: format::version_of(reference.is_some()),
             digest: Digest::of_bytes(&[]),
             solution,
             build,
@@ -139,10 +129,11 @@ impl Artifact {
             sources: entries.collect(),
             definition: definition.as_deref().map(PartEntry::of),
             workloads: workloads.as_deref().map(PartEntry::of),
+            reference: reference.as_ref().map(Artifact::digest),
             unknown,
         };
         manifest.digest = identity(&manifest);
-        Ok(Self { manifest, sources, definition, workloads })
+        Ok(Self { manifest, sources, definition, workloads, reference: reference.map(Box::new) })
     }
 
     /// The identity: equal for equal content, wherever and whenever it was packed.
@@ -175,47 +166,106 @@ impl Artifact {
         self.workloads.as_deref()
     }
 
+    /// The submission that says what is right: same definition, no reference of its own.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Artifact> {
+        self.reference.as_deref()
+    }
+
+    /// The solution's name as one component of a path, which no letter of it can leave or hide.
+    #[must_use]
+    pub fn plain_name(&self) -> String {
+        let plain = |one: char| if one.is_alphanumeric() || "._-".contains(one) { one } else { '_' };
+        let name: String = self.manifest.solution.name.chars().map(plain).take(LONGEST_PLAIN_NAME).collect();
+        let name = name.trim_start_matches('.');
+        if name.is_empty() { "solution".to_owned() } else { name.to_owned() }
+    }
+
     /// A file name for people and the digest's first twelve digits: `<name>-<digest12>.zip`.
     #[must_use]
     pub fn file_name(&self) -> String {
-        let plain = |one: char| if one.is_alphanumeric() || "._-".contains(one) { one } else { '_' };
-        let name: String = self.manifest.solution.name.chars().map(plain).take(80).collect();
-        let name = name.trim_start_matches('.');
-        let name = if name.is_empty() { "solution" } else { name };
-        format!("{name}-{}.zip", self.digest().short())
+        format!("{}-{}.zip", self.plain_name(), self.digest().short())
     }
 }
 
+/// Packs the reference of a submission and checks what must hold between the two.
+fn pack_reference(
+    reference: Submission,
+    definition: &str,
+    has_definition: bool,
+) -> Result<Artifact, Vec<Violation>> {
+    let mut violations = Vec::new();
+    if reference.solution.definition != definition {
+        let found = reference.solution.definition.clone();
+        violations.push(Violation::ReferenceOfAnother { found, expected: definition.to_owned() });
+    }
+    if reference.reference.is_some() {
+        violations.push(Violation::ReferenceWithReference);
+    }
+    if !has_definition {
+        violations.push(Violation::ReferenceWithoutDefinition);
+    }
+    match Artifact::pack(Submission { reference: None, ..reference }) {
+        Ok(packed) if violations.is_empty() => return Ok(packed),
+        Ok(_) => {}
+        Err(Violations(found)) => {
+            violations.extend(found.into_iter().map(|one| Violation::InReference(Box::new(one))));
+        }
+    }
+    Err(violations)
+}
+
 /// Hashes what an artifact is.
+///
+/// Every structure is taken apart field by field, so that a new field cannot stay outside of the
+/// identity unseen.
 ///
 /// The order of sources does not enter: it changes neither the build nor what is unpacked, a folder
 /// has none, and the contest's packer writes whatever order it met. It does reach the bytes of
 /// `solution.json` and with them FlashInfer-Bench's hashes, so two files that differ in nothing else
 /// are one artifact with two of those; [`crate::difference`] says so.
 fn identity(manifest: &Manifest) -> Digest {
-    let Manifest { solution, build, target, sources, definition, workloads, unknown, .. } = manifest;
+    let Manifest {
+        format: _,
+        version: _,
+        digest: _,
+        solution: SolutionMeta { name, definition, author, description },
+        build:
+            BuildSpec { language, target_hardware, entry_point, dependencies, destination_passing_style, binding },
+        target: Target { arch, nvcc_flags },
+        sources,
+        definition: definition_part,
+        workloads,
+        reference,
+        unknown,
+    } = manifest;
     let optional = |hash: DigestBuilder, field: Option<&str>| {
         hash.number(u64::from(field.is_some())).text(field.unwrap_or_default())
     };
+    // The size of a part follows from its bytes, which the digest stands for.
     let part = |hash: DigestBuilder, part: Option<&PartEntry>| {
-        optional(hash, part.map(|part| part.sha256.to_string()).as_deref())
+        let sha256 = part.map(|PartEntry { size_bytes: _, sha256 }| sha256.to_string());
+        optional(hash, sha256.as_deref())
     };
-    let by_path: BTreeMap<_, _> = sources.iter().map(|source| (&source.path, source.sha256)).collect();
-    let hash = DigestBuilder::new(IDENTITY_DOMAIN)
-        .text(&solution.name)
-        .text(&solution.definition)
-        .text(&solution.author);
-    let hash = optional(hash, solution.description.as_deref())
-        .text(build.language.as_str())
-        .list(build.target_hardware.iter(), |hash, name| hash.text(name))
-        .text(&build.entry_point.to_string())
-        .list(build.dependencies.iter(), |hash, name| hash.text(name))
-        .number(u64::from(build.destination_passing_style));
-    let hash = optional(hash, build.binding.map(super::submission::Binding::as_str))
-        .text(&target.arch.to_string())
-        .list(target.nvcc_flags.iter(), |hash, flag| hash.text(flag))
-        .list(by_path.into_iter(), |hash, (path, sha256)| hash.text(path.as_str()).digest(&sha256));
-    let hash = part(part(hash, definition.as_ref()), workloads.as_ref());
+    let by_path: BTreeMap<_, _> =
+        sources.iter().map(|SourceEntry { path, size_bytes: _, sha256 }| (path, sha256)).collect();
+    let domain = if reference.is_some() { IDENTITY_WITH_REFERENCE_DOMAIN } else { IDENTITY_DOMAIN };
+    let hash = DigestBuilder::new(domain).text(name).text(definition).text(author);
+    let hash = optional(hash, description.as_deref())
+        .text(language.as_str())
+        .list(target_hardware.iter(), |hash, name| hash.text(name))
+        .text(&entry_point.to_string())
+        .list(dependencies.iter(), |hash, name| hash.text(name))
+        .number(u64::from(*destination_passing_style));
+    let hash = optional(hash, binding.map(Binding::as_str))
+        .text(&arch.to_string())
+        .list(nvcc_flags.iter(), |hash, flag| hash.text(flag))
+        .list(by_path.into_iter(), |hash, (path, sha256)| hash.text(path.as_str()).digest(sha256));
+    let hash = part(part(hash, definition_part.as_ref()), workloads.as_ref());
     let unknown = if unknown.is_empty() { String::new() } else { Value::Object(unknown.clone()).to_string() };
-    hash.text(&unknown).finish()
+    let hash = hash.text(&unknown);
+    match reference {
+        Some(reference) => hash.digest(reference).finish(),
+        None => hash.finish(),
+    }
 }

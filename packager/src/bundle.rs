@@ -9,6 +9,7 @@
 
 mod layout;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Cursor, Read, Write};
@@ -17,21 +18,22 @@ use serde::{Deserialize, Serialize};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 
-use crate::artifact::{Artifact, Manifest, PartEntry, Parts};
+use crate::artifact::{Artifact, Manifest, PartEntry};
 use crate::format::{
     BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, MEASUREMENTS_EVIDENCE,
-    PROOF_EVIDENCE, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSION, WORKLOADS_NAME,
+    PROOF_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
-use crate::sources::{SourceFile, SourcePath};
-use crate::submission::Violations;
+use crate::sources::{MOST_SOURCES, SourceFile, SourcePath};
+use crate::submission::{Submission, Violations};
 use crate::{Digest, Evidence};
 
 /// Largest archive that is read, in bytes: sources twice, workloads and measurements.
 pub const LARGEST_ARCHIVE_BYTES: u64 = 512 << 20;
 
-/// Most entries in an archive: every possible source and then some.
-const MOST_ENTRIES: usize = 4096;
+/// Most entries in an archive: the most sources of a submission and of its reference, and the parts
+/// beside them.
+const MOST_ENTRIES: usize = 2 * (MOST_SOURCES + 8);
 
 /// Largest single entry after decompression, in bytes.
 const LARGEST_ENTRY_BYTES: u64 = 128 << 20;
@@ -113,19 +115,21 @@ pub enum BundleError {
     #[error("`{name}` is unreadable")]
     Json {
         /// The entry's name.
-        name: &'static str,
+        name: String,
         /// The parser's reason.
         source: serde_json::Error,
     },
     /// The manifest is of another format or version.
     #[error(
-        "artifact format `{found_format}` version {found_version}: this proofmark reads `{FORMAT}` version {VERSION}"
+        "artifact format `{}` version {found_version}: this proofmark reads {readable}", found_format.escape_debug()
     )]
     Version {
         /// The format as found.
         found_format: String,
         /// The version as found.
         found_version: u64,
+        /// What would be read, in words.
+        readable: String,
     },
     /// Content and digest disagree.
     #[error("`{name}` was changed: expected {expected}, found {found}")]
@@ -146,26 +150,49 @@ pub enum BundleError {
 #[must_use]
 pub fn write(bundle: &Bundle) -> Vec<u8> {
     let artifact = &bundle.artifact;
-    let manifest = serde_json::to_string_pretty(artifact.manifest()).expect("a manifest always serialises");
-    let solution = solution::write(artifact);
-    let mut entries: BTreeMap<String, &[u8]> = BTreeMap::new();
-    entries.insert(MANIFEST_NAME.to_owned(), manifest.as_bytes());
-    entries.insert(SOLUTION_NAME.to_owned(), solution.as_bytes());
-    let attachments = [(DEFINITION_NAME, artifact.definition()), (WORKLOADS_NAME, artifact.workloads())];
-    for (name, text) in attachments {
-        entries.extend(text.map(|text| (name.to_owned(), text.as_bytes())));
+    let mut entries = BTreeMap::new();
+    entries.insert(SOLUTION_NAME.to_owned(), text_entry(solution::write(artifact)));
+    entries.extend(parts_of(artifact, "", None));
+    if let Some(reference) = artifact.reference() {
+        entries.extend(parts_of(reference, REFERENCE_PREFIX, Some(artifact)));
     }
-    for source in artifact.sources() {
-        entries.insert(format!("{SOURCES_PREFIX}{}", source.path), source.content.as_bytes());
-    }
-    let seal = (!bundle.evidence.is_empty()).then(|| seal_of(bundle));
     for (name, content) in bundle.evidence.files() {
-        entries.insert(format!("{EVIDENCE_PREFIX}{name}"), content);
+        entries.insert(format!("{EVIDENCE_PREFIX}{name}"), Cow::Borrowed(content));
     }
-    if let Some(seal) = &seal {
-        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), seal.as_bytes());
+    if !bundle.evidence.is_empty() {
+        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), text_entry(seal_of(bundle)));
     }
     zip_of(&entries)
+}
+
+/// What becomes of one entry's bytes.
+type Content<'a> = Cow<'a, [u8]>;
+
+/// The entries of one artifact or reference, without what the artifact around it has as well.
+fn parts_of<'a>(
+    artifact: &'a Artifact,
+    prefix: &str,
+    around: Option<&Artifact>,
+) -> Vec<(String, Content<'a>)> {
+    let manifest = serde_json::to_string_pretty(artifact.manifest()).expect("a manifest always serialises");
+    let mut parts = vec![(format!("{prefix}{MANIFEST_NAME}"), text_entry(manifest))];
+    let attachments = [
+        (DEFINITION_NAME, artifact.definition(), around.and_then(Artifact::definition)),
+        (WORKLOADS_NAME, artifact.workloads(), around.and_then(Artifact::workloads)),
+    ];
+    for (name, text, around) in attachments {
+        let own = text.filter(|_| text != around);
+        parts.extend(own.map(|text| (format!("{prefix}{name}"), Cow::Borrowed(text.as_bytes()))));
+    }
+    for source in artifact.sources() {
+        let name = format!("{prefix}{SOURCES_PREFIX}{}", source.path);
+        parts.push((name, Cow::Borrowed(source.content.as_bytes())));
+    }
+    parts
+}
+
+fn text_entry(text: String) -> Content<'static> {
+    Cow::Owned(text.into_bytes())
 }
 
 fn seal_of(bundle: &Bundle) -> String {
@@ -186,7 +213,7 @@ fn sealed_files(evidence: &Evidence) -> BTreeMap<String, PartEntry> {
     evidence.files().map(|(name, content)| (name.to_owned(), part(content))).collect()
 }
 
-fn zip_of(entries: &BTreeMap<String, &[u8]>) -> Vec<u8> {
+fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::DEFAULT)
@@ -203,26 +230,27 @@ fn zip_of(entries: &BTreeMap<String, &[u8]>) -> Vec<u8> {
 /// Reads a bundle and validates every part of it.
 pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let mut entries = Entries(unzip(bytes)?);
-    let manifest = read_manifest(&entries.text(MANIFEST_NAME)?)?;
-    let sources = manifest.sources.iter().map(|entry| {
-        let content = entries.text(&format!("{SOURCES_PREFIX}{}", entry.path))?;
-        Ok(SourceFile { path: entry.path.clone(), content })
-    });
-    let sources = sources.collect::<Result<Vec<_>, BundleError>>()?;
-    let mut attachment =
-        |part: &Option<PartEntry>, name| part.as_ref().map(|_| entries.text(name)).transpose();
-    let definition = attachment(&manifest.definition, DEFINITION_NAME)?;
-    let workloads = attachment(&manifest.workloads, WORKLOADS_NAME)?;
+    let manifest = entries.manifest("")?;
+    let mut submission = entries.submission(&manifest, "", None)?;
+    let reference = match manifest.reference {
+        None => None,
+        Some(_) => Some(entries.manifest(REFERENCE_PREFIX)?),
+    };
+    if let Some(reference) = &reference {
+        let around = (&manifest, &submission);
+        let inside = entries.submission(reference, REFERENCE_PREFIX, Some(around))?;
+        submission.reference = Some(Box::new(inside));
+    }
     let solution = entries.text(SOLUTION_NAME)?;
     let evidence = entries.evidence()?;
     if let Some(name) = entries.0.into_keys().next() {
         return Err(BundleError::Entry { name, reason: "the manifest does not list it".to_owned() });
     }
-    let claimed = manifest.clone();
-    let Manifest { solution: meta, build, target, unknown, .. } = manifest;
-    let parts = Parts { solution: meta, build, target, sources, definition, workloads, unknown };
-    let artifact = Artifact::pack(parts).map_err(BundleError::Invalid)?;
-    check_parts(&claimed, artifact.manifest())?;
+    let artifact = Artifact::pack(submission).map_err(BundleError::Invalid)?;
+    if let (Some(claimed), Some(found)) = (&reference, artifact.reference()) {
+        check_parts(claimed, found.manifest(), REFERENCE_PREFIX)?;
+    }
+    check_parts(&manifest, artifact.manifest(), "")?;
     if solution::write(&artifact) != solution {
         return Err(BundleError::Digest {
             name: SOLUTION_NAME.to_owned(),
@@ -238,6 +266,48 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
 struct Entries(BTreeMap<String, Vec<u8>>);
 
 impl Entries {
+    fn manifest(&mut self, prefix: &str) -> Result<Manifest, BundleError> {
+        let name = format!("{prefix}{MANIFEST_NAME}");
+        let text = self.text(&name)?;
+        read_manifest(name, &text)
+    }
+
+    /// The parts that a manifest lists, and those that a reference shares with the artifact around it.
+    fn submission(
+        &mut self,
+        manifest: &Manifest,
+        prefix: &str,
+        around: Option<(&Manifest, &Submission)>,
+    ) -> Result<Submission, BundleError> {
+        let sources = manifest.sources.iter().map(|entry| {
+            let content = self.text(&format!("{prefix}{SOURCES_PREFIX}{}", entry.path))?;
+            Ok(SourceFile { path: entry.path.clone(), content })
+        });
+        let sources = sources.collect::<Result<_, BundleError>>()?;
+        let shared = |part: fn(&Manifest) -> Option<&PartEntry>, text: fn(&Submission) -> Option<&String>| {
+            let (outside, submission) = around?;
+            text(submission).filter(|_| part(outside) == part(manifest)).cloned()
+        };
+        let mut attachment =
+            |part: Option<&PartEntry>, shared: Option<String>, name: &str| match (part, shared) {
+                (None, _) => Ok(None),
+                (Some(_), Some(text)) => Ok(Some(text)),
+                (Some(_), None) => self.text(&format!("{prefix}{name}")).map(Some),
+            };
+        let definition = shared(|outside| outside.definition.as_ref(), |outside| outside.definition.as_ref());
+        let workloads = shared(|outside| outside.workloads.as_ref(), |outside| outside.workloads.as_ref());
+        Ok(Submission {
+            solution: manifest.solution.clone(),
+            build: manifest.build.clone(),
+            target: manifest.target.clone(),
+            sources,
+            definition: attachment(manifest.definition.as_ref(), definition, DEFINITION_NAME)?,
+            workloads: attachment(manifest.workloads.as_ref(), workloads, WORKLOADS_NAME)?,
+            reference: None,
+            unknown: manifest.unknown.clone(),
+        })
+    }
+
     fn text(&mut self, name: &str) -> Result<String, BundleError> {
         let content = self.0.remove(name).ok_or_else(|| BundleError::Missing { name: name.to_owned() })?;
         String::from_utf8(content)
@@ -260,7 +330,7 @@ impl Entries {
     }
 }
 
-fn read_manifest(text: &str) -> Result<Manifest, BundleError> {
+fn read_manifest(name: String, text: &str) -> Result<Manifest, BundleError> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(default)]
@@ -268,23 +338,34 @@ fn read_manifest(text: &str) -> Result<Manifest, BundleError> {
         #[serde(default)]
         version: u64,
     }
-    let unreadable = |source| BundleError::Json { name: MANIFEST_NAME, source };
     // The version is read first, so that a newer format is refused as newer and not as broken.
-    let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-    if head.format != FORMAT || head.version != u64::from(VERSION) {
-        return Err(BundleError::Version { found_format: head.format, found_version: head.version });
+    let head: Head = match serde_json::from_str(text) {
+        Ok(head) => head,
+        Err(source) => return Err(BundleError::Json { name, source }),
+    };
+    let known = VERSIONS.iter().any(|version| head.version == u64::from(*version));
+    if head.format != FORMAT || !known {
+        return Err(BundleError::Version {
+            found_format: head.format,
+            found_version: head.version,
+            readable: format!("`{FORMAT}` version {} or {}", VERSIONS[0], VERSIONS[VERSIONS.len() - 1]),
+        });
     }
-    serde_json::from_str(text).map_err(unreadable)
+    serde_json::from_str(text).map_err(|source| BundleError::Json { name, source })
 }
 
-/// Compares what the manifest claims with what the parts give.
-fn check_parts(claimed: &Manifest, found: &Manifest) -> Result<(), BundleError> {
+/// Compares what a manifest claims with what the parts give.
+fn check_parts(claimed: &Manifest, found: &Manifest, prefix: &str) -> Result<(), BundleError> {
     let differ = |name: String, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
         Err(BundleError::Digest { name, expected: expected.to_string(), found: found.to_string() })
     };
     for (claimed, found) in claimed.sources.iter().zip(&found.sources) {
         if claimed != found {
-            return differ(format!("{SOURCES_PREFIX}{}", claimed.path), &claimed.sha256, &found.sha256);
+            return differ(
+                format!("{prefix}{SOURCES_PREFIX}{}", claimed.path),
+                &claimed.sha256,
+                &found.sha256,
+            );
         }
     }
     let attachments = [
@@ -295,11 +376,15 @@ fn check_parts(claimed: &Manifest, found: &Manifest) -> Result<(), BundleError> 
         if let (Some(claimed), Some(found)) = (claimed, found)
             && claimed != found
         {
-            return differ(name.to_owned(), &claimed.sha256, &found.sha256);
+            return differ(format!("{prefix}{name}"), &claimed.sha256, &found.sha256);
         }
     }
     if claimed.digest != found.digest {
-        return differ("identity".to_owned(), &claimed.digest, &found.digest);
+        return differ(format!("{prefix}identity"), &claimed.digest, &found.digest);
+    }
+    if claimed != found {
+        let name = format!("{prefix}{MANIFEST_NAME}");
+        return differ(name, &"what its parts give", &"something else");
     }
     Ok(())
 }
@@ -310,10 +395,14 @@ fn check_seal(mut evidence: Evidence, artifact: Digest) -> Result<Evidence, Bund
     let Some(text) = evidence.take(SEAL_EVIDENCE) else {
         return if evidence.is_empty() { Ok(evidence) } else { Err(BundleError::Missing { name: name() }) };
     };
-    let seal: Seal = serde_json::from_slice(&text)
-        .map_err(|source| BundleError::Json { name: "evidence/seal.json", source })?;
+    let seal: Seal =
+        serde_json::from_slice(&text).map_err(|source| BundleError::Json { name: name(), source })?;
     if seal.format != SEAL_FORMAT || seal.version != SEAL_VERSION {
-        return Err(BundleError::Version { found_format: seal.format, found_version: seal.version.into() });
+        return Err(BundleError::Version {
+            found_format: seal.format,
+            found_version: seal.version.into(),
+            readable: format!("`{SEAL_FORMAT}` version {SEAL_VERSION}"),
+        });
     }
     let checks =
         [("artifact", seal.artifact, artifact), ("evidence", seal.evidence, evidence.digest(artifact))];
@@ -417,6 +506,7 @@ fn damaged(error: zip::result::ZipError) -> BundleError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submission::SolutionMeta;
 
     fn artifact() -> Artifact {
         let text = r#"{"name":"n","definition":"d","author":"a","description":"",
@@ -431,12 +521,34 @@ mod tests {
         Bundle { artifact: artifact(), evidence }
     }
 
+    /// An artifact with a reference: one definition for both, workloads of its own for each.
+    fn with_reference() -> Bundle {
+        let submission = |name: &str, workloads: &str| Submission {
+            solution: SolutionMeta { name: name.to_owned(), ..artifact().manifest().solution.clone() },
+            build: artifact().manifest().build.clone(),
+            target: artifact().manifest().target.clone(),
+            sources: artifact().sources().to_vec(),
+            definition: Some("{\"name\": \"d\"}".to_owned()),
+            workloads: Some(workloads.to_owned()),
+            reference: None,
+            unknown: serde_json::Map::new(),
+        };
+        let reference = Some(Box::new(submission("reference", "theirs")));
+        let artifact = Artifact::pack(Submission { reference, ..submission("n", "ours") }).unwrap();
+        Bundle { artifact, evidence: Evidence::default() }
+    }
+
     fn entries_of(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
         unzip(bytes).unwrap()
     }
 
     fn rezip(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
-        zip_of(&entries.iter().map(|(name, content)| (name.clone(), content.as_slice())).collect())
+        zip_of(
+            &entries
+                .iter()
+                .map(|(name, content)| (name.clone(), Cow::Borrowed(content.as_slice())))
+                .collect(),
+        )
     }
 
     #[test]
@@ -446,6 +558,61 @@ mod tests {
         assert_eq!(bundle.artifact.digest(), artifact().digest());
         assert_eq!(bundle.evidence, sealed().evidence);
         assert_eq!(write(&bundle), bytes);
+    }
+
+    #[test]
+    fn a_reference_is_part_of_the_identity_and_shares_what_is_the_same() {
+        let (bundle, without) = (with_reference(), artifact());
+        let bytes = write(&bundle);
+        let again = read(&bytes).unwrap();
+        assert_eq!(write(&again), bytes);
+        let (reference, expected) =
+            (again.artifact.reference().unwrap(), bundle.artifact.reference().unwrap());
+        assert_eq!(reference.manifest(), expected.manifest());
+        assert_eq!(
+            (reference.definition(), reference.workloads()),
+            (again.artifact.definition(), Some("theirs"))
+        );
+        let names: Vec<_> =
+            entries_of(&bytes).into_keys().filter(|name| name.starts_with("reference/")).collect();
+        assert_eq!(
+            names,
+            [
+                "reference/proofmark.json",
+                "reference/sources/in/t.cuh",
+                "reference/sources/k.cu",
+                "reference/workloads.jsonl"
+            ]
+        );
+        assert_eq!((without.manifest().version, again.artifact.manifest().version), (1, 2));
+        assert_ne!(bundle.artifact.digest(), without.digest());
+    }
+
+    #[test]
+    fn an_artifact_without_a_reference_keeps_the_digest_that_it_always_had() {
+        // The digest that release 0.1 gave before there were references.
+        let expected = "f6d01ecb13f658973433c4bb77682145d323e7b8118a6a7fc53756773e2f453b";
+        assert_eq!(artifact().digest().to_string(), expected);
+    }
+
+    #[test]
+    fn a_reference_that_is_none_or_repeats_the_definition_is_refused() {
+        let entries = entries_of(&write(&with_reference()));
+        let mut repeated = entries.clone();
+        repeated.insert("reference/definition.json".to_owned(), entries[DEFINITION_NAME].clone());
+        assert!(matches!(read(&rezip(&repeated)), Err(BundleError::Entry { .. })));
+        // Another artifact in the place of the reference: its manifest holds, the outer one does not.
+        let mut other = entries.clone();
+        for (name, content) in
+            entries_of(&write(&Bundle { artifact: artifact(), evidence: Evidence::default() }))
+        {
+            if name != SOLUTION_NAME {
+                other.insert(format!("{REFERENCE_PREFIX}{name}"), content);
+            }
+        }
+        other.remove("reference/workloads.jsonl");
+        let error = read(&rezip(&other)).unwrap_err();
+        assert!(matches!(&error, BundleError::Digest { name, .. } if name == "identity"), "{error}");
     }
 
     #[test]
@@ -459,14 +626,16 @@ mod tests {
 
     #[test]
     fn catches_a_change_in_any_entry() {
-        let entries = entries_of(&write(&sealed()));
-        for name in entries.keys() {
-            let mut changed = entries.clone();
-            changed.get_mut(name).unwrap()[0] ^= 1;
-            assert!(read(&rezip(&changed)).is_err(), "a changed {name} passed");
-            let mut lost = entries.clone();
-            lost.remove(name);
-            assert!(read(&rezip(&lost)).is_err(), "a lost {name} passed");
+        for bundle in [sealed(), with_reference()] {
+            let entries = entries_of(&write(&bundle));
+            for name in entries.keys() {
+                let mut changed = entries.clone();
+                changed.get_mut(name).unwrap()[0] ^= 1;
+                assert!(read(&rezip(&changed)).is_err(), "a changed {name} passed");
+                let mut lost = entries.clone();
+                lost.remove(name);
+                assert!(read(&rezip(&lost)).is_err(), "a lost {name} passed");
+            }
         }
     }
 
@@ -601,9 +770,9 @@ mod tests {
     fn refuses_a_newer_version_as_newer() {
         let mut entries = entries_of(&write(&sealed()));
         let manifest = String::from_utf8(entries[MANIFEST_NAME].clone()).unwrap();
-        let newer = manifest.replace("\"version\": 1", "\"version\": 2, \"surprise\": {}");
+        let newer = manifest.replace("\"version\": 1", "\"version\": 3, \"surprise\": {}");
         entries.insert(MANIFEST_NAME.to_owned(), newer.into_bytes());
         let error = read(&rezip(&entries)).unwrap_err();
-        assert!(matches!(error, BundleError::Version { found_version: 2, .. }), "{error}");
+        assert!(matches!(error, BundleError::Version { found_version: 3, .. }), "{error}");
     }
 }

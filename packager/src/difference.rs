@@ -58,6 +58,9 @@ pub struct Difference {
     pub fields: Vec<FieldDifference>,
     /// Sources and attachments.
     pub texts: Vec<TextDifference>,
+    /// What differs between their references, where both have one and these differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Box<Difference>>,
     /// Whether the sources that both have stand in another order in `solution.json`. That is no
     /// other artifact, yet the file's bytes and FlashInfer-Bench's hashes differ.
     pub source_order_differs: bool,
@@ -83,6 +86,14 @@ pub fn compare(a: &Artifact, b: &Artifact) -> Difference {
         })
     };
     compare_values("", &as_value(a), &as_value(b), &mut fields);
+    let reference = match (a.reference(), b.reference()) {
+        (Some(a), Some(b)) => Some(compare(a, b)).filter(|difference| !difference.is_empty()).map(Box::new),
+        (a, b) => {
+            let digest = |one: Option<&Artifact>| serde_json::json!(one.map(Artifact::digest));
+            compare_values("reference", &digest(a), &digest(b), &mut fields);
+            None
+        }
+    };
     let (texts_a, texts_b) = (texts_of(a), texts_of(b));
     let paths: BTreeSet<_> = texts_a.iter().chain(&texts_b).map(|(path, _)| *path).collect();
     let find = |texts: &[(&str, &str)], path| {
@@ -95,6 +106,7 @@ pub fn compare(a: &Artifact, b: &Artifact) -> Difference {
         b: b.digest(),
         fields,
         texts: texts.collect(),
+        reference,
         source_order_differs: source_order_differs(a, b),
     }
 }
@@ -161,6 +173,7 @@ fn compare_values(prefix: &str, a: &Value, b: &Value, fields: &mut Vec<FieldDiff
 mod tests {
     use super::*;
     use crate::interop::flashinfer::solution;
+    use crate::submission::Submission;
 
     fn artifact(author: &str, content: &str, extra: &str) -> Artifact {
         let text = format!(
@@ -180,6 +193,34 @@ mod tests {
         assert!(difference.is_empty() && difference.source_order_differs);
         assert_ne!(solution::hashes(&a), solution::hashes(&b));
         assert!(!compare(&a, &artifact("x", "k", &source("u.h"))).source_order_differs);
+    }
+
+    #[test]
+    fn sees_a_reference_that_changed_or_is_gone() {
+        let with = |reference: Option<&str>| {
+            let submission = |content: &str, reference| {
+                let plain = artifact("x", content, "");
+                Submission {
+                    solution: plain.manifest().solution.clone(),
+                    build: plain.manifest().build.clone(),
+                    target: plain.manifest().target.clone(),
+                    sources: plain.sources().to_vec(),
+                    definition: Some("{}".to_owned()),
+                    workloads: None,
+                    reference,
+                    unknown: serde_json::Map::new(),
+                }
+            };
+            let reference = reference.map(|content| Box::new(submission(content, None)));
+            Artifact::pack(submission("k", reference)).unwrap()
+        };
+        let difference = compare(&with(Some("a")), &with(Some("b")));
+        assert!(difference.fields.is_empty() && difference.texts.is_empty() && !difference.is_empty());
+        assert_eq!(difference.reference.unwrap().texts[0].path, "k.cu");
+        let difference = compare(&with(Some("a")), &with(None));
+        assert_eq!(difference.fields[0].field, "reference");
+        assert!(difference.fields[0].b.is_null() && difference.reference.is_none());
+        assert!(compare(&with(Some("a")), &with(Some("a"))).is_empty());
     }
 
     #[test]

@@ -9,6 +9,11 @@
 //! │   ├── proof.json           the witnesses and what they found
 //! │   └── seal.json            digests of the other evidence, bound to the artifact's identity
 //! ├── proofmark.json           the manifest: metadata, target, digest of every other part
+//! ├── reference/               optional: the submission that says what is right, an artifact of its own
+//! │   ├── definition.json      only where it differs from the one above
+//! │   ├── proofmark.json       the reference's manifest
+//! │   ├── sources/…            the reference's files
+//! │   └── workloads.jsonl      only where it differs from the one above
 //! ├── solution.json            what the contest takes, derived from manifest and sources
 //! ├── sources/…                the submission's files
 //! └── workloads.jsonl          optional: the operator's workloads
@@ -17,9 +22,12 @@
 //! Entries are stored, not deflated: the bytes of a zip then depend on this format alone and not on
 //! the release of a compressor. Anything else inside makes an artifact invalid.
 //!
-//! | version | written by | read by |
-//! |---|---|---|
-//! | 1 | 0.1 | 0.1 |
+//! A reference has the digest that packing its folder alone gives, and no evidence and no reference.
+//!
+//! | version | written by | read by | holds |
+//! |---|---|---|---|
+//! | 1 | 0.1 | 0.1 | an artifact without a reference |
+//! | 2 | 0.1 | 0.1 | an artifact with a reference |
 
 /// The manifest's entry name.
 pub const MANIFEST_NAME: &str = "proofmark.json";
@@ -54,5 +62,15 @@ pub const SEAL_EVIDENCE: &str = "seal.json";
 /// The manifest's `format` field.
 pub const FORMAT: &str = "proofmark.artifact";
 
-/// The version that this release writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// In front of every part of the reference.
+pub const REFERENCE_PREFIX: &str = "reference/";
+
+/// The versions that this release reads.
+pub const VERSIONS: [u32; 2] = [1, 2];
+
+/// The version that an artifact is written in. Without a reference it is what it always was, so that
+/// older releases read it and its bytes stay the same.
+#[must_use]
+pub fn version_of(has_reference: bool) -> u32 {
+    if has_reference { 2 } else { 1 }
+}

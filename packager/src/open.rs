@@ -10,7 +10,7 @@ use crate::Evidence;
 use crate::artifact::Artifact;
 use crate::bundle::{self, Bundle, BundleError};
 use crate::interop::flashinfer::solution::{self, LARGEST_SOLUTION_BYTES, SolutionError};
-use crate::submission::{self, Note, SubmissionError, Violations};
+use crate::submission::{self, FolderContents, Note, SubmissionError, Violations};
 
 /// What the path turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -114,8 +114,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
 
 /// Reads the submission in one folder.
 fn open_folder(folder: &Path) -> Result<Opened, OpenError> {
-    let submission = submission::read(folder)?;
-    let notes = submission.notes.clone();
+    let FolderContents { submission, notes } = submission::read(folder)?;
     let artifact = Artifact::pack(submission).map_err(|violations: Violations| SubmissionError::Invalid {
         folder: folder.to_owned(),
         violations,

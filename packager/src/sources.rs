@@ -18,6 +18,9 @@ const LONGEST_PATH_BYTES: usize = 512;
 /// Longest single name, in bytes: the limit of ext4, XFS, APFS and NTFS.
 const LONGEST_NAME_BYTES: usize = 255;
 
+/// Most sources in one submission: several times the 600 headers that a contest entry may vendor.
+pub(crate) const MOST_SOURCES: usize = 4096;
+
 /// The place of a source file inside its submission, such as `kernel.cu` or `include/tile.cuh`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePath(String);

@@ -9,6 +9,16 @@
 //! └── evidence/…          if sealed
 //! ```
 //!
+//! An artifact with a reference becomes a task folder, which holds both:
+//!
+//! ```text
+//! <folder>/
+//! ├── definition.json
+//! ├── workloads.jsonl     if packed
+//! ├── reference/          config.toml and sources
+//! └── <name>/             config.toml and sources of the submission, evidence/… if sealed
+//! ```
+//!
 //! Not every artifact has such a folder: one that came from a foreign `solution.json` may hold what
 //! no folder does, such as an absent description, fields that the format does not know, CRLF line
 //! ends, or files that no include reaches. The folder is therefore packed again on the spot, and
@@ -20,12 +30,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Manifest};
 use crate::bundle::Bundle;
 use crate::difference::{self, Change, Difference};
 use crate::format::{DEFINITION_NAME, EVIDENCE_PREFIX, WORKLOADS_NAME};
 use crate::sources::SourcePath;
-use crate::submission::{self, CONFIG_NAME, SubmissionError, Violations, write_config};
+use crate::submission::{
+    self, CONFIG_NAME, FolderContents, REFERENCE_NAME, SubmissionError, Violations, write_config,
+};
+
+/// The submission's folder beside a reference, where its own name is taken.
+const SUBMISSION_NAME: &str = "submission";
 
 /// Why nothing was unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +74,8 @@ pub enum UnpackError {
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
+    /// The folder with the submission's `config.toml`.
+    pub submission: PathBuf,
     /// The files, in the order in which they were written.
     pub files: Vec<PathBuf>,
     /// Why the folder packs to another digest; empty if it packs to the same.
@@ -95,17 +112,18 @@ pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Unpacked, UnpackError> {
         fs::create_dir_all(above).map_err(io_error(above))?;
         fs::write(&place, content).map_err(io_error(&place))?;
     }
-    let losses = losses_of(&bundle.artifact, &root)?;
+    let submission = submission_folder(&bundle.artifact);
+    let losses = losses_of(&bundle.artifact, &root.join(&submission))?;
     fs::rename(&root, folder).map_err(io_error(folder))?;
     let files = files.into_iter().map(|(path, _)| folder.join(path)).collect();
-    Ok(Unpacked { files, losses })
+    Ok(Unpacked { submission: folder.join(submission), files, losses })
 }
 
 /// Packs an unpacked folder again and says what became different.
 fn losses_of(artifact: &Artifact, root: &Path) -> Result<Vec<String>, UnpackError> {
     let in_words = |Violations(found): Violations| found.iter().map(ToString::to_string).collect();
     let submission = match submission::read(root) {
-        Ok(submission) => submission,
+        Ok(FolderContents { submission, notes: _ }) => submission,
         Err(SubmissionError::Invalid { violations, .. }) => return Ok(in_words(violations)),
         Err(SubmissionError::Io { path, source }) => return Err(UnpackError::Io { path, source }),
         Err(error @ SubmissionError::NoConfig { .. }) => return Ok(vec![error.to_string()]),
@@ -132,30 +150,71 @@ fn difference_in_words(difference: &Difference) -> Vec<String> {
         };
         format!("{}: {why}", text.path)
     });
-    fields.chain(texts).collect()
+    let reference = difference.reference.iter().flat_map(|inside| {
+        difference_in_words(inside).into_iter().map(|loss| format!("in the reference: {loss}"))
+    });
+    fields.chain(texts).chain(reference).collect()
 }
 
-fn files_of(bundle: &Bundle) -> Result<Vec<(String, Vec<u8>)>, UnpackError> {
+/// Where the submission stands in the unpacked folder: at the top, or in a folder beside the reference.
+fn submission_folder(artifact: &Artifact) -> PathBuf {
+    if artifact.reference().is_none() {
+        return PathBuf::new();
+    }
+    let name = artifact.plain_name();
+    let taken = [REFERENCE_NAME, DEFINITION_NAME, WORKLOADS_NAME];
+    let is_taken = taken.iter().any(|taken| name.eq_ignore_ascii_case(taken));
+    PathBuf::from(if is_taken { SUBMISSION_NAME.to_owned() } else { name })
+}
+
+/// A path below the unpacked folder, and what is written there.
+type UnpackedFile = (PathBuf, Vec<u8>);
+
+fn files_of(bundle: &Bundle) -> Result<Vec<UnpackedFile>, UnpackError> {
     let artifact = &bundle.artifact;
-    let mut files = vec![(CONFIG_NAME.to_owned(), write_config(artifact).into_bytes())];
-    let attachments = [(DEFINITION_NAME, artifact.definition()), (WORKLOADS_NAME, artifact.workloads())];
+    let place = submission_folder(artifact);
+    let mut files = attachments_of(Path::new(""), artifact, None);
+    if let Some(reference) = artifact.reference() {
+        files.extend(submission_files(Path::new(REFERENCE_NAME), reference)?);
+        files.extend(attachments_of(Path::new(REFERENCE_NAME), reference, Some(artifact)));
+    }
+    files.extend(submission_files(&place, artifact)?);
+    let evidence = bundle.evidence.files();
     files.extend(
-        attachments.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.as_bytes().to_vec()))),
+        evidence.map(|(name, content)| (place.join(format!("{EVIDENCE_PREFIX}{name}")), content.to_vec())),
     );
+    Ok(files)
+}
+
+/// Definition and workloads, without those that the task folder around has as well.
+fn attachments_of(place: &Path, artifact: &Artifact, around: Option<&Artifact>) -> Vec<UnpackedFile> {
+    let attachments = [
+        (DEFINITION_NAME, artifact.definition(), around.and_then(Artifact::definition)),
+        (WORKLOADS_NAME, artifact.workloads(), around.and_then(Artifact::workloads)),
+    ];
+    attachments
+        .into_iter()
+        .filter(|(_, text, around)| text != around)
+        .filter_map(|(name, text, _)| Some((place.join(name), text?.as_bytes().to_vec())))
+        .collect()
+}
+
+/// `config.toml` and the sources.
+fn submission_files(place: &Path, artifact: &Artifact) -> Result<Vec<UnpackedFile>, UnpackError> {
+    let Manifest { solution, build, target, .. } = artifact.manifest();
+    let config = write_config(solution, build, target).into_bytes();
+    let mut files = vec![(place.join(CONFIG_NAME), config)];
     let prefix = match artifact.sources().iter().find(|source| collides(&source.path)) {
         None => String::new(),
         Some(source) => {
-            if let Some(field) = lost_in_the_kit_layout(bundle) {
+            if let Some(field) = lost_in_the_kit_layout(artifact) {
                 return Err(UnpackError::Collision { path: source.path.clone(), field });
             }
-            format!("solution/{}/", artifact.manifest().build.language.as_str())
+            format!("solution/{}/", build.language.as_str())
         }
     };
     for source in artifact.sources() {
-        files.push((format!("{prefix}{}", source.path), source.content.clone().into_bytes()));
-    }
-    for (name, content) in bundle.evidence.files() {
-        files.push((format!("{EVIDENCE_PREFIX}{name}"), content.to_vec()));
+        files.push((place.join(format!("{prefix}{}", source.path)), source.content.clone().into_bytes()));
     }
     Ok(files)
 }
@@ -165,8 +224,8 @@ fn collides(path: &SourcePath) -> bool {
     [CONFIG_NAME, DEFINITION_NAME, WORKLOADS_NAME, "evidence", "solution"].contains(&first.as_str())
 }
 
-fn lost_in_the_kit_layout(bundle: &Bundle) -> Option<&'static str> {
-    let manifest = bundle.artifact.manifest();
+fn lost_in_the_kit_layout(artifact: &Artifact) -> Option<&'static str> {
+    let manifest = artifact.manifest();
     let described = manifest.solution.description.as_deref().is_some_and(|text| !text.is_empty());
     let lost = [
         (manifest.build.binding.is_some(), "binding"),
@@ -187,6 +246,7 @@ mod tests {
     use super::*;
     use crate::interop::flashinfer::solution;
     use crate::open::open;
+    use crate::submission::{SolutionMeta, Submission};
     use crate::{Bundle, Evidence};
 
     fn bundle(path: &str, binding: &str) -> Bundle {
@@ -209,6 +269,40 @@ mod tests {
             // `z.h` stands at the top, so it is packed wherever the entry file is.
             let opened = open(&place.path().join("out")).unwrap();
             assert_eq!(opened.bundle.artifact.digest(), bundle.artifact.digest(), "{path} {binding}");
+        }
+    }
+
+    #[test]
+    fn an_artifact_with_a_reference_becomes_a_task_folder_that_packs_to_it_again() {
+        let submission = |name: &str, definition: &str, workloads: &str| {
+            let artifact = bundle("k.cu", "null").artifact;
+            let Manifest { solution, build, target, .. } = artifact.manifest().clone();
+            Submission {
+                solution: SolutionMeta { name: name.to_owned(), ..solution },
+                build,
+                target,
+                sources: artifact.sources().to_vec(),
+                definition: Some(definition.to_owned()),
+                workloads: Some(workloads.to_owned()),
+                reference: None,
+                unknown: serde_json::Map::new(),
+            }
+        };
+        let (ours, theirs) = (r#"{"name": "d"}"#, r#"{"name": "d", "of": "the reference"}"#);
+        for (name, definition) in [("fast", ours), ("fast", theirs), ("Reference", ours), ("../up", ours)] {
+            let reference = Some(Box::new(submission("right", definition, "")));
+            let artifact = Artifact::pack(Submission { reference, ..submission(name, ours, "") }).unwrap();
+            let digest = artifact.digest();
+            let place = tempfile::tempdir().unwrap();
+            let folder = place.path().join("out");
+            let unpacked = unpack(&Bundle { artifact, evidence: Evidence::default() }, &folder).unwrap();
+            assert_eq!(unpacked.losses, Vec::<String>::new(), "{name} {definition}");
+            assert_eq!(open(&folder).unwrap().bundle.artifact.digest(), digest, "{name} {definition}");
+            assert!(
+                unpacked.submission.join(CONFIG_NAME).is_file() && unpacked.submission.starts_with(&folder)
+            );
+            assert!(folder.join("reference/config.toml").is_file());
+            assert_eq!(folder.join("reference/definition.json").exists(), definition == theirs);
         }
     }
 

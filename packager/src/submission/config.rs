@@ -6,7 +6,6 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, va
 
 use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose, shown};
 use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation, Violations};
-use crate::artifact::Artifact;
 use crate::entry_point::EntryPoint;
 use crate::target::Arch;
 
@@ -261,34 +260,33 @@ fn unknown(key: &str, belongs_to_target: bool) -> Note {
     Note { path: CONFIG_NAME.to_owned(), what: format!("`{key}` is unknown and ignored{way_out}") }
 }
 
-/// Writes the `config.toml` of an artifact: what [`super::read`] reads back as the same submission.
+/// Writes a `config.toml`: what [`super::read`] reads back as the same three tables.
 #[must_use]
-pub fn write_config(artifact: &Artifact) -> String {
-    let manifest = artifact.manifest();
+pub(crate) fn write_config(meta: &SolutionMeta, spec: &BuildSpec, target: &Target) -> String {
     let mut solution = Table::new();
-    solution["name"] = value(&manifest.solution.name);
-    solution["definition"] = value(&manifest.solution.definition);
-    solution["author"] = value(&manifest.solution.author);
-    if let Some(description) = manifest.solution.description.as_deref().filter(|text| !text.is_empty()) {
+    solution["name"] = value(&meta.name);
+    solution["definition"] = value(&meta.definition);
+    solution["author"] = value(&meta.author);
+    if let Some(description) = meta.description.as_deref().filter(|text| !text.is_empty()) {
         solution["description"] = value(description);
     }
     let mut build = Table::new();
-    build["language"] = value(manifest.build.language.as_str());
-    build["entry_point"] = value(manifest.build.entry_point.to_string());
-    build["destination_passing_style"] = value(manifest.build.destination_passing_style);
-    if let Some(binding) = manifest.build.binding {
+    build["language"] = value(spec.language.as_str());
+    build["entry_point"] = value(spec.entry_point.to_string());
+    build["destination_passing_style"] = value(spec.destination_passing_style);
+    if let Some(binding) = spec.binding {
         build["binding"] = value(binding.as_str());
     }
-    if !manifest.build.dependencies.is_empty() {
-        build["dependencies"] = value(strings(&manifest.build.dependencies));
+    if !spec.dependencies.is_empty() {
+        build["dependencies"] = value(strings(&spec.dependencies));
     }
-    if manifest.build.target_hardware != [CONTEST_HARDWARE] {
-        build["target_hardware"] = value(strings(&manifest.build.target_hardware));
+    if spec.target_hardware != [CONTEST_HARDWARE] {
+        build["target_hardware"] = value(strings(&spec.target_hardware));
     }
     let mut document = DocumentMut::new();
     document["solution"] = Item::Table(solution);
     document["build"] = Item::Table(build);
-    document["target"] = Item::Table(target_table(&manifest.target));
+    document["target"] = Item::Table(target_table(target));
     document.to_string()
 }
 

@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Map;
 use walkdir::WalkDir;
 
 use super::config::{self, CONFIG_NAME};
 use super::includes::{IncludeKind, includes_of};
 use super::part::{io_error, read_config, read_definition, read_text, read_workloads};
 use super::search_path::{self, SearchPath, is_toolchain_header};
+use super::task_folder::{TaskFolder, leave_out_the_reference, note_of_reference};
 use super::text::shown;
 use super::violation::{forget_consequences, violations_among};
-use super::{BuildSpec, Language, Note, SolutionMeta, Submission, SubmissionError, Violation, Violations};
+use super::{
+    BuildSpec, DEFINITION_NAME, FolderContents, Language, Note, SolutionMeta, Submission, SubmissionError,
+    Violation, Violations, WORKLOADS_NAME,
+};
 use crate::entry_point::EntryPoint;
-use crate::sources::{SourceFile, SourcePath};
+use crate::sources::{MOST_SOURCES, SourceFile, SourcePath};
 
 /// What the contest's packer takes at the top level, in any case
 /// (flashinfer-bench, `agents/solution_handler.py`).
@@ -28,9 +33,6 @@ const LARGEST_SOURCE_BYTES: u64 = 8 << 20;
 
 /// Largest sum of all sources, in bytes: what an organiser can still review and a diff can show.
 const LARGEST_SUBMISSION_BYTES: u64 = 64 << 20;
-
-/// Most sources in one submission.
-const MOST_SOURCES: usize = 2048;
 
 /// Most folder entries that are looked at for the list of left-out files.
 const MOST_WALKED: usize = 10_000;
@@ -56,6 +58,7 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
         }
     }
     found.sort();
+    leave_out_the_reference(folder, &mut found);
     if found.is_empty() {
         return Err(SubmissionError::NoConfig { folder: folder.to_owned() });
     }
@@ -71,7 +74,22 @@ enum Layout {
     Beside,
 }
 
-pub(super) fn read(folder: &Path) -> Result<Submission, SubmissionError> {
+/// Reads a submission, and what its task folder gives it.
+pub(super) fn read(folder: &Path) -> Result<FolderContents, SubmissionError> {
+    let (mut contents, task) = read_alone(folder)?;
+    let Some(task) = task else {
+        return Ok(contents);
+    };
+    if let Some(place) = task.reference(&mut contents.notes)? {
+        let (reference, _) = read_alone(&place)?;
+        contents.submission.reference = Some(Box::new(reference.submission));
+        contents.notes.extend(reference.notes.into_iter().map(note_of_reference));
+    }
+    Ok(contents)
+}
+
+/// Reads everything but the reference.
+fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), SubmissionError> {
     let mut violations = Vec::new();
     let invalid = |violations| {
         Err(SubmissionError::Invalid { folder: folder.to_owned(), violations: Violations(violations) })
@@ -94,18 +112,29 @@ pub(super) fn read(folder: &Path) -> Result<Submission, SubmissionError> {
     let search = SearchPath::of(flags);
     let mut collector = Collector::new(folder, &root, search, violations, config.notes)?;
     collector.collect(language, entry)?;
-    let Collector { sources, mut violations, notes, .. } = collector;
+    let Collector { sources, mut violations, mut notes, .. } = collector;
     let sources: Vec<_> = sources.into_values().collect();
     if let Some(entry) = entry {
         violations.extend(violations_among(&sources, entry));
     }
     forget_consequences(&mut violations);
-    let definition_name = config.solution.as_ref().map(|solution| solution.definition.as_str());
-    let definition = read_definition(folder, definition_name, &mut violations)?;
-    let workloads = read_workloads(folder, definition_name, &mut violations)?;
+    let name = config.solution.as_ref().map(|solution| solution.definition.as_str());
+    let mut definition = read_definition(folder, DEFINITION_NAME, name, &mut violations)?;
+    let mut workloads = read_workloads(folder, WORKLOADS_NAME, name, &mut violations)?;
+    let task = name.and_then(|name| Some((name, TaskFolder::above(folder, name, &mut notes)?)));
+    if let Some((name, task)) = &task {
+        definition.get_or_insert_with(|| task.definition().to_owned());
+        if workloads.is_none() {
+            workloads = task.workloads(name, &mut violations)?;
+        }
+    }
+    let task = task.map(|(_, task)| task);
     match (config.solution, config.build, config.target, violations.is_empty()) {
         (Some(solution), Some(build), Some(target), true) => {
-            Ok(Submission { solution, build, target, sources, definition, workloads, notes })
+            let (reference, unknown) = (None, Map::new());
+            let submission =
+                Submission { solution, build, target, sources, definition, workloads, reference, unknown };
+            Ok((FolderContents { submission, notes }, task))
         }
         _ => invalid(violations),
     }
@@ -407,7 +436,6 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
-    use super::super::{DEFINITION_NAME, WORKLOADS_NAME};
     use super::*;
 
     const CONFIG: &str = "[solution]\nname = \"n\"\ndefinition = \"d\"\nauthor = \"a\"\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
@@ -423,8 +451,8 @@ mod tests {
         folder
     }
 
-    fn paths(submission: &Submission) -> Vec<&str> {
-        submission.sources.iter().map(|source| source.path.as_str()).collect()
+    fn paths(contents: &FolderContents) -> Vec<&str> {
+        contents.submission.sources.iter().map(|source| source.path.as_str()).collect()
     }
 
     fn violations(folder: &tempfile::TempDir) -> String {
@@ -445,10 +473,10 @@ mod tests {
             ("Z.CPP", "\n"),
             ("notes.md", "\n"),
         ]);
-        let submission = read(folder.path()).unwrap();
-        assert_eq!(paths(&submission), ["Z.CPP", "kernel.cu", "tiles/deep/y.h", "tiles/mma.inl", "x.cuh"]);
-        assert_eq!(submission.notes.len(), 1);
-        assert_eq!(submission.notes[0].path, "tiles/unused.cu");
+        let contents = read(folder.path()).unwrap();
+        assert_eq!(paths(&contents), ["Z.CPP", "kernel.cu", "tiles/deep/y.h", "tiles/mma.inl", "x.cuh"]);
+        assert_eq!(contents.notes.len(), 1);
+        assert_eq!(contents.notes[0].path, "tiles/unused.cu");
     }
 
     #[test]
@@ -464,21 +492,24 @@ mod tests {
         let folder = folder_of(&[("solution/cuda/kernel.cu", "x\n"), ("stray.cu", "y\n")]);
         let config = format!("{CONFIG}binding = \"tvm-ffi\"\ndependencies = [\"cublas\"]\n");
         fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
-        let submission = read(folder.path()).unwrap();
-        assert_eq!(paths(&submission), ["kernel.cu"]);
-        assert_eq!((submission.build.binding, submission.build.dependencies.len()), (None, 0));
-        assert_eq!(submission.notes.len(), 2, "{:?}", submission.notes);
+        let contents = read(folder.path()).unwrap();
+        assert_eq!(paths(&contents), ["kernel.cu"]);
+        assert_eq!(
+            (contents.submission.build.binding, contents.submission.build.dependencies.len()),
+            (None, 0)
+        );
+        assert_eq!(contents.notes.len(), 2, "{:?}", contents.notes);
     }
 
     #[test]
     fn normalises_line_ends_and_empty_files_and_says_so() {
         let folder = folder_of(&[("kernel.cu", "a\r\nb\rc\n"), ("empty.h", ""), (".hidden.cuh", "h")]);
-        let submission = read(folder.path()).unwrap();
+        let contents = read(folder.path()).unwrap();
         let content = |path: &str| {
-            &submission.sources.iter().find(|source| source.path.as_str() == path).unwrap().content
+            &contents.submission.sources.iter().find(|source| source.path.as_str() == path).unwrap().content
         };
         assert_eq!((content("kernel.cu").as_str(), content("empty.h").as_str()), ("a\nb\nc\n", "\n"));
-        assert_eq!(submission.notes.len(), 3, "{:?}", submission.notes);
+        assert_eq!(contents.notes.len(), 3, "{:?}", contents.notes);
     }
 
     #[test]
@@ -532,9 +563,9 @@ mod tests {
     fn leaves_out_names_that_are_not_text() {
         let folder = folder_of(&[("kernel.cu", "x")]);
         fs::write(folder.path().join(OsStr::from_bytes(b"\xff.cu")), "y").unwrap();
-        let submission = read(folder.path()).unwrap();
-        assert_eq!(paths(&submission), ["kernel.cu"]);
-        assert_eq!(submission.notes.len(), 1);
+        let contents = read(folder.path()).unwrap();
+        assert_eq!(paths(&contents), ["kernel.cu"]);
+        assert_eq!(contents.notes.len(), 1);
     }
 
     #[test]
@@ -549,13 +580,13 @@ mod tests {
         ]);
         let config = format!("{CONFIG}[target]\nnvcc_flags = [\"-Iinclude\", \"-I\", \"./include/deep/\"]\n");
         fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
-        let submission = read(folder.path()).unwrap();
+        let contents = read(folder.path()).unwrap();
         assert_eq!(
-            paths(&submission),
+            paths(&contents),
             ["include/deep/helper.inl", "include/mma.inl", "include/tile.inl", "kernel.cu"]
         );
         let notes: Vec<_> =
-            submission.notes.iter().map(|note| (note.path.as_str(), note.what.as_str())).collect();
+            contents.notes.iter().map(|note| (note.path.as_str(), note.what.as_str())).collect();
         assert_eq!(notes.len(), 3, "{notes:#?}");
         assert!(notes[0].1.contains("\"missing.h\" is not in the submission"), "{notes:#?}");
         assert!(notes[1].0 == "lost/x.inl" && notes[1].1.contains("angle brackets"), "{notes:#?}");
@@ -569,7 +600,7 @@ mod tests {
         let folder = folder_of(&[("kernel.cu", "x"), ("kept/definition.json", "{\"name\": \"d\"}")]);
         let place = folder.path().join(DEFINITION_NAME);
         symlink("kept/definition.json", &place).unwrap();
-        assert!(read(folder.path()).unwrap().definition.is_some());
+        assert!(read(folder.path()).unwrap().submission.definition.is_some());
         fs::remove_file(&place).unwrap();
         symlink(elsewhere.path().join("secret"), &place).unwrap();
         fs::create_dir(folder.path().join(WORKLOADS_NAME)).unwrap();

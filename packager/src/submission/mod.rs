@@ -9,6 +9,17 @@
 //!     └── kernel.cu             └── tile.cuh
 //! ```
 //!
+//! Where the folder above holds a `definition.json` of the submission's definition, it is the task
+//! folder: it gives the submission what it does not have of its own, and the reference.
+//!
+//! ```text
+//! task folder
+//! ├── definition.json
+//! ├── workloads.jsonl  optional
+//! ├── reference/       optional: a submission too, which says what is right
+//! └── <submission>/    the kit's layout, or sources beside `config.toml`
+//! ```
+//!
 //! Top-level source files are taken exactly as the contest's packer takes them, so that
 //! `solution.json` has the same bytes. Where that packer would lose or break something, this is
 //! what happens instead:
@@ -39,6 +50,7 @@ mod folder;
 mod includes;
 mod part;
 mod search_path;
+mod task_folder;
 mod text;
 mod violation;
 
@@ -46,15 +58,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::entry_point::EntryPoint;
 use crate::sources::SourceFile;
 use crate::target::Arch;
 
-pub use config::{CONFIG_NAME, edit_target, target_of, write_config};
+pub(crate) use config::write_config;
+pub use config::{CONFIG_NAME, edit_target, target_of};
 pub use folder::find;
 pub use includes::{Include, IncludeKind, includes_of};
 pub use part::{DEFINITION_NAME, WORKLOADS_NAME, open_config};
+pub use task_folder::REFERENCE_NAME;
 pub use violation::{Violation, Violations};
 
 pub(crate) use text::violations_of_texts;
@@ -175,8 +190,9 @@ pub struct Note {
     pub what: String,
 }
 
-/// A submission as read from its folder: every rule checked.
-#[derive(Debug, Clone)]
+/// Everything that a submission consists of, wherever it came from; [`crate::Artifact::pack`] checks
+/// what must hold between the parts.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Submission {
     /// Who made what.
     pub solution: SolutionMeta,
@@ -184,12 +200,23 @@ pub struct Submission {
     pub build: BuildSpec,
     /// What the build must come out as.
     pub target: Target,
-    /// The files, sorted by path.
+    /// The files, in the order of `solution.json`: those of a folder are sorted by path.
     pub sources: Vec<SourceFile>,
     /// The text of `definition.json`, if there is one.
     pub definition: Option<String>,
     /// The text of `workloads.jsonl`, if there is one.
     pub workloads: Option<String>,
+    /// The submission that says what is right, if there is one; it has none of its own.
+    pub reference: Option<Box<Submission>>,
+    /// Fields of an imported `solution.json` that its format does not know.
+    pub unknown: Map<String, Value>,
+}
+
+/// What a submission folder holds.
+#[derive(Debug, Clone)]
+pub struct FolderContents {
+    /// The submission, every rule of its files checked.
+    pub submission: Submission,
     /// What was left out or changed on the way in.
     pub notes: Vec<Note>,
 }
@@ -222,6 +249,6 @@ pub enum SubmissionError {
 }
 
 /// Reads the submission in one folder that has a `config.toml`.
-pub fn read(folder: &Path) -> Result<Submission, SubmissionError> {
+pub fn read(folder: &Path) -> Result<FolderContents, SubmissionError> {
     folder::read(folder)
 }

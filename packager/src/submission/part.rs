@@ -33,7 +33,7 @@ pub(super) fn read_config(
     folder: &Path,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, CONFIG_NAME, violations)?;
+    let text = read_part(folder, CONFIG_NAME, CONFIG_NAME, violations)?;
     if text.is_none() && violations.is_empty() {
         return Err(SubmissionError::NoConfig { folder: folder.to_owned() });
     }
@@ -41,10 +41,11 @@ pub(super) fn read_config(
 }
 
 /// Reads one named file; `None` if nothing has that name, and `None` with a violation if what has
-/// it is no file of this folder.
+/// it is no file of this folder. Violations call it by its path as seen from the submission.
 fn read_part(
     folder: &Path,
-    name: &'static str,
+    name: &str,
+    path: &'static str,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
     let place = folder.join(name);
@@ -54,7 +55,7 @@ fn read_part(
         }
         other => other.map_err(io_error(&place))?,
     };
-    let mut not_a_file = |found| violations.push(Violation::NotAFile { path: name, found });
+    let mut not_a_file = |found| violations.push(Violation::NotAFile { path, found });
     let real = match place.canonicalize() {
         // Dangling or going in circles.
         Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
@@ -65,7 +66,7 @@ fn read_part(
     };
     if !real.starts_with(folder.canonicalize().map_err(io_error(folder))?) {
         let target = real.display().to_string();
-        violations.push(Violation::LinkLeavesFolder { path: name.to_owned(), target });
+        violations.push(Violation::LinkLeavesFolder { path: path.to_owned(), target });
         return Ok(None);
     }
     let metadata = real.metadata().map_err(io_error(&place))?;
@@ -73,7 +74,7 @@ fn read_part(
         not_a_file(if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" });
         return Ok(None);
     }
-    read_text(&place, name, LARGEST_PART_BYTES, violations)
+    read_text(&place, path, LARGEST_PART_BYTES, violations)
 }
 
 /// Reads one text, bounded; a violation and `None` if it is too large or not UTF-8.
@@ -107,13 +108,14 @@ pub(super) fn read_text(
 /// Reads `definition.json`, which must belong to the definition of that name.
 pub(super) fn read_definition(
     folder: &Path,
+    path: &'static str,
     name: Option<&str>,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, DEFINITION_NAME, violations)?;
+    let text = read_part(folder, DEFINITION_NAME, path, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
         let fault = json_fault(text, "name", name);
-        violations.extend(fault.map(|message| Violation::Attachment { path: DEFINITION_NAME, message }));
+        violations.extend(fault.map(|message| Violation::Attachment { path, message }));
     }
     Ok(text)
 }
@@ -121,10 +123,11 @@ pub(super) fn read_definition(
 /// Reads `workloads.jsonl`, whose every line must belong to the definition of that name.
 pub(super) fn read_workloads(
     folder: &Path,
+    path: &'static str,
     name: Option<&str>,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, WORKLOADS_NAME, violations)?;
+    let text = read_part(folder, WORKLOADS_NAME, path, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
         // One bad line is enough: a wrong definition is wrong in every line.
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -132,7 +135,7 @@ pub(super) fn read_workloads(
             lines.into_iter().find_map(|(index, line)| Some((index, json_fault(line, "definition", name)?)));
         if let Some((index, fault)) = fault {
             let message = format!("line {}: {fault}", index + 1);
-            violations.push(Violation::Attachment { path: WORKLOADS_NAME, message });
+            violations.push(Violation::Attachment { path, message });
         }
     }
     Ok(text)

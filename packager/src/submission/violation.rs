@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::entry_point::{EntryPoint, EntryPointError};
-use crate::sources::{SourceFile, SourcePath, SourcePathError};
+use crate::sources::{MOST_SOURCES, SourceFile, SourcePath, SourcePathError};
 use crate::target::ArchParseError;
 
 /// One rule that a submission breaks.
@@ -170,6 +170,23 @@ pub enum Violation {
         /// The file named by the entry point.
         file: String,
     },
+    /// The reference is for something else.
+    #[error("the reference implements `{}`: expected `{}`, as the submission does", found.escape_debug(), expected.escape_debug())]
+    ReferenceOfAnother {
+        /// The reference's definition.
+        found: String,
+        /// The submission's definition.
+        expected: String,
+    },
+    /// The reference brings a reference.
+    #[error("the reference has a reference of its own: expected none")]
+    ReferenceWithReference,
+    /// There is a reference but no definition to judge by.
+    #[error("the submission has a reference but no definition.json: expected both or no reference")]
+    ReferenceWithoutDefinition,
+    /// The reference itself breaks a rule.
+    #[error("in the reference: {0}")]
+    InReference(Box<Violation>),
     /// `definition.json` or `workloads.jsonl` is unusable or belongs to another definition.
     #[error("{path}: {message}")]
     Attachment {
@@ -215,6 +232,9 @@ pub(super) fn forget_consequences(violations: &mut Vec<Violation>) {
 /// Checks what must hold between sources, wherever they came from.
 pub(crate) fn violations_among(sources: &[SourceFile], entry: &EntryPoint) -> Vec<Violation> {
     let mut violations = Vec::new();
+    if sources.len() > MOST_SOURCES {
+        violations.push(Violation::TooMany { most: format!("{MOST_SOURCES} files") });
+    }
     let mut exact = BTreeSet::new();
     let mut folded: BTreeMap<String, &SourcePath> = BTreeMap::new();
     for SourceFile { path, .. } in sources {

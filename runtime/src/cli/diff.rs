@@ -50,8 +50,11 @@ fn describe(difference: &Difference) -> String {
     for text in &difference.texts {
         parts.push(without_controls(text.unified.trim_end()));
     }
+    if let Some(reference) = &difference.reference {
+        parts.push(format!("in the reference:\n{}", describe(reference)));
+    }
     parts.extend(order);
-    if difference.fields.is_empty() && difference.texts.is_empty() {
+    if difference.fields.is_empty() && difference.texts.is_empty() && difference.reference.is_none() {
         parts.push("only the order or presence of parts differs".to_owned());
     }
     parts.join("\n")

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use proofmark_packager::artifact::{PartEntry, SourceEntry};
+use proofmark_packager::artifact::{Manifest, PartEntry, SourceEntry};
 use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
 use proofmark_packager::submission::{
     BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of,
 };
-use proofmark_packager::{Arch, Digest, Opened, Origin};
+use proofmark_packager::{Arch, Artifact, Digest, Opened, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -40,12 +40,30 @@ struct Inspection<'a> {
     sources: &'a [SourceEntry],
     definition: Option<&'a PartEntry>,
     workloads: Option<&'a PartEntry>,
+    /// The submission that says what is right, if it was packed.
+    reference: Option<ReferenceSummary<'a>>,
     flashinfer_hashes: SolutionHashes,
     /// Includes that the toolchain resolves, by source.
     toolchain_includes: BTreeMap<String, Vec<Include>>,
     unknown: &'a Map<String, Value>,
     evidence: Option<EvidenceSummary>,
     notes: &'a [Note],
+}
+
+#[derive(Debug, Serialize)]
+struct ReferenceSummary<'a> {
+    digest: Digest,
+    solution: &'a SolutionMeta,
+    build: &'a BuildSpec,
+    target: &'a Target,
+    sources: &'a [SourceEntry],
+}
+
+impl<'a> From<&'a Artifact> for ReferenceSummary<'a> {
+    fn from(reference: &'a Artifact) -> Self {
+        let Manifest { solution, build, target, sources, .. } = reference.manifest();
+        Self { digest: reference.digest(), solution, build, target, sources }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +118,7 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
         sources: &manifest.sources,
         definition: manifest.definition.as_ref(),
         workloads: manifest.workloads.as_ref(),
+        reference: bundle.artifact.reference().map(ReferenceSummary::from),
         flashinfer_hashes: solution::hashes(&bundle.artifact),
         toolchain_includes: toolchain_includes(opened),
         unknown: &manifest.unknown,
@@ -144,6 +163,12 @@ fn describe(inspection: &Inspection<'_>) -> String {
     for (name, part) in attachments {
         if let Some(part) = part {
             lines.push(format!("  {}  {:>9}  {name}", part.sha256.short(), part.size_bytes));
+        }
+    }
+    if let Some(reference) = &inspection.reference {
+        lines.push(format!("reference    {}  {}", reference.digest, reference.solution.name));
+        for source in reference.sources {
+            lines.push(format!("  {}  {:>9}  {}", source.sha256.short(), source.size_bytes, source.path));
         }
     }
     match &inspection.evidence {

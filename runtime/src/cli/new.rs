@@ -6,9 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use proofmark_packager::Arch;
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, solution};
-use proofmark_packager::submission::Target;
+use proofmark_packager::submission::{Submission, Target};
 use proofmark_packager::unpack::{self, UnpackError};
-use proofmark_packager::{Bundle, Evidence, artifact::Artifact, artifact::Parts};
+use proofmark_packager::{Artifact, Bundle, Evidence};
 use serde_json::json;
 
 use super::console::Console;
@@ -146,13 +146,14 @@ fn scaffold(
     });
     let bare = solution::read(&solution.to_string()).map_err(Failure::request)?;
     let manifest = bare.manifest().clone();
-    Artifact::pack(Parts {
+    Artifact::pack(Submission {
         solution: manifest.solution,
         build: manifest.build,
         target: Target { arch: arguments.arch, nvcc_flags: Vec::new() },
         sources: bare.sources().to_vec(),
         definition: definition.map(|(_, text)| text.clone()),
         workloads: None,
+        reference: None,
         unknown: manifest.unknown,
     })
     .map_err(|violations| Failure::request(violations.to_string()))

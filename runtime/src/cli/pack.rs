@@ -43,7 +43,10 @@ use crate::build::Flags;
 ///   #include "../x.h"                       must not lead outside the folder
 ///   links                                   must end inside the folder
 ///   paths                                   must not differ only in case, no file also a folder
-///   definition.json, workloads.jsonl        of the same definition as config.toml
+///   definition.json, workloads.jsonl        of the same definition as config.toml; where the
+///                                           folder has none, from the task folder around it
+///   ../reference                            the reference, where ../definition.json names the
+///                                           submission's definition: packed as well
 ///   CRLF line ends, empty files             packed as LF, and as one line feed
 #[derive(Debug, Args)]
 #[command(
@@ -84,6 +87,8 @@ struct Packed {
     sha256: Digest,
     flashinfer_hashes: SolutionHashes,
     sources: Vec<proofmark_packager::artifact::SourceEntry>,
+    /// The reference's identity, if one was packed.
+    reference: Option<Digest>,
     notes: Vec<Note>,
 }
 
@@ -147,6 +152,7 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
     }
     lost.extend(artifact.definition().map(|_| "definition.json".to_owned()));
     lost.extend(artifact.workloads().map(|_| "workloads.jsonl".to_owned()));
+    lost.extend(artifact.reference().map(|_| "the reference".to_owned()));
     if !lost.is_empty() {
         console.say(format!(
             "note: a solution.json cannot carry {}: what is read back from it has another digest",
@@ -196,14 +202,16 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         sha256: Digest::of_bytes(&content),
         flashinfer_hashes: solution::hashes(artifact),
         sources: artifact.manifest().sources.clone(),
+        reference: artifact.manifest().reference,
         notes: opened.notes.clone(),
     })
 }
 
 fn describe(packed: &Packed) -> String {
-    let Packed { digest, output, size_bytes, flashinfer_hashes: hashes, sources, .. } = packed;
-    let files: Vec<_> =
+    let Packed { digest, output, size_bytes, flashinfer_hashes: hashes, sources, reference, .. } = packed;
+    let mut files: Vec<_> =
         sources.iter().map(|source| format!("  {:>9}  {}", source.size_bytes, source.path)).collect();
+    files.extend(reference.map(|digest| format!("reference {digest}")));
     format!(
         "packed   {} ({size_bytes} bytes)\ndigest   {digest}\nflashinfer-bench hash   {} (0.1.2: {})\nsources\n{}",
         output.display(),

@@ -40,6 +40,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         &json!({
             "digest": digest,
             "output": arguments.output,
+            "submission": unpacked.submission,
             "files": unpacked.files,
             "packs_to_same_digest": unpacked.packs_to_same_digest(),
             "losses": unpacked.losses,

@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha1::{Digest as _, Sha1};
 
-use crate::artifact::{Artifact, Parts};
+use crate::artifact::Artifact;
 use crate::entry_point::{EntryPoint, EntryPointError};
 use crate::sources::{SourceFile, SourcePath, SourcePathError};
 use crate::submission::{
-    Binding, BuildSpec, Language, SolutionMeta, Target, Violation, Violations, violations_of_texts,
+    Binding, BuildSpec, Language, SolutionMeta, Submission, Target, Violation, Violations,
+    violations_of_texts,
 };
 
 /// Largest `solution.json` that is read, in bytes: every source twice, for escapes.
@@ -179,9 +180,17 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
         destination_passing_style: spec.destination_passing_style,
         binding: spec.binding,
     };
-    let target = Target::default();
-    let parts = Parts { solution, build, target, sources: files, definition: None, workloads: None, unknown };
-    Artifact::pack(parts).map_err(SolutionError::Invalid)
+    let submission = Submission {
+        solution,
+        build,
+        target: Target::default(),
+        sources: files,
+        definition: None,
+        workloads: None,
+        reference: None,
+        unknown,
+    };
+    Artifact::pack(submission).map_err(SolutionError::Invalid)
 }
 
 fn keep_unknown(unknown: &mut Map<String, Value>, key: &str, fields: Map<String, Value>) {
