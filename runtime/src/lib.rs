@@ -7,7 +7,7 @@
 //! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
-//! | → evidence, and back | [`evidence`], [`mod@replay`] |
+//! | → evidence, and back | [`evidence`] |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → record, report | [`record`], [`report`] |
 //! | what people type | [`cli`]: one verb a file |
@@ -22,11 +22,12 @@ pub mod cli;
 pub mod device;
 pub mod evidence;
 pub mod interruption;
+pub mod job;
 pub mod measure;
 pub mod pipeline;
 pub mod process_tree;
 pub mod proof;
+pub mod rebuild;
 pub mod record;
-pub mod replay;
 pub mod report;
 pub mod toolchain;

@@ -12,6 +12,7 @@
 //! | [`resources`] | what ptxas says about each kernel |
 //! | [`dependencies`] | every file that was read |
 
+pub mod buildable;
 pub mod dependencies;
 pub mod diagnostics;
 pub mod flags;
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod resources;
 mod stage;
 
+pub use buildable::{Unbuildable, check_buildable};
 pub use dependencies::{Dependency, locate};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use flags::{FlagRefusal, Flags, Reason};

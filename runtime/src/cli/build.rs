@@ -10,7 +10,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line::{self, LineOptions};
 use super::{input, output};
-use crate::pipeline::Built;
+use crate::job::{Action, Outcome};
 
 /// Rebuild a submission for one exact architecture and prove what came out.
 ///
@@ -43,26 +43,25 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         output::refuse_itself(path, &arguments.path)?;
     }
     let opened = input::open_one(&arguments.path, console)?;
-    let artifact = &opened.bundle.artifact;
+    let digest = opened.bundle.artifact.digest();
     let arch = line::arch_of(&opened.bundle, arguments.line.arch, console);
-    let build = match arguments.line.build(artifact, arch, console)? {
-        Built::Proven(build) => build,
-        Built::Finding(finding) => return line::report_finding("proofmark.build", &finding, console),
+    let action = Action::Build { subject: Box::new(opened.bundle) };
+    let settings = arguments.line.machine.settings()?;
+    let Some(outcome) = arguments.line.run(arch, action, &settings, console)? else {
+        return Ok(ExitCode::Yes);
     };
-    let mut body = line::document(&build);
-    body["digest"] = json!(artifact.digest());
-    if arguments.output.as_ref().is_none_or(|path| path.as_os_str() != "-") {
-        console.print(line::describe_proof(&build))?;
-    }
-    if let Some(path) = &arguments.output {
+    let mut extra = vec![("digest", json!(digest))];
+    if let (Outcome::Built(build), Some(path)) = (&outcome, &arguments.output) {
         output::write_to(path, &build.library_bytes)?;
         if path.as_os_str() == "-" {
             // Stdout belongs to the file.
             return Ok(ExitCode::Yes);
         }
-        console.print(format!("copied       {}", path.display()))?;
-        body["output"] = json!(path);
+        extra.push(("output", json!(path)));
     }
-    console.document("proofmark.build", 1, &body)?;
-    Ok(ExitCode::Yes)
+    let code = line::answer("proofmark.build", &outcome, extra, console)?;
+    if let (Outcome::Built(_), Some(path)) = (&outcome, &arguments.output) {
+        console.print(format!("copied       {}", path.display()))?;
+    }
+    Ok(code)
 }

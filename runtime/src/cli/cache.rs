@@ -40,11 +40,6 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the cache there.
-    pub fn open(&self) -> Result<Store, Failure> {
-        Store::open(&self.folder()?).map_err(explain)
-    }
-
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)

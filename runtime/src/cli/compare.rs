@@ -1,27 +1,17 @@
 //! `proofmark compare`: is B faster than A, with a known error rate?
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use proofmark_packager::Digest;
-use proofmark_packager::interop::flashinfer::Timestamp;
-use serde_json::json;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::measuring::{Measuring, Played, explain};
-use super::task::Task;
-use crate::measure::decision::{Arm, Decision, Protocol, Report};
-use crate::measure::judge::device::environment_here;
-use crate::measure::{Compared, Contest, Settled, Subject, compare};
-use crate::record::{ComparisonRecord, Journal, Record};
-use crate::report::comparison_table::comparison_table;
-
-/// Name of this verb's document.
-const SCHEMA: &str = "proofmark.compare";
+use super::line;
+use super::measuring::MeasuringOptions;
+use crate::job::Action;
+use crate::measure::decision::Protocol;
+use crate::pipeline::Settings;
 
 /// Decide which of two submissions is faster, or say why that cannot be known.
 #[derive(Debug, Args)]
@@ -39,7 +29,7 @@ pub struct Arguments {
     /// The candidate.
     b: PathBuf,
     #[command(flatten)]
-    measuring: Measuring,
+    measuring: MeasuringOptions,
     /// A difference below this many percent is not worth a finding [default: 0.5].
     #[arg(long, value_name = "PERCENT")]
     margin: Option<f64>,
@@ -84,89 +74,16 @@ impl Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
-    let task = measuring.require(&arguments.a, &[&arguments.b], console)?;
-    let Task { definition, workloads, data_root } = task;
-    let mut played = Vec::new();
-    for path in [&arguments.a, &arguments.b] {
-        match measuring.play(path, measuring.line.arch, SCHEMA, console)? {
-            Ok(one) => played.push(one),
-            Err(finding) => return Ok(finding),
-        }
-    }
-    let arch = played[0].subject.arch;
-    let reference = measuring.play_reference(&arguments.a, definition.name(), arch, SCHEMA, console)?;
-    let (a, b) = (&played[0].subject, &played[1].subject);
-    let options = measuring.options(measuring.tvm_ffi_library()?, data_root)?;
-    let bar = progress_bar(console);
-    let mut listen = |(done, of): (usize, usize)| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
+    let incumbent = measuring.input(&arguments.a, console)?;
+    let candidate = measuring.input(&arguments.b, console)?;
+    let arch = measuring.arch(&incumbent, console);
+    let how = measuring.measuring(incumbent.artifact(), &arguments.a, console)?;
+    let protocol = Box::new(arguments.protocol(how.task.workloads.len()));
+    let limit_s = arguments.within;
+    let action = Action::Compare { incumbent, candidate, measuring: Box::new(how), protocol, limit_s };
+    let settings = Settings { record: arguments.record.clone(), ..measuring.settings()? };
+    let Some(outcome) = measuring.line.run(arch, action, &settings, console)? else {
+        return Ok(ExitCode::Yes);
     };
-    let contest = Contest { a, b, reference: &reference, definition: &definition, workloads: &workloads };
-    let protocol = arguments.protocol(workloads.len());
-    let budget = arguments.within.map(Duration::from_secs);
-    let compared = compare(contest, protocol, &options, budget, &mut listen).map_err(explain)?;
-    bar.finish_and_clear();
-    match compared {
-        Compared::Decided(settled) => {
-            if let Some(path) = &arguments.record {
-                append(path, &played, &reference, definition.name(), &settled)?;
-            }
-            decided(a, b, &settled.report, console)
-        }
-        Compared::Disqualified { arm, workload, verdict } => {
-            let name = if arm == Arm::B { &b.name } else { &a.name };
-            console.print(format!("{name} cannot be compared on workload {workload}: {verdict}"))?;
-            let body = json!({
-                "decision": "disqualified", "arm": arm, "workload": workload, "verdict": verdict,
-            });
-            console.document(SCHEMA, 1, &body)?;
-            Ok(ExitCode::No)
-        }
-    }
-}
-
-fn append(
-    path: &Path,
-    played: &[Played],
-    reference: &Subject,
-    definition: &str,
-    settled: &Settled,
-) -> Result<(), Failure> {
-    let environment = environment_here().map_err(explain)?;
-    let context = |one: &Played| one.context(reference, definition, environment.clone());
-    let record = ComparisonRecord {
-        timestamp: Timestamp::now(),
-        a: context(&played[0]),
-        b: context(&played[1]),
-        report: settled.report.clone(),
-        events: settled.events.clone(),
-        readings: settled.readings.clone(),
-    };
-    let (mut journal, _) = Journal::open(path).map_err(Failure::could_not_judge)?;
-    journal.append(&Record::Comparison(Box::new(record))).map_err(Failure::could_not_judge)
-}
-
-fn progress_bar(console: &Console) -> ProgressBar {
-    if !console.is_lively() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells to the next look {elapsed}")
-        .expect("a valid template");
-    ProgressBar::new(1).with_style(style)
-}
-
-fn decided(a: &Subject, b: &Subject, report: &Report, console: &Console) -> Result<ExitCode, Failure> {
-    console.print(comparison_table(&a.name, &b.name, report).trim_end())?;
-    let body = json!({
-        "a": { "name": a.name, "library_sha256": Digest::of_bytes(&a.library) },
-        "b": { "name": b.name, "library_sha256": Digest::of_bytes(&b.library) },
-        "report": report,
-    });
-    console.document(SCHEMA, 1, &body)?;
-    Ok(match report.decision {
-        Decision::Better => ExitCode::Yes,
-        Decision::Worse | Decision::Equal => ExitCode::No,
-        Decision::Undecided { .. } => ExitCode::CouldNotJudge,
-    })
+    line::answer("proofmark.compare", &outcome, [], console)
 }

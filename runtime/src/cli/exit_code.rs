@@ -1,5 +1,10 @@
 //! The one table of exit codes. Their meaning never changes.
 
+use crate::evidence::Sameness;
+use crate::job::{Outcome, ReplayedSpeed};
+use crate::measure::Compared;
+use crate::measure::decision::Decision;
+
 /// What the process tells the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -12,6 +17,27 @@ pub enum ExitCode {
     Request = 2,
     /// 3: could not judge; no toolchain, no GPU, an I/O failure.
     CouldNotJudge = 3,
+}
+
+/// How an outcome answers its request.
+pub fn of(outcome: &Outcome) -> ExitCode {
+    let yes_if = |is_yes: bool| if is_yes { ExitCode::Yes } else { ExitCode::No };
+    match outcome {
+        Outcome::Finding { .. } | Outcome::Compared { compared: Compared::Disqualified { .. }, .. } => {
+            ExitCode::No
+        }
+        Outcome::Built(_) => ExitCode::Yes,
+        Outcome::Sealed { measurement, .. } => yes_if(measurement.passed()),
+        Outcome::Replayed { comparison, speed, .. } => yes_if(
+            comparison.sameness != Sameness::Different && speed.as_ref().is_none_or(ReplayedSpeed::holds),
+        ),
+        Outcome::Measured { measured, .. } => yes_if(measured.report().is_complete()),
+        Outcome::Compared { compared: Compared::Decided(settled), .. } => match settled.report.decision {
+            Decision::Better => ExitCode::Yes,
+            Decision::Worse | Decision::Equal => ExitCode::No,
+            Decision::Undecided { .. } => ExitCode::CouldNotJudge,
+        },
+    }
 }
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use proofmark_packager::interop::flashinfer::Dataset;
 use proofmark_packager::open::{self, OpenError};
 use proofmark_packager::submission::{self, SubmissionError};
-use proofmark_packager::{Artifact, Opened, bundle::BundleError};
+use proofmark_packager::{Opened, bundle::BundleError};
 
 use super::console::Console;
 use super::failure::Failure;
@@ -20,11 +20,6 @@ pub(super) fn open_one(path: &Path, console: &Console) -> Result<Opened, Failure
         console.say(format!("note: {}: {}", note.path, note.what));
     }
     Ok(opened)
-}
-
-/// Opens one input without a word.
-pub(super) fn open_quietly(path: &Path) -> Result<Artifact, Failure> {
-    open::open(path).map(|opened| opened.bundle.artifact).map_err(explain)
 }
 
 /// Opens every submission that a path holds, or the one that implements a definition.

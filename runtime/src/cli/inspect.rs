@@ -17,7 +17,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
-use crate::replay;
+use crate::evidence::sealed;
 
 /// Show what a submission or artifact holds.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
             .files()
             .map(|(name, content)| (name.to_owned(), content.len() as u64))
             .collect(),
-        sealed: replay::read(bundle).ok().map(|sealed| SealedSummary {
+        sealed: sealed::read(bundle).ok().map(|sealed| SealedSummary {
             arch: sealed.build.gencode.real_arch,
             library_sha256: sealed.build.library.sha256,
             toolchain: format!("nvcc {}", sealed.build.toolchain.release),

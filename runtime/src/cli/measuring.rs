@@ -1,37 +1,50 @@
-//! What `bench` and `compare` share: which libraries, which workloads, and how to measure.
+//! How to measure, as typed on a command line.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use proofmark_packager::{Arch, Artifact, Digest};
+use proofmark_packager::{Arch, Artifact};
 
 use super::console::Console;
-use super::exit_code::ExitCode;
+use super::explain;
 use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
-use super::task::{Brought, Task, TaskOptions};
-use crate::measure::environment::Environment;
-use crate::measure::judge::device::secret_number;
-use crate::measure::judge::out_of_scope;
-use crate::measure::statistics::StoppingRule;
-use crate::measure::{BenchError, Options, Sharing, Subject};
-use crate::pipeline::{Built, ProvenBuild};
-use crate::proof::{self, RequestedClaim};
-use crate::record::Context;
-use proofmark_player::device::DeviceError;
-use proofmark_player::process::own_program;
+use super::task::TaskOptions;
+use crate::job::input::Library;
+use crate::job::{self, Input, Measure, Reference};
+use crate::measure::{Seed, Sharing};
+use crate::pipeline::Settings;
+
+/// Where the libraries of measuring are on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct DriverOptions {
+    /// libcupti.so.13 [default: the toolkit's, then the loader's].
+    #[arg(long, value_name = "FILE")]
+    pub cupti: Option<PathBuf>,
+    /// libtvm_ffi.so [default: the one that the toolchain builds against].
+    #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
+    pub tvm_ffi: Option<PathBuf>,
+}
+
+impl DriverOptions {
+    /// Settings with these libraries.
+    pub fn settings(&self, settings: Settings) -> Settings {
+        Settings { tvm_ffi: self.tvm_ffi.clone(), cupti: self.cupti.clone(), ..settings }
+    }
+}
 
 /// How to measure.
 #[derive(Debug, Args)]
-pub struct Measuring {
+pub struct MeasuringOptions {
     #[command(flatten)]
     pub line: LineOptions,
     #[command(flatten)]
     pub task: TaskOptions,
     /// The reference: a library or a submission of the same definition [default: the one that
-    /// belongs to the definition].
+    /// the submission brings].
     #[arg(long, value_name = "PATH")]
     pub reference: Option<PathBuf>,
     /// The exported symbol, where a bare library is measured.
@@ -39,230 +52,103 @@ pub struct Measuring {
     pub symbol: String,
     /// Seed of inputs and orders, to repeat a run [default: a fresh secret, recorded].
     #[arg(long)]
-    pub seed: Option<u64>,
+    pub seed: Option<Seed>,
     /// Seconds for each workload's samples.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub budget: f64,
     /// Milliseconds that one call may take.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     pub call_limit: u64,
-    /// libcupti.so.13 [default: the toolkit's, then the loader's].
-    #[arg(long, value_name = "FILE")]
-    pub cupti: Option<PathBuf>,
-    /// libtvm_ffi.so [default: the one that the toolchain builds against].
-    #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
-    pub tvm_ffi: Option<PathBuf>,
+    #[command(flatten)]
+    pub driver: DriverOptions,
     /// Pass tensors through host memory even where device IPC works.
     #[arg(long)]
     pub copies: bool,
 }
 
-impl Measuring {
-    /// The options of a run.
-    pub fn options(&self, tvm_ffi: PathBuf, data_root: PathBuf) -> Result<Options, Failure> {
-        let refuse = || Failure::request("a budget is a positive number of seconds");
-        let budget = Duration::try_from_secs_f64(self.budget).map_err(|_| refuse())?;
-        Ok(Options {
-            program: own_program().map_err(Failure::could_not_judge)?,
-            tvm_ffi,
-            cupti: self.cupti.clone(),
-            seed: self.seed.unwrap_or_else(secret_number),
-            tolerance: None,
-            stopping: StoppingRule { budget, ..StoppingRule::default() },
+impl MeasuringOptions {
+    /// Where things are on this machine.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        Ok(self.driver.settings(self.line.machine.settings()?))
+    }
+
+    /// Opens what is to be measured: a submission, or a library as it is.
+    pub fn input(&self, path: &Path, console: &Console) -> Result<Input, Failure> {
+        if path.extension().is_some_and(|extension| extension == "so") {
+            let bytes = fs::read(path)
+                .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))?;
+            return Ok(Input::Library(Library::new(path, &self.symbol, bytes)));
+        }
+        let opened = input::open_one(path, console)?;
+        require_passed_outputs(&opened.bundle.artifact)?;
+        Ok(Input::Artifact(Box::new(opened.bundle)))
+    }
+
+    /// What to build for: as asked, else as the submission says, else `sm_100a`.
+    pub fn arch(&self, input: &Input, console: &Console) -> Arch {
+        match input {
+            Input::Artifact(bundle) => line::arch_of(bundle, self.line.arch, console),
+            Input::Library(_) => self.line.arch.unwrap_or(Arch::SM_100A),
+        }
+    }
+
+    /// How to measure what stands at `place`; finds what is wrong with a request while that costs nothing.
+    pub fn measuring(
+        &self,
+        artifact: Option<&Artifact>,
+        place: &Path,
+        console: &Console,
+    ) -> Result<job::Measuring, Failure> {
+        let (task, passed_over) = self.task.sources()?.task(artifact, place).map_err(explain::task)?;
+        if let Some(error) = passed_over {
+            console.say(format!("note: {error}: the submission's own is used"));
+        }
+        let reference = self.reference(artifact, console)?.ok_or_else(|| {
+            Failure::request(format!("no reference is known for {}", task.definition.name()))
+                .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
+        })?;
+        let budget = Duration::try_from_secs_f64(self.budget)
+            .map_err(|_| Failure::request("a budget is a positive number of seconds"))?;
+        Ok(job::Measuring {
+            task,
+            reference,
+            seed: self.seed,
+            budget,
             call_limit: Duration::from_millis(self.call_limit),
-            data_root,
             sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
         })
     }
 
-    /// The task of a submission at `place`, if it is one that can be judged.
-    pub fn task(&self, place: &Path, brought: &Brought, console: &Console) -> Result<Task, Failure> {
-        let task = self.task.task(place, brought, console)?;
-        match out_of_scope(&task.definition) {
-            None => Ok(task),
-            Some(reason) => {
-                let name = task.definition.name();
-                let text = format!("{name} cannot be judged element by element: {reason}");
-                Err(Failure::could_not_judge(text))
-            }
+    /// How to measure a submission where that is possible, or why it is not.
+    pub fn measure(&self, artifact: &Artifact, place: &Path, console: &Console) -> Result<Measure, Failure> {
+        let not = |reason: String| Ok(Measure::Not { reason });
+        if !artifact.manifest().build.destination_passing_style {
+            return not("it returns its outputs: outputs must be the judge's buffers".to_owned());
         }
+        let brings_its_task = artifact.definition().is_some() && artifact.workloads().is_some();
+        if !brings_its_task && !self.task.is_named() {
+            return not("no definition.json and workloads.jsonl in it, and no --dataset named".to_owned());
+        }
+        if self.reference.is_none() && artifact.reference().is_none() {
+            let definition = &artifact.manifest().solution.definition;
+            return not(format!("no reference is known for {definition}: name it with --reference"));
+        }
+        let measuring = Box::new(self.measuring(Some(artifact), place, console)?);
+        Ok(Measure::WherePossible { measuring })
     }
 
-    /// The task of a request: finds what is wrong with it while that costs nothing, and then whether
-    /// there is a GPU, before anything is built.
-    pub fn require(&self, subject: &Path, others: &[&Path], console: &Console) -> Result<Task, Failure> {
-        let brought = brought_by(subject)?;
-        for other in others {
-            brought_by(other)?;
-        }
-        let task = self.task(subject, &brought, console)?;
-        let reference = self.known_reference(subject, task.definition.name())?;
-        if !reference.exists() {
-            return Err(Failure::request(format!("no reference at {}", reference.display())));
-        }
-        require_gpu()?;
-        Ok(task)
-    }
-
-    /// What is to be played: a library as it is, or a submission that is built and proven first, for
-    /// the architecture asked for, else its own. A build that fails is a finding, reported here.
-    pub fn play(
+    /// The reference: as named, else the one that the submission brings.
+    fn reference(
         &self,
-        path: &Path,
-        arch: Option<Arch>,
-        schema: &str,
+        artifact: Option<&Artifact>,
         console: &Console,
-    ) -> Result<Result<Played, ExitCode>, Failure> {
-        if is_library(path) {
-            let subject = self.library(path, arch.unwrap_or(Arch::SM_100A))?;
-            return Ok(Ok(Played { subject, artifact: None, author: String::new() }));
+    ) -> Result<Option<Reference>, Failure> {
+        if let Some(path) = &self.reference {
+            return Ok(Some(Reference::Submission { input: self.input(path, console)? }));
         }
-        let opened = input::open_one(path, console)?;
-        let artifact = &opened.bundle.artifact;
-        require_passed_outputs(artifact)?;
-        let arch = line::arch_of(&opened.bundle, arch, console);
-        match self.line.build(artifact, arch, console)? {
-            Built::Proven(build) => Ok(Ok(Played::of(artifact, &build))),
-            Built::Finding(finding) => line::report_finding(schema, &finding, console).map(Err),
-        }
+        let brought = artifact.and_then(Artifact::reference);
+        Ok(brought.map(|reference| Reference::Submission { input: Input::of_artifact(reference.clone()) }))
     }
-
-    /// The reference: as named, or the submission beside this one whose name ends in `_reference` and
-    /// that implements the same definition. It is built for the subject's architecture; where it does
-    /// not build, nothing can be judged.
-    pub fn play_reference(
-        &self,
-        beside: &Path,
-        definition: &str,
-        arch: Arch,
-        schema: &str,
-        console: &Console,
-    ) -> Result<Subject, Failure> {
-        let path = self.known_reference(beside, definition)?;
-        match self.play(&path, Some(arch), schema, console)? {
-            Ok(reference) => Ok(reference.subject),
-            Err(_reported) => Err(Failure::could_not_judge("the reference is not proven")),
-        }
-    }
-
-    fn known_reference(&self, beside: &Path, definition: &str) -> Result<PathBuf, Failure> {
-        self.reference_of(beside, definition).ok_or_else(|| {
-            Failure::request(format!("no reference is known for {definition}"))
-                .hint("name it with --reference PATH")
-        })
-    }
-
-    /// Where the reference is, if one is known.
-    pub fn reference_of(&self, beside: &Path, definition: &str) -> Option<PathBuf> {
-        self.reference.clone().or_else(|| find_reference(beside, definition))
-    }
-
-    /// Where `libtvm_ffi.so` is.
-    pub fn tvm_ffi_library(&self) -> Result<PathBuf, Failure> {
-        let path = match &self.tvm_ffi {
-            Some(path) => path.clone(),
-            None => self.line.tvm_ffi()?,
-        };
-        path.canonicalize()
-            .map_err(|error| Failure::request(format!("cannot find {}: {error}", path.display())))
-    }
-
-    /// A library that was built before: it is proven here and now.
-    fn library(&self, path: &Path, arch: Arch) -> Result<Subject, Failure> {
-        let library = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
-        let gencode = proofmark_packager::Gencode::exact(arch);
-        let claim = RequestedClaim::from_command([format!("-gencode={gencode}")]);
-        let proven = proof::prove(&claim, &library, arch).map_err(|judgement| {
-            let reasons = judgement.reasons().join("; ");
-            Failure::request(format!("{} is not proven to be {}: {reasons}", path.display(), arch))
-                .hint("`proofmark verify` shows what it holds; --arch names what to expect")
-        })?;
-        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(Subject {
-            name,
-            symbol: self.symbol.clone(),
-            arch,
-            images: proven.device_images().iter().map(|image| image.digest).collect(),
-            library,
-        })
-    }
-}
-
-/// What is measured, and what came with it.
-pub struct Played {
-    /// The library and its entry.
-    pub subject: Subject,
-    /// The artifact's digest; absent for a bare library.
-    pub artifact: Option<Digest>,
-    /// Who wrote it.
-    pub author: String,
-}
-
-impl Played {
-    /// What the line just built and proved.
-    pub fn of(artifact: &Artifact, build: &ProvenBuild) -> Self {
-        let manifest = artifact.manifest();
-        let subject = Subject {
-            name: manifest.solution.name.clone(),
-            symbol: manifest.build.entry_point.symbol.clone(),
-            arch: build.proof.arch(),
-            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
-            library: build.library_bytes.clone(),
-        };
-        Self { subject, artifact: Some(artifact.digest()), author: manifest.solution.author.clone() }
-    }
-
-    /// What every line of a record says of it.
-    pub fn context(&self, reference: &Subject, definition: &str, environment: Environment) -> Context {
-        Context {
-            solution: self.subject.name.clone(),
-            author: self.author.clone(),
-            artifact: self.artifact,
-            library: Digest::of_bytes(&self.subject.library),
-            reference: Digest::of_bytes(&reference.library),
-            definition: definition.to_owned(),
-            arch: self.subject.arch,
-            environment,
-            copy_bytes_per_second: None,
-        }
-    }
-}
-
-/// Looks beside a submission, and for a sealed one in the `kernels` folder next to its own.
-fn find_reference(beside: &Path, definition: &str) -> Option<PathBuf> {
-    let place = beside.canonicalize().ok()?;
-    let folder = place.parent()?;
-    let mut candidates: Vec<PathBuf> = [folder.to_owned(), folder.join("../kernels")]
-        .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten())
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.is_dir() && path.to_string_lossy().ends_with("_reference"))
-        .collect();
-    candidates.sort();
-    let implements = |path: &PathBuf| {
-        proofmark_packager::open::open(path)
-            .is_ok_and(|opened| opened.bundle.artifact.manifest().solution.definition == definition)
-    };
-    candidates.into_iter().find(implements)
-}
-
-/// What a subject says of its task, if it is one that can be measured.
-fn brought_by(path: &Path) -> Result<Brought, Failure> {
-    if is_library(path) {
-        let found = std::fs::metadata(path).map_err(|error| cannot_read(path, &error));
-        return found.map(|_| Brought::default());
-    }
-    let artifact = input::open_quietly(path)?;
-    require_passed_outputs(&artifact)?;
-    Ok(Brought::of(&artifact))
-}
-
-fn is_library(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "so")
-}
-
-fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::request(format!("cannot read {}: {error}", path.display()))
 }
 
 fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
@@ -273,31 +159,4 @@ fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
     let text = format!("{} returns its outputs", manifest.solution.name);
     Err(Failure::request(text)
         .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"))
-}
-
-/// Refuses at once where there is no GPU.
-fn require_gpu() -> Result<(), Failure> {
-    let readiness = proofmark_player::device::probe();
-    if readiness.is_ready() {
-        return Ok(());
-    }
-    Err(explain(BenchError::Device(DeviceError::NotReady { readiness })))
-}
-
-/// Explains why nothing could be measured: exit code 3, but for what the request got wrong.
-pub fn explain(error: BenchError) -> Failure {
-    let way_out = match &error {
-        BenchError::Device(DeviceError::NotReady { readiness }) => readiness.hint(),
-        BenchError::Device(DeviceError::WrongArchitecture { .. }) => {
-            Some("--arch builds for the GPU that is here, such as --arch sm_90a on an H200")
-        }
-        BenchError::Reference { .. } => Some("--reference names another one"),
-        _ => None,
-    };
-    let is_request = matches!(error, BenchError::Workload { .. } | BenchError::Captured { .. });
-    let failure = if is_request { Failure::request(error) } else { Failure::could_not_judge(error) };
-    match way_out {
-        Some(way_out) => failure.hint(way_out),
-        None => failure,
-    }
 }

@@ -19,18 +19,20 @@ pub mod console;
 mod diff;
 mod doctor;
 pub mod exit_code;
+mod explain;
 pub mod failure;
 mod input;
 mod inspect;
+mod job;
 mod line;
 mod measuring;
 mod new;
 mod output;
 mod pack;
 mod player;
+mod progress;
 mod replay;
 mod seal;
-mod speed;
 mod target;
 mod task;
 mod toolchain;
@@ -70,6 +72,7 @@ enum Verb {
     Completions(completions::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
+    Job(job::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
 }
@@ -99,6 +102,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Job(arguments) => job::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

@@ -3,18 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
+use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::console::Console;
-use super::exit_code::ExitCode;
+use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
-use super::measuring::Measuring;
-use super::speed::{self, Speed};
+use super::measuring::MeasuringOptions;
 use super::{input, line, output};
-use crate::evidence::BuildEvidence;
-use crate::pipeline::Built;
+use crate::evidence;
+use crate::job::{Action, Measure, Measurement, Outcome};
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
 ///
@@ -37,38 +36,36 @@ pub struct Arguments {
     #[arg(long)]
     no_measure: bool,
     #[command(flatten)]
-    measuring: Measuring,
+    measuring: MeasuringOptions,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let measuring = &arguments.measuring;
     let opened = input::open_one(&arguments.path, console)?;
-    let arch = line::arch_of(&opened.bundle, arguments.measuring.line.arch, console);
+    let arch = line::arch_of(&opened.bundle, measuring.line.arch, console);
     let was_measured = opened.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some();
-    let artifact = opened.bundle.artifact;
+    let artifact = &opened.bundle.artifact;
     let path = match &arguments.output {
-        None => PathBuf::from(name_for(&artifact, arch)),
-        Some(folder) if folder.is_dir() => folder.join(name_for(&artifact, arch)),
+        None => PathBuf::from(name_for(artifact, arch)),
+        Some(folder) if folder.is_dir() => folder.join(name_for(artifact, arch)),
         Some(file) => file.clone(),
     };
     output::check(&path, &arguments.path)?;
-    let build = match arguments.measuring.line.build(&artifact, arch, console)? {
-        Built::Proven(build) => build,
-        Built::Finding(finding) => return line::report_finding("proofmark.seal", &finding, console),
-    };
-    let to_json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(Failure::could_not_judge);
-    let evidence = Evidence::default()
-        .with(
-            BUILD_EVIDENCE,
-            to_json(serde_json::to_vec_pretty(&BuildEvidence::of(artifact.digest(), &build)))?,
-        )
-        .with(PROOF_EVIDENCE, to_json(serde_json::to_vec_pretty(&build.proof))?);
-    let speed = if arguments.no_measure {
-        Speed::Skipped("not asked for".to_owned())
+    let measure = if arguments.no_measure {
+        Measure::Not { reason: "not asked for".to_owned() }
     } else {
-        speed::measure_if_possible(&arguments.measuring, &arguments.path, &artifact, &build, console)?
+        measuring.measure(artifact, &arguments.path, console)?
     };
-    if let Speed::Skipped(reason) = &speed {
+    let artifact = artifact.clone();
+    let action = Action::Seal { subject: Box::new(opened.bundle), measure };
+    let Some(outcome) = measuring.line.run(arch, action, &measuring.settings()?, console)? else {
+        return Ok(ExitCode::Yes);
+    };
+    let Outcome::Sealed { build, measurement } = &outcome else {
+        return line::answer("proofmark.seal", &outcome, [], console);
+    };
+    if let Measurement::Skipped(reason) = measurement {
         let is_lost = |there: &Evidence| there.get(MEASUREMENTS_EVIDENCE).is_some();
         let why = format!("holds measurements, and this seal has none ({reason}): they would be lost");
         output::refuse_to_lose(&path, is_lost, &why)?;
@@ -77,35 +74,30 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
                 .say("note: the measurements that it was sealed with belong to that seal: not carried over");
         }
     }
-    let evidence = match &speed {
-        Speed::Measured(measured) => evidence.with(MEASUREMENTS_EVIDENCE, measured.lines()?),
-        Speed::Skipped(_) => evidence,
-    };
-    let evidence_digest = evidence.digest(artifact.digest());
     let digest = artifact.digest();
+    let evidence = evidence::seal(digest, build, measurement.records()).map_err(Failure::could_not_judge)?;
+    let evidence_digest = evidence.digest(digest);
     let bytes = bundle::write(&Bundle { artifact, evidence });
     if arguments.output.is_some() || is_packed(&path, digest) {
         output::write_to(&path, &bytes)?;
     } else {
         output::write_unnamed(&path, &bytes)?;
     }
-    let answer = if speed.passed() { ExitCode::Yes } else { ExitCode::No };
     if path == Path::new("-") {
         // Stdout belongs to the file.
-        return Ok(answer);
+        return Ok(exit_code::of(&outcome));
     }
-    console.print(line::describe_proof(&build))?;
+    let extra = [
+        ("digest", json!(digest)),
+        ("evidence_digest", json!(evidence_digest)),
+        ("output", json!(path)),
+        ("output_sha256", json!(Digest::of_bytes(&bytes))),
+    ];
+    let code = line::answer("proofmark.seal", &outcome, extra, console)?;
     console.print(format!("sealed       {} ({} bytes)", path.display(), bytes.len()))?;
     console.print(format!("  digest     {digest}"))?;
     console.print(format!("  evidence   {evidence_digest}"))?;
-    let mut body = line::document(&build);
-    report_speed(&speed, &mut body, console)?;
-    body["digest"] = json!(digest);
-    body["evidence_digest"] = json!(evidence_digest);
-    body["output"] = json!(path);
-    body["output_sha256"] = json!(Digest::of_bytes(&bytes));
-    console.document("proofmark.seal", 1, &body)?;
-    Ok(answer)
+    Ok(code)
 }
 
 /// Whether the same artifact stands there without any evidence, as `pack` writes it.
@@ -121,27 +113,4 @@ fn name_for(artifact: &Artifact, arch: Arch) -> String {
         return name;
     }
     format!("{}-{arch}.zip", name.trim_end_matches(".zip"))
-}
-
-/// Says what was measured.
-fn report_speed(speed: &Speed, body: &mut Value, console: &Console) -> Result<(), Failure> {
-    let text = match speed {
-        Speed::Skipped(reason) => {
-            body["measured"] = json!({ "skipped": reason });
-            format!("measured     skipped: {reason}")
-        }
-        Speed::Measured(measured) => {
-            let mean_us = speed::mean_us(measured);
-            body["measured"] =
-                json!({ "mean_us": mean_us, "device": measured.device(), "workloads": measured.findings });
-            let count = measured.findings.len();
-            match mean_us {
-                Some(mean) => {
-                    format!("measured     {mean:.3} µs over {count} workloads on {}", measured.device())
-                }
-                None => "measured     not every workload passed: `proofmark bench` shows which".to_owned(),
-            }
-        }
-    };
-    console.print(text)
 }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::console::{Console, Format};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::pipeline::ProvenBuild;
 use crate::proof::{
     Depth, Entry, Examination, InputError, Judgement, Policy, RequestedClaim, Tally, Verdict,
     claim_in_compile_commands, claim_in_log, claim_in_ninja, combine, examine_to, judge, visit,
 };
+use crate::rebuild::ProvenBuild;
 
 mod explanation;
 mod headline;

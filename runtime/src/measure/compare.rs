@@ -14,9 +14,9 @@ use super::decision::{Arm, CellReading, Comparison, ComparisonError, Event, Prot
 use super::environment::Reading;
 use super::finding::WorkloadFinding;
 use super::judge::device::JudgeDevice;
+use super::judge::layout::Layout;
 use super::judge::session::{PlayerSession, Stop};
 use super::judge::trial::{Dice, Trial};
-use super::run::layout_of;
 use super::sampler::{CYCLE_STRETCH_NS, Sampler};
 use super::subject::{BenchError, Options, Subject};
 use super::timing::executed::{Executed, executed};
@@ -72,6 +72,7 @@ pub struct Contest<'run> {
 
 /// Compares B with A.
 pub fn compare(
+    device: &JudgeDevice,
     contest: Contest<'_>,
     protocol: Protocol,
     options: &Options,
@@ -79,31 +80,25 @@ pub fn compare(
     progress: &mut dyn FnMut(Standing),
 ) -> Result<Compared, BenchError> {
     let workloads = contest.workloads;
-    let layouts = workloads
-        .iter()
-        .map(|workload| layout_of(contest.definition, workload))
-        .collect::<Result<Vec<_>, _>>()?;
-    let device = JudgeDevice::open(&layouts, options)?;
-    for subject in [contest.a, contest.b] {
-        device.gpu.require(subject.arch)?;
-    }
     let uuids = workloads.iter().map(|workload| workload.uuid().to_owned()).collect();
-    let mut decision = Comparison::new(protocol, uuids, options.seed).map_err(|error| out_of_step(&error))?;
+    let mut decision =
+        Comparison::new(protocol, uuids, options.seed.0).map_err(|error| out_of_step(&error))?;
     let mut trials = Vec::new();
-    for (workload, layout) in workloads.iter().zip(layouts) {
-        trials.push(Trial::new(&device, contest.definition, workload, layout, options)?);
+    for workload in workloads {
+        let layout = Layout::of(contest.definition, workload)?;
+        trials.push(Trial::new(device, contest.definition, workload, layout, options)?);
     }
-    let reference = PlayerSession::start(&device, &device.secret, contest.reference, options)
+    let reference = PlayerSession::start(device, &device.secret, contest.reference, options)
         .map_err(|stop| reference_failed(stop, "that comes first"))?;
     let mut run = CompareRun {
         contest,
-        device: &device,
+        device,
         options,
         trials,
         reference,
         arms: Vec::new(),
         current: None,
-        dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"starting")),
+        dice: Dice::new(options.seed.0 ^ u64::from_le_bytes(*b"starting")),
         examined: vec![[None, None]; workloads.len()],
     };
     let begun = Instant::now();

@@ -28,7 +28,7 @@ impl fmt::Display for Method {
             Self::CuptiSpan => "CUPTI span",
             Self::EventPair => "event pair",
             Self::GraphRing => "graph run",
-            Self::BatchRing => "batch run",
+            Self::BatchRing => "batch ring",
         })
     }
 }

@@ -10,6 +10,7 @@
 //! | [`judge`] | inputs, comparison, null gate, the judge's GPU, its end of each player |
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
+//! | [`seed`] | where inputs come from, and its commitment |
 //! | `sampler` | takes one workload's samples under every clock |
 //! | [`run`] | the whole: workloads in, findings out |
 //! | [`mod@compare`] | two libraries in, a decision out |
@@ -25,6 +26,7 @@ pub mod judge;
 pub mod measurement;
 pub mod run;
 mod sampler;
+pub mod seed;
 pub mod statistics;
 pub mod subject;
 pub mod timing;
@@ -32,5 +34,6 @@ pub mod verdict;
 
 pub use compare::{Compared, Contest, Settled, compare};
 pub use finding::WorkloadFinding;
-pub use run::measure;
-pub use subject::{BenchError, Options, Progress, Sharing, Subject};
+pub use run::BenchRun;
+pub use seed::Seed;
+pub use subject::{BenchError, Options, Sharing, Subject};

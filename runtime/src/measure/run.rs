@@ -13,55 +13,16 @@ use super::judge::session::{PlayerSession, Stop};
 use super::judge::trial::Trial;
 use super::sampler::Sampler;
 use super::statistics::median;
-use super::subject::{BenchError, Options, Progress, Subject};
+use super::subject::{BenchError, Options, Subject};
 use super::timing::executed::{Executed, executed};
 use super::timing::{ClockReadings, distrust};
 use super::verdict::Verdict;
 use proofmark_player::PlayerEnd;
 use proofmark_player::protocol::{Clock, L2};
 
-/// Measures a subject against a reference over workloads.
-pub fn measure(
-    subject: &Subject,
-    reference: &Subject,
-    definition: &Definition,
-    workloads: &[Workload],
-    options: &Options,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(RunFacts, Vec<WorkloadFinding>), BenchError> {
-    let layouts = workloads
-        .iter()
-        .map(|workload| layout_of(definition, workload))
-        .collect::<Result<Vec<_>, BenchError>>()?;
-    let device = JudgeDevice::open(&layouts, options)?;
-    device.gpu.require(subject.arch)?;
-    let copy_bandwidth = device.copy_bandwidth()?;
-    let mut run =
-        BenchRun { device: &device, subject, reference, options, sessions: [None, None], unloadable: None };
-    if let Err(stop) = run.session(REFERENCE) {
-        return Err(run.reference_failed(stop, "that comes first"));
-    }
-    let facts = run.facts(copy_bandwidth);
-    progress(Progress::Opened(&facts));
-    let mut findings = Vec::new();
-    for (index, (workload, layout)) in workloads.iter().zip(layouts).enumerate() {
-        progress(Progress::Begun { index, workload });
-        let finding = run.judge(definition, workload, layout)?;
-        progress(Progress::Ended { index, finding: &finding });
-        findings.push(finding);
-    }
-    Ok((facts, findings))
-}
-
-pub(super) fn layout_of(definition: &Definition, workload: &Workload) -> Result<Layout, BenchError> {
-    definition.shapes(workload).map(|shapes| Layout::new(&shapes)).map_err(|invalid| BenchError::Workload {
-        workload: workload.uuid().to_owned(),
-        detail: invalid.to_string(),
-    })
-}
-
-/// The two players and what they run.
-struct BenchRun<'run> {
+/// One run: the subject's and the reference's players, and what they run.
+#[derive(Debug)]
+pub struct BenchRun<'run> {
     device: &'run JudgeDevice,
     subject: &'run Subject,
     reference: &'run Subject,
@@ -70,13 +31,32 @@ struct BenchRun<'run> {
     sessions: [Option<PlayerSession>; 2],
     /// Why the subject cannot even be loaded: then no workload needs to try again.
     unloadable: Option<String>,
+    copy_bandwidth: f64,
 }
 
 const SUBJECT: usize = 0;
 const REFERENCE: usize = 1;
 
-impl BenchRun<'_> {
-    fn facts(&self, copy_bandwidth: f64) -> RunFacts {
+impl<'run> BenchRun<'run> {
+    /// Starts the reference's player; the subject's starts with the first workload.
+    pub fn start(
+        device: &'run JudgeDevice,
+        subject: &'run Subject,
+        reference: &'run Subject,
+        options: &'run Options,
+    ) -> Result<Self, BenchError> {
+        let copy_bandwidth = device.copy_bandwidth()?;
+        let sessions = [None, None];
+        let mut run =
+            Self { device, subject, reference, options, sessions, unloadable: None, copy_bandwidth };
+        match run.session(REFERENCE) {
+            Ok(_) => Ok(run),
+            Err(stop) => Err(run.reference_failed(stop, "that comes first")),
+        }
+    }
+
+    /// What the run shows beside its workloads.
+    pub fn facts(&self) -> RunFacts {
         let session = self.sessions[REFERENCE].as_ref();
         let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
         let cupti_problem = problem(session.map(|session| &session.cupti_problem));
@@ -84,19 +64,20 @@ impl BenchRun<'_> {
             environment: self
                 .device
                 .environment(cupti_problem.is_none().then(|| "libcupti.so.13".to_owned())),
-            copy_bandwidth,
+            copy_bandwidth: self.copy_bandwidth,
             cupti_problem,
             confinement_problem: problem(session.map(|session| &session.confinement_problem)),
             copies: self.device.home.get() == Some(proofmark_player::protocol::Home::Copies),
         }
     }
 
-    fn judge(
+    /// Measures one workload.
+    pub fn judge(
         &mut self,
         definition: &Definition,
         workload: &Workload,
-        layout: Layout,
     ) -> Result<WorkloadFinding, BenchError> {
+        let layout = Layout::of(definition, workload)?;
         let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
         let mut finding = WorkloadFinding::new(workload.clone(), traffic);
         let mut trial = Trial::new(self.device, definition, workload, layout, self.options)?;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Arch, Digest};
+use serde::{Deserialize, Serialize};
 
-use super::finding::WorkloadFinding;
 use super::judge::tolerance::Tolerance;
+use super::seed::Seed;
 use super::statistics::StoppingRule;
 use proofmark_player::PlayerEnd;
 use proofmark_player::device::DeviceError;
@@ -28,7 +29,8 @@ pub struct Subject {
 }
 
 /// Where tensors live during a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sharing {
     /// Device IPC where it works, copies elsewhere.
     Auto,
@@ -46,9 +48,9 @@ pub struct Options {
     /// Where CUPTI is; `None` looks for it.
     pub cupti: Option<PathBuf>,
     /// The secret from which inputs and their order are made. It stands in the record afterwards.
-    pub seed: u64,
-    /// How far outputs may be off; `None` takes the definition's.
-    pub tolerance: Option<Tolerance>,
+    pub seed: Seed,
+    /// How far outputs may be off.
+    pub tolerance: Tolerance,
     /// When to stop sampling.
     pub stopping: StoppingRule,
     /// How long one call may take.
@@ -107,27 +109,6 @@ pub enum BenchError {
         /// What the system said.
         #[from]
         source: std::io::Error,
-    },
-}
-
-/// What happens while measuring, for progress bars.
-#[derive(Debug, Clone)]
-pub enum Progress<'a> {
-    /// The GPU and the reference are ready.
-    Opened(&'a super::environment::RunFacts),
-    /// A workload begins.
-    Begun {
-        /// Its place in the list, from zero.
-        index: usize,
-        /// The workload.
-        workload: &'a Workload,
-    },
-    /// A workload ended.
-    Ended {
-        /// Its place in the list, from zero.
-        index: usize,
-        /// What it showed.
-        finding: &'a WorkloadFinding,
     },
 }
 

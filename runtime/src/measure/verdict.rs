@@ -13,26 +13,6 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// Every checked output was right, and the timing can be believed.
     Passed,
-    /// The sources did not compile.
-    CompileError {
-        /// What the compiler said, or its last lines.
-        reason: String,
-    },
-    /// It compiled, but the architecture could not be proven.
-    Unproven {
-        /// What the proof lacked.
-        reason: String,
-    },
-    /// An output has another shape.
-    IncorrectShape {
-        /// Which output, expected and found shape.
-        reason: String,
-    },
-    /// An output has another element type.
-    IncorrectDtype {
-        /// Which output, expected and found type.
-        reason: String,
-    },
     /// Values are off.
     IncorrectNumerical {
         /// Which output, at which call, by how much.
@@ -61,10 +41,6 @@ impl Verdict {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
-            Self::CompileError { .. } => "compile_error",
-            Self::Unproven { .. } => "unproven",
-            Self::IncorrectShape { .. } => "incorrect_shape",
-            Self::IncorrectDtype { .. } => "incorrect_dtype",
             Self::IncorrectNumerical { .. } => "incorrect_numerical",
             Self::RuntimeError { .. } => "runtime_error",
             Self::Timeout { .. } => "timeout",
@@ -77,11 +53,7 @@ impl Verdict {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Passed => None,
-            Self::CompileError { reason }
-            | Self::Unproven { reason }
-            | Self::IncorrectShape { reason }
-            | Self::IncorrectDtype { reason }
-            | Self::IncorrectNumerical { reason }
+            Self::IncorrectNumerical { reason }
             | Self::RuntimeError { reason }
             | Self::Timeout { reason }
             | Self::UntrustedTiming { reason } => Some(reason),
@@ -94,16 +66,12 @@ impl Verdict {
         matches!(self, Self::Passed)
     }
 
-    /// The closest status of FlashInfer-Bench. It knows neither proofs nor distrust: an unproven
-    /// build did not become what was asked for, so it counts as not compiled; a timing that
-    /// cannot be believed must not become a latency, so it counts as a failure while running.
+    /// The closest status of FlashInfer-Bench. It knows no distrust: a timing that cannot be
+    /// believed must not become a latency, so it counts as a failure while running.
     #[must_use]
     pub fn flashinfer_status(&self) -> Status {
         match self {
             Self::Passed => Status::Passed,
-            Self::CompileError { .. } | Self::Unproven { .. } => Status::CompileError,
-            Self::IncorrectShape { .. } => Status::IncorrectShape,
-            Self::IncorrectDtype { .. } => Status::IncorrectDtype,
             Self::IncorrectNumerical { .. } => Status::IncorrectNumerical,
             Self::RuntimeError { .. } | Self::UntrustedTiming { .. } => Status::RuntimeError,
             Self::Timeout { .. } => Status::Timeout,

@@ -1,15 +1,15 @@
-//! FlashInfer-Bench traces, out and in.
+//! FlashInfer-Bench traces of our records.
 //!
 //! Their trace knows one latency, two errors and seven statuses. What it cannot say stands in
 //! `correctness.extra.proofmark` and in the log, so that nothing of a verdict is lost on the way
-//! out. A trace that comes in is kept as it is and never mistaken for a measurement of ours.
+//! out.
 
 use proofmark_packager::interop::flashinfer::{
     Correctness, Environment, Evaluation, Outcome, Performance, Status, Trace,
 };
 use serde_json::{Map, json};
 
-use super::line::{ForeignRecord, Record, WorkloadRecord};
+use super::line::WorkloadRecord;
 use crate::measure::judge::Comparison;
 use crate::measure::measurement::Measurement;
 use crate::measure::verdict::Verdict;
@@ -54,12 +54,6 @@ pub fn to_trace(record: &WorkloadRecord) -> Result<Trace, ExportError> {
     let context = &record.context;
     let trace = Trace::of_evaluation(&context.definition, workload.clone(), &context.solution, evaluation);
     trace.ok_or_else(|| ExportError::NoDefinition { uuid: uuid() })
-}
-
-/// Takes a trace by another tool in. `None` where it holds no evaluation.
-pub fn from_trace(source: &str, trace: Trace) -> Option<Record> {
-    let evaluated = !trace.is_workload();
-    evaluated.then(|| Record::Foreign(Box::new(ForeignRecord { source: source.to_owned(), trace })))
 }
 
 /// `None` where it passed without a latency.
@@ -179,10 +173,6 @@ mod tests {
         let reason = || "because".to_owned();
         for verdict in [
             Verdict::Passed,
-            Verdict::CompileError { reason: reason() },
-            Verdict::Unproven { reason: reason() },
-            Verdict::IncorrectShape { reason: reason() },
-            Verdict::IncorrectDtype { reason: reason() },
             Verdict::IncorrectNumerical { reason: reason() },
             Verdict::RuntimeError { reason: reason() },
             Verdict::Timeout { reason: reason() },
@@ -207,10 +197,6 @@ mod tests {
         broken.finding.output = Some("printed \"this\"\n\u{1} and é".to_owned());
         records.push(broken);
         for verdict in [
-            Verdict::CompileError { reason: "error: expected a `;`".to_owned() },
-            Verdict::Unproven { reason: "only sm_100 was built".to_owned() },
-            Verdict::IncorrectShape { reason: "output `y`: expected shape [3], found [4]".to_owned() },
-            Verdict::IncorrectDtype { reason: "output `y`: expected float32, found float16".to_owned() },
             Verdict::RuntimeError { reason: "ended by SIGSEGV".to_owned() },
             Verdict::Timeout { reason: "no answer after 300 s".to_owned() },
             Verdict::UntrustedTiming { reason: "no kernel ran".to_owned() },
@@ -254,15 +240,5 @@ mod tests {
         assert_eq!(to_trace(&untimed), Err(ExportError::NoLatency { uuid: "u".to_owned() }));
         untimed.finding.verdict = None;
         assert_eq!(to_trace(&untimed), Err(ExportError::NoVerdict { uuid: "u".to_owned() }));
-    }
-
-    #[test]
-    fn a_foreign_trace_survives_a_record() {
-        let trace = to_trace(&judged(Verdict::Timeout { reason: "late".to_owned() })).unwrap();
-        let record = from_trace("traces/other.jsonl", trace.clone()).unwrap();
-        let read = Record::from_line(&record.to_line().unwrap()).unwrap();
-        assert_eq!(read, record);
-        let alone = Trace::of_workload("double", trace.into_workload()).unwrap();
-        assert_eq!(from_trace("x", alone), None);
     }
 }

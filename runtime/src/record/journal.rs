@@ -1,11 +1,10 @@
 //! A record file: appended line by line, whole lines only, by one process at a time.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::line::{Context, LineError, Record};
+use super::line::{LineError, Record};
 
 /// Why a record file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,22 +56,6 @@ pub struct Contents {
     pub records: Vec<Record>,
     /// A torn last line, which counts for nothing.
     pub torn: Option<TornLine>,
-}
-
-impl Contents {
-    /// The uuids of the workloads that a run need not measure again: those with a verdict, or a
-    /// refusal, in a run that this one continues.
-    pub fn finished(&self, context: &Context) -> BTreeSet<&str> {
-        let workloads = self.records.iter().filter_map(|record| match record {
-            Record::Workload(workload) => Some(workload),
-            _ => None,
-        });
-        workloads
-            .filter(|record| record.context.continues(context))
-            .filter(|record| record.finding.verdict.is_some() || record.finding.refusal.is_some())
-            .map(|record| record.finding.workload.uuid())
-            .collect()
-    }
 }
 
 /// Reads a record file without writing to it; one that is not there is empty.
@@ -153,7 +136,6 @@ mod tests {
 
     use super::super::line::tests::record;
     use super::*;
-    use crate::measure::verdict::Verdict;
 
     fn workload(uuid: &str) -> Record {
         Record::Workload(Box::new(record(uuid)))
@@ -183,7 +165,7 @@ mod tests {
                 contents.torn,
                 Some(TornLine { offset_bytes, length_bytes: (cut - first_line) as u64 })
             );
-            assert_eq!(contents.finished(&record("a").context).into_iter().collect::<Vec<_>>(), ["a"]);
+            assert_eq!(contents.records, [workload("a")]);
             journal.append(&workload("c")).unwrap();
             let again = read(&path).unwrap();
             assert_eq!(again.torn, None);
@@ -207,23 +189,6 @@ mod tests {
         let (_first, _) = Journal::open(&path).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::Busy { .. })));
         assert_eq!(read(&path).unwrap().records.len(), 1, "reading needs no lock");
-    }
-
-    #[test]
-    fn only_finished_workloads_of_the_same_run_are_skipped() {
-        let (_folder, path) = journal(&["a"]);
-        let (mut journal, _) = Journal::open(&path).unwrap();
-        let mut unfinished = record("b");
-        unfinished.finding.verdict = None;
-        journal.append(&Record::Workload(Box::new(unfinished))).unwrap();
-        let mut failed = record("c");
-        failed.finding.verdict = Some(Verdict::Timeout { reason: "300 s".to_owned() });
-        journal.append(&Record::Workload(Box::new(failed))).unwrap();
-        let contents = read(&path).unwrap();
-        assert_eq!(contents.finished(&record("x").context), BTreeSet::from(["a", "c"]));
-        let mut elsewhere = record("x").context;
-        elsewhere.environment.uuid = Some("GPU-2".to_owned());
-        assert!(contents.finished(&elsewhere).is_empty());
     }
 
     #[test]

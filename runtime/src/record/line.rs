@@ -1,23 +1,29 @@
 //! One line of a record file.
 
-use proofmark_packager::interop::flashinfer::{Timestamp, Trace};
+use proofmark_packager::interop::flashinfer::Timestamp;
 use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::line_v1;
+use super::run_id::RunId;
 
 use crate::measure::decision::{Comparison, Event, Report};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
+use crate::measure::seed::Seed;
 
 /// Name of the format, in every line.
 pub const SCHEMA: &str = "proofmark.record";
 /// Version of the format, in every line. Changes whenever an older reader would misunderstand.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What was measured, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Context {
+    /// The run; absent in lines of version 1.
+    pub run_id: Option<RunId>,
     /// The solution's name.
     pub solution: String,
     /// Who wrote it.
@@ -26,12 +32,20 @@ pub struct Context {
     pub artifact: Option<Digest>,
     /// Digest of the library that ran.
     pub library: Digest,
-    /// Digest of the library that the results were held against.
-    pub reference: Digest,
+    /// Digest of what the results were held against, as a job names it; absent in lines of version 1.
+    pub reference: Option<Digest>,
+    /// Digest of the library that the reference ran as.
+    pub reference_library: Digest,
     /// The definition's name.
     pub definition: String,
+    /// The definition's digest; absent in lines of version 1.
+    pub definition_digest: Option<Digest>,
     /// The architecture that the library was proven for.
     pub arch: Arch,
+    /// Digest of the toolchain's fingerprint; absent for a bare library and in lines of version 1.
+    pub toolchain: Option<Digest>,
+    /// The commitment to a seed that the job named; absent where each run draws a fresh secret.
+    pub seed_commitment: Option<Digest>,
     /// The device and what surrounds it.
     pub environment: Environment,
     /// Speed of a plain device copy in the same run, read and written bytes together, a second.
@@ -39,20 +53,33 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether a workload that was finished there need not be measured again here: the same bytes
-    /// held against the same reference for the same definition on the same device under the same driver and our own same version.
-    /// The names of people and solutions do not matter.
+    /// Whether a workload that was finished there need not be measured again here: the same bytes, built
+    /// by the same toolchain, held against the same reference for the same definition with the same seed
+    /// rule, on the same device under the same driver and our own same version. Names of people and
+    /// solutions do not matter; lines of version 1 name too little to go on from.
     pub fn continues(&self, other: &Self) -> bool {
-        let device = |context: &Self| {
-            let Environment { device, uuid, driver, proofmark, .. } = context.environment.clone();
-            (device, uuid, driver, proofmark)
+        let identity = |context: &Self| {
+            let Self {
+                run_id: _,
+                solution: _,
+                author: _,
+                artifact,
+                library,
+                reference,
+                reference_library,
+                definition,
+                definition_digest,
+                arch,
+                toolchain,
+                seed_commitment,
+                environment: Environment { device, uuid, driver, proofmark, .. },
+                copy_bytes_per_second: _,
+            } = context.clone();
+            let built = (artifact, library, arch, toolchain);
+            let held = (reference, reference_library, definition, definition_digest, seed_commitment);
+            (built, held, (device, uuid, driver, proofmark))
         };
-        self.artifact == other.artifact
-            && self.library == other.library
-            && self.reference == other.reference
-            && self.definition == other.definition
-            && self.arch == other.arch
-            && device(self) == device(other)
+        self.definition_digest.is_some() && identity(self) == identity(other)
     }
 }
 
@@ -64,7 +91,7 @@ pub struct WorkloadRecord {
     /// What was measured, and on what.
     pub context: Context,
     /// The seed that its inputs were made from.
-    pub seed: u64,
+    pub seed: Seed,
     /// How far outputs could be off.
     pub tolerance: Tolerance,
     /// What it showed.
@@ -94,17 +121,8 @@ impl ComparisonRecord {
     pub fn recompute(&self) -> Option<Report> {
         let workloads = self.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
         let (protocol, seed) = (self.report.protocol.clone(), self.report.seed);
-        Comparison::replay(protocol, workloads, seed, self.events.iter().cloned()).ok()?.report()
+        Comparison::replay(protocol, workloads, seed.0, self.events.iter().cloned()).ok()?.report()
     }
-}
-
-/// An evaluation by another tool: a latency without samples, not measured by us.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ForeignRecord {
-    /// Where the trace was read from.
-    pub source: String,
-    /// The trace as it was.
-    pub trace: Trace,
 }
 
 /// What a line holds.
@@ -115,8 +133,6 @@ pub enum Record {
     Workload(Box<WorkloadRecord>),
     /// One finished comparison.
     Comparison(Box<ComparisonRecord>),
-    /// A trace by another tool.
-    Foreign(Box<ForeignRecord>),
 }
 
 /// Why a line is not a record.
@@ -132,7 +148,7 @@ pub enum LineError {
         found: Value,
     },
     /// It is newer than this program, or damaged.
-    #[error("version is {found}: this program reads version {VERSION}")]
+    #[error("version is {found}: this program reads versions 1 and {VERSION}")]
     Version {
         /// What stands there.
         found: Value,
@@ -154,10 +170,11 @@ impl Record {
         if schema != SCHEMA {
             return Err(LineError::Schema { found: schema });
         }
-        if version != VERSION {
-            return Err(LineError::Version { found: version });
+        match version.as_u64() {
+            Some(1) => Ok(serde_json::from_value(line_v1::upgrade(serde_json::from_str(line)?))?),
+            Some(version) if version == u64::from(VERSION) => Ok(serde_json::from_str(line)?),
+            _ => Err(LineError::Version { found: version }),
         }
-        Ok(serde_json::from_str(line)?)
     }
 
     /// Writes one line, without the line feed, and makes sure that it reads back: a number that
@@ -203,17 +220,22 @@ pub(crate) mod tests {
         WorkloadRecord {
             timestamp: Timestamp::from(std::time::UNIX_EPOCH),
             context: Context {
+                run_id: Some("0123456789abcdef0123456789abcdef".parse().unwrap()),
                 solution: "mine".to_owned(),
                 author: "me".to_owned(),
                 artifact: Some(Digest::of_bytes(b"artifact")),
                 library: Digest::of_bytes(b"library"),
-                reference: Digest::of_bytes(b"reference"),
+                reference: Some(Digest::of_bytes(b"reference")),
+                reference_library: Digest::of_bytes(b"reference library"),
                 definition: "double".to_owned(),
+                definition_digest: Some(Digest::of_bytes(b"definition")),
                 arch: Arch::SM_100A,
+                toolchain: Some(Digest::of_bytes(b"toolchain")),
+                seed_commitment: None,
                 environment: Environment { device: "NVIDIA H200".to_owned(), ..Environment::default() },
                 copy_bytes_per_second: Some(4.25e12),
             },
-            seed: u64::MAX,
+            seed: Seed(u64::MAX),
             tolerance: Tolerance::default(),
             finding,
         }
@@ -224,7 +246,7 @@ pub(crate) mod tests {
         let record = Record::Workload(Box::new(record("u")));
         let line = record.to_line().unwrap();
         assert!(
-            line.starts_with(r#"{"schema":"proofmark.record","version":1,"record":"workload","#),
+            line.starts_with(r#"{"schema":"proofmark.record","version":2,"record":"workload","#),
             "{line}"
         );
         assert!(!line.contains('\n'));
@@ -264,9 +286,9 @@ pub(crate) mod tests {
     #[test]
     fn says_which_version_it_reads() {
         let line = Record::Workload(Box::new(record("u"))).to_line().unwrap();
-        let newer = line.replacen(r#""version":1"#, r#""version":2,"new":true"#, 1);
+        let newer = line.replacen(r#""version":2"#, r#""version":3,"new":true"#, 1);
         let refused = Record::from_line(&newer).unwrap_err();
-        assert_eq!(refused.to_string(), "version is 2: this program reads version 1");
+        assert_eq!(refused.to_string(), "version is 3: this program reads versions 1 and 2");
         for foreign in ["{}", "[]", "", "{\"schema\":\"other\",\"version\":1}", "\"text\""] {
             assert!(Record::from_line(foreign).is_err(), "{foreign}");
         }
@@ -285,6 +307,10 @@ pub(crate) mod tests {
         assert!(differs(|other| other.environment.uuid = Some("GPU-1".to_owned())));
         assert!(differs(|other| other.environment.driver = Some("580".to_owned())));
         assert!(differs(|other| other.environment.proofmark = "0.2.0".to_owned()));
-        assert!(differs(|other| other.definition = "triple".to_owned()));
+        assert!(differs(|other| other.definition_digest = Some(Digest::of_bytes(b"edited"))));
+        assert!(differs(|other| other.toolchain = None));
+        assert!(differs(|other| other.reference = Some(Digest::of_bytes(b"another"))));
+        assert!(differs(|other| other.seed_commitment = Some(Seed(1).commitment())));
+        assert!(!differs(|other| other.run_id = None));
     }
 }

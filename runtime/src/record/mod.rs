@@ -3,27 +3,32 @@
 //! A record file is JSONL: one document a line, appended when it is complete, never changed.
 //!
 //! ```text
-//! {"schema": "proofmark.record", "version": 1, "record": "workload",   …}   one finished workload
-//! {"schema": "proofmark.record", "version": 1, "record": "comparison", …}   one finished comparison
-//! {"schema": "proofmark.record", "version": 1, "record": "foreign",    …}   a trace by another tool
+//! {"schema": "proofmark.record", "version": 2, "record": "workload",   …}   one finished workload
+//! {"schema": "proofmark.record", "version": 2, "record": "comparison", …}   one finished comparison
 //! ```
 //!
 //! Every line stands by itself: it names what was measured, on what, and when. Raw samples are
 //! kept; medians and means are computed on reading. A run that was interrupted goes on by skipping
 //! the workloads that have a line.
 //!
-//! | file | noun |
+//! | file | what it holds |
 //! |---|---|
+//! | [`run_id`] | the name of one run |
 //! | [`mod@line`] | one line, its kinds and its version |
+//! | `line_v1` | lines of version 1 |
 //! | [`journal`] | the file: appending, reading, a torn last line |
-//! | [`exchange`] | FlashInfer-Bench traces, out and in |
-
-pub mod line;
-
-pub mod journal;
+//! | [`run_log`] | one run's lines, and what an interrupted one had finished |
+//! | [`exchange`] | FlashInfer-Bench traces |
 
 pub mod exchange;
+pub mod journal;
+pub mod line;
+mod line_v1;
+pub mod run_id;
+pub mod run_log;
 
-pub use exchange::{ExportError, from_trace, to_trace};
+pub use exchange::{ExportError, to_trace};
 pub use journal::{Contents, Journal, JournalError, TornLine};
-pub use line::{ComparisonRecord, Context, ForeignRecord, Record, WorkloadRecord};
+pub use line::{ComparisonRecord, Context, Record, WorkloadRecord};
+pub use run_id::RunId;
+pub use run_log::RunLog;

@@ -1,13 +1,17 @@
 //! Turns records into what people and programs read. Nothing here measures or decides.
 //!
-//! | file | noun |
+//! | file | what it holds |
 //! |---|---|
 //! | [`mod@bench`] | the numbers of a run: per workload and overall, computed from raw samples |
 //! | [`bench_table`] | those numbers as a table |
+//! | [`build`] | a build: proven, or why not |
+//! | [`outcome`] | what came out of a job |
 //! | [`comparison_table`] | a comparison's report as text |
 //! | [`figures`] | how numbers are written |
 
 pub mod bench;
+pub mod build;
+pub mod outcome;
 
 pub mod bench_table;
 

@@ -12,7 +12,9 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::cli::line::{self, LineOptions};
 use crate::cli::{input, verify::SCHEMA};
-use crate::pipeline::{Built, ProvenBuild};
+use crate::job::{Action, Job, Outcome};
+use crate::rebuild::ProvenBuild;
+use crate::record::RunId;
 
 /// Whether a path is a submission folder, an artifact or a `solution.json`.
 pub(super) fn holds_sources(path: &Path) -> bool {
@@ -40,10 +42,12 @@ pub(super) fn rebuild(
     console: &Console,
 ) -> Result<Result<Box<ProvenBuild>, ExitCode>, Failure> {
     let opened = input::open_one(path, console)?;
-    let artifact = &opened.bundle.artifact;
     let arch = line::arch_of(&opened.bundle, arch, console);
-    match LineOptions::default().build(artifact, arch, console)? {
-        Built::Proven(build) => Ok(Ok(build)),
-        Built::Finding(finding) => line::report_finding(SCHEMA, &finding, console).map(Err),
+    let action = Action::Build { subject: Box::new(opened.bundle) };
+    let options = LineOptions::default();
+    let job = Job { run_id: RunId::fresh(), arch, freshness: options.freshness(), action };
+    match line::do_job(&job, &options.machine.settings()?, console)? {
+        Outcome::Built(build) => Ok(Ok(build)),
+        outcome => line::answer(SCHEMA, &outcome, [], console).map(Err),
     }
 }

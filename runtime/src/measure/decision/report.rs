@@ -6,6 +6,7 @@ use super::comparison::{ArmSamples, Comparison};
 use super::finding::{Decision, Reason};
 use super::protocol::Protocol;
 use super::session::Session;
+use crate::measure::seed::Seed;
 use crate::measure::statistics::{Interval, Summary};
 
 /// One session.
@@ -62,7 +63,7 @@ pub struct Report {
     /// How it was run and judged.
     pub protocol: Protocol,
     /// Decided every order.
-    pub seed: u64,
+    pub seed: Seed,
 }
 
 impl Report {
@@ -81,7 +82,7 @@ impl Report {
             sessions,
             workloads,
             protocol: comparison.protocol.clone(),
-            seed: comparison.seed,
+            seed: Seed(comparison.seed),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::thread;
 
-use proofmark_packager::interop::flashinfer::{Correctness, Dtype, Tensor};
+use proofmark_packager::interop::flashinfer::{Correctness, Dtype};
 use serde::{Deserialize, Serialize};
 
 use super::element::{decode_all, spacing};
@@ -244,23 +244,6 @@ fn explain(name: &str, comparison: &Comparison) -> String {
     reason
 }
 
-/// Checks the layout of an output that the submission allocated itself; `None` is as it should be.
-pub fn check_layout(
-    name: &str,
-    expected: &Tensor,
-    found_shape: &[u64],
-    found_dtype: Dtype,
-) -> Option<Verdict> {
-    let shape = expected.shape.as_deref().unwrap_or(&[]);
-    if found_shape != shape {
-        let reason = format!("output `{name}`: expected shape {shape:?}, found {found_shape:?}");
-        return Some(Verdict::IncorrectShape { reason });
-    }
-    (found_dtype != expected.dtype).then(|| Verdict::IncorrectDtype {
-        reason: format!("output `{name}`: expected {}, found {found_dtype}", expected.dtype),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,16 +338,5 @@ mod tests {
             matches!(&verdict, Verdict::IncorrectNumerical { reason } if reason.contains("`new_state`")),
             "{verdict}"
         );
-    }
-
-    #[test]
-    fn a_wrong_layout_has_its_own_verdict() {
-        let expected =
-            Tensor { dtype: Dtype::Bfloat16, shape: Some(vec![2, 3]), element_count: 6, size_bytes: 12 };
-        assert_eq!(check_layout("y", &expected, &[2, 3], Dtype::Bfloat16), None);
-        let shape = check_layout("y", &expected, &[3, 2], Dtype::Bfloat16);
-        assert!(matches!(shape, Some(Verdict::IncorrectShape { .. })));
-        let dtype = check_layout("y", &expected, &[2, 3], Dtype::Float16);
-        assert!(matches!(dtype, Some(Verdict::IncorrectDtype { .. })));
     }
 }

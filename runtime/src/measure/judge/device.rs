@@ -5,12 +5,11 @@
 //! outputs; only the reference's player maps them.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 use crate::device::sensors::{Conditions, Sensors};
 use crate::measure::environment::{Environment, Reading};
+use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, Sharing};
 use proofmark_player::device::context::Gpu;
 use proofmark_player::device::cupti;
@@ -19,6 +18,9 @@ use proofmark_player::device::instruments::Instruments;
 use proofmark_player::device::memory::{DeviceBuffer, copy};
 use proofmark_player::device::stream::{Event, Stream};
 use proofmark_player::protocol::Home;
+
+use proofmark_packager::Arch;
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
 use super::layout::Layout;
 
@@ -56,9 +58,18 @@ pub struct JudgeDevice {
 }
 
 impl JudgeDevice {
-    /// Opens the GPU and allocates blocks that hold the slots of the largest workload.
-    pub fn open(layouts: &[Layout], options: &Options) -> Result<Self, BenchError> {
+    /// Opens the GPU, refuses code that it cannot run, and allocates blocks that hold the slots of the
+    /// largest workload.
+    pub fn open(
+        definition: &Definition,
+        workloads: &[Workload],
+        arch: Arch,
+        options: &Options,
+    ) -> Result<Self, BenchError> {
+        let layout = |workload| Layout::of(definition, workload);
+        let layouts = workloads.iter().map(layout).collect::<Result<Vec<_>, BenchError>>()?;
         let gpu = Gpu::open()?;
+        gpu.require(arch)?;
         let stream = Stream::new(&gpu)?;
         let instruments = Instruments::load(&gpu, &nonce())?;
         let (free, _) = gpu.free_memory()?;
@@ -145,18 +156,7 @@ fn slots(layout: &Layout, limit: u64) -> u64 {
 
 /// Letters and digits that cannot be guessed.
 pub fn nonce() -> String {
-    format!("{:016x}", secret_number())
-}
-
-/// A number from the system's source of secrets.
-///
-/// # Panics
-/// Where the system has none: nothing here could be trusted then.
-pub fn secret_number() -> u64 {
-    let mut bytes = [0; 8];
-    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    read.expect("every Linux system has /dev/urandom");
-    u64::from_le_bytes(bytes)
+    format!("{:016x}", Seed::secret().0)
 }
 
 /// The processes that are neither this one nor its children. Where this one is not among them, ids
@@ -173,13 +173,6 @@ fn others(all: Vec<u32>) -> Vec<u32> {
             .any(|line| line.strip_prefix("PPid:").is_some_and(|text| text.trim() == own.to_string()))
     };
     all.into_iter().filter(|id| *id != own && !is_child(id)).collect()
-}
-
-/// What the GPU here is, without a run.
-pub fn environment_here() -> Result<Environment, BenchError> {
-    let gpu = Gpu::open()?;
-    let now = Sensors::open(&gpu.facts().uuid).map(|nvml| nvml.conditions()).unwrap_or_default();
-    Ok(environment(&gpu, now, None))
 }
 
 fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment {

@@ -1,6 +1,8 @@
 //! Where the tensors of one call lie in a block: a slot. All slots of a workload are alike.
 
-use proofmark_packager::interop::flashinfer::{Dtype, Named, Shapes, Tensor};
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, Named, Shapes, Tensor, Workload};
+
+use crate::measure::subject::BenchError;
 
 use proofmark_player::protocol::Block;
 
@@ -71,6 +73,15 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Lays out a workload's tensors, or says why it does not fit its definition.
+    pub fn of(definition: &Definition, workload: &Workload) -> Result<Self, BenchError> {
+        let shapes = definition.shapes(workload).map_err(|invalid| BenchError::Workload {
+            workload: workload.uuid().to_owned(),
+            detail: invalid.to_string(),
+        })?;
+        Ok(Self::new(&shapes))
+    }
+
     /// Lays out a workload's tensors.
     pub fn new(shapes: &Shapes) -> Self {
         Self { inputs: SlotLayout::new(&shapes.inputs), outputs: SlotLayout::new(&shapes.outputs) }
@@ -116,7 +127,6 @@ pub fn number(dtype: Dtype) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
     #[test]
     fn gives_every_tensor_an_aligned_place_of_its_own_and_scalars_none() {

@@ -87,14 +87,14 @@ impl<'device> Trial<'device> {
         layout: Layout,
         options: &Options,
     ) -> Result<Self, BenchError> {
-        let sources = Sources::new(definition, workload, &layout, options.seed, &options.data_root)?;
+        let sources = Sources::new(definition, workload, &layout, options.seed.0, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
         let may_change = |place: &Place| mutable.contains(&place.name.as_str());
         Ok(Self {
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
-            tolerance: options.tolerance.unwrap_or_else(|| Tolerance::of(definition)),
-            dice: Dice::new(options.seed ^ u64::from_le_bytes(*b"schedule")),
+            tolerance: options.tolerance,
+            dice: Dice::new(options.seed.0 ^ u64::from_le_bytes(*b"schedule")),
             slots: device.slots(&layout),
             device,
             layout,

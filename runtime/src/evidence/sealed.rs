@@ -7,9 +7,9 @@
 use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
 use proofmark_packager::{Bundle, Digest, Gencode};
 
-use crate::evidence::{self, BuildEvidence, Comparison, EvidenceError, ImageEvidence};
-use crate::pipeline::ProvenBuild;
+use super::{BuildComparison, BuildEvidence, EvidenceError, ImageEvidence};
 use crate::proof::RecordedProof;
+use crate::rebuild::ProvenBuild;
 use crate::record::{Record, WorkloadRecord};
 
 /// Why an artifact cannot be replayed.
@@ -95,7 +95,7 @@ fn measurements_of(bytes: &[u8]) -> Result<Vec<WorkloadRecord>, ReplayError> {
         let refuse = |reason: String| ReplayError::Measurements { line: index + 1, reason };
         match Record::from_line(line).map_err(|error| refuse(error.to_string()))? {
             Record::Workload(record) => records.push(*record),
-            _ => return Err(refuse("not a workload".to_owned())),
+            Record::Comparison(_) => return Err(refuse("not a workload".to_owned())),
         }
     }
     Ok(records)
@@ -119,7 +119,11 @@ fn listed(images: &[ImageEvidence]) -> String {
 
 /// Compares a new build with the sealed one. Where the library is the same, the stored proof must
 /// be what its bytes prove now.
-pub fn compare(artifact: Digest, sealed: &Sealed, build: &ProvenBuild) -> Result<Comparison, ReplayError> {
+pub fn compare(
+    artifact: Digest,
+    sealed: &Sealed,
+    build: &ProvenBuild,
+) -> Result<BuildComparison, ReplayError> {
     let new = BuildEvidence::of(artifact, build);
     if sealed.build.library == new.library {
         agree(
@@ -134,5 +138,5 @@ pub fn compare(artifact: Digest, sealed: &Sealed, build: &ProvenBuild) -> Result
                 found: error.to_string(),
             })?;
     }
-    Ok(evidence::compare(&sealed.build, &new))
+    Ok(super::compare(&sealed.build, &new))
 }

@@ -5,15 +5,24 @@
 //! Device images depend on the CUDA compiler alone; the library around them also on the host
 //! compiler and linker. So sameness has two levels, and a replay says which one holds.
 
+pub mod sealed;
+pub mod speed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofmark_packager::{Arch, Digest, Gencode};
+use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
+use proofmark_packager::{Arch, Digest, Evidence, Gencode};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Dependencies;
-use crate::pipeline::ProvenBuild;
 use crate::proof::ProvenImage;
+use crate::rebuild::ProvenBuild;
+use crate::record::line::LineError;
+use crate::record::{Record, WorkloadRecord};
 use crate::toolchain::Fingerprint;
+
+pub use sealed::{ReplayError, Sealed};
+pub use speed::SpeedComparison;
 
 const FORMAT: &str = "proofmark.build";
 const VERSION: u32 = 1;
@@ -138,6 +147,26 @@ impl BuildEvidence {
     }
 }
 
+/// What a seal writes: how it was built, the proof, and what was measured, if anything was.
+pub fn seal(
+    artifact: Digest,
+    build: &ProvenBuild,
+    records: &[WorkloadRecord],
+) -> Result<Evidence, LineError> {
+    let evidence = Evidence::default()
+        .with(BUILD_EVIDENCE, serde_json::to_vec_pretty(&BuildEvidence::of(artifact, build))?)
+        .with(PROOF_EVIDENCE, serde_json::to_vec_pretty(&build.proof)?);
+    if records.is_empty() {
+        return Ok(evidence);
+    }
+    let mut lines = String::new();
+    for record in records {
+        lines.push_str(&Record::Workload(Box::new(record.clone())).to_line()?);
+        lines.push('\n');
+    }
+    Ok(evidence.with(MEASUREMENTS_EVIDENCE, lines.into_bytes()))
+}
+
 /// How far two builds of one artifact are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -152,7 +181,7 @@ pub enum Sameness {
 
 /// What a replayed build is beside the sealed one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
+pub struct BuildComparison {
     /// How far they are the same.
     pub sameness: Sameness,
     /// Device images only in the sealed build.
@@ -164,7 +193,7 @@ pub struct Comparison {
 }
 
 /// Compares a sealed build with a new one.
-pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> Comparison {
+pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> BuildComparison {
     let only = |these: &[ImageEvidence], those: &[ImageEvidence]| {
         these.iter().filter(|image| !those.contains(image)).cloned().collect::<Vec<_>>()
     };
@@ -179,7 +208,7 @@ pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> Comparison {
     } else {
         Sameness::Different
     };
-    Comparison { sameness, lost_images, new_images, causes }
+    BuildComparison { sameness, lost_images, new_images, causes }
 }
 
 /// The files that a build read, with CUDA's headers under one name: an installer keeps them in

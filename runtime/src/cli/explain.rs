@@ -1,0 +1,127 @@
+//! Library errors as failures: the exit code that each has, and the way out.
+
+use proofmark_player::device::DeviceError;
+
+use super::cache;
+use super::failure::Failure;
+use crate::build::{BuildError, PlanError};
+use crate::job::TaskError;
+use crate::measure::BenchError;
+use crate::pipeline::PipelineError;
+use crate::rebuild::RebuildError;
+
+/// Why a job could not be judged.
+pub(super) fn pipeline(error: PipelineError) -> Failure {
+    match error {
+        PipelineError::Unbuildable(error) => Failure::request(error).hint(error.way_out()),
+        PipelineError::Rebuild(error) => rebuild(error),
+        PipelineError::Cache(error) => cache::explain(error),
+        PipelineError::Toolchain { source } => {
+            let ways_out = source.ways_out();
+            ways_out.into_iter().fold(Failure::could_not_judge(*source), Failure::hint)
+        }
+        PipelineError::TvmFfi { source } => {
+            Failure::could_not_judge(*source).hint("name libtvm_ffi.so with --tvm-ffi FILE")
+        }
+        error @ PipelineError::NoTvmFfi { .. } => Failure::request(error),
+        error @ PipelineError::Library { .. } => Failure::request(error)
+            .hint("`proofmark verify` shows what it holds; --arch names what to expect"),
+        PipelineError::Replay(error) => {
+            let unsealed = error.is_unsealed();
+            let failure = Failure::request(error);
+            if unsealed { failure.hint("`proofmark seal` writes evidence into an artifact") } else { failure }
+        }
+        error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
+            .hint("`proofmark build --arch` builds an artifact for another architecture"),
+        error @ (PipelineError::Reference { .. } | PipelineError::DefinitionReference) => {
+            Failure::could_not_judge(error).hint("--reference names another one")
+        }
+        PipelineError::Measure(error) => measure(error),
+        error @ (PipelineError::Program { .. } | PipelineError::Journal(_)) => {
+            Failure::could_not_judge(error)
+        }
+    }
+}
+
+fn rebuild(error: RebuildError) -> Failure {
+    match error {
+        RebuildError::Plan(error) => {
+            let way_out = match &error {
+                PlanError::Flags { .. } => "`[target] nvcc_flags` in config.toml sets flags",
+                PlanError::FileName { .. } => "rename the file",
+                PlanError::NoEntryFile { .. } | PlanError::EntryNotCompiled { .. } => {
+                    "`[build] entry_point` in config.toml names the entry file"
+                }
+            };
+            Failure::request(error).hint(way_out)
+        }
+        RebuildError::Build(error) => {
+            let ways_out = error.ways_out();
+            let failure = match error {
+                BuildError::Unsupported { .. } => Failure::request(error),
+                _ => Failure::could_not_judge(error),
+            };
+            ways_out.into_iter().fold(failure, Failure::hint)
+        }
+        RebuildError::Cache(error) => cache::explain(error),
+    }
+}
+
+/// Why nothing could be measured: exit code 3, but for what the request got wrong.
+fn measure(error: BenchError) -> Failure {
+    let way_out = match &error {
+        BenchError::Device(DeviceError::NotReady { readiness }) => readiness.hint(),
+        BenchError::Device(DeviceError::WrongArchitecture { .. }) => {
+            Some("--arch builds for the GPU that is here, such as --arch sm_90a on an H200")
+        }
+        BenchError::Reference { .. } => Some("--reference names another one"),
+        _ => None,
+    };
+    let is_request = matches!(error, BenchError::Workload { .. } | BenchError::Captured { .. });
+    let failure = if is_request { Failure::request(error) } else { Failure::could_not_judge(error) };
+    way_out.into_iter().fold(failure, Failure::hint)
+}
+
+/// Why there is nothing to compute.
+pub(super) fn task(error: TaskError) -> Failure {
+    let way_out = match &error {
+        TaskError::NoName => Some("name it with --definition FILE"),
+        TaskError::NoDefinition { .. } => {
+            Some("name its file with --definition, or a data set with --dataset")
+        }
+        TaskError::NoWorkloads => Some("name them with --workloads FILE, or a data set with --dataset"),
+        TaskError::NothingChosen { .. } => {
+            Some("--batch picks by the first variable axis, --workloads and --dataset name others")
+        }
+        TaskError::OutOfScope { .. } | TaskError::Dataset(_) | TaskError::Invalid(_) => None,
+    };
+    let failure = match error {
+        error @ TaskError::OutOfScope { .. } => Failure::could_not_judge(error),
+        error => Failure::request(error),
+    };
+    way_out.into_iter().fold(failure, Failure::hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exit_code::ExitCode;
+    use super::*;
+
+    fn explain(error: RebuildError) -> Failure {
+        pipeline(error.into())
+    }
+
+    #[test]
+    fn the_way_out_of_a_plan_error_fits_it() {
+        let file: proofmark_packager::SourcePath = "a b.cu".parse().unwrap();
+        assert_eq!(explain(PlanError::FileName { file }.into()).hints(), ["rename the file"]);
+    }
+
+    #[test]
+    fn what_nvcc_does_not_support_is_a_fault_of_the_request() {
+        let complaint = "Unsupported gpu architecture 'compute_42a'".to_owned();
+        let error = BuildError::Unsupported { complaint, archs: Vec::new() };
+        assert_eq!(explain(error.into()).code(), ExitCode::Request);
+        assert_eq!(explain(BuildError::Interrupted.into()).code(), ExitCode::CouldNotJudge);
+    }
+}

@@ -1,0 +1,69 @@
+//! What takes time, shown: a bar on a terminal, lines elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use proofmark_packager::interop::flashinfer::Workload;
+
+use super::console::Console;
+use super::toolchain::ConsoleProgress;
+use crate::pipeline::Event;
+use crate::toolchain::install::Progress as _;
+
+/// What takes time, shown.
+pub(super) struct Progress {
+    console: Console,
+    bar: ProgressBar,
+    installing: Option<ConsoleProgress>,
+}
+
+impl Progress {
+    pub(super) fn new(console: Console) -> Self {
+        Self { console, bar: ProgressBar::hidden(), installing: None }
+    }
+
+    pub(super) fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Installing(step) => {
+                let console = self.console;
+                self.installing.get_or_insert_with(|| ConsoleProgress::new(console)).step(step);
+            }
+            Event::Waiting => self.say("waiting: another process builds this"),
+            Event::Building { arch, reason, .. } => self.say(&format!("building for {arch}: {reason}")),
+            Event::Measuring { facts, workloads } => {
+                for warning in facts.warnings() {
+                    self.say(&format!("note: {warning}"));
+                }
+                self.open("{bar:30} {pos}/{len} {msg} {elapsed}", workloads as u64);
+            }
+            Event::Begun(workload) => self.bar.set_message(axes(workload)),
+            Event::Ended(_) => self.bar.inc(1),
+            Event::Cells { done, of } => {
+                if self.bar.is_hidden() {
+                    self.open("{bar:30} {pos}/{len} cells to the next look {elapsed}", 1);
+                }
+                self.bar.set_length(of as u64);
+                self.bar.set_position(done as u64);
+            }
+        }
+    }
+
+    pub(super) fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn say(&mut self, text: &str) {
+        self.installing = None;
+        self.bar.suspend(|| self.console.say(text));
+    }
+
+    fn open(&mut self, template: &str, length: u64) {
+        if self.console.is_lively() {
+            let style = ProgressStyle::with_template(template).expect("a valid template");
+            self.bar = ProgressBar::new(length).with_style(style);
+        }
+    }
+}
+
+fn axes(workload: &Workload) -> String {
+    let texts: Vec<String> = workload.axes().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    texts.join(" ")
+}

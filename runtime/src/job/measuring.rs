@@ -1,0 +1,78 @@
+//! How to measure: everything that decides what a number means, and nothing of the machine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::reference::Reference;
+use super::task::Task;
+use crate::measure::statistics::StoppingRule;
+use crate::measure::{Options, Seed, Sharing};
+
+/// How to measure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measuring {
+    /// What is to be computed.
+    pub task: Task,
+    /// What outputs are held against.
+    pub reference: Reference,
+    /// The seed, to repeat a run; `None` draws a fresh secret.
+    pub seed: Option<Seed>,
+    /// Time for each workload's samples, in milliseconds.
+    #[serde(rename = "budget_ms", with = "milliseconds")]
+    pub budget: Duration,
+    /// Time that one call may take, in milliseconds.
+    #[serde(rename = "call_limit_ms", with = "milliseconds")]
+    pub call_limit: Duration,
+    /// Where tensors live.
+    pub sharing: Sharing,
+}
+
+impl Measuring {
+    /// The options of a run on this machine: where programs and libraries are is not the job's to say.
+    pub fn options(&self, program: PathBuf, tvm_ffi: PathBuf, cupti: Option<PathBuf>) -> Options {
+        Options {
+            program,
+            tvm_ffi,
+            cupti,
+            seed: self.seed.unwrap_or_else(Seed::secret),
+            tolerance: self.task.tolerance,
+            stopping: StoppingRule { budget: self.budget, ..StoppingRule::default() },
+            call_limit: self.call_limit,
+            data_root: self.task.data_root.clone(),
+            sharing: self.sharing,
+        }
+    }
+}
+
+/// Whether a verb that can do without measures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Measure {
+    /// Not, and why.
+    Not {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Where there is a GPU that can run the build.
+    WherePossible {
+        /// How.
+        measuring: Box<Measuring>,
+    },
+}
+
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}

@@ -1,0 +1,182 @@
+//! What came out of a job.
+
+use proofmark_packager::Digest;
+use proofmark_packager::interop::flashinfer::Definition;
+use serde::Serialize;
+
+use super::subject::BuiltSubject;
+use crate::evidence::{BuildComparison, SpeedComparison};
+use crate::measure::environment::RunFacts;
+use crate::measure::{Compared, Seed};
+use crate::rebuild::{Finding, ProvenBuild};
+use crate::record::{Context, Record, WorkloadRecord};
+use crate::report::BenchReport;
+
+/// What came out of a job. A finding is an answer: only what could not be judged is an error.
+#[derive(Debug)]
+#[must_use]
+pub enum Outcome {
+    /// A build that is no proven one: of the subject, or of the candidate or incumbent by name.
+    Finding {
+        /// The solution's name.
+        name: String,
+        /// Why it is not proven.
+        finding: Finding,
+    },
+    /// Built and proven.
+    Built(Box<ProvenBuild>),
+    /// Built, proven, and measured where possible.
+    Sealed {
+        /// The build.
+        build: Box<ProvenBuild>,
+        /// Its measurement.
+        measurement: Measurement,
+    },
+    /// Built again and compared with the evidence.
+    Replayed {
+        /// The new build.
+        build: Box<ProvenBuild>,
+        /// The digest of the sealed library.
+        sealed_library: Digest,
+        /// How the builds compare.
+        comparison: Box<BuildComparison>,
+        /// What became of a sealed speed; `None` where none was sealed or none was asked for.
+        speed: Option<ReplayedSpeed>,
+    },
+    /// Measured.
+    Measured {
+        /// What was measured.
+        subject: Box<BuiltSubject>,
+        /// What it showed.
+        measured: Box<Measured>,
+    },
+    /// Compared.
+    Compared {
+        /// The incumbent, A.
+        incumbent: Box<BuiltSubject>,
+        /// The candidate, B.
+        candidate: Box<BuiltSubject>,
+        /// The decision.
+        compared: Compared,
+        /// The record of it, where there was a decision.
+        record: Option<Box<Record>>,
+    },
+}
+
+/// Whether a build was measured.
+#[derive(Debug)]
+pub enum Measurement {
+    /// On the GPU that is here.
+    Taken(Box<Measured>),
+    /// Not, and why.
+    Skipped(String),
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Measured {
+    /// What every line has in common.
+    pub context: Context,
+    /// The machine, and what should be known before the first number.
+    pub facts: RunFacts,
+    /// One record a workload, in the order of the job.
+    pub records: Vec<WorkloadRecord>,
+    /// How many workloads were asked for.
+    pub expected: usize,
+    /// The seed of the workloads that this run measured itself.
+    pub seed: Seed,
+    /// What was to be computed.
+    pub definition: Definition,
+}
+
+impl Measured {
+    /// The run's numbers.
+    pub fn report(&self) -> BenchReport {
+        BenchReport::new(&self.context, self.records.iter().map(|record| &record.finding), self.expected)
+    }
+
+    /// The arithmetic mean over all workloads in microseconds; `None` unless every one passed.
+    pub fn mean_us(&self) -> Option<f64> {
+        self.report().overall.map(|means| means.arithmetic_mean_ns / 1e3)
+    }
+
+    /// The device that ran it.
+    pub fn device(&self) -> &str {
+        &self.facts.environment.device
+    }
+}
+
+impl Outcome {
+    /// Every record that the job made.
+    pub fn records(&self) -> Vec<Record> {
+        let workloads = |records: &[WorkloadRecord]| {
+            records.iter().cloned().map(|record| Record::Workload(Box::new(record))).collect()
+        };
+        match self {
+            Self::Sealed { measurement, .. } => workloads(measurement.records()),
+            Self::Measured { measured, .. } => workloads(&measured.records),
+            Self::Compared { record, .. } => record.iter().map(|record| (**record).clone()).collect(),
+            Self::Finding { .. } | Self::Built(_) | Self::Replayed { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Measurement {
+    /// One record a workload; none where nothing was measured.
+    pub fn records(&self) -> &[WorkloadRecord] {
+        match self {
+            Self::Taken(measured) => &measured.records,
+            Self::Skipped(_) => &[],
+        }
+    }
+
+    /// Whether nothing speaks against the build: every workload passed, or nothing was measured.
+    pub fn passed(&self) -> bool {
+        match self {
+            Self::Taken(measured) => measured.mean_us().is_some(),
+            Self::Skipped(_) => true,
+        }
+    }
+}
+
+/// What became of a sealed speed.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ReplayedSpeed {
+    /// Not measured again, and why.
+    Skipped {
+        /// Why.
+        skipped: String,
+    },
+    /// No workload passed both times.
+    NothingInCommon {
+        /// Always false.
+        holds: bool,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Compared over the workloads that passed both times.
+    Compared(SpeedComparison),
+}
+
+impl ReplayedSpeed {
+    /// Compares sealed measurements with new ones.
+    pub fn of(sealed: &[WorkloadRecord], measurement: Measurement) -> Self {
+        match measurement {
+            Measurement::Skipped(skipped) => Self::Skipped { skipped },
+            Measurement::Taken(measured) => match SpeedComparison::of(sealed, &measured.records) {
+                Some(comparison) => Self::Compared(comparison),
+                None => Self::NothingInCommon { holds: false, reason: "no workload passed both times" },
+            },
+        }
+    }
+
+    /// Whether nothing speaks against the sealed speed.
+    pub fn holds(&self) -> bool {
+        match self {
+            Self::Skipped { .. } => true,
+            Self::NothingInCommon { .. } => false,
+            Self::Compared(comparison) => comparison.holds,
+        }
+    }
+}

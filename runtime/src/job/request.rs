@@ -1,0 +1,160 @@
+//! The job and its document.
+
+use proofmark_packager::{Arch, Bundle};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::input::Input;
+use super::measuring::{Measure, Measuring};
+use crate::measure::decision::Protocol;
+use crate::record::RunId;
+
+/// Name of the document.
+pub const SCHEMA: &str = "proofmark.job";
+/// Its version. Changes whenever an older reader would misunderstand.
+pub const VERSION: u32 = 1;
+
+/// Whether a cached build will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    /// A proven build from the cache, proven again.
+    Cached,
+    /// A build of its own, whatever the cache holds.
+    Fresh,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The name of this run.
+    pub run_id: RunId,
+    /// What to build for, and what a library must be proven to be.
+    pub arch: Arch,
+    /// Whether a cached build will do.
+    pub freshness: Freshness,
+    /// What to do, and with what.
+    pub action: Action,
+}
+
+/// What to do, and with what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Build and prove.
+    Build {
+        /// The submission.
+        #[serde(with = "artifact")]
+        subject: Box<Bundle>,
+    },
+    /// Build, prove, measure where possible: what a seal needs.
+    Seal {
+        /// The submission.
+        #[serde(with = "artifact")]
+        subject: Box<Bundle>,
+        /// Whether to measure.
+        measure: Measure,
+    },
+    /// Build again, prove again, measure again where possible, and compare with the evidence.
+    Replay {
+        /// The sealed artifact.
+        #[serde(with = "artifact")]
+        subject: Box<Bundle>,
+        /// Whether to measure.
+        measure: Measure,
+    },
+    /// Measure with every call checked.
+    Bench {
+        /// The submission or library.
+        subject: Input,
+        /// How.
+        measuring: Box<Measuring>,
+    },
+    /// Decide which of two is faster.
+    Compare {
+        /// What stands: A.
+        incumbent: Input,
+        /// What may replace it: B.
+        candidate: Input,
+        /// How.
+        measuring: Box<Measuring>,
+        /// The protocol.
+        protocol: Box<Protocol>,
+        /// Seconds after which what is not known stays unknown.
+        limit_s: Option<u64>,
+    },
+}
+
+impl Action {
+    /// Whether nothing can be answered without a GPU.
+    pub fn needs_gpu(&self) -> bool {
+        matches!(self, Self::Bench { .. } | Self::Compare { .. })
+    }
+}
+
+/// Why a document is no job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It is no JSON, or not the JSON of a job.
+    #[error("not a job")]
+    Format(#[from] serde_json::Error),
+    /// It is another document.
+    #[error("schema is {found}: expected `{SCHEMA}`")]
+    Schema {
+        /// What stands there.
+        found: Value,
+    },
+    /// It is newer than this program.
+    #[error("schema_version is {found}: this program reads version {VERSION}")]
+    Version {
+        /// What stands there.
+        found: Value,
+    },
+}
+
+impl Job {
+    /// The document.
+    pub fn document(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("schema".to_owned(), json!(SCHEMA));
+        fields.insert("schema_version".to_owned(), json!(VERSION));
+        if let Value::Object(own) = serde_json::to_value(self).expect("a job is plain JSON") {
+            fields.extend(own);
+        }
+        Value::Object(fields)
+    }
+
+    /// Reads a document.
+    pub fn from_document(text: &str) -> Result<Self, JobError> {
+        let mut fields: Map<String, Value> = serde_json::from_str(text)?;
+        let mut take = |name: &str| fields.shift_remove(name).unwrap_or(Value::Null);
+        let (schema, version) = (take("schema"), take("schema_version"));
+        if schema != SCHEMA {
+            return Err(JobError::Schema { found: schema });
+        }
+        if version != VERSION {
+            return Err(JobError::Version { found: version });
+        }
+        Ok(serde_json::from_value(Value::Object(fields))?)
+    }
+}
+
+/// A submission alone, written as an [`Input`].
+mod artifact {
+    use proofmark_packager::Bundle;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::Input;
+
+    pub(super) fn serialize<S: Serializer>(bundle: &Bundle, serializer: S) -> Result<S::Ok, S::Error> {
+        Input::Artifact(Box::new(bundle.clone())).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Bundle>, D::Error> {
+        match Input::deserialize(deserializer)? {
+            Input::Artifact(bundle) => Ok(bundle),
+            Input::Library(_) => Err(D::Error::custom("a library cannot be built: expected an artifact")),
+        }
+    }
+}

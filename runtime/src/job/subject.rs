@@ -1,0 +1,90 @@
+//! A proven library, and what came with it.
+
+use proofmark_packager::{Arch, Artifact, Digest, Gencode};
+
+use super::input::Library;
+use super::measuring::Measuring;
+use crate::measure::Subject;
+use crate::measure::environment::Environment;
+use crate::proof::{self, Judgement, RequestedClaim};
+use crate::rebuild::ProvenBuild;
+use crate::record::{Context, RunId};
+
+/// A proven library, and what came with it.
+#[derive(Debug, Clone)]
+pub struct BuiltSubject {
+    /// The library and its entry.
+    pub subject: Subject,
+    /// The artifact's digest; absent for a bare library.
+    pub artifact: Option<Digest>,
+    /// Who wrote it; empty for a bare library.
+    pub author: String,
+    /// The digest of what built it; absent for a bare library.
+    pub toolchain: Option<Digest>,
+}
+
+impl BuiltSubject {
+    /// What was just built and proven.
+    pub fn of(artifact: &Artifact, build: &ProvenBuild) -> Self {
+        let manifest = artifact.manifest();
+        let subject = Subject {
+            name: manifest.solution.name.clone(),
+            symbol: manifest.build.entry_point.symbol.clone(),
+            arch: build.proof.arch(),
+            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
+            library: build.library_bytes.clone(),
+        };
+        Self {
+            subject,
+            artifact: Some(artifact.digest()),
+            author: manifest.solution.author.clone(),
+            toolchain: Some(build.ingredients.toolchain.digest()),
+        }
+    }
+
+    /// A library that was built before: it is proven here and now.
+    pub fn of_library(library: &Library, arch: Arch) -> Result<Self, Box<Judgement>> {
+        let claim = RequestedClaim::from_command([format!("-gencode={}", Gencode::exact(arch))]);
+        let proof = proof::prove(&claim, &library.bytes, arch)?;
+        let subject = Subject {
+            name: library.name.clone(),
+            symbol: library.symbol.clone(),
+            arch,
+            images: proof.device_images().iter().map(|image| image.digest).collect(),
+            library: library.bytes.clone(),
+        };
+        Ok(Self { subject, artifact: None, author: String::new(), toolchain: None })
+    }
+
+    /// The digest of the library that runs.
+    pub fn library(&self) -> Digest {
+        Digest::of_bytes(&self.subject.library)
+    }
+
+    /// What every line of a record says of it.
+    pub fn context(
+        &self,
+        run_id: RunId,
+        reference: &Self,
+        measuring: &Measuring,
+        environment: Environment,
+    ) -> Context {
+        let definition_digest = measuring.task.definition_digest();
+        Context {
+            run_id: Some(run_id),
+            solution: self.subject.name.clone(),
+            author: self.author.clone(),
+            artifact: self.artifact,
+            library: self.library(),
+            reference: Some(measuring.reference.digest(definition_digest)),
+            reference_library: reference.library(),
+            definition: measuring.task.definition.name().to_owned(),
+            definition_digest: Some(definition_digest),
+            arch: self.subject.arch,
+            toolchain: self.toolchain,
+            seed_commitment: measuring.seed.map(crate::measure::Seed::commitment),
+            environment,
+            copy_bytes_per_second: None,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where inputs and their order come from, and the commitment that is shown before it is used.
+
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+use proofmark_packager::{Digest, DigestBuilder};
+use serde::{Deserialize, Serialize};
+
+/// The secret from which inputs and their order are made: 64 bits, written as a text of digits,
+/// because a JSON number loses bits above 2^53. It is revealed in the records of what it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// A number from the system's source of secrets.
+    pub fn secret() -> Self {
+        let mut bytes = [0; 8];
+        fill_with_secret(&mut bytes);
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// What can be shown before the seed is used: whoever learns the seed can check it, and nobody can
+    /// choose another seed for it. Of a 64-bit seed it hides nothing from a patient search, so it is
+    /// never shown to the process that runs a submission.
+    pub fn commitment(self) -> Digest {
+        DigestBuilder::new("proofmark/seed/1").number(self.0).finish()
+    }
+}
+
+/// Fills a buffer from the system's source of secrets.
+///
+/// # Panics
+/// Where the system has none: nothing here could be trusted then.
+pub fn fill_with_secret(buffer: &mut [u8]) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = &mut buffer[filled..];
+        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("every Linux since 3.17 has getrandom: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)
+    }
+}
+
+impl FromStr for Seed {
+    type Err = ParseIntError;
+
+    /// Reads decimal digits, or `0x` and hexadecimal ones.
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        }
+        .map(Self)
+    }
+}
+
+impl From<Seed> for String {
+    fn from(seed: Seed) -> Self {
+        seed.to_string()
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, ParseIntError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_all_64_bits_and_commits_to_them() {
+        for seed in [Seed(0), Seed(u64::MAX), Seed((1 << 53) + 1)] {
+            let json = serde_json::to_string(&seed).unwrap();
+            assert_eq!(serde_json::from_str::<Seed>(&json).unwrap(), seed, "{json}");
+            assert_eq!(seed.to_string().parse(), Ok(seed));
+        }
+        assert_eq!("12".parse(), Ok(Seed(12)));
+        assert!("12a".parse::<Seed>().is_err() && "-1".parse::<Seed>().is_err());
+        assert_ne!(Seed(1).commitment(), Seed(2).commitment());
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a job could not be judged.
+
+use std::io;
+use std::path::PathBuf;
+
+use proofmark_packager::Arch;
+
+use crate::build::Unbuildable;
+use crate::cache::CacheError;
+use crate::evidence::ReplayError;
+use crate::measure::BenchError;
+use crate::proof::Judgement;
+use crate::rebuild::{Finding, RebuildError};
+use crate::record::JournalError;
+use crate::toolchain::ToolchainError;
+use crate::toolchain::install::ObtainError;
+
+/// Why a job could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The submission is of a kind that is not built.
+    #[error(transparent)]
+    Unbuildable(#[from] Unbuildable),
+    /// The build.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// No toolchain was found, or none could be installed.
+    #[error(transparent)]
+    Toolchain {
+        /// Why.
+        source: Box<ObtainError>,
+    },
+    /// TVM-FFI was not found.
+    #[error(transparent)]
+    TvmFfi {
+        /// Why.
+        source: Box<ToolchainError>,
+    },
+    /// The named `libtvm_ffi.so` is not there.
+    #[error("cannot find {}", path.display())]
+    NoTvmFfi {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Our own program cannot be started again as a player.
+    #[error("cannot find this program")]
+    Program {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A built library is not what it was named to be.
+    #[error("{name} is not proven to be {arch}: {}", judgement.reasons().join("; "))]
+    Library {
+        /// The library's name.
+        name: String,
+        /// What it should be.
+        arch: Arch,
+        /// What its bytes say.
+        judgement: Box<Judgement>,
+    },
+    /// The evidence cannot be used.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The artifact was sealed for another architecture.
+    #[error("sealed for {sealed}: cannot be replayed for {asked}")]
+    SealedForAnother {
+        /// What it was sealed for.
+        sealed: Arch,
+        /// What was asked for.
+        asked: Arch,
+    },
+    /// The reference is not proven, so nothing can be said about the subject.
+    #[error("the reference {name} is not proven: {}", finding.words())]
+    Reference {
+        /// The reference's name.
+        name: String,
+        /// Why.
+        finding: Finding,
+    },
+    /// Only the definition's own Python code could judge.
+    #[error("the only reference is the definition's own Python code, which this version cannot run")]
+    DefinitionReference,
+    /// Measuring.
+    #[error(transparent)]
+    Measure(#[from] BenchError),
+    /// The record file.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Why the line was not walked to its end.
+pub(super) enum Stop {
+    /// A build is no proven one: an answer.
+    Finding {
+        /// The solution's name.
+        name: String,
+        /// Why it is not proven.
+        finding: Finding,
+    },
+    /// We could not judge.
+    Error(PipelineError),
+}
+
+impl<E: Into<PipelineError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}

@@ -1,0 +1,127 @@
+//! What a job works with on this machine: opened once, handed on.
+
+use std::path::PathBuf;
+
+use proofmark_packager::{Arch, Artifact, Gencode};
+
+use super::{Event, Listener, PipelineError};
+use crate::build::{Limits, check_buildable};
+use crate::cache::Store;
+use crate::job::Freshness;
+use crate::rebuild::{self, BuildContext, Built};
+use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
+use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust, search::find_tvm_ffi};
+
+/// Where things are on this machine, and what may be spent.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of the build cache.
+    pub cache: PathBuf,
+    /// Where a toolchain is looked for.
+    pub search: Search,
+    /// Whether a missing toolchain may be fetched.
+    pub download: Download,
+    /// Whether remembered file digests count.
+    pub trust: Trust,
+    /// What a build may cost.
+    pub limits: Limits,
+    /// `libtvm_ffi.so`; `None` takes the one that the toolchain builds against.
+    pub tvm_ffi: Option<PathBuf>,
+    /// `libcupti.so`; `None` looks for it.
+    pub cupti: Option<PathBuf>,
+    /// Where results are appended, and what of an interrupted run is taken from.
+    pub record: Option<PathBuf>,
+}
+
+/// Whether a missing toolchain may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Download {
+    /// Through pip, checked against pinned digests.
+    Allowed,
+    /// Never.
+    Refused,
+}
+
+/// The cache, the remembered digests, and the toolchain once it is needed.
+pub(crate) struct Resources<'job> {
+    settings: &'job Settings,
+    store: Store,
+    digests: FileDigests,
+    toolchain: Option<Toolchain>,
+}
+
+impl<'job> Resources<'job> {
+    /// Opens the cache.
+    pub(crate) fn open(settings: &'job Settings) -> Result<Self, PipelineError> {
+        let store = Store::open(&settings.cache)?;
+        let digests = FileDigests::open(store.root(), settings.trust);
+        Ok(Self { settings, store, digests, toolchain: None })
+    }
+
+    /// Takes an artifact to a proven build.
+    pub(crate) fn build(
+        &mut self,
+        artifact: &Artifact,
+        arch: Arch,
+        freshness: Freshness,
+        listen: &mut Listener<'_>,
+    ) -> Result<Built, PipelineError> {
+        check_buildable(artifact)?;
+        self.find_toolchain(arch, listen)?;
+        let name = &artifact.manifest().solution.name;
+        let mut narrate = |event: rebuild::Event<'_>| match event {
+            rebuild::Event::Waiting => listen(Event::Waiting),
+            rebuild::Event::Building(reason) => listen(Event::Building { name, arch, reason }),
+        };
+        let mut context = BuildContext {
+            toolchain: self.toolchain.as_ref().expect("found just above"),
+            digests: &mut self.digests,
+            store: &self.store,
+            limits: &self.settings.limits,
+            freshness,
+            narrate: &mut narrate,
+        };
+        let built = rebuild::rebuild(artifact, Gencode::exact(arch), &mut context)?;
+        // What is not remembered is hashed again next time: slower, never wrong.
+        let _ = self.digests.save();
+        Ok(built)
+    }
+
+    /// The absolute path of the library that kernels are called through.
+    pub(crate) fn tvm_ffi(&mut self) -> Result<PathBuf, PipelineError> {
+        let path = match (&self.settings.tvm_ffi, &self.toolchain) {
+            (Some(path), _) => path.clone(),
+            (None, Some(toolchain)) => toolchain.tvm_ffi.library(),
+            (None, None) => find_tvm_ffi(&self.settings.search, &mut self.digests)
+                .map_err(|source| PipelineError::TvmFfi { source: Box::new(source) })?
+                .library(),
+        };
+        path.canonicalize().map_err(|source| PipelineError::NoTvmFfi { path, source })
+    }
+
+    /// Finds the toolchain, and installs the pinned one if there is none and that is allowed.
+    fn find_toolchain(&mut self, arch: Arch, listen: &mut Listener<'_>) -> Result<(), PipelineError> {
+        if self.toolchain.is_some() {
+            return Ok(());
+        }
+        let search = Search { arch: Some(arch), ..self.settings.search.clone() };
+        let found = match self.settings.download {
+            Download::Refused => toolchain::find(&search, &mut self.digests).map_err(ObtainError::from),
+            Download::Allowed => {
+                let wheels = WheelSource::Pip { python: PathBuf::from("python3") };
+                find_or_install(&search, &mut self.digests, wheels, &mut Installing(listen))
+            }
+        };
+        self.toolchain = Some(found.map_err(|source| PipelineError::Toolchain { source: Box::new(source) })?);
+        Ok(())
+    }
+}
+
+/// An installation as events of the job.
+struct Installing<'a, 'b>(&'a mut Listener<'b>);
+
+impl Progress for Installing<'_, '_> {
+    fn step(&mut self, step: &Step) {
+        (self.0)(Event::Installing(step));
+    }
+}

@@ -1,0 +1,122 @@
+//! A build in words and as a document: proven, or why not.
+
+use serde_json::{Value, json};
+
+use crate::proof::{Stance, demangle};
+use crate::rebuild::{CacheUse, Finding, ProvenBuild};
+
+/// The JSON that every verb gives for a proven build.
+pub fn document(build: &ProvenBuild) -> Value {
+    let (cache, reason, disagrees_with) = match &build.cache {
+        CacheUse::Hit => ("hit", None, None),
+        CacheUse::Miss { reason, disagrees_with } => ("miss", Some(reason), *disagrees_with),
+    };
+    let mut proof = json!(build.proof);
+    proof["verdict"] = json!("exact");
+    json!({
+        "verdict": "proven",
+        "arch": build.proof.arch(),
+        "cache": cache,
+        "miss": reason,
+        "miss_text": reason.map(ToString::to_string),
+        "disagrees_with_earlier_build": disagrees_with,
+        "library": build.library,
+        "library_sha256": build.proof.library_digest(),
+        "library_size_bytes": build.library_bytes.len(),
+        "gencode": build.ingredients.gencode.to_string(),
+        "toolchain": {
+            "digest": build.ingredients.toolchain.digest(),
+            "release": build.ingredients.toolchain.release.to_string(),
+            "host_compiler": build.ingredients.toolchain.host_compiler,
+            "tvm_ffi": build.ingredients.toolchain.tvm_ffi,
+        },
+        "kernels": build.proof.kernels().collect::<Vec<_>>(),
+        "proof": proof,
+        "log": build.log,
+    })
+}
+
+/// The same for people.
+pub fn describe_proof(build: &ProvenBuild) -> String {
+    let mut lines = vec![format!(
+        "proven       {}: the build holds this architecture and nothing else",
+        build.proof.arch()
+    )];
+    lines.push(format!("  library    {}", build.proof.library_digest()));
+    for image in build.proof.device_images() {
+        lines.push(format!(
+            "  image      {} {} ({} bytes at {:#x})",
+            image.arch, image.digest, image.image_bytes, image.offset
+        ));
+        lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {}", demangle(kernel))));
+    }
+    let confirmed =
+        build.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();
+    lines.push(format!("  witnesses  {confirmed} confirm, none contradicts"));
+    lines.push(format!(
+        "  toolchain  nvcc {}, {}",
+        build.ingredients.toolchain.release, build.ingredients.toolchain.host_compiler
+    ));
+    lines.push(match &build.cache {
+        CacheUse::Hit => "  cache      hit: re-hashed and proven again".to_owned(),
+        CacheUse::Miss { reason, .. } => format!("  cache      miss: {reason}"),
+    });
+    if let CacheUse::Miss { disagrees_with: Some(earlier), .. } = &build.cache {
+        lines.push(format!(
+            "  warning    an earlier build from the same inputs gave {earlier}: not reproducible"
+        ));
+    }
+    lines.push(format!("  at         {}", build.library.display()));
+    lines.join("\n")
+}
+
+/// What the compiler or the prover said of a build that is no proven one.
+pub fn details(finding: &Finding) -> String {
+    match finding {
+        Finding::CompileError(diagnostics) => diagnostics.log.trim_end().to_owned(),
+        Finding::Unproven(judgement) => {
+            let lines = judgement.reasons().iter().map(|reason| format!("  {reason}"));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// A build that is no proven one as lines for people.
+pub fn describe_finding(finding: &Finding) -> String {
+    match finding {
+        Finding::CompileError(_) => "compile error: nothing was built".to_owned(),
+        Finding::Unproven(judgement) => {
+            format!("unproven: the build is {}", json!(judgement.verdict()).as_str().unwrap_or_default())
+        }
+    }
+}
+
+/// The JSON that every verb gives for a build that is no proven one.
+pub fn finding_document(finding: &Finding) -> Value {
+    match finding {
+        Finding::CompileError(diagnostics) => {
+            let mut body = unproven("compile_error");
+            body["diagnostics"] = json!(diagnostics);
+            body
+        }
+        Finding::Unproven(judgement) => {
+            let mut body = unproven("unproven");
+            body["proof"] = json!({
+                "verdict": judgement.verdict(), "reasons": judgement.reasons(), "witnesses": judgement.witnesses(),
+            });
+            body
+        }
+    }
+}
+
+/// The fields that a reader of any outcome may ask for, for an outcome without a library.
+fn unproven(verdict: &str) -> Value {
+    json!({
+        "verdict": verdict,
+        "cache": "miss",
+        "library": null,
+        "library_sha256": null,
+        "identical": false,
+        "proof": { "verdict": null },
+    })
+}

@@ -1,0 +1,172 @@
+//! What came out of a job, in words and as a document.
+
+use serde_json::{Value, json};
+
+use super::bench_table::bench_table;
+use super::build::{describe_finding, describe_proof, document, finding_document};
+use super::comparison_table::comparison_table;
+use crate::evidence::{BuildComparison, Sameness, SpeedComparison};
+use crate::job::{BuiltSubject, Measured, Measurement, Outcome, ReplayedSpeed};
+use crate::measure::Compared;
+use crate::measure::decision::Arm;
+
+/// Lines for people.
+pub fn text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Finding { finding, .. } => describe_finding(finding),
+        Outcome::Built(build) => describe_proof(build),
+        Outcome::Sealed { build, measurement } => {
+            format!("{}\n{}", describe_proof(build), measurement_text(measurement))
+        }
+        Outcome::Replayed { build, sealed_library, comparison, speed } => {
+            let mut text = format!("{}\n{}", describe_proof(build), comparison_text(comparison));
+            if comparison.sameness != Sameness::Identical {
+                let now = build.proof.library_digest();
+                text.push_str(&format!("\n  library    {sealed_library} sealed\n             {now} now"));
+            }
+            if let Some(speed) = speed {
+                text.push_str(&format!("\n{}", speed_text(speed)));
+            }
+            text
+        }
+        Outcome::Measured { measured, .. } => bench_table(&measured.report()).trim_end().to_owned(),
+        Outcome::Compared { incumbent, candidate, compared, .. } => {
+            let (a, b) = (&incumbent.subject.name, &candidate.subject.name);
+            match compared {
+                Compared::Decided(settled) => comparison_table(a, b, &settled.report).trim_end().to_owned(),
+                Compared::Disqualified { arm, workload, verdict } => {
+                    let name = if *arm == Arm::B { b } else { a };
+                    format!("{name} cannot be compared on workload {workload}: {verdict}")
+                }
+            }
+        }
+    }
+}
+
+/// The fields of the verb's document.
+pub fn body(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Finding { finding, .. } => finding_document(finding),
+        Outcome::Built(build) => document(build),
+        Outcome::Sealed { build, measurement } => {
+            let mut body = document(build);
+            body["measured"] = match measurement {
+                Measurement::Skipped(reason) => json!({ "skipped": reason }),
+                Measurement::Taken(measured) => json!({
+                    "mean_us": measured.mean_us(), "device": measured.device(), "workloads": findings(measured),
+                }),
+            };
+            body
+        }
+        Outcome::Replayed { build, sealed_library, comparison, speed } => {
+            let mut body = document(build);
+            body["identical"] = json!(comparison.sameness == Sameness::Identical);
+            body["device_code_identical"] =
+                json!(comparison.lost_images.is_empty() && comparison.new_images.is_empty());
+            body["sealed_library_sha256"] = json!(sealed_library);
+            body["comparison"] = json!(comparison);
+            if let Some(speed) = speed {
+                body["speed"] = json!(speed);
+            }
+            body
+        }
+        Outcome::Measured { subject, measured } => measured_body(subject, measured),
+        Outcome::Compared { incumbent, candidate, compared, .. } => {
+            let arm = |built: &BuiltSubject| json!({ "name": built.subject.name, "library_sha256": built.library() });
+            match compared {
+                Compared::Decided(settled) => {
+                    json!({ "a": arm(incumbent), "b": arm(candidate), "report": settled.report })
+                }
+                Compared::Disqualified { arm, workload, verdict } => json!({
+                    "decision": "disqualified", "arm": arm, "workload": workload, "verdict": verdict,
+                }),
+            }
+        }
+    }
+}
+
+fn measured_body(subject: &BuiltSubject, measured: &Measured) -> Value {
+    let report = measured.report();
+    json!({
+        "run_id": measured.context.run_id,
+        "solution": subject.subject.name,
+        "library_sha256": subject.library(),
+        "arch": subject.subject.arch,
+        "definition_digest": measured.context.definition_digest,
+        "reference": measured.context.reference,
+        "run": measured.facts,
+        "seed": measured.seed,
+        "seed_commitment": measured.seed.commitment(),
+        "overall": report.overall,
+        "no_overall": report.no_overall,
+        "passed": report.passed,
+        "expected": report.expected,
+        "workloads": findings(measured),
+    })
+}
+
+fn findings(measured: &Measured) -> Value {
+    json!(measured.records.iter().map(|record| &record.finding).collect::<Vec<_>>())
+}
+
+fn measurement_text(measurement: &Measurement) -> String {
+    match measurement {
+        Measurement::Skipped(reason) => format!("measured     skipped: {reason}"),
+        Measurement::Taken(measured) => match measured.mean_us() {
+            Some(mean) => format!(
+                "measured     {mean:.3} µs over {} workloads on {}",
+                measured.records.len(),
+                measured.device()
+            ),
+            None => "measured     not every workload passed: `proofmark bench` shows which".to_owned(),
+        },
+    }
+}
+
+fn comparison_text(comparison: &BuildComparison) -> String {
+    let causes = comparison.causes.iter().fold(String::new(), |text, cause| text + "\n  " + cause);
+    let because = |text: &str| {
+        if causes.is_empty() {
+            format!("{text}, and nothing that was recorded explains it")
+        } else {
+            format!("{text}; what changed:{causes}")
+        }
+    };
+    match comparison.sameness {
+        Sameness::Identical if causes.is_empty() => {
+            "replayed     identical: the same library, byte for byte".to_owned()
+        }
+        Sameness::Identical => {
+            because("replayed     identical: the same library, byte for byte, although other things changed")
+        }
+        Sameness::SameDeviceCode => {
+            because("replayed     device code identical, host code not: another host compiler or linker")
+        }
+        Sameness::Different if comparison.lost_images.is_empty() && comparison.new_images.is_empty() => {
+            because("replayed     different: the device code is the same, the library is not")
+        }
+        Sameness::Different => because("replayed     different: the device code is not the same"),
+    }
+}
+
+fn speed_text(speed: &ReplayedSpeed) -> String {
+    match speed {
+        ReplayedSpeed::Skipped { skipped } => format!("speed        skipped: {skipped}"),
+        ReplayedSpeed::NothingInCommon { reason, .. } => format!("speed        does not hold: {reason}"),
+        ReplayedSpeed::Compared(comparison) => compared_speed_text(comparison),
+    }
+}
+
+fn compared_speed_text(comparison: &SpeedComparison) -> String {
+    let SpeedComparison { workloads, sealed_mean_us, mean_us, ratio, holds, sealed_device, device, .. } =
+        comparison;
+    let verdict = if *holds { "holds" } else { "does not hold" };
+    let change = 100.0 * (ratio - 1.0);
+    let mut text = format!(
+        "speed        {verdict}: {mean_us:.3} µs over {workloads} workloads, sealed {sealed_mean_us:.3} µs ({change:+.1} %)"
+    );
+    if sealed_device != device {
+        text.push_str(&format!("\n  other device: sealed on {sealed_device}, now {device}"));
+    }
+    text
+}
