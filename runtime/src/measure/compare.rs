@@ -98,7 +98,7 @@ pub fn compare(
         reference,
         arms: Vec::new(),
         current: None,
-        dice: Dice::new(options.seed.0 ^ u64::from_le_bytes(*b"starting")),
+        dice: Dice::new(options.seed, "starting"),
         examined: vec![[None, None]; workloads.len()],
     };
     let begun = Instant::now();

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::block::CellReading;
 use super::finding::{Decision, Reason};
 use super::protocol::{Protocol, ProtocolError};
-use super::report::Report;
 use super::schedule::{Arm, BlockKind, CELLS_PER_BLOCK, Cell, ProcessId, Schedule};
 use super::session::{ProcessEffect, Session};
 
@@ -78,7 +77,7 @@ pub struct Comparison {
     pub(super) samples: Vec<ArmSamples>,
     events: Vec<Event>,
     running: Option<(Schedule, Vec<CellReading>)>,
-    decision: Option<Decision>,
+    pub(super) decision: Option<Decision>,
 }
 
 impl Comparison {
@@ -198,11 +197,6 @@ impl Comparison {
         self.decision.as_ref()
     }
 
-    /// Everything that is known; `None` before [`Step::Finished`].
-    pub fn report(&self) -> Option<Report> {
-        Some(Report::new(self, self.decision.clone()?))
-    }
-
     fn next_process(&self) -> ProcessId {
         let session = self.sessions.len() - 1;
         let process = self.sessions.last().map_or(0, |last| last.processes.len() + last.lost_processes);
@@ -273,6 +267,7 @@ impl Current<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Report;
     use super::*;
 
     fn protocol() -> Protocol {

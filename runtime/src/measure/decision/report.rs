@@ -66,8 +66,15 @@ pub struct Report {
     pub seed: Seed,
 }
 
+impl Comparison {
+    /// Everything that is known; `None` before [`Step::Finished`].
+    pub fn report(&self) -> Option<Report> {
+        Some(Report::new(self, self.decision.clone()?))
+    }
+}
+
 impl Report {
-    pub(super) fn new(comparison: &Comparison, decision: Decision) -> Self {
+    fn new(comparison: &Comparison, decision: Decision) -> Self {
         let alpha = comparison.protocol.alpha_per_look();
         let sessions: Vec<SessionReport> =
             comparison.sessions.iter().filter_map(|session| SessionReport::new(session, alpha)).collect();

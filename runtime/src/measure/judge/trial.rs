@@ -5,7 +5,11 @@
 //! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared
 //! with what was expected, and inputs with what they were.
 
+use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
 
 use super::comparison::{Comparison, verdict};
 use super::device::JudgeDevice;
@@ -15,6 +19,7 @@ use super::null_gate::null_gate;
 use super::session::{BatchReport, PlayerSession, Stop};
 use super::source::Sources;
 use super::tolerance::Tolerance;
+use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, mutable_inputs};
 use crate::measure::verdict::Verdict;
 use proofmark_player::device::instruments::Compared;
@@ -28,41 +33,31 @@ const GATE_GLANCE: u64 = 1 << 16;
 /// A comparison in full looks at this many elements at most: more would take seconds on the host.
 const DETAIL_LIMIT: u64 = 4 << 20;
 
-/// Secret dice: `SplitMix64` from the run's seed.
+/// Secret dice of one purpose: what was seen of them says nothing about what comes.
 #[derive(Debug)]
-pub struct Dice(u64);
+pub struct Dice(ChaCha12Rng);
 
 impl Dice {
-    /// Dice for one purpose.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
+    /// Dice of a run for one purpose.
+    pub fn new(seed: Seed, purpose: &str) -> Self {
+        let key = DigestBuilder::new("proofmark/dice/1").number(seed.0).text(purpose).finish();
+        Self(ChaCha12Rng::from_seed(*key.as_bytes()))
     }
 
     /// A number below a bound that is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.roll() % bound as u64).expect("below a usize")
+        self.0.random_range(0..bound)
     }
 
     /// The numbers below a bound in a random order.
     pub fn permutation(&mut self, bound: usize) -> Vec<usize> {
         let mut numbers: Vec<usize> = (0..bound).collect();
-        for last in (1..bound).rev() {
-            numbers.swap(last, self.below(last + 1));
-        }
+        numbers.shuffle(&mut self.0);
         numbers
     }
 }
 
-/// One workload on stage.
+/// One workload under measurement.
 #[derive(Debug)]
 pub struct Trial<'device> {
     device: &'device JudgeDevice,
@@ -94,7 +89,7 @@ impl<'device> Trial<'device> {
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
             tolerance: options.tolerance,
-            dice: Dice::new(options.seed.0 ^ u64::from_le_bytes(*b"schedule")),
+            dice: Dice::new(options.seed, "schedule"),
             slots: device.slots(&layout),
             device,
             layout,
@@ -396,7 +391,7 @@ mod tests {
 
     #[test]
     fn deals_every_number_once() {
-        let mut dice = Dice::new(7);
+        let mut dice = Dice::new(Seed(7), "test");
         let mut dealt = dice.permutation(100);
         assert_ne!(dealt, (0..100).collect::<Vec<_>>());
         dealt.sort_unstable();

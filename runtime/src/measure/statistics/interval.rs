@@ -1,8 +1,7 @@
 //! A mean of independent values with its two-sided confidence interval.
 
 use serde::{Deserialize, Serialize};
-
-use super::student;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// A mean and where the truth may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -27,7 +26,7 @@ impl Interval {
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (count - 1.0)).sqrt();
-        let half_width = student::quantile(1.0 - alpha / 2.0, count - 1.0)? * deviation / count.sqrt();
+        let half_width = t_quantile(1.0 - alpha / 2.0, count - 1.0)? * deviation / count.sqrt();
         Some(Self { low: mean - half_width, mean, high: mean + half_width })
     }
 
@@ -48,9 +47,30 @@ impl Interval {
     }
 }
 
+/// The value that a t variable stays below with that probability. `None` for a probability outside 0 to
+/// 1 (exclusive) or less than one degree of freedom.
+fn t_quantile(probability: f64, degrees_of_freedom: f64) -> Option<f64> {
+    let is_possible = probability > 0.0 && probability < 1.0 && degrees_of_freedom >= 1.0;
+    let t = is_possible.then(|| StudentsT::new(0.0, 1.0, degrees_of_freedom).ok()).flatten()?;
+    Some(t.inverse_cdf(probability)).filter(|value| value.is_finite())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_t_quantile_agrees_with_the_printed_tables() {
+        for (probability, degrees, expected) in
+            [(0.975, 1.0, 12.706), (0.975, 5.0, 2.571), (0.995, 9.0, 3.250), (0.95, 30.0, 1.697)]
+        {
+            assert!((t_quantile(probability, degrees).unwrap() - expected).abs() < 5e-4);
+            assert!((t_quantile(1.0 - probability, degrees).unwrap() + expected).abs() < 5e-4);
+        }
+        for (probability, degrees) in [(0.0, 5.0), (1.0, 5.0), (f64::NAN, 5.0), (0.9, 0.0), (0.9, f64::NAN)] {
+            assert_eq!(t_quantile(probability, degrees), None);
+        }
+    }
 
     #[test]
     fn agrees_with_a_hand_computed_example() {

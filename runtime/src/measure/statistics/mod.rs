@@ -4,15 +4,12 @@
 //! |---|---|
 //! | [`summary`] | order statistics of one set of samples |
 //! | [`stopping`] | when to stop sampling, and why |
-//! | [`student`] | the t distribution |
 //! | [`interval`] | a mean with its confidence interval |
 //! | [`mod@overall`] | one number over many workloads |
 
 pub mod summary;
 
 pub mod stopping;
-
-pub mod student;
 
 pub mod interval;
 

@@ -1,0 +1,137 @@
+//! The second half of the line: Proof → Measurement → Verdict → Record.
+
+use std::time::Duration;
+
+use proofmark_packager::Artifact;
+use proofmark_packager::interop::flashinfer::{Timestamp, Workload};
+use proofmark_player::device::{DeviceError, probe};
+use proofmark_player::process::own_program;
+
+use super::error::Stop;
+use super::{Event, Line, PipelineError};
+use crate::job::{BuiltSubject, Measure, Measured, Measurement, Measuring, Outcome, Reference};
+use crate::measure::decision::Protocol;
+use crate::measure::judge::device::JudgeDevice;
+use crate::measure::{BenchError, BenchRun, Compared, Contest, Options, compare};
+use crate::rebuild::ProvenBuild;
+use crate::record::{ComparisonRecord, Context, Journal, Record, RunLog};
+
+impl Line<'_, '_> {
+    /// Measures where there is a GPU that can run the build, or says why not.
+    pub(super) fn measure_where_possible(
+        &mut self,
+        measure: &Measure,
+        artifact: &Artifact,
+        build: &ProvenBuild,
+    ) -> Result<Measurement, Stop> {
+        let measuring = match measure {
+            Measure::Not { reason } => return Ok(Measurement::Skipped(reason.clone())),
+            Measure::WherePossible { measuring } => measuring,
+        };
+        let readiness = probe();
+        if !readiness.is_ready() {
+            return Ok(Measurement::Skipped(readiness.to_string()));
+        }
+        match self.measure(&BuiltSubject::of(artifact, build), measuring) {
+            Err(Stop::Error(PipelineError::Measure(BenchError::Device(
+                refusal @ DeviceError::WrongArchitecture { .. },
+            )))) => Ok(Measurement::Skipped(refusal.to_string())),
+            measured => measured.map(|measured| Measurement::Taken(Box::new(measured))),
+        }
+    }
+
+    /// Proof → Measurement → Verdict → Record, workload after workload.
+    pub(super) fn measure(
+        &mut self,
+        subject: &BuiltSubject,
+        measuring: &Measuring,
+    ) -> Result<Measured, Stop> {
+        let (task, options) = (&measuring.task, self.options(measuring)?);
+        let device = JudgeDevice::open(&task.definition, &task.workloads, subject.subject.arch, &options)?;
+        let reference = self.prove_reference(&measuring.reference)?;
+        let mut bench = BenchRun::start(&device, &subject.subject, &reference.subject, &options)?;
+        let facts = bench.facts();
+        let context = Context {
+            copy_bytes_per_second: Some(facts.copy_bandwidth),
+            ..subject.context(self.job.run_id, &reference, measuring, facts.environment.clone())
+        };
+        let record = self.settings.record.as_deref();
+        let mut log = RunLog::open(record, context, task.tolerance, options.seed)?;
+        let todo: Vec<&Workload> = task.workloads.iter().filter(|one| !log.is_finished(one)).collect();
+        (self.listen)(Event::Measuring { facts: &facts, workloads: todo.len() });
+        for workload in todo {
+            (self.listen)(Event::Begun(workload));
+            let finding = bench.judge(&task.definition, workload)?;
+            (self.listen)(Event::Ended(&finding));
+            log.append(finding)?;
+        }
+        Ok(Measured {
+            context: log.context().clone(),
+            facts,
+            records: log.into_records(&task.workloads),
+            expected: task.workloads.len(),
+            seed: options.seed,
+            definition: task.definition.clone(),
+        })
+    }
+
+    /// Two proofs → Decision → Record.
+    pub(super) fn compare(
+        &mut self,
+        [incumbent, candidate]: [Box<BuiltSubject>; 2],
+        measuring: &Measuring,
+        protocol: &Protocol,
+        limit: Option<Duration>,
+    ) -> Result<Outcome, Stop> {
+        let (task, options) = (&measuring.task, self.options(measuring)?);
+        let device = JudgeDevice::open(&task.definition, &task.workloads, self.job.arch, &options)?;
+        let reference = self.prove_reference(&measuring.reference)?;
+        let both = Contest {
+            a: &incumbent.subject,
+            b: &candidate.subject,
+            reference: &reference.subject,
+            definition: &task.definition,
+            workloads: &task.workloads,
+        };
+        let listen = &mut *self.listen;
+        let mut cells = |(done, of)| listen(Event::Cells { done, of });
+        let compared = compare(&device, both, protocol.clone(), &options, limit, &mut cells)?;
+        let record = match &compared {
+            Compared::Disqualified { .. } => None,
+            Compared::Decided(settled) => {
+                let (run_id, environment) = (self.job.run_id, device.environment(None));
+                let context =
+                    |arm: &BuiltSubject| arm.context(run_id, &reference, measuring, environment.clone());
+                let record = Record::Comparison(Box::new(ComparisonRecord {
+                    timestamp: Timestamp::now(),
+                    a: context(&incumbent),
+                    b: context(&candidate),
+                    report: settled.report.clone(),
+                    events: settled.events.clone(),
+                    readings: settled.readings.clone(),
+                }));
+                if let Some(path) = &self.settings.record {
+                    Journal::open(path)?.0.append(&record)?;
+                }
+                Some(Box::new(record))
+            }
+        };
+        Ok(Outcome::Compared { incumbent, candidate, compared, record })
+    }
+
+    /// Where a reference does not build, nothing can be judged.
+    fn prove_reference(&mut self, reference: &Reference) -> Result<Box<BuiltSubject>, Stop> {
+        let Reference::Submission { input } = reference else {
+            return Err(PipelineError::DefinitionReference.into());
+        };
+        self.prove(input).map_err(|stop| match stop {
+            Stop::Finding { name, finding } => PipelineError::Reference { name, finding }.into(),
+            stop @ Stop::Error(_) => stop,
+        })
+    }
+
+    fn options(&mut self, measuring: &Measuring) -> Result<Options, Stop> {
+        let program = own_program().map_err(|source| PipelineError::Program { source })?;
+        Ok(measuring.options(program, self.resources.tvm_ffi()?, self.settings.cupti.clone()))
+    }
+}
