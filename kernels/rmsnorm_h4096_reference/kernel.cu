@@ -6,9 +6,11 @@
 #include <tvm/ffi/extra/cuda/device_guard.h>
 #include <tvm/ffi/tvm_ffi.h>
 
-#include <cstdint>
+#include "float64_view.h"
 
 namespace rmsnorm {
+
+using reference::Float64View;
 
 constexpr int kHiddenSize = 4096;  // numbers in a row
 constexpr int kThreads = 128;
@@ -16,16 +18,17 @@ constexpr double kEpsilon = 1e-5;  // fixed by the definition
 
 // Block = one row. Each thread adds every 128th square; thread 0 adds the partial sums in order.
 __global__ void __launch_bounds__(kThreads)
-    normalise_rows(const __nv_bfloat16* hidden_states, const __nv_bfloat16* weight,
-                   __nv_bfloat16* output) {
+    normalise_rows(Float64View<const __nv_bfloat16, 2> hidden_states,
+                   Float64View<const __nv_bfloat16, 1> weight,
+                   Float64View<__nv_bfloat16, 2> output) {
   __shared__ double partial[kThreads];
   __shared__ double root;
-  const __nv_bfloat16* row = hidden_states + int64_t(blockIdx.x) * kHiddenSize;
-  __nv_bfloat16* result = output + int64_t(blockIdx.x) * kHiddenSize;
+  const int64_t row = blockIdx.x;
 
   double power = 0.0;
-  for (int column = threadIdx.x; column < kHiddenSize; column += kThreads) {
-    power += double(row[column]) * double(row[column]);
+  for (int64_t column = threadIdx.x; column < kHiddenSize; column += kThreads) {
+    const double value = hidden_states.get({row, column});
+    power += value * value;
   }
   partial[threadIdx.x] = power;
   __syncthreads();
@@ -37,52 +40,28 @@ __global__ void __launch_bounds__(kThreads)
     root = sqrt(total / kHiddenSize + kEpsilon);
   }
   __syncthreads();
-  for (int column = threadIdx.x; column < kHiddenSize; column += kThreads) {
-    result[column] = __double2bfloat16(double(row[column]) / root * double(weight[column]));
+  for (int64_t column = threadIdx.x; column < kHiddenSize; column += kThreads) {
+    output.set({row, column}, hidden_states.get({row, column}) / root * weight.get({column}));
   }
 }
 
-// Returns the tensor's first element after checking that it is contiguous bf16 on the device.
-inline __nv_bfloat16* checked(const tvm::ffi::TensorView& tensor, const char* name, int rank,
-                      DLDevice device) {
-  if (tensor.dtype().code != kDLBfloat || tensor.dtype().bits != 16 || tensor.dtype().lanes != 1) {
-    TVM_FFI_THROW(TypeError) << name << ": expected dtype bfloat16";
-  }
-  if (tensor.ndim() != rank || tensor.size(rank - 1) != kHiddenSize) {
-    TVM_FFI_THROW(ValueError) << name << ": expected " << rank << " dimensions, the last of size "
-                              << kHiddenSize;
-  }
-  if (!tensor.IsContiguous()) {
-    TVM_FFI_THROW(ValueError) << name << ": expected a contiguous tensor";
-  }
-  if (tensor.device().device_type != kDLCUDA || tensor.device().device_id != device.device_id) {
-    TVM_FFI_THROW(ValueError) << name << ": expected a CUDA tensor on the device of hidden_states";
-  }
-  char* first = static_cast<char*>(tensor.data_ptr()) + tensor.byte_offset();
-  if (reinterpret_cast<uintptr_t>(first) % sizeof(__nv_bfloat16) != 0) {
-    TVM_FFI_THROW(ValueError) << name << ": expected an address that is a multiple of 2 bytes";
-  }
-  return reinterpret_cast<__nv_bfloat16*>(first);
-}
-
-// hidden_states [batch, 4096] bf16, weight [4096] bf16, output [batch, 4096] bf16.
+// Normalises the rows on the caller's stream.
 void run(tvm::ffi::TensorView hidden_states, tvm::ffi::TensorView weight,
          tvm::ffi::TensorView output) {
   const DLDevice device = hidden_states.device();
-  const __nv_bfloat16* rows = checked(hidden_states, "hidden_states", 2, device);
-  const __nv_bfloat16* factors = checked(weight, "weight", 1, device);
-  __nv_bfloat16* results = checked(output, "output", 2, device);
-  if (output.size(0) != hidden_states.size(0)) {
-    TVM_FFI_THROW(ValueError) << "output: expected size " << hidden_states.size(0)
-                              << " in dimension 0, found " << output.size(0);
-  }
-  if (hidden_states.size(0) == 0) {
+  reference::CallReader reader(device);
+  const auto rows = reader.input<const __nv_bfloat16>(hidden_states, "hidden_states",
+                                                      {reference::kAnySize, kHiddenSize});
+  const int64_t batch = hidden_states.size(0);
+  const auto factors = reader.input<const __nv_bfloat16>(weight, "weight", {kHiddenSize});
+  const auto results = reader.output<__nv_bfloat16>(output, "output", {batch, kHiddenSize});
+  if (batch == 0) {
     return;
   }
   tvm::ffi::CUDADeviceGuard guard(device.device_id);
   const auto stream =
       static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
-  normalise_rows<<<hidden_states.size(0), kThreads, 0, stream>>>(rows, factors, results);
+  normalise_rows<<<batch, kThreads, 0, stream>>>(rows, factors, results);
   TVM_FFI_CHECK_CUDA_ERROR(cudaGetLastError());
 }
 
