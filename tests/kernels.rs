@@ -22,12 +22,15 @@ fn assert_copies(file: &str, folders: [&str; 2]) {
 
 #[test]
 fn submissions_hold_the_same_copy_of_what_checks_a_call() {
-    assert_copies("arguments.h", ["gdn_decode_qk4_v8_d128_k_last", "gdn_decode_straightforward"]);
+    assert_copies(
+        "arguments.h",
+        ["gdn_decode_qk4_v8_d128_k_last/one_pass", "gdn_decode_qk4_v8_d128_k_last/warp_per_row"],
+    );
 }
 
 #[test]
 fn references_hold_the_same_copy_of_what_shows_tensors_as_float64() {
-    assert_copies("float64_view.h", ["gdn_decode_reference", "rmsnorm_h4096_reference"]);
+    assert_copies("float64_view.h", ["gdn_decode_qk4_v8_d128_k_last/reference", "rmsnorm_h4096/reference"]);
 }
 
 /// `#include` takes a macro, so the fixture finds the headers wherever they lie.
@@ -49,8 +52,8 @@ fn wrong_calls_of_gdn_decode_are_refused_and_the_reference_computes_the_definiti
         .arg(toolchain.tvm_ffi.include_folder())
         .arg("-isystem")
         .arg(toolchain.home().join("include"))
-        .arg(header("REFERENCE", &kernel("gdn_decode_reference").join("step.h")))
-        .arg(header("SUBMISSION", &kernel("gdn_decode_qk4_v8_d128_k_last").join("arguments.h")))
+        .arg(header("REFERENCE", &kernel("gdn_decode_qk4_v8_d128_k_last/reference/step.h")))
+        .arg(header("SUBMISSION", &kernel("gdn_decode_qk4_v8_d128_k_last/one_pass/arguments.h")))
         .arg(repository().join("tests/fixtures/cpu/gdn_decode/main.cpp"))
         .arg("-o")
         .arg(&program)
