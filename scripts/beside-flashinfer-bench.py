@@ -3,10 +3,10 @@
 
     beside-flashinfer-bench.py PROOFMARK SUBMISSION ARCH [DATASET]
 
-The data set is made of the submission's own definition and the first workload of each batch size.
-FlashInfer-Bench gets the solution.json that `proofmark pack` writes and builds it itself; both add
-their traces to the data set, and FlashInfer-Bench's own reader reads them back. Needs
-flashinfer-bench, torch and, for its CUPTI clock, cupti-python 13.
+The data set is made of the definition, the submission's own or its task folder's, and of the first
+workload of each batch size. FlashInfer-Bench gets the solution.json that `proofmark pack` writes and
+builds it itself; both add their traces to the data set, and FlashInfer-Bench's own reader reads them
+back. Needs flashinfer-bench, torch and, for its CUPTI clock, cupti-python 13.
 """
 
 import json
@@ -22,10 +22,11 @@ def batch_of(trace):
 
 
 def make_dataset(root, proofmark, submission):
-    definition = json.loads((submission / "definition.json").read_text())
+    task = submission if (submission / "definition.json").exists() else submission.resolve().parent
+    definition = json.loads((task / "definition.json").read_text())
     name, op_type = definition["name"], definition["op_type"]
     first = {}
-    for line in (submission / "workloads.jsonl").read_text().splitlines():
+    for line in (task / "workloads.jsonl").read_text().splitlines():
         first.setdefault(json.loads(line)["workload"]["axes"]["batch_size"], line)
     files = {
         f"definitions/{op_type}/{name}.json": json.dumps(definition),

@@ -60,7 +60,11 @@ fn kernel(name: &str) -> String {
     repository().join("kernels").join(name).display().to_string()
 }
 
-const GDN: &str = "gdn_decode_qk4_v8_d128_k_last";
+const GDN: &str = "gdn_decode_qk4_v8_d128_k_last/one_pass";
+const GDN_TASK: &str = "gdn_decode_qk4_v8_d128_k_last";
+const GDN_REFERENCE: &str = "gdn_decode_qk4_v8_d128_k_last/reference";
+const RMSNORM: &str = "rmsnorm_h4096/block_per_row";
+const RMSNORM_REFERENCE: &str = "rmsnorm_h4096/reference";
 
 fn bench(subject: &str, more: &[&str]) -> Ended {
     let arch = arch();
@@ -162,8 +166,7 @@ fn gpu_02_compares_as_the_cpu_does() {
 
 /// Measures all 54 workloads, builds included, and returns the mean.
 fn all_54(name: &str, more: &[&str]) -> f64 {
-    let definition = format!("{}/definition.json", kernel(GDN));
-    let ended = bench(&kernel(name), &[&["--definition", &definition], more].concat());
+    let ended = bench(&kernel(name), more);
     let document = json(&ended);
     let verdicts = document["workloads"].as_array().unwrap();
     println!(
@@ -195,7 +198,7 @@ fn gpu_03_all_54_workloads_get_a_verdict_and_five_fresh_runs_agree() {
 #[test]
 #[ignore = "needs a GPU: scripts/gpu.sh"]
 fn gpu_04_the_naive_reference_as_subject_gets_a_verdict_for_all_54_workloads() {
-    all_54("gdn_decode_reference", &["--fresh"]);
+    all_54(GDN_REFERENCE, &["--fresh", "--reference", &kernel(GDN_REFERENCE)]);
 }
 
 /// Medians of the three clocks, the judge's bound and the host's share, one line a batch size.
@@ -267,7 +270,7 @@ fn gpu_05_every_cheat_is_caught_and_every_honest_fixture_passes() {
         let reference = if name.ends_with("in_place_state") {
             running_sum.clone()
         } else {
-            kernel("rmsnorm_h4096_reference").into()
+            kernel(RMSNORM_REFERENCE).into()
         };
         let reference = reference.display().to_string();
         let ended = bench(&made.display().to_string(), &["--reference", &reference, "--call-limit", "3000"]);
@@ -301,7 +304,7 @@ fn reference_of_running_sum(folder: &Path) -> PathBuf {
 /// Compiles everything first, several at a time: the GPU must not wait for nvcc.
 fn build_ahead(all: &[(String, PathBuf, String, PathBuf)], reference: &Path) {
     let mut paths: Vec<String> = all.iter().map(|(_, made, ..)| made.display().to_string()).collect();
-    paths.extend([reference.display().to_string(), kernel("rmsnorm_h4096_reference")]);
+    paths.extend([reference.display().to_string(), kernel(RMSNORM_REFERENCE)]);
     let (arch, queue) = (arch(), Mutex::new(paths));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(12) {
@@ -320,7 +323,7 @@ fn build_ahead(all: &[(String, PathBuf, String, PathBuf)], reference: &Path) {
 #[ignore = "needs a GPU: scripts/gpu.sh"]
 fn gpu_06_a_wrong_architecture_is_one_sentence_and_exit_code_3() {
     let other = if arch() == "sm_100a" { "sm_90a" } else { "sm_100a" };
-    let ended = proofmark(&["bench", &kernel("rmsnorm_h4096"), "--arch", other, "--offline"]);
+    let ended = proofmark(&["bench", &kernel(RMSNORM), "--arch", other, "--offline"]);
     println!("{}", ended.stderr.trim());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains(other) && ended.stderr.contains("cannot run it"));
@@ -367,7 +370,7 @@ fn repeated(folder: &Path, repeats: u32) -> String {
 }
 
 fn decision(a: &str, b: &str) -> (String, Value, f64) {
-    let (arch, reference) = (arch(), kernel("rmsnorm_h4096_reference"));
+    let (arch, reference) = (arch(), kernel(RMSNORM_REFERENCE));
     let quick = ["--looks", "6,10,16", "--blocks", "6", "--samples", "10", "--warmup", "100"];
     let mut arguments =
         vec!["compare", a, b, "--arch", &arch, "--reference", &reference, "--offline", "--json"];
@@ -419,7 +422,7 @@ fn seal(path: &str, out: &Path) -> Value {
 }
 
 fn replay(path: &Path) -> (Option<i32>, Value) {
-    let (path, reference) = (path.display().to_string(), kernel("rmsnorm_h4096_reference"));
+    let (path, reference) = (path.display().to_string(), kernel(RMSNORM_REFERENCE));
     let ended = proofmark(&["replay", &path, "--reference", &reference, "--offline", "--fresh", "--json"]);
     (ended.code, json(&ended))
 }
@@ -448,7 +451,7 @@ fn with_samples_times(factor: f64, sealed: &Path, out: &Path) {
 fn gpu_11_sealing_measures_and_replaying_says_whether_the_speed_still_holds() {
     let folder = tempfile::tempdir().unwrap();
     let (sealed, claimed) = (folder.path().join("sealed.zip"), folder.path().join("claimed.zip"));
-    let measured = seal(&kernel("rmsnorm_h4096"), &sealed)["measured"].clone();
+    let measured = seal(&kernel(RMSNORM), &sealed)["measured"].clone();
     println!("sealed: {:.3} µs on {}", measured["mean_us"].as_f64().expect("a mean"), measured["device"]);
     let (code, replayed) = replay(&sealed);
     println!("replayed: identical {}, speed {}", replayed["identical"], replayed["speed"]);
@@ -491,7 +494,7 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     let values = generate(&recipe, &RandomStream::new(1, "u", "rows", 0), Dtype::Bfloat16, 0, 32 * 4096);
     captured_dataset(root.path(), &values, [32, 4096]);
     let dataset = root.path().display().to_string();
-    let ended = bench(&kernel("rmsnorm_h4096"), &["--dataset", &dataset, "--traces", &dataset]);
+    let ended = bench(&kernel(RMSNORM), &["--dataset", &dataset, "--traces", &dataset]);
     let document = json(&ended);
     println!("captured: {} of {}, {:.3} µs", document["passed"], document["expected"], mean_us(&document));
     assert_eq!((ended.code, &document["expected"]), (Some(0), &1.into()), "{}", ended.stderr);
@@ -500,7 +503,7 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     assert_eq!(traces.unwrap().len(), 1);
 
     captured_dataset(root.path(), &values, [4096, 32]);
-    let refused = bench(&kernel("rmsnorm_h4096"), &["--dataset", &dataset]);
+    let refused = bench(&kernel(RMSNORM), &["--dataset", &dataset]);
     println!("{}", refused.stderr.trim());
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("expected BF16 [32, 4096]") && refused.stderr.contains("rows"));
@@ -508,7 +511,7 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
 
 /// Mean over the first workload of batch 1 and of batch 4, in microseconds.
 fn small_batches_us(subject: &str) -> f64 {
-    let reference = kernel("gdn_decode_reference");
+    let reference = kernel(GDN_REFERENCE);
     let ended = bench(subject, &["--reference", &reference, "--batch", "1,4", "--each", "1"]);
     assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
     mean_us(&json(&ended))
@@ -517,15 +520,20 @@ fn small_batches_us(subject: &str) -> f64 {
 #[test]
 #[ignore = "needs a GPU: scripts/gpu.sh"]
 fn gpu_13_what_a_hint_pins_in_l2_is_gone_at_the_next_call() {
-    let folder = tempfile::tempdir().unwrap();
+    let task = tempfile::tempdir().unwrap();
+    for name in ["definition.json", "workloads.jsonl"] {
+        fs::copy(format!("{}/{name}", kernel(GDN_TASK)), task.path().join(name)).unwrap();
+    }
+    let folder = task.path().join("pinned");
+    fs::create_dir(&folder).unwrap();
     for entry in fs::read_dir(kernel(GDN)).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
         let text = fs::read_to_string(entry.path()).unwrap();
         let pinned = text.replace("L2::evict_first.b64", "L2::evict_last.b64");
         assert_eq!(pinned != text, entry.file_name() == "memory.h");
-        fs::write(folder.path().join(entry.file_name()), pinned).unwrap();
+        fs::write(folder.join(entry.file_name()), pinned).unwrap();
     }
     let honest = small_batches_us(&kernel(GDN));
-    let pinned = small_batches_us(&folder.path().display().to_string());
+    let pinned = small_batches_us(&folder.display().to_string());
     println!("state read with evict_first {honest:.3} µs, with evict_last {pinned:.3} µs");
     // A harness that only writes over L2 reads a sixth less.
     assert!((0.95..1.05).contains(&(pinned / honest)));

@@ -287,7 +287,7 @@ fn a_scaffold_builds_for_several_architectures() {
 #[test]
 fn a_sealed_artifact_is_built_for_what_it_was_sealed_for_and_sealing_upgrades_a_packed_one() {
     let sandbox = Sandbox::new();
-    let kernel = repository().join("kernels/rmsnorm_h4096").display().to_string();
+    let kernel = repository().join("kernels/rmsnorm_h4096/block_per_row").display().to_string();
     let packed = sandbox.run(["pack", &kernel, "--json"]).expect(0).json();
     let sealed = sandbox.build(["seal", &kernel, "--json"]).expect(0).json();
     assert_eq!(packed["output"], sealed["output"], "the packed artifact becomes the sealed one");
@@ -323,7 +323,7 @@ fn the_sealed_artifacts_in_the_repository_replay() {
 /// The kernels as they are now are sealed in `solutions/`, and the README shows what came out.
 #[test]
 fn the_readme_shows_the_image_of_the_kernel_that_is_sealed() {
-    let kernel = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last");
+    let kernel = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/one_pass");
     let name = proofmark_packager::open::open(&kernel).unwrap().bundle.artifact.file_name();
     let sealed = proofmark_packager::open::open(&repository().join("solutions").join(&name)).unwrap().bundle;
     let build: Value = serde_json::from_slice(sealed.evidence.get(BUILD_EVIDENCE).unwrap()).unwrap();

@@ -255,7 +255,7 @@ fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
 #[test]
 fn a_sealed_artifact_is_not_replaced_by_a_packed_one() {
     let sandbox = Sandbox::new();
-    let kernel = repository().join("kernels/rmsnorm_h4096").display().to_string();
+    let kernel = repository().join("kernels/rmsnorm_h4096/block_per_row").display().to_string();
     let sealed = fs::read(repository().join("solutions/rmsnorm-e3bbbc890b80.zip")).unwrap();
     sandbox.write("out.zip", &sealed);
     let refused = sandbox.run(["pack", &kernel, "-o", "out.zip"]).expect(2);

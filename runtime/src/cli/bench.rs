@@ -17,9 +17,9 @@ use crate::record::to_trace;
 /// Measure a submission on the GPU: every call checked, three clocks, raw samples kept.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  proofmark bench kernels/gdn_decode_qk4_v8_d128_k_last --arch sm_90a
+  proofmark bench kernels/gdn_decode_qk4_v8_d128_k_last/one_pass --arch sm_90a
   proofmark bench my_kernel.so --definition definition.json --reference reference.so --arch sm_90a
-  proofmark bench kernels/rmsnorm_h4096 --batch 1,64 --record results.jsonl
+  proofmark bench kernels/rmsnorm_h4096/block_per_row --batch 1,64 --record results.jsonl
 
 Outputs are held against a reference: a submission for the same definition that is trusted to be
 right and may be slow. It travels in the artifact: a task folder keeps it in `reference/`, beside

@@ -62,8 +62,9 @@ void run(tvm::ffi::TensorView q, tvm::ffi::TensorView k, tvm::ffi::TensorView v,
          tvm::ffi::Optional<tvm::ffi::TensorView> state, tvm::ffi::TensorView A_log,
          tvm::ffi::TensorView a, tvm::ffi::TensorView dt_bias, tvm::ffi::TensorView b, double scale,
          tvm::ffi::TensorView output, tvm::ffi::TensorView new_state) {
+  constexpr Alignment kAlignment{32, 8};  // a whole access of sm_100; 4 elements of a key
   const Arguments call =
-      check_arguments(q, k, v, state, A_log, a, dt_bias, b, scale, output, new_state);
+      check_arguments(kAlignment, q, k, v, state, A_log, a, dt_bias, b, scale, output, new_state);
   if (call.batch == 0) {
     return;
   }

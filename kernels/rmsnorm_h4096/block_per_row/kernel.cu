@@ -16,7 +16,7 @@ constexpr int kThreads = kHiddenSize / kPerThread;
 constexpr float kEpsilon = 1e-5f;                // fixed by the definition
 
 // Eight bf16 numbers, moved as one 16-byte word.
-union Eight {
+union Bf16x8 {
   uint4 word;
   __nv_bfloat162 pairs[4];
 };
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads)
     normalise_rows(const uint4* hidden_states, const uint4* weight, uint4* output) {
   __shared__ float partial[kThreads / 32];
   const int64_t position = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  Eight row, factor;
+  Bf16x8 row, factor;
   row.word = hidden_states[position];
   factor.word = weight[threadIdx.x];
 

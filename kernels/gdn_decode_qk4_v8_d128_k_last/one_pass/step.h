@@ -4,8 +4,8 @@
 //     correction = strength * (value - S.k),  S' = S + correction * k,  output = scale * S'.q
 // The row is read once: both dot products are taken from the old, undecayed row, and
 //     S'.q = decay * (old.q) + correction * (k.q).
-// That regrouping differs from the definition only where a number overflows; `Doubt` notices, and
-// the row is then done again in the definition's order.
+// That regrouping differs from the definition only where a number overflows; `OverflowCheck`
+// notices, and the row is then done again in the definition's order.
 #pragma once
 
 #include "arguments.h"
@@ -25,14 +25,14 @@ __device__ __forceinline__ float sum_over_lanes(float value) {
   return value;
 }
 
-template <int kFours>
-__device__ __forceinline__ float dot(const Four (&left)[kFours], const Four (&right)[kFours]) {
+template <int kQuads>
+__device__ __forceinline__ float dot(const Quad (&left)[kQuads], const Quad (&right)[kQuads]) {
   float2 sum = multiply(left[0].low, right[0].low);
   sum = multiply_add(left[0].high, right[0].high, sum);
 #pragma unroll
-  for (int four = 1; four < kFours; ++four) {
-    sum = multiply_add(left[four].low, right[four].low, sum);
-    sum = multiply_add(left[four].high, right[four].high, sum);
+  for (int quad = 1; quad < kQuads; ++quad) {
+    sum = multiply_add(left[quad].low, right[quad].low, sum);
+    sum = multiply_add(left[quad].high, right[quad].high, sum);
   }
   return sum.x + sum.y;
 }
@@ -76,23 +76,23 @@ __device__ __forceinline__ Gates load_gates(const Arguments& call, unsigned head
   return {exp2f(softplus * (rate * -kLog2OfE)), reciprocal(1.0f + expf(-logit))};
 }
 
-// When `kLanes` lanes share a row and each access moves `kAccess` Fours, a lane's `four`-th Four
-// starts at column first_column + column_step(four). Apart, so that steps become constant offsets.
+// When `kLanes` lanes share a row and each access moves `kAccess` Quads, a lane's `quad`-th Quad
+// starts at column first_column + column_step(quad). Apart, so that steps become constant offsets.
 template <int kAccess>
 __device__ __forceinline__ unsigned first_column(unsigned lane_in_row) {
   return lane_in_row * (4 * kAccess);
 }
 
 template <int kLanes, int kAccess>
-__device__ constexpr int column_step(int four) {
-  return (four / kAccess) * (kLanes * 4 * kAccess) + (four % kAccess) * 4;
+__device__ constexpr int column_step(int quad) {
+  return (quad / kAccess) * (kLanes * 4 * kAccess) + (quad % kAccess) * 4;
 }
 
 // What a lane holds of its head.
 template <int kLanes>
 struct Head {
-  Four query[32 / kLanes];
-  Four key[32 / kLanes];
+  Quad query[32 / kLanes];
+  Quad key[32 / kLanes];
   float key_query;    // dot product of the head's key and query
   float largest_key;  // largest magnitude among the head's key elements, NaN if one is NaN
 };
@@ -107,11 +107,11 @@ __device__ __forceinline__ Head<kLanes> load_head(const Arguments& call, unsigne
   Head<kLanes> held;
   unsigned largest = 0;  // two bf16 magnitudes
 #pragma unroll
-  for (int four = 0; four < 32 / kLanes; ++four) {
-    const int step = column_step<kLanes, kAccess>(four);
-    const uint2 packed = load_bf16_four(key + step);
-    held.key[four] = widen(packed);
-    held.query[four] = widen(load_bf16_four(query + step));
+  for (int quad = 0; quad < 32 / kLanes; ++quad) {
+    const int step = column_step<kLanes, kAccess>(quad);
+    const uint2 packed = load_bf16_quad(key + step);
+    held.key[quad] = widen(packed);
+    held.query[quad] = widen(load_bf16_quad(query + step));
     // Magnitudes of floats compare as integers do, and NaN is above infinity.
     largest = __vmaxu2(largest, __vmaxu2(packed.x & 0x7fff7fffu, packed.y & 0x7fff7fffu));
   }
@@ -122,22 +122,23 @@ __device__ __forceinline__ Head<kLanes> load_head(const Arguments& call, unsigne
   return held;
 }
 
-// Collects whether a regrouped result may differ from the definition's.
+// Collects whether a number of a regrouped result may have overflowed, so that the result may differ
+// from the definition's.
 //
 // Below 2^101 a correction times a key element is under half the spacing of the largest floats, so
 // no element of a finite row can overflow; a row that is not finite shows in its dot product with
 // the key, and from there in the correction; and an output that is not finite speaks for itself.
-struct Doubt {
+struct OverflowCheck {
   float magnitude = 0.0f;
 
-  __device__ __forceinline__ void weigh(float correction, float largest_key, float output) {
+  __device__ __forceinline__ void include(float correction, float largest_key, float output) {
     constexpr float kFromLimitToLargest = 1e8f;  // largest float / 1e8 is just above 2^101
     magnitude += fabsf(correction * largest_key) * kFromLimitToLargest + fabsf(output);
   }
 
   __device__ __forceinline__ bool anywhere_in_warp() const {
     constexpr float kLargestFloat = 3.402823466e38f;
-    return __any_sync(kWholeWarp, !(magnitude <= kLargestFloat));  // a NaN is a doubt
+    return __any_sync(kWholeWarp, !(magnitude <= kLargestFloat));  // true for NaN
   }
 };
 
@@ -169,9 +170,9 @@ __device__ __forceinline__ float sum_by_halves(float low, float high, unsigned l
 // Replaces rows of state by rows of new state. `value` is the value element of the row that the lane
 // keeps; returns that row's element of the output, in the upper half of each group.
 template <int kLanes, int kRows>
-__device__ __forceinline__ float update_rows(Four (&row)[kRows][32 / kLanes], float value,
+__device__ __forceinline__ float update_rows(Quad (&row)[kRows][32 / kLanes], float value,
                                              const Gates& gates, const Head<kLanes>& head,
-                                             float scale, Doubt& doubt) {
+                                             float scale, OverflowCheck& overflow) {
   using Keep = Keeper<kLanes, kRows>;
   const unsigned lane_in_row = threadIdx.x % kLanes;
   float sum[kRows];
@@ -199,18 +200,18 @@ __device__ __forceinline__ float update_rows(Four (&row)[kRows][32 / kLanes], fl
   for (int r = 0; r < kRows; ++r) {
     const float correction = __shfl_sync(kWholeWarp, kept_correction, r * Keep::kShare, kLanes);
 #pragma unroll
-    for (int four = 0; four < 32 / kLanes; ++four) {
-      Four& part = row[r][four];
-      part.low = multiply_add(both(correction), head.key[four].low,
-                              multiply(both(gates.decay), part.low));
-      part.high = multiply_add(both(correction), head.key[four].high,
-                               multiply(both(gates.decay), part.high));
+    for (int quad = 0; quad < 32 / kLanes; ++quad) {
+      Quad& part = row[r][quad];
+      part.low = multiply_add(broadcast(correction), head.key[quad].low,
+                              multiply(broadcast(gates.decay), part.low));
+      part.high = multiply_add(broadcast(correction), head.key[quad].high,
+                               multiply(broadcast(gates.decay), part.high));
     }
   }
   const float correction =
       __shfl_sync(kWholeWarp, kept_correction, lane_in_row % Keep::kHalf, kLanes);
   const float output = scale * fmaf(head.key_query, correction, gates.decay * sum[0]);
-  doubt.weigh(correction, head.largest_key, output);
+  overflow.include(correction, head.largest_key, output);
   return output;
 }
 
@@ -225,16 +226,16 @@ __device__ __noinline__ void redo_rows(const Arguments& call, unsigned first_row
 #pragma unroll 1
   for (unsigned row = first_row; row < first_row + rows; ++row) {
     const size_t first = size_t(row) * kHeadSize + first_column<1>(lane);
-    Four part[1] = {{both(0.0f), both(0.0f)}};
+    Quad part[1] = {{broadcast(0.0f), broadcast(0.0f)}};
     if (call.state != nullptr) {
       load_state<1>(part, call.state + first);
     }
-    part[0].low = multiply(both(gates.decay), part[0].low);
-    part[0].high = multiply(both(gates.decay), part[0].high);
+    part[0].low = multiply(broadcast(gates.decay), part[0].low);
+    part[0].high = multiply(broadcast(gates.decay), part[0].high);
     const float recalled = sum_over_lanes<kLanes>(dot(part, head.key));
     const float correction = gates.strength * (load_bf16(call.v + row) - recalled);
-    part[0].low = multiply_add(both(correction), head.key[0].low, part[0].low);
-    part[0].high = multiply_add(both(correction), head.key[0].high, part[0].high);
+    part[0].low = multiply_add(broadcast(correction), head.key[0].low, part[0].low);
+    part[0].high = multiply_add(broadcast(correction), head.key[0].high, part[0].high);
     store_state<1>(call.new_state + first, part);
     const float answered = sum_over_lanes<kLanes>(dot(part, head.query));
     if (lane == 0) {
@@ -243,10 +244,11 @@ __device__ __noinline__ void redo_rows(const Arguments& call, unsigned first_row
   }
 }
 
-// Ends a warp's work: redoes its rows if there is doubt about any.
-__device__ __forceinline__ void settle(const Doubt& doubt, const Arguments& call,
-                                       unsigned first_row, int rows) {
-  if (doubt.anywhere_in_warp()) {
+// Ends a warp's work: redoes its rows if any of them may have overflowed.
+__device__ __forceinline__ void redo_rows_after_overflow(const OverflowCheck& overflow,
+                                                         const Arguments& call,
+                                                         unsigned first_row, int rows) {
+  if (overflow.anywhere_in_warp()) {
     __syncwarp();  // the rows' first stores, by whichever lane, come before their second
     redo_rows(call, first_row, rows);
   }

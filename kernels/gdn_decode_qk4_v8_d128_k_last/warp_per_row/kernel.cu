@@ -82,8 +82,9 @@ void run(tvm::ffi::TensorView q, tvm::ffi::TensorView k, tvm::ffi::TensorView v,
          tvm::ffi::Optional<tvm::ffi::TensorView> state, tvm::ffi::TensorView A_log,
          tvm::ffi::TensorView a, tvm::ffi::TensorView dt_bias, tvm::ffi::TensorView b, double scale,
          tvm::ffi::TensorView output, tvm::ffi::TensorView new_state) {
+  constexpr Alignment kAlignment{16, 4};  // a float4 of the state; a pair of a key's elements
   const Arguments call =
-      check_arguments(q, k, v, state, A_log, a, dt_bias, b, scale, output, new_state);
+      check_arguments(kAlignment, q, k, v, state, A_log, a, dt_bias, b, scale, output, new_state);
   if (call.batch == 0) {
     return;
   }

@@ -1,6 +1,6 @@
 // Kernels that bound what a decoding step can cost: nothing, reading, writing, copying.
 //
-// Plain C entry points, called by measure.py. Sizes are in bytes and multiples of 16384.
+// Plain C entry points, called by yardsticks.py. Sizes are in bytes and multiples of 16384.
 
 #include <cuda_runtime.h>
 
@@ -74,15 +74,9 @@ extern "C" int yardstick_write(void* destination, size_t size_bytes, cudaStream_
   return cudaGetLastError();
 }
 
-// One access per thread: the shape of a simple copy.
-extern "C" int yardstick_copy_simple(const void* source, void* destination, size_t size_bytes,
-                                     cudaStream_t stream) {
-  return launch_copy<1>(source, destination, size_bytes, 512, stream);
-}
-
 // The fastest plain copy found for each size; the in-place one likes the same shapes.
-extern "C" int yardstick_copy_tuned(const void* source, void* destination, size_t size_bytes,
-                                    cudaStream_t stream) {
+extern "C" int yardstick_copy(const void* source, void* destination, size_t size_bytes,
+                              cudaStream_t stream) {
   const size_t megabytes = size_bytes >> 20;
   if (megabytes < 4) {
     return launch_copy<4>(source, destination, size_bytes, 64, stream);

@@ -1,7 +1,8 @@
 // Global memory accesses with the cache behaviour each tensor wants, and arithmetic on pairs.
 //
 // Two paths, chosen by the architecture that is compiled: sm_100 and later move 32 bytes per lane and
-// access and multiply-add two floats at once; sm_90 moves 16 bytes and multiply-adds one.
+// access and multiply-add two floats at once; sm_90 moves 16 bytes and multiply-adds one. An older
+// architecture, or an access wider than the path has, is an error of the compiler.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -9,15 +10,19 @@
 
 #include <cstdint>
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#error "expected sm_90 or later, which copy into shared memory in bulk"
+#endif
+
 namespace gdn_decode {
 
 // Four floats in two pairs, the unit in which rows are kept in registers.
-struct Four {
+struct Quad {
   float2 low;
   float2 high;
 };
 
-// The widest access to global memory, in Fours.
+// The widest access to global memory, in Quads.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr int kWidestAccess = 2;  // 32 bytes
 #else
@@ -42,7 +47,7 @@ __device__ __forceinline__ float2 multiply(float2 left, float2 right) {
 #endif
 }
 
-__device__ __forceinline__ float2 both(float value) { return make_float2(value, value); }
+__device__ __forceinline__ float2 broadcast(float value) { return make_float2(value, value); }
 
 // A cache policy for lines that nobody reads again: they leave L2 first.
 __device__ __forceinline__ uint64_t evict_first() {
@@ -52,50 +57,56 @@ __device__ __forceinline__ uint64_t evict_first() {
 }
 
 // Reads 16 or 32 bytes of a row of state, past L1, since every byte is read once.
-template <int kFours>
-__device__ __forceinline__ void load_state(Four* part, const float* address) {
-  if constexpr (kFours == 1) {
+template <int kQuads>
+__device__ __forceinline__ void load_state(Quad* part, const float* address) {
+  if constexpr (kQuads == 1) {
     asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.f32 {%0,%1,%2,%3}, [%4], %5;"
                  : "=f"(part[0].low.x), "=f"(part[0].low.y), "=f"(part[0].high.x),
                    "=f"(part[0].high.y)
                  : "l"(address), "l"(evict_first()));
   } else {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+    static_assert(kQuads == 2, "sm_100 loads 16 or 32 bytes at once");
     asm volatile(
         "ld.global.nc.L1::no_allocate.L2::evict_first.v8.f32 {%0,%1,%2,%3,%4,%5,%6,%7}, [%8];"
         : "=f"(part[0].low.x), "=f"(part[0].low.y), "=f"(part[0].high.x), "=f"(part[0].high.y),
           "=f"(part[1].low.x), "=f"(part[1].low.y), "=f"(part[1].high.x), "=f"(part[1].high.y)
         : "l"(address));
+#else
+    static_assert(kQuads == 1, "architectures before sm_100 load 16 bytes at once");
 #endif
   }
 }
 
 // Writes 16 or 32 bytes of a row of new state with the default policy: it may stay in L2 after the
 // kernel, for the next step.
-template <int kFours>
-__device__ __forceinline__ void store_state(float* address, const Four* part) {
-  if constexpr (kFours == 1) {
+template <int kQuads>
+__device__ __forceinline__ void store_state(float* address, const Quad* part) {
+  if constexpr (kQuads == 1) {
     asm volatile("st.global.v4.f32 [%4], {%0,%1,%2,%3};" ::"f"(part[0].low.x),
                  "f"(part[0].low.y), "f"(part[0].high.x), "f"(part[0].high.y), "l"(address)
                  : "memory");
   } else {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+    static_assert(kQuads == 2, "sm_100 stores 16 or 32 bytes at once");
     asm volatile("st.global.v8.f32 [%8], {%0,%1,%2,%3,%4,%5,%6,%7};" ::"f"(part[0].low.x),
                  "f"(part[0].low.y), "f"(part[0].high.x), "f"(part[0].high.y),
                  "f"(part[1].low.x), "f"(part[1].low.y), "f"(part[1].high.x),
                  "f"(part[1].high.y), "l"(address)
                  : "memory");
+#else
+    static_assert(kQuads == 1, "architectures before sm_100 store 16 bytes at once");
 #endif
   }
 }
 
 // Four bf16 numbers as they lie in memory.
-__device__ __forceinline__ uint2 load_bf16_four(const __nv_bfloat16* address) {
+__device__ __forceinline__ uint2 load_bf16_quad(const __nv_bfloat16* address) {
   return __ldg(reinterpret_cast<const uint2*>(address));
 }
 
 // Widening bf16 to float appends sixteen zero bits.
-__device__ __forceinline__ Four widen(uint2 packed) {
+__device__ __forceinline__ Quad widen(uint2 packed) {
   return {make_float2(__uint_as_float(packed.x << 16), __uint_as_float(packed.x & 0xffff0000u)),
           make_float2(__uint_as_float(packed.y << 16), __uint_as_float(packed.y & 0xffff0000u))};
 }

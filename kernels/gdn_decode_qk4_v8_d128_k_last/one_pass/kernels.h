@@ -21,7 +21,7 @@ template <int kWarps, int kWarpRows, State kState>
 __global__ void __launch_bounds__(kWarps * 32, 1)
     decode_through_registers(const __grid_constant__ Arguments call) {
   constexpr int kLanes = 16;
-  constexpr int kFours = 32 / kLanes;
+  constexpr int kQuads = 32 / kLanes;
   constexpr int kAccess = kWidestAccess;
   constexpr int kGroups = 32 / kLanes;  // rows that the warp handles side by side
   constexpr int kRows = kWarpRows / kGroups;
@@ -37,18 +37,18 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   const float* source = call.state + first_element;
   float* destination = call.new_state + first_element;
 
-  Four row[kRows][kFours];
+  Quad row[kRows][kQuads];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-    for (int four = 0; four < kFours; four += kAccess) {
+    for (int quad = 0; quad < kQuads; quad += kAccess) {
       if constexpr (kState == State::Given) {
-        load_state<kAccess>(&row[r][four], source + r * (kGroups * kHeadSize) +
-                                               column_step<kLanes, kAccess>(four));
+        load_state<kAccess>(&row[r][quad], source + r * (kGroups * kHeadSize) +
+                                               column_step<kLanes, kAccess>(quad));
       } else {
 #pragma unroll
-        for (int part = four; part < four + kAccess; ++part) {
-          row[r][part] = {both(0.0f), both(0.0f)};
+        for (int part = quad; part < quad + kAccess; ++part) {
+          row[r][part] = {broadcast(0.0f), broadcast(0.0f)};
         }
       }
     }
@@ -59,21 +59,21 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   const Gates gates = load_gates(call, head_index);
   const Head<kLanes> head = load_head<kLanes, kAccess>(call, head_index, lane_in_row);
 
-  Doubt doubt;
-  const float output = update_rows<kLanes, kRows>(row, value, gates, head, call.scale, doubt);
+  OverflowCheck overflow;
+  const float output = update_rows<kLanes, kRows>(row, value, gates, head, call.scale, overflow);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-    for (int four = 0; four < kFours; four += kAccess) {
+    for (int quad = 0; quad < kQuads; quad += kAccess) {
       store_state<kAccess>(
-          destination + r * (kGroups * kHeadSize) + column_step<kLanes, kAccess>(four),
-          &row[r][four]);
+          destination + r * (kGroups * kHeadSize) + column_step<kLanes, kAccess>(quad),
+          &row[r][quad]);
     }
   }
   if (lane_in_row == Keep::output_lane(Keep::row(lane_in_row))) {
     call.output[kept_row] = __float2bfloat16(output);
   }
-  settle(doubt, call, warp_row, kWarpRows);
+  redo_rows_after_overflow(overflow, call, warp_row, kWarpRows);
 }
 
 // Large batches: each warp requests all of its consecutive rows at once, so that one wave of blocks
@@ -84,7 +84,7 @@ template <int kLanes, int kWarps, int kPieces, int kHeldRows, int kRowsAtOnce,
           int kBlocksPerMultiprocessor>
 __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
     decode_through_shared_memory(const __grid_constant__ Arguments call) {
-  constexpr int kFours = 32 / kLanes;
+  constexpr int kQuads = 32 / kLanes;
   constexpr int kGroups = 32 / kLanes;  // rows that the warp handles side by side
   constexpr int kPieceRows = 8;
   constexpr int kStagedRows = kPieces * kPieceRows;
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   const unsigned group = lane / kLanes;
   const unsigned warp_row = blockIdx.x * kBlockRows + warp * kWarpRows;
   const float* source = call.state + size_t(warp_row) * kHeadSize;
-  // Where the lane's first Four lies in the warp's first rows, in elements.
+  // Where the lane's first Quad lies in the warp's first rows, in elements.
   const unsigned place = group * kHeadSize + first_column<1>(lane_in_row);
   float* destination = call.new_state + size_t(warp_row) * kHeadSize + place;
 
@@ -120,13 +120,13 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   }
   __syncwarp();
   constexpr int kHeld = kHeldRows / kGroups;
-  Four held[kHeld == 0 ? 1 : kHeld][kFours];
+  Quad held[kHeld == 0 ? 1 : kHeld][kQuads];
 #pragma unroll
   for (int r = 0; r < kHeld; ++r) {
 #pragma unroll
-    for (int four = 0; four < kFours; ++four) {
-      load_state<1>(&held[r][four], source + place + (kStagedRows + r * kGroups) * kHeadSize +
-                                        column_step<kLanes, 1>(four));
+    for (int quad = 0; quad < kQuads; ++quad) {
+      load_state<1>(&held[r][quad], source + place + (kStagedRows + r * kGroups) * kHeadSize +
+                                        column_step<kLanes, 1>(quad));
     }
   }
   // Lane l keeps the value and the output of the warp's row l.
@@ -136,21 +136,21 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   const Gates gates = load_gates(call, head_index);
   const Head<kLanes> head = load_head<kLanes, 1>(call, head_index, lane_in_row);
 
-  Doubt doubt;
+  OverflowCheck overflow;
   // Updates the rows from `first_row` of the warp on and stores them.
   const auto advance = [&](auto& rows, int first_row) {
     constexpr int kRows = sizeof(rows) / sizeof(rows[0]);
     using Keep = Keeper<kLanes, kRows>;
     const float value = __shfl_sync(kWholeWarp, values,
                                     first_row + Keep::row(lane_in_row) * kGroups + group);
-    const float output = update_rows<kLanes, kRows>(rows, value, gates, head, call.scale, doubt);
+    const float output = update_rows<kLanes, kRows>(rows, value, gates, head, call.scale, overflow);
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-      for (int four = 0; four < kFours; ++four) {
+      for (int quad = 0; quad < kQuads; ++quad) {
         store_state<1>(destination + (first_row + r * kGroups) * kHeadSize +
-                           column_step<kLanes, 1>(four),
-                       &rows[r][four]);
+                           column_step<kLanes, 1>(quad),
+                       &rows[r][quad]);
       }
     }
     const unsigned row = lane - first_row;
@@ -167,15 +167,15 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
 #pragma unroll
     for (int part = 0; part < kPieceRows; part += kRowsAtOnce * kGroups) {
       const int first_row = piece * kPieceRows + part;
-      Four rows[kRowsAtOnce][kFours];
+      Quad rows[kRowsAtOnce][kQuads];
 #pragma unroll
       for (int r = 0; r < kRowsAtOnce; ++r) {
 #pragma unroll
-        for (int four = 0; four < kFours; ++four) {
+        for (int quad = 0; quad < kQuads; ++quad) {
           const float4 element = *reinterpret_cast<const float4*>(
               &staged[warp][place + (first_row + r * kGroups) * kHeadSize +
-                            column_step<kLanes, 1>(four)]);
-          rows[r][four] = {make_float2(element.x, element.y), make_float2(element.z, element.w)};
+                            column_step<kLanes, 1>(quad)]);
+          rows[r][quad] = {make_float2(element.x, element.y), make_float2(element.z, element.w)};
         }
       }
       advance(rows, first_row);
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   if (lane < kWarpRows) {
     call.output[warp_row + lane] = __float2bfloat16(outputs);
   }
-  settle(doubt, call, warp_row, kWarpRows);
+  redo_rows_after_overflow(overflow, call, warp_row, kWarpRows);
 }
 
 }  // namespace gdn_decode

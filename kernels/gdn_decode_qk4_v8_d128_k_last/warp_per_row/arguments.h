@@ -1,4 +1,8 @@
-// Turns the call's tensors into checked device pointers; every violation names the tensor and what was expected.
+// Turns the call's tensors into checked device pointers; every violation names the tensor and what
+// was expected.
+//
+// The submissions beside each other hold the same copy of this file, since a submission's folder has
+// to be complete; a test compares the copies. The reference reads a call in a way of its own.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -14,10 +18,11 @@ constexpr int kQueryHeads = 4;   // heads of q and k
 constexpr int kValueHeads = 8;   // heads of v, state and output; two share one query head
 constexpr int kHeadSize = 128;   // elements in a head's vector; a head's state is 128 x 128
 
-// Where state and new_state may start, in bytes: one element at a time.
-constexpr size_t kStateAlignment = 4;
-// Where q and k may start, in bytes: a lane reads 4 elements at once.
-constexpr size_t kKeyAlignment = 8;
+// Where tensors may start, in bytes: what the kernels move in one access.
+struct Alignment {
+  size_t state;  // state and new_state
+  size_t key;    // q and k
+};
 
 // One call, checked. All pointers are device pointers to contiguous tensors.
 struct Arguments {
@@ -77,7 +82,8 @@ Element* checked(const tvm::ffi::TensorView& tensor, const char* name, DLDataTyp
 
 // Checks the whole call.
 inline Arguments check_arguments(
-    const tvm::ffi::TensorView& q, const tvm::ffi::TensorView& k, const tvm::ffi::TensorView& v,
+    Alignment alignment, const tvm::ffi::TensorView& q, const tvm::ffi::TensorView& k,
+    const tvm::ffi::TensorView& v,
     const tvm::ffi::Optional<tvm::ffi::TensorView>& state, const tvm::ffi::TensorView& A_log,
     const tvm::ffi::TensorView& a, const tvm::ffi::TensorView& dt_bias,
     const tvm::ffi::TensorView& b, double scale, const tvm::ffi::TensorView& output,
@@ -94,9 +100,9 @@ inline Arguments check_arguments(
   Arguments call{};
   call.batch = batch;
   call.q = checked<const __nv_bfloat16>(q, "q", kBfloat16, {batch, 1, kQueryHeads, kHeadSize},
-                                        device, kKeyAlignment);
+                                        device, alignment.key);
   call.k = checked<const __nv_bfloat16>(k, "k", kBfloat16, {batch, 1, kQueryHeads, kHeadSize},
-                                        device, kKeyAlignment);
+                                        device, alignment.key);
   call.v = checked<const __nv_bfloat16>(v, "v", kBfloat16, {batch, 1, kValueHeads, kHeadSize},
                                         device, 2);
   call.A_log = checked<const float>(A_log, "A_log", kFloat32, {kValueHeads}, device, 4);
@@ -107,12 +113,12 @@ inline Arguments check_arguments(
                                        {batch, 1, kValueHeads, kHeadSize}, device, 2);
   call.new_state = checked<float>(new_state, "new_state", kFloat32,
                                   {batch, kValueHeads, kHeadSize, kHeadSize}, device,
-                                  kStateAlignment);
+                                  alignment.state);
   call.state = nullptr;
   if (state.has_value()) {
     call.state = checked<const float>(state.value(), "state", kFloat32,
                                       {batch, kValueHeads, kHeadSize, kHeadSize}, device,
-                                  kStateAlignment);
+                                      alignment.state);
     // The step is out of place: rows of state are read while rows of new_state are written.
     const float* end = call.state + state.value().numel();
     const float* new_end = call.new_state + new_state.numel();
