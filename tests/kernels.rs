@@ -45,6 +45,7 @@ fn wrong_calls_of_gdn_decode_are_refused_and_the_reference_computes_the_definiti
     let mut search =
         Search::from_variables(|name: &str| (name == "PATH").then(|| std::env::var_os(name)).flatten());
     search.data = Some(DataFolder::at(data_folder()));
+    search.system = PathBuf::from("/nonexistent");
     let toolchain = find(&search, &mut FileDigests::forgetful()).expect("the pinned toolchain");
     let libraries = toolchain.tvm_ffi.library().parent().unwrap().to_owned();
     let compiled = Command::new("g++")
