@@ -7,7 +7,7 @@ use std::process::Command;
 use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::{FileDigests, Search, find};
 
-use crate::support::{data_folder, repository};
+use crate::support::{Sandbox, data_folder, repository};
 
 fn kernel(name: &str) -> PathBuf {
     repository().join("kernels").join(name)
@@ -45,6 +45,7 @@ fn wrong_calls_of_gdn_decode_are_refused_and_the_reference_computes_the_definiti
     let mut search =
         Search::from_variables(|name: &str| (name == "PATH").then(|| std::env::var_os(name)).flatten());
     search.data = Some(DataFolder::at(data_folder()));
+    search.system = PathBuf::from("/nonexistent");
     let toolchain = find(&search, &mut FileDigests::forgetful()).expect("the pinned toolchain");
     let libraries = toolchain.tvm_ffi.library().parent().unwrap().to_owned();
     let compiled = Command::new("g++")
@@ -65,4 +66,26 @@ fn wrong_calls_of_gdn_decode_are_refused_and_the_reference_computes_the_definiti
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let ran = Command::new(&program).env("LD_LIBRARY_PATH", &libraries).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// Without these refusals the access would compile to nothing, and the kernel compute on nothing.
+#[test]
+fn an_access_without_a_body_does_not_compile() {
+    let sandbox = Sandbox::new();
+    for entry in fs::read_dir(kernel("gdn_decode_qk4_v8_d128_k_last/one_pass")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            sandbox.write(Path::new("mine").join(path.file_name().unwrap()), fs::read(path).unwrap());
+        }
+    }
+    let old = sandbox.build(["build", "mine", "--arch", "sm_80"]).expect(1);
+    assert!(old.stderr.contains("expected sm_90 or later"), "{old:#?}");
+    let text = fs::read_to_string(sandbox.path("mine/memory.h")).unwrap();
+    let too_wide = text.replace("kWidestAccess = 1;", "kWidestAccess = 2;");
+    assert_ne!(too_wide, text);
+    sandbox.write("mine/memory.h", too_wide);
+    let wide = sandbox.build(["build", "mine", "--arch", "sm_90a"]).expect(1);
+    for part in ["before sm_100 load 16 bytes at once", "before sm_100 store 16 bytes at once"] {
+        assert!(wide.stderr.contains(part), "{wide:#?}");
+    }
 }
