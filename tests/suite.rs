@@ -4,6 +4,7 @@ mod build_room;
 mod command_line;
 mod gpu;
 mod hostile_input;
+mod job;
 mod kernels;
 mod line;
 mod packing;

@@ -1,12 +1,13 @@
 //! `proofmark job`: the seam to other machines.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::console::{Console, Format};
+use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::line::{self, MachineOptions};
@@ -15,8 +16,9 @@ use crate::job::Job;
 use crate::pipeline::Settings;
 use crate::report;
 
-/// No job document is larger: two artifacts at their limit in base64, and what stands around them.
-const LARGEST_JOB_BYTES: u64 = 2 << 30;
+/// No job document is larger: a hundred times what sources and workloads of a contest take, and little
+/// enough that no document can take the machine's memory.
+const LARGEST_JOB_BYTES: u64 = 32 << 20;
 
 /// Do what a document says, and answer with a document.
 #[derive(Debug, Args)]
@@ -53,13 +55,11 @@ enum JobVerb {
 }
 
 /// Runs the verb.
-pub fn run(arguments: &Arguments, _console: &Console) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let JobVerb::Run { job, record, machine, driver } = &arguments.action;
     let job = Job::from_document(&read(job)?).map_err(Failure::request)?;
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
-    // The answer is a document, whatever was asked for.
-    let console = Console::new(Format::Json);
-    let outcome = line::do_job(&job, &settings, &console)?;
+    let outcome = line::do_job(&job, &settings, console)?;
     let code = exit_code::of(&outcome);
     let mut body = report::outcome::body(&outcome);
     body["run_id"] = json!(job.run_id);
@@ -69,14 +69,18 @@ pub fn run(arguments: &Arguments, _console: &Console) -> Result<ExitCode, Failur
     Ok(code)
 }
 
-fn read(path: &PathBuf) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, Failure> {
     let refuse = |error: io::Error| Failure::request(format!("cannot read {}: {error}", path.display()));
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        io::stdin().lock().take(LARGEST_JOB_BYTES).read_to_string(&mut text).map_err(refuse)?;
+    let mut source: Box<dyn Read> = if path.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
     } else {
-        let file = std::fs::File::open(path).map_err(refuse)?;
-        file.take(LARGEST_JOB_BYTES).read_to_string(&mut text).map_err(refuse)?;
+        Box::new(File::open(path).map_err(refuse)?)
+    };
+    let mut text = String::new();
+    source.by_ref().take(LARGEST_JOB_BYTES + 1).read_to_string(&mut text).map_err(refuse)?;
+    if text.len() as u64 > LARGEST_JOB_BYTES {
+        let limit = LARGEST_JOB_BYTES >> 20;
+        return Err(Failure::request(format!("{} is larger than {limit} MiB: no job is", path.display())));
     }
     Ok(text)
 }

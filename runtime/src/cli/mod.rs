@@ -84,7 +84,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(line) => line,
         Err(usage) => return explain_usage(&usage, asked_format(&arguments)),
     };
-    let console = Console::new(if line.json { Format::Json } else { Format::Human });
+    // A job's answer is a document, whatever was asked for.
+    let wants_document = line.json || matches!(line.verb, Verb::Job(_));
+    let console = Console::new(if wants_document { Format::Json } else { Format::Human });
     let answer = match line.verb {
         Verb::Build(arguments) => build::run(&arguments, &console),
         Verb::Seal(arguments) => seal::run(&arguments, &console),

@@ -1,0 +1,94 @@
+//! A job as a document: what one machine writes, another does.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::support::{Sandbox, repository};
+
+const KERNEL: &str = "#include <tvm/ffi/extra/c_env_api.h>\n#include <tvm/ffi/function.h>\n__global__ void nothing() {}\nvoid run() { nothing<<<1, 1>>>(); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n";
+
+fn run_document(sandbox: &Sandbox, document: &str) -> (Option<i32>, Value, String) {
+    let mut child = sandbox
+        .builder()
+        .args(["job", "run", "-", "--offline"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().expect("piped").write_all(document.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let document = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_build_as_a_document_is_the_build_itself_on_any_machine() {
+    let here = Sandbox::new();
+    let folder = here.submission("mine", &[("kernel.cu", KERNEL)]).display().to_string();
+    let job = here.run(["build", &folder, "--as-job"]).expect(0).stdout;
+    let built = here.build(["build", &folder, "--json"]).expect(0).json();
+    let there = Sandbox::new();
+    let (code, outcome, _) = run_document(&there, &job);
+    assert_eq!(code, Some(0), "{outcome:#}");
+    assert_eq!(outcome["schema"], "proofmark.outcome");
+    assert_eq!((&outcome["verdict"], &outcome["exit_code"]), (&"proven".into(), &0.into()));
+    assert_eq!(outcome["library_sha256"], built["library_sha256"]);
+    let document: Value = serde_json::from_str(&job).unwrap();
+    assert_eq!(outcome["run_id"], document["run_id"]);
+    assert_eq!(document["action"]["subject"]["digest"], built["digest"]);
+}
+
+#[test]
+fn a_finding_is_an_outcome_and_one_document() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("broken", &[("kernel.cu", "not C++")]).display().to_string();
+    let job = sandbox.run(["build", &folder, "--as-job"]).expect(0).stdout;
+    let (code, outcome, _) = run_document(&sandbox, &job);
+    assert_eq!((code, &outcome["verdict"]), (Some(1), &"compile_error".into()), "{outcome:#}");
+}
+
+#[test]
+fn a_document_that_is_no_job_or_was_changed_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("mine", &[("kernel.cu", KERNEL)]).display().to_string();
+    let job = sandbox.run(["build", &folder, "--as-job"]).expect(0).stdout;
+    let digest = serde_json::from_str::<Value>(&job).unwrap()["action"]["subject"]["digest"].clone();
+    let forged = job.replace(digest.as_str().unwrap(), &"0".repeat(64));
+    let newer = job.replacen("\"schema_version\": 1", "\"schema_version\": 2", 1);
+    let unknown = job.replacen("\"freshness\"", "\"extra\": 1, \"freshness\"", 1);
+    let cases = [
+        (forged.as_str(), "digest"),
+        (newer.as_str(), "reads version 1"),
+        (unknown.as_str(), "extra"),
+        ("{}", "proofmark.job"),
+        ("nonsense", "not a job"),
+        ("", "not a job"),
+    ];
+    for (document, said) in cases {
+        let (code, answer, _) = run_document(&sandbox, document);
+        assert_eq!(code, Some(2), "{said}: {answer:#}");
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(said)), "{said}: {answer:#}");
+    }
+}
+
+#[test]
+fn a_measuring_job_carries_definition_workloads_and_reference_and_says_where_a_gpu_is_missing() {
+    let sandbox = Sandbox::new();
+    let kernel = repository().join("kernels/rmsnorm_h4096/block_per_row").display().to_string();
+    let job = sandbox.run(["bench", &kernel, "--as-job", "--batch", "1", "--seed", "18446744073709551615"]);
+    let document = job.expect(0).json();
+    let measuring = &document["action"]["measuring"];
+    assert_eq!(measuring["task"]["definition"]["name"], "rmsnorm_h4096");
+    assert!(!measuring["task"]["workloads"].as_array().unwrap().is_empty());
+    assert_eq!(measuring["reference"]["input"]["kind"], "artifact");
+    assert_eq!(measuring["seed"], "18446744073709551615", "a JSON number would lose its last bits");
+    let mut command = sandbox.command();
+    command.env("CUDA_VISIBLE_DEVICES", "").args(["job", "run", "--offline"]);
+    let path = sandbox.write("job.json", document.to_string());
+    let output = command.arg(path).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
