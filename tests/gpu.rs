@@ -77,7 +77,7 @@ fn mean_us(document: &Value) -> f64 {
     document["overall"]["arithmetic_mean_ns"].as_f64().expect("an overall mean") / 1e3
 }
 
-fn buffers(gpu: &std::sync::Arc<Gpu>, sizes: [u64; 2]) -> [DeviceBuffer; 2] {
+fn buffers(gpu: &std::rc::Rc<Gpu>, sizes: [u64; 2]) -> [DeviceBuffer; 2] {
     sizes.map(|size| DeviceBuffer::allocate(gpu, size).unwrap())
 }
 
@@ -537,4 +537,17 @@ fn gpu_13_what_a_hint_pins_in_l2_is_gone_at_the_next_call() {
     println!("state read with evict_first {honest:.3} µs, with evict_last {pinned:.3} µs");
     // A harness that only writes over L2 reads a sixth less.
     assert!((0.95..1.05).contains(&(pinned / honest)));
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_14_the_driver_needs_no_call_that_is_refused() {
+    let ended = bench(&kernel(GDN), &["--each", "1", "--batch", "1", "--show-refused-calls"]);
+    let refused: Vec<&str> =
+        ended.stderr.lines().filter(|line| line.contains("player: refused system call")).collect();
+    println!("{} refused calls: {refused:?}", refused.len());
+    let document = json(&ended);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(document["run"]["confinement_problem"], Value::Null, "{}", document["run"]);
+    assert_eq!(document["run"]["copies"], Value::Bool(false), "device IPC works under the bound on files");
 }

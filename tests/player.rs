@@ -1,93 +1,34 @@
 //! The player against foreign code of every temper, on the CPU: no GPU is needed to find out whether
 //! a crash, a hang or a lie ends as it should.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use proofmark::toolchain::data_folder::DataFolder;
-use proofmark::toolchain::install::{Existing, Unwatched, WheelSource};
-use proofmark::toolchain::lock_file::ComponentName;
-use proofmark::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
-use proofmark_player::process::PlayerSpec;
-use proofmark_player::protocol::{Answer, Argument, Block, Clock, Home, L2, Order, Start};
+use proofmark_player::protocol::{Answer, Argument, Block, Clock, L2, Order};
 use proofmark_player::{Player, PlayerEnd};
 
-use crate::support::repository;
+use crate::support::players::{self, LIMIT, compile, load};
 
 /// Elements of the tensors.
 const COUNT: usize = 1000;
-/// What a call may take here.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// The pinned TVM-FFI: from `PROOFMARK_DATA`, else installed once into the target folder.
-fn tvm_ffi() -> &'static TvmFfi {
-    static FOUND: OnceLock<TvmFfi> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let place = std::env::var_os("PROOFMARK_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
-        let data = DataFolder::at(place);
-        let request = InstallRequest {
-            data: data.clone(),
-            machine: std::env::consts::ARCH.to_owned(),
-            components: vec![ComponentName::TvmFfi],
-            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
-            existing: Existing::Keep,
-        };
-        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
-        let mut search = Search::from_variables(|_| None);
-        search.data = Some(data);
-        find_tvm_ffi(&search, &mut FileDigests::forgetful()).expect("TVM-FFI was just installed")
-    })
-}
 
 /// The bytes of the fixture library, compiled once.
 fn library() -> &'static [u8] {
     static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let output = folder.path().join("kernels.so");
-        let ffi = tvm_ffi();
-        let compiled = Command::new("g++")
-            .args(["-O1", "-std=c++17", "-shared", "-fPIC", "-I"])
-            .arg(ffi.include_folder())
-            .arg(repository().join("tests/fixtures/cpu/kernels.cpp"))
-            .arg("-o")
-            .arg(&output)
-            .arg("-L")
-            .arg(ffi.library().parent().unwrap())
-            .arg("-ltvm_ffi")
-            .output()
-            .expect("g++ is installed");
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-        std::fs::read(output).unwrap()
-    })
+    LIBRARY.get_or_init(|| compile("kernels.cpp"))
 }
 
 fn start() -> Player {
     let bytes = (COUNT * 4) as u64;
-    let program = Path::new(env!("CARGO_BIN_EXE_proofmark"));
-    let mut player =
-        Player::start(&PlayerSpec { program, library: library(), host_bytes: [bytes, bytes] }).unwrap();
-    let start = Order::Start(Start {
-        home: Home::Cpu,
-        nonce: "abc".to_owned(),
-        tvm_ffi: tvm_ffi().library().display().to_string(),
-        cupti: Vec::new(),
-    });
-    assert!(matches!(player.ask(&start, LIMIT), Ok(Answer::Ready { .. })));
-    player
+    players::start(library(), [bytes, bytes])
 }
 
 /// A player with one kernel loaded and `(x, factor, y)` bound.
 fn ready(symbol: &str) -> Player {
     let mut player = start();
-    let loaded = player.ask(&Order::Load { symbol: symbol.to_owned() }, LIMIT);
-    let Ok(Answer::Ready { confinement_problem, .. }) = loaded else { panic!("{loaded:?}") };
-    if !confinement_problem.is_empty() {
-        eprintln!("this system offers less protection than the player wants: {confinement_problem}");
-    }
+    load(&mut player, symbol);
     bind(&mut player);
     player
 }
@@ -223,17 +164,24 @@ fn a_flood_of_output_neither_blocks_nor_fills_memory() {
 }
 
 #[test]
-fn foreign_code_can_neither_start_processes_nor_reach_out() {
-    let mut player = start();
-    let loaded = player.ask(&Order::Load { symbol: "breaks_out".to_owned() }, LIMIT);
-    let Ok(Answer::Ready { confinement_problem, .. }) = loaded else { panic!("{loaded:?}") };
-    if !confinement_problem.is_empty() {
-        eprintln!("SKIPPED: this kernel cannot confine: {confinement_problem}");
-        return;
-    }
-    bind(&mut player);
-    let raised = call(&mut player, LIMIT);
-    assert!(matches!(&raised, Err(PlayerEnd::Raised { text }) if text.contains("allowed:.")), "{raised:?}");
+fn what_foreign_code_writes_steers_no_terminal() {
+    let raised = call(&mut ready("steers"), LIMIT);
+    let Err(PlayerEnd::Raised { text }) = &raised else { panic!("{raised:?}") };
+    assert!(text.contains("\\u{1b}]0;owned\\u{7}\\u{202e}"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    let mut player = ready("steers");
+    assert!(call(&mut player, LIMIT).is_err());
+    let said = player.end();
+    assert!(said.contains("\\u{1b}[2J") && !said.contains('\u{1b}'), "{said:?}");
+}
+
+#[test]
+fn refused_calls_are_shown_where_that_is_asked_for() {
+    let output = Command::new(env!("CARGO_BIN_EXE_proofmark"))
+        .args(["player", "--show-refused-calls"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "the verb knows the flag, and still is of no use by hand");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What every test needs: the binary under test in an environment of its own.
 
+pub mod players;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,14 +4,15 @@
 //! judge bounds it from outside: it lets a held batch go itself and watches the end with a clock of
 //! its own.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::device::context::Gpu;
 use crate::device::cupti::{Record, Recorder, Work};
 use crate::device::error::DeviceError;
+use crate::device::host_window::HostWindow;
 use crate::device::instruments::Instruments;
-use crate::device::memory::{DeviceBuffer, HostWindow};
+use crate::device::memory::DeviceBuffer;
 use crate::device::stream::{Event, Stream};
 
 use super::protocol::{Activity, CallReport, Clock, Instrument, L2};
@@ -43,7 +44,7 @@ pub struct Clocks {
     instruments: Instruments,
     stream: Stream,
     recorder: Option<Recorder>,
-    gpu: Arc<Gpu>,
+    gpu: Rc<Gpu>,
     flush_value: u32,
     own_token: u32,
 }
@@ -64,14 +65,11 @@ impl From<DeviceError> for Trouble {
 }
 
 impl Clocks {
-    /// Opens the GPU and everything that clocks need. The page outlives the returned value.
+    /// Opens the GPU and everything that clocks need.
     pub fn open(nonce: &str, recorder: Option<Recorder>, page: &SharedMemory) -> Result<Self, DeviceError> {
         let gpu = Gpu::open()?;
-        let size = usize::try_from(page.size_bytes()).expect("one page");
-        // SAFETY: the page is mapped for the life of the process and aligned to a page.
-        let window = unsafe { HostWindow::open(page.pointer(), size) }?;
         Ok(Self {
-            window,
+            window: HostWindow::open(&gpu, page)?,
             flush: DeviceBuffer::allocate(&gpu, FLUSH_FACTOR * gpu.facts().l2_bytes)?,
             start: Event::new(&gpu)?,
             end: Event::new(&gpu)?,
@@ -85,7 +83,7 @@ impl Clocks {
     }
 
     /// The GPU.
-    pub fn gpu(&self) -> &Arc<Gpu> {
+    pub fn gpu(&self) -> &Rc<Gpu> {
         &self.gpu
     }
 
@@ -101,7 +99,7 @@ impl Clocks {
 
     /// Counts clock cycles over a stretch of time.
     pub fn cycles(&self, page: &SharedMemory, stretch_ns: u64) -> Result<(u64, u64), DeviceError> {
-        self.instruments.count_cycles(stretch_ns, self.window.word(CYCLES_WORD), &self.stream)?;
+        self.instruments.count_cycles(stretch_ns, self.window.words(CYCLES_WORD)?, &self.stream)?;
         self.stream.synchronize()?;
         let mut bytes = [0; 16];
         page.read(CYCLES_WORD * 4, &mut bytes).expect("the page is larger");
@@ -147,7 +145,7 @@ impl Clocks {
             (Some(recorder), Clock::Cupti) => self.activities(recorder.take()?),
             _ => Vec::new(),
         };
-        self.report(host_ns, f64::NAN, false, activities)
+        self.report(host_ns, None, false, activities)
     }
 
     fn paired(
@@ -157,8 +155,8 @@ impl Clocks {
     ) -> Result<CallReport, Trouble> {
         self.own_token = self.own_token.wrapping_add(1).max(1);
         page.set(Word::GaveUp, 0);
-        let (flag, gave_up) =
-            (self.window.word(Word::OwnRelease as u64), self.window.word(Word::GaveUp as u64));
+        let flag = self.window.words(Word::OwnRelease as u64)?;
+        let gave_up = self.window.words(Word::GaveUp as u64)?;
         self.instruments.hold(flag, self.own_token, CALL_HOLD_NS, gave_up, &self.stream)?;
         self.start.record(&self.stream)?;
         let begun = Instant::now();
@@ -170,7 +168,7 @@ impl Clocks {
         ended?;
         self.gpu.synchronize()?;
         let event_ns = self.start.elapsed_ns(&self.end)?;
-        self.report(host_ns, event_ns, page.get(Word::GaveUp) != 0, Vec::new())
+        self.report(host_ns, Some(event_ns), page.get(Word::GaveUp) != 0, Vec::new())
     }
 
     /// Queues a batch behind a hold that the judge lets go. Returns the host time of all calls.
@@ -184,14 +182,15 @@ impl Clocks {
         self.gpu.synchronize()?;
         page.set(Word::GaveUp, 0);
         page.set(Word::Done, 0);
-        let (flag, gave_up) = (self.window.word(Word::Release as u64), self.window.word(Word::GaveUp as u64));
+        let flag = self.window.words(Word::Release as u64)?;
+        let gave_up = self.window.words(Word::GaveUp as u64)?;
         self.instruments.hold(flag, token, BATCH_HOLD_NS, gave_up, &self.stream)?;
         self.start.record(&self.stream)?;
         let begun = Instant::now();
         let outcome = entries.try_for_each(|outcome| outcome);
         let host_ns = nanoseconds(begun.elapsed());
         self.end.record(&self.stream)?;
-        self.stream.write_word(self.window.word(Word::Done as u64), token)?;
+        self.stream.write_word(self.window.words(Word::Done as u64)?, token)?;
         if let Err(error) = outcome {
             page.set(Word::Release, token);
             self.gpu.synchronize()?;
@@ -209,7 +208,7 @@ impl Clocks {
     fn report(
         &self,
         host_ns: f64,
-        event_ns: f64,
+        event_ns: Option<f64>,
         waits: bool,
         activities: Vec<Activity>,
     ) -> Result<CallReport, Trouble> {

@@ -6,7 +6,7 @@ use proofmark_packager::Digest;
 use super::wire::{Garbled, Reader, Writer};
 
 /// Version of the conversation. Both ends are the same binary; a mismatch means that they are not.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The slot that stands for no call at all: what the clock itself costs.
 pub const NO_CALL: u32 = u32::MAX;
 
@@ -39,6 +39,15 @@ pub enum L2 {
     Cold,
     /// Left as it is.
     AsIs,
+}
+
+/// Whether activity records are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    /// They are not.
+    Off,
+    /// They are.
+    On,
 }
 
 /// One argument of the kernel.
@@ -114,7 +123,7 @@ pub enum Order {
         token: u32,
     },
     /// Start or stop activity records.
-    Trace(bool),
+    Trace(Tracing),
     /// Count clock cycles over a stretch of nanoseconds.
     Cycles(u64),
     /// List the modules that were loaded.
@@ -169,8 +178,8 @@ pub enum Instrument {
 pub struct CallReport {
     /// Host nanoseconds that the entry point took to return.
     pub host_ns: f64,
-    /// Nanoseconds between the events; NaN for other clocks.
-    pub event_ns: f64,
+    /// Nanoseconds between the events; `None` for other clocks.
+    pub event_ns: Option<f64>,
     /// Whether the entry point kept the host until the hold gave up: it waits for the device.
     pub waits: bool,
     /// Bytes of L2 set aside for persisting accesses after the call.
@@ -188,10 +197,10 @@ pub enum Answer {
     Done,
     /// Ready; texts say what is missing.
     Ready {
-        /// Why there are no activity records; empty when there are.
-        cupti_problem: String,
-        /// Which protections could not be had; empty when all could.
-        confinement_problem: String,
+        /// Why there are no activity records; `None` when there are.
+        cupti_problem: Option<String>,
+        /// Which protections could not be had; `None` when all could.
+        confinement_problem: Option<String>,
     },
     /// The call.
     Called(CallReport),
@@ -224,7 +233,7 @@ impl Order {
             Self::Batch { slots, token } => {
                 (8, writer.word(*token).list(slots, |writer, slot| writer.word(*slot)))
             }
-            Self::Trace(on) => (9, writer.byte(u8::from(*on))),
+            Self::Trace(tracing) => (9, writer.byte(*tracing as u8)),
             Self::Cycles(stretch_ns) => (10, writer.long(*stretch_ns)),
             Self::Modules => (11, writer),
         };
@@ -246,7 +255,7 @@ impl Order {
             6 => Self::Pull(decode_block(&mut reader)?, reader.long()?, reader.long()?),
             7 => Self::Call(reader.word()?, decode_clock(&mut reader)?, decode_l2(&mut reader)?),
             8 => Self::Batch { token: reader.word()?, slots: reader.list(Reader::word)? },
-            9 => Self::Trace(reader.truth()?),
+            9 => Self::Trace(if reader.truth()? { Tracing::On } else { Tracing::Off }),
             10 => Self::Cycles(reader.long()?),
             11 => Self::Modules,
             _ => return Err(Garbled { what: "an unknown order" }),
@@ -342,7 +351,13 @@ impl Answer {
         let (kind, writer) = match self {
             Self::Done => (1, writer),
             Self::Ready { cupti_problem, confinement_problem } => {
-                (2, writer.text(cupti_problem).text(confinement_problem))
+                let problem = |writer: Writer, text: &String| writer.text(text);
+                (
+                    2,
+                    writer
+                        .option(cupti_problem.as_ref(), problem)
+                        .option(confinement_problem.as_ref(), problem),
+                )
             }
             Self::Called(report) => (3, encode_report(writer, report)),
             Self::Batched(host_ns, event_ns, waits) => {
@@ -363,13 +378,16 @@ impl Answer {
         let mut reader = Reader(payload);
         let answer = match kind {
             1 => Self::Done,
-            2 => Self::Ready { cupti_problem: reader.text()?, confinement_problem: reader.text()? },
+            2 => Self::Ready {
+                cupti_problem: reader.option(Reader::foreign_text)?,
+                confinement_problem: reader.option(Reader::foreign_text)?,
+            },
             3 => Self::Called(decode_report(&mut reader)?),
-            4 => Self::Batched(reader.float()?, reader.float()?, reader.truth()?),
+            4 => Self::Batched(reader.duration()?, reader.duration()?, reader.truth()?),
             5 => Self::Cycles(reader.long()?, reader.long()?),
             6 => Self::Modules(reader.list(|reader| reader.take().map(digest))?),
-            7 => Self::Raised(reader.text()?),
-            8 => Self::Refused(reader.text()?),
+            7 => Self::Raised(reader.foreign_text()?),
+            8 => Self::Refused(reader.foreign_text()?),
             _ => return Err(Garbled { what: "an unknown answer" }),
         };
         reader.end(answer)
@@ -384,7 +402,7 @@ fn digest(bytes: [u8; 32]) -> Digest {
 fn encode_report(writer: Writer, report: &CallReport) -> Writer {
     writer
         .float(report.host_ns)
-        .float(report.event_ns)
+        .option(report.event_ns.as_ref(), |writer, event_ns| writer.float(*event_ns))
         .byte(u8::from(report.waits))
         .long(report.persisting_bytes)
         .long(report.window_bytes)
@@ -401,8 +419,8 @@ fn encode_report(writer: Writer, report: &CallReport) -> Writer {
 
 fn decode_report(reader: &mut Reader<'_>) -> Result<CallReport, Garbled> {
     Ok(CallReport {
-        host_ns: reader.float()?,
-        event_ns: reader.float()?,
+        host_ns: reader.duration()?,
+        event_ns: reader.option(Reader::duration)?,
         waits: reader.truth()?,
         persisting_bytes: reader.long()?,
         window_bytes: reader.long()?,
@@ -425,7 +443,7 @@ fn decode_activity(reader: &mut Reader<'_>) -> Result<Activity, Garbled> {
         start_ns: reader.long()?,
         end_ns: reader.long()?,
         stream: reader.word()?,
-        name: reader.text()?,
+        name: reader.foreign_text()?,
     })
 }
 
@@ -465,7 +483,7 @@ mod tests {
             Order::Pull(Block::Outputs, 3, 4),
             Order::Call(NO_CALL, Clock::Events, L2::AsIs),
             Order::Batch { slots: vec![1, 0, 1], token: 9 },
-            Order::Trace(true),
+            Order::Trace(Tracing::On),
             Order::Cycles(1000),
             Order::Modules,
         ]
@@ -482,10 +500,10 @@ mod tests {
         };
         vec![
             Answer::Done,
-            Answer::Ready { cupti_problem: String::new(), confinement_problem: "no seccomp".to_owned() },
+            Answer::Ready { cupti_problem: None, confinement_problem: Some("no seccomp".to_owned()) },
             Answer::Called(CallReport {
                 host_ns: 1.0,
-                event_ns: 2.0,
+                event_ns: Some(2.0),
                 waits: false,
                 persisting_bytes: 0,
                 window_bytes: 1,
@@ -522,6 +540,31 @@ mod tests {
             assert!(Answer::decode(kind, &longer).is_err(), "{answer:?}");
         }
         assert!(crate::wire::parse_head([0xFF; 8]).is_err());
+    }
+
+    #[test]
+    fn escapes_what_a_player_says_where_it_enters() {
+        let said = "\u{1b}]0;x\u{7}\u{202e}".to_owned();
+        for answer in [
+            Answer::Raised(said.clone()),
+            Answer::Refused(said.clone()),
+            Answer::Ready { cupti_problem: Some(said.clone()), confinement_problem: Some(said) },
+        ] {
+            let (kind, payload) = answer.encode();
+            let shown = format!("{:?}", Answer::decode(kind, &payload).unwrap());
+            assert!(
+                shown.contains("u{1b}]0;x") && shown.chars().all(|one| one.is_ascii_graphic() || one == ' ')
+            );
+            assert!(!shown.contains("\"\\u{1b}"), "the text itself holds the escape: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_a_number_of_nanoseconds_and_nothing_else() {
+        for forged in [f64::NAN, f64::INFINITY, -1.0] {
+            let (kind, payload) = Answer::Batched(1.0, forged, false).encode();
+            assert!(Answer::decode(kind, &payload).is_err(), "{forged}");
+        }
     }
 
     proptest! {

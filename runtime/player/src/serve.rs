@@ -1,52 +1,39 @@
 //! The child: receives orders, calls the kernel, answers. One thread, one conversation, no secrets.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
 use crate::device::cupti::{self, Recorder};
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
+use crate::device::readiness;
 use crate::tvm_ffi::{Any, DlDtype, Entry, Place, Tensor, TvmFfi};
 
 use super::clocks::{Clocks, Outcome, Trouble, nanoseconds};
-use super::confinement::{confine, restore_crash_signals};
-use super::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start};
+use super::confinement::{
+    Extent, Files, Protections, Reach, Refusals, drop_all_capabilities, give_up_privileges,
+    refuse_system_calls, restore_crash_signals,
+};
+use super::inheritance::{Inheritance, close_strays, take_over};
+use super::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start, Tracing};
 use super::shared::SharedMemory;
 use super::wire::{receive, send};
 
-/// Descriptors that the child inherits.
-pub const CONVERSATION: RawFd = 3;
-/// The page of flags.
-pub const PAGE: RawFd = 4;
-/// Host memory for inputs.
-pub const INPUTS: RawFd = 5;
-/// Host memory for outputs.
-pub const OUTPUTS: RawFd = 6;
-/// The library, sealed.
-pub const LIBRARY: RawFd = 7;
-
 /// Serves the judge until it hangs up. The process that calls this can be lost at any moment.
-pub fn serve() -> io::Result<()> {
-    let open = |number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
-    if !(CONVERSATION..=LIBRARY).all(open) {
-        return Err(io::Error::other("the player is started by bench and compare, not by hand"));
-    }
-    // SAFETY: the judge starts this process with these descriptors open, and nothing else owns them.
-    let (conversation, page, inputs, outputs) = unsafe {
-        (
-            OwnedFd::from_raw_fd(CONVERSATION),
-            OwnedFd::from_raw_fd(PAGE),
-            OwnedFd::from_raw_fd(INPUTS),
-            OwnedFd::from_raw_fd(OUTPUTS),
-        )
-    };
-    let mut conversation = UnixStream::from(conversation);
+pub fn serve(refusals: Refusals) -> io::Result<()> {
+    let by_hand = |_| io::Error::other("the player is started by bench and compare, not by hand");
+    let Inheritance { mut conversation, page, inputs, outputs, library } = take_over().map_err(by_hand)?;
+    close_strays()?;
+    give_up_privileges()?;
     let mut player = PlayerLoop {
         page: SharedMemory::map(page)?,
         host: [SharedMemory::map(inputs)?, SharedMemory::map(outputs)?],
+        library,
+        refusals,
+        reach: None,
         ffi: None,
         entry: None,
         clocks: None,
@@ -81,6 +68,10 @@ struct PlayerLoop {
     page: SharedMemory,
     host: [SharedMemory; 2],
     home: Home,
+    library: OwnedFd,
+    refusals: Refusals,
+    /// What can be reached, and how far that was bounded before the driver started.
+    reach: Option<(Reach, Files)>,
 }
 
 /// What the judge gets to read instead of an answer.
@@ -99,7 +90,7 @@ impl PlayerLoop {
             Order::Pull(block, offset, length) => self.pull(block, offset, length).unwrap_or_else(refused),
             Order::Call(slot, clock, l2) => self.call(slot, clock, l2),
             Order::Batch { slots, token } => self.batch(&slots, token, conversation)?,
-            Order::Trace(on) => self.trace(on).unwrap_or_else(refused),
+            Order::Trace(tracing) => self.trace(tracing).unwrap_or_else(refused),
             Order::Cycles(stretch_ns) => self.cycles(stretch_ns).unwrap_or_else(refused),
             Order::Modules => self.modules(),
         })
@@ -107,30 +98,53 @@ impl PlayerLoop {
 
     fn start(&mut self, start: &Start) -> Result<Answer, String> {
         self.home = start.home;
-        let mut cupti_problem = String::new();
-        if start.home != Home::Cpu {
-            let recorder = open_tracer(&start.cupti).map_err(|problem| cupti_problem = problem).ok();
-            let clocks = Clocks::open(&start.nonce, recorder, &self.page).map_err(text)?;
-            self.clocks = Some(clocks);
+        let ffi_path = PathBuf::from(&start.tvm_ffi);
+        let mut libraries: Vec<PathBuf> = start.cupti.iter().map(PathBuf::from).collect();
+        // Libraries are opened first, so that the folders of those that were found can be read later.
+        let tracer = (self.home != Home::Cpu).then(|| cupti::load(&libraries).map_err(text));
+        if self.home != Home::Cpu {
+            readiness::keep_driver_open();
         }
-        let ffi = TvmFfi::load(Path::new(&start.tvm_ffi)).map_err(text)?;
+        let ffi = TvmFfi::load(&ffi_path).map_err(text)?;
+        libraries.push(ffi_path);
+        let reach = Reach::find(&libraries);
+        let files = reach.bound(Extent::Starting);
+        self.reach = Some((reach, files));
+        let recorder = match tracer {
+            None => Err(None),
+            Some(Err(problem)) => Err(Some(problem)),
+            Some(Ok(_)) => Recorder::subscribe().map_err(|error| Some(text(error))),
+        };
+        let (recorder, cupti_problem) = match recorder {
+            Ok(recorder) => (Some(recorder), None),
+            Err(problem) => (None, problem),
+        };
+        if self.home != Home::Cpu {
+            self.clocks = Some(Clocks::open(&start.nonce, recorder, &self.page).map_err(text)?);
+        }
         restore_crash_signals();
         if let Some(clocks) = &self.clocks {
             // SAFETY: the stream lives as long as the clocks, and so as the conversation.
             unsafe { ffi.set_stream(clocks.stream().raw().cast()) };
         }
         self.ffi = Some(ffi);
-        Ok(Answer::Ready { cupti_problem, confinement_problem: String::new() })
+        Ok(Answer::Ready { cupti_problem, confinement_problem: None })
     }
 
+    /// Gives up the rest, then loads the foreign library.
     fn load(&mut self, symbol: &str) -> Result<Answer, String> {
-        let problems = confine();
         let ffi = self.ffi.as_ref().ok_or("load came before start")?;
-        let path = PathBuf::from(format!("/proc/self/fd/{LIBRARY}"));
+        let (reach, files) = self.reach.take().ok_or("load came before start, or twice")?;
+        let protections = Protections {
+            files: files.weaker(reach.bound(Extent::Running)),
+            capabilities: drop_all_capabilities().err().map(text),
+            system_calls: refuse_system_calls(self.refusals).err(),
+        };
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.library.as_raw_fd()));
         // SAFETY: this process can be lost; that is what it is for.
         self.entry = Some(unsafe { Entry::load(ffi, &path, symbol) }.map_err(text)?);
         restore_crash_signals();
-        Ok(Answer::Ready { cupti_problem: String::new(), confinement_problem: problems.join("; ") })
+        Ok(Answer::Ready { cupti_problem: None, confinement_problem: protections.missing() })
     }
 
     fn map(&mut self, sizes: [u64; 2], handles: [[u8; 64]; 2]) -> Result<Answer, String> {
@@ -244,12 +258,11 @@ impl PlayerLoop {
         })
     }
 
-    fn trace(&self, on: bool) -> Result<Answer, String> {
+    fn trace(&self, tracing: Tracing) -> Result<Answer, String> {
         let recorder = self.clocks.as_ref().and_then(Clocks::recorder).ok_or("there is no tracer")?;
-        if on {
-            recorder.start().map_err(text)?;
-        } else {
-            recorder.stop().map_err(text)?;
+        match tracing {
+            Tracing::On => recorder.start().map_err(text)?,
+            Tracing::Off => recorder.stop().map_err(text)?,
         }
         recorder.take().map_err(text)?;
         Ok(Answer::Done)
@@ -267,12 +280,6 @@ impl PlayerLoop {
     }
 }
 
-fn open_tracer(candidates: &[String]) -> Result<Recorder, String> {
-    let paths: Vec<PathBuf> = candidates.iter().map(PathBuf::from).collect();
-    cupti::load(&paths).map_err(text)?;
-    Recorder::subscribe().map_err(text)
-}
-
 fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> Outcome {
     if slot == NO_CALL {
         return Ok(());
@@ -288,7 +295,7 @@ fn host_call(call: &mut dyn FnMut() -> Outcome) -> Answer {
     match call() {
         Ok(()) => Answer::Called(CallReport {
             host_ns: nanoseconds(begun.elapsed()),
-            event_ns: f64::NAN,
+            event_ns: None,
             waits: false,
             persisting_bytes: 0,
             window_bytes: 0,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapRaw;
@@ -28,7 +29,7 @@ pub enum Word {
 /// A block of memory with a descriptor, mapped here.
 #[derive(Debug)]
 pub struct SharedMemory {
-    map: MmapRaw,
+    map: Rc<MmapRaw>,
     file: File,
 }
 
@@ -44,12 +45,17 @@ impl SharedMemory {
     /// Maps a block that was inherited.
     pub fn map(fd: OwnedFd) -> io::Result<Self> {
         let file = File::from(fd);
-        Ok(Self { map: MmapRaw::map_raw(&file)?, file })
+        Ok(Self { map: Rc::new(MmapRaw::map_raw(&file)?), file })
     }
 
     /// The descriptor.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The mapping, for who needs it longer than this value.
+    pub(crate) fn mapping(&self) -> Rc<MmapRaw> {
+        Rc::clone(&self.map)
     }
 
     /// Where it is mapped.
@@ -74,7 +80,8 @@ impl SharedMemory {
     /// Copies bytes in.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let to = self.part(offset, bytes.len())?;
-        // SAFETY: as in `read`.
+        // SAFETY: the part lies inside the map, and the bytes outside of it. The other side may read or
+        // write at the same time: it then sees or leaves whatever it does.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
     }
@@ -82,10 +89,10 @@ impl SharedMemory {
     /// One flag.
     pub fn word(&self, word: Word) -> &AtomicU32 {
         #[allow(clippy::cast_ptr_alignment)] // a mapping starts at a page
-        // SAFETY: every block is at least a page, aligned to one; atomics may be shared by processes.
-        unsafe {
-            AtomicU32::from_ptr(self.pointer().cast::<u32>().add(word as usize))
-        }
+        let place = self.pointer().cast::<u32>().wrapping_add(word as usize);
+        // SAFETY: every block is at least a page, aligned to one, so that the word lies inside and is
+        // aligned; the mapping lives as long as `self`; both sides touch flags by atomics only.
+        unsafe { AtomicU32::from_ptr(place) }
     }
 
     /// Reads one flag.
@@ -104,7 +111,7 @@ impl SharedMemory {
             return Err(io::Error::other("outside the shared memory"));
         }
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: checked just above.
+        // SAFETY: checked just above: the offset lies inside the mapping or is its end.
         Ok(unsafe { self.pointer().add(offset) })
     }
 }

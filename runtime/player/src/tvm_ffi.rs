@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-use crate::device::error::{DeviceError, loader_words};
+use crate::device::error::DeviceError;
+use crate::device::loader::loader_words;
 
 /// `kTVMFFINone`, `kTVMFFIInt`, `kTVMFFIBool`, `kTVMFFIFloat`, `kTVMFFITensor`.
 const INDEX_NONE: i32 = 0;
@@ -140,21 +141,27 @@ impl TvmFfi {
         // SAFETY: the library is the one that kernels were built against; its initialisers register
         // types and replace signal handlers, which the player puts back.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(refuse)?;
-        // SAFETY: the types are those of c_api.h and c_env_api.h.
-        let loaded = unsafe {
-            let set_allocator =
-                *library.get::<SetAllocator>(b"TVMFFIEnvSetDLPackManagedTensorAllocator").map_err(refuse)?;
-            set_allocator(allocate, 1, std::ptr::null_mut());
-            Self {
-                tensor_from_dlpack: *library
-                    .get::<FromDlpack>(b"TVMFFITensorFromDLPackVersioned")
-                    .map_err(refuse)?,
-                set_stream: *library.get::<SetStream>(b"TVMFFIEnvSetStream").map_err(refuse)?,
-                dec_ref: *library.get::<DecRef>(b"TVMFFIObjectDecRef").map_err(refuse)?,
-                move_error: *library.get::<MoveError>(b"TVMFFIErrorMoveFromRaised").map_err(refuse)?,
-                _library: library,
-            }
+        // SAFETY: the type is that of c_env_api.h.
+        let set_allocator: SetAllocator =
+            unsafe { look_up(&library, "TVMFFIEnvSetDLPackManagedTensorAllocator") }.map_err(refuse)?;
+        // SAFETY: the type is that of c_api.h.
+        let tensor_from_dlpack = unsafe { look_up(&library, "TVMFFITensorFromDLPackVersioned") };
+        // SAFETY: the type is that of c_env_api.h.
+        let set_stream = unsafe { look_up(&library, "TVMFFIEnvSetStream") };
+        // SAFETY: the type is that of c_api.h.
+        let dec_ref = unsafe { look_up(&library, "TVMFFIObjectDecRef") };
+        // SAFETY: the type is that of c_api.h.
+        let move_error = unsafe { look_up(&library, "TVMFFIErrorMoveFromRaised") };
+        let loaded = Self {
+            tensor_from_dlpack: tensor_from_dlpack.map_err(refuse)?,
+            set_stream: set_stream.map_err(refuse)?,
+            dec_ref: dec_ref.map_err(refuse)?,
+            move_error: move_error.map_err(refuse)?,
+            _library: library,
         };
+        // SAFETY: `allocate` lives for ever and follows the allocator's contract; the earlier one is not
+        // asked for.
+        unsafe { set_allocator(allocate, 1, std::ptr::null_mut()) };
         Ok(Rc::new(loaded))
     }
 
@@ -174,14 +181,17 @@ impl TvmFfi {
         if handle.is_null() {
             return CallError { kind: "Error".to_owned(), message: "no message was left".to_owned() };
         }
-        // SAFETY: an error object's payload starts with kind and message, each pointer and length.
-        let error = unsafe {
-            let payload = handle.byte_add(OBJECT_HEADER_BYTES).cast::<ByteArray>();
-            CallError { kind: (*payload).text(), message: (*payload.add(1)).text() }
-        };
+        let payload = handle.wrapping_byte_add(OBJECT_HEADER_BYTES).cast::<[ByteArray; 2]>();
+        // SAFETY: an error object's payload starts with kind and message, each pointer and length; the
+        // object lives until it is released below.
+        let [kind, message] = unsafe { &*payload };
+        // SAFETY: the object's own text, which lives as long as the object.
+        let kind = unsafe { kind.text() };
+        // SAFETY: as above.
+        let message = unsafe { message.text() };
         // SAFETY: the handle was moved to us above and is released once.
         unsafe { (self.dec_ref)(handle) };
-        error
+        CallError { kind, message }
     }
 }
 
@@ -192,8 +202,10 @@ struct ByteArray {
 }
 
 impl ByteArray {
+    /// Copies the text.
+    ///
     /// # Safety
-    /// The pointer must be valid for the length.
+    /// A pointer that is not null must be valid for the length.
     unsafe fn text(&self) -> String {
         if self.data.is_null() {
             return String::new();
@@ -288,12 +300,12 @@ fn manage(place: Place, data: *mut c_void, dtype: DlDtype, shape: &[i64]) -> *mu
     }))
 }
 
+/// Releases a managed tensor, and leaves its data to whom it belongs.
 unsafe extern "C" fn forget(managed: *mut DlManagedTensorVersioned) {
-    // SAFETY: made by `manage`, released once by the library.
-    unsafe {
-        let managed = Box::from_raw(managed);
-        drop(Box::from_raw(managed.context.cast::<Extents>()));
-    }
+    // SAFETY: made by `manage` and released once, by the library or by the allocator's deleters below.
+    let managed = unsafe { Box::from_raw(managed) };
+    // SAFETY: the context was made by `manage` beside it and is released with it.
+    drop(unsafe { Box::from_raw(managed.context.cast::<Extents>()) });
 }
 
 /// Serves kernels that return tensors: memory comes from the C or the CUDA allocator and goes back
@@ -304,11 +316,13 @@ unsafe extern "C" fn allocate(
     error_context: *mut c_void,
     set_error: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char)>,
 ) -> c_int {
-    // SAFETY: the library passes a complete prototype.
-    let (wanted, shape) = unsafe {
-        let wanted = &*prototype;
-        let rank = usize::try_from(wanted.ndim).unwrap_or(0);
-        (wanted, if rank == 0 { &[][..] } else { std::slice::from_raw_parts(wanted.shape, rank) })
+    // SAFETY: the library passes a complete prototype, which lives across the call.
+    let wanted = unsafe { &*prototype };
+    let rank = usize::try_from(wanted.ndim).unwrap_or(0);
+    let shape = match rank {
+        0 => &[][..],
+        // SAFETY: a prototype's shape has as many extents as it says.
+        rank => unsafe { std::slice::from_raw_parts(wanted.shape, rank) },
     };
     let elements =
         shape.iter().fold(1_u64, |count, extent| count.saturating_mul(u64::try_from(*extent).unwrap_or(0)));
@@ -326,11 +340,11 @@ unsafe extern "C" fn allocate(
         return -1;
     }
     let managed = manage(place, data, wanted.dtype, shape);
-    // SAFETY: freshly made and not shared yet; `out` is the library's own variable.
-    unsafe {
-        (*managed).deleter = Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
-        *out = managed;
-    }
+    // SAFETY: freshly made, and not shared yet.
+    let fresh = unsafe { &mut *managed };
+    fresh.deleter = Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
+    // SAFETY: the library's own variable.
+    unsafe { out.write(managed) };
     0
 }
 
@@ -351,28 +365,25 @@ fn allocate_host(bytes: u64) -> *mut c_void {
     let Ok(size) = usize::try_from(bytes) else { return std::ptr::null_mut() };
     // SAFETY: 64 is a power of two that every kernel's alignment divides; `aligned_alloc` wants the
     // size rounded to it.
-    unsafe { aligned_alloc(64, size.next_multiple_of(64)) }
-}
-
-unsafe extern "C" {
-    fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
-    fn free(pointer: *mut c_void);
+    unsafe { libc::aligned_alloc(64, size.next_multiple_of(64)) }
 }
 
 unsafe extern "C" fn free_host_tensor(managed: *mut DlManagedTensorVersioned) {
-    // SAFETY: made by `allocate` with `aligned_alloc`, released once.
-    unsafe {
-        free((*managed).tensor.data);
-        forget(managed);
-    }
+    // SAFETY: made by `allocate`, not released yet.
+    let data = unsafe { (*managed).tensor.data };
+    // SAFETY: allocated by `aligned_alloc`, freed once.
+    unsafe { libc::free(data) };
+    // SAFETY: released once.
+    unsafe { forget(managed) };
 }
 
 unsafe extern "C" fn free_device_tensor(managed: *mut DlManagedTensorVersioned) {
-    // SAFETY: made by `allocate` with the driver, released once.
-    unsafe {
-        cudarc::driver::sys::cuMemFree_v2((*managed).tensor.data as u64);
-        forget(managed);
-    }
+    // SAFETY: made by `allocate`, not released yet.
+    let data = unsafe { (*managed).tensor.data };
+    // SAFETY: allocated by the driver, freed once. An error means a dead context, which frees everything.
+    unsafe { cudarc::driver::sys::cuMemFree_v2(data as u64) };
+    // SAFETY: released once.
+    unsafe { forget(managed) };
 }
 
 /// A kernel's entry point.
@@ -395,7 +406,7 @@ impl Entry {
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(refuse)?;
         let name = format!("__tvm_ffi_{symbol}");
         // SAFETY: symbols of this name have this type by TVM-FFI's convention.
-        let call = unsafe { *library.get::<SafeCall>(name.as_bytes()).map_err(refuse)? };
+        let call: SafeCall = unsafe { look_up(&library, &name) }.map_err(refuse)?;
         Ok(Self { call, ffi: Rc::clone(ffi), _library: library })
     }
 
@@ -420,6 +431,15 @@ impl Entry {
     }
 }
 
+/// Looks one function up and copies its address.
+///
+/// # Safety
+/// `T` must be the function's true type, and the address must not be used when the library is gone.
+unsafe fn look_up<T: Copy>(library: &Library, name: &str) -> Result<T, libloading::Error> {
+    // SAFETY: the caller answers for the type.
+    unsafe { library.get::<T>(name.as_bytes()) }.map(|found| *found)
+}
+
 fn library_error(path: &Path, error: &libloading::Error) -> DeviceError {
     DeviceError::Library { library: path.display().to_string(), detail: loader_words(error) }
 }
@@ -441,12 +461,12 @@ mod tests {
     fn gives_contiguous_strides() {
         let managed =
             manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
-        // SAFETY: made just above; released once.
-        unsafe {
-            let strides = std::slice::from_raw_parts((*managed).tensor.strides, 3);
-            assert_eq!(strides, [12, 4, 1]);
-            forget(managed);
-        }
+        // SAFETY: made just above.
+        let strides = unsafe { (*managed).tensor.strides }.cast::<[i64; 3]>();
+        // SAFETY: three extents have three strides.
+        assert_eq!(unsafe { *strides }, [12, 4, 1]);
+        // SAFETY: released once.
+        unsafe { forget(managed) };
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use std::io::{self, Read, Write};
 
+use super::foreign_text::escape;
+
 /// No frame is larger: thousands of activity records fit, a flood does not.
 pub const FRAME_LIMIT_BYTES: u32 = 4 * 1024 * 1024;
 /// No list is longer.
@@ -84,6 +86,13 @@ impl Writer {
         self.word(u32::try_from(text.len()).unwrap_or(u32::MAX)).raw(text.as_bytes())
     }
 
+    pub(crate) fn option<T>(self, value: Option<&T>, write: impl Fn(Self, &T) -> Self) -> Self {
+        match value {
+            Some(value) => write(self.byte(1), value),
+            None => self.byte(0),
+        }
+    }
+
     pub(crate) fn list<T>(self, items: &[T], write: impl Fn(Self, &T) -> Self) -> Self {
         items.iter().fold(self.word(u32::try_from(items.len()).unwrap_or(u32::MAX)), write)
     }
@@ -115,6 +124,13 @@ impl Reader<'_> {
         self.long().map(f64::from_bits)
     }
 
+    /// A stretch of time as a hostile player says it: a number of nanoseconds, finite and not negative.
+    pub(crate) fn duration(&mut self) -> Result<f64, Garbled> {
+        let value = self.float()?;
+        let possible = value.is_finite() && value >= 0.0;
+        if possible { Ok(value) } else { Err(Garbled { what: "a time that cannot be" }) }
+    }
+
     pub(crate) fn truth(&mut self) -> Result<bool, Garbled> {
         match self.byte()? {
             0 => Ok(false),
@@ -128,6 +144,18 @@ impl Reader<'_> {
         let bytes = self.0.get(..length).ok_or(Garbled { what: "a text cut short" })?;
         self.0 = &self.0[length..];
         Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// A text of the player's, which may be foreign code's: escaped, so that it can be shown.
+    pub(crate) fn foreign_text(&mut self) -> Result<String, Garbled> {
+        self.text().map(|text| escape(&text))
+    }
+
+    pub(crate) fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Garbled>,
+    ) -> Result<Option<T>, Garbled> {
+        if self.truth()? { read(self).map(Some) } else { Ok(None) }
     }
 
     pub(crate) fn list<T>(

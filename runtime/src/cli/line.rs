@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use proofmark_packager::format::BUILD_EVIDENCE;
 use proofmark_packager::{Arch, Bundle};
+use proofmark_player::Refusals;
 use serde_json::Value;
 
 use super::cache::Place;
@@ -87,6 +88,7 @@ impl MachineOptions {
             limits: Limits { time: Duration::from_secs(self.timeout), ..Limits::default() },
             tvm_ffi: None,
             cupti: None,
+            refusals: Refusals::Silent,
             record: None,
         })
     }

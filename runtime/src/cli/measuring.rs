@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use proofmark_packager::{Arch, Artifact};
+use proofmark_player::Refusals;
 
 use super::console::Console;
 use super::explain;
@@ -27,12 +28,17 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
+    /// Write system calls that players refuse to standard error, to find out what a driver lacks; foreign
+    /// text then reaches the terminal unescaped.
+    #[arg(long, hide = true)]
+    pub show_refused_calls: bool,
 }
 
 impl DriverOptions {
     /// Settings with these libraries.
     pub fn settings(&self, settings: Settings) -> Settings {
-        Settings { tvm_ffi: self.tvm_ffi.clone(), cupti: self.cupti.clone(), ..settings }
+        let refusals = if self.show_refused_calls { Refusals::Shown } else { Refusals::Silent };
+        Settings { tvm_ffi: self.tvm_ffi.clone(), cupti: self.cupti.clone(), refusals, ..settings }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `proofmark player`: the child that runs foreign code for the judge. Internal.
 
 use clap::Args;
+use proofmark_player::Refusals;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
@@ -10,10 +11,15 @@ use super::failure::Failure;
 /// protocol over inherited descriptors and is of no use when started by hand.
 #[derive(Debug, Args)]
 #[command(hide = true)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Write refused system calls to standard error
+    #[arg(long)]
+    show_refused_calls: bool,
+}
 
 /// Runs the verb.
-pub(super) fn run(_arguments: &Arguments, _console: &Console) -> Result<ExitCode, Failure> {
-    proofmark_player::serve().map_err(Failure::could_not_judge)?;
+pub(super) fn run(arguments: &Arguments, _console: &Console) -> Result<ExitCode, Failure> {
+    let refusals = if arguments.show_refused_calls { Refusals::Shown } else { Refusals::Silent };
+    proofmark_player::serve(refusals).map_err(Failure::could_not_judge)?;
     Ok(ExitCode::Yes)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proofmark_player::Refusals;
 use serde::{Deserialize, Serialize};
 
 use super::reference::Reference;
@@ -43,6 +44,7 @@ impl Measuring {
             call_limit: self.call_limit,
             data_root: self.task.data_root.clone(),
             sharing: self.sharing,
+            refusals: Refusals::Silent,
         }
     }
 }

@@ -23,7 +23,7 @@ use super::timing::executed::{Executed, executed};
 use super::timing::{ClockReadings, distrust, span};
 use super::verdict::Verdict;
 use proofmark_player::PlayerEnd;
-use proofmark_player::protocol::Clock;
+use proofmark_player::protocol::{Clock, Tracing};
 
 /// What a comparison came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,8 +205,8 @@ impl CompareRun<'_> {
         }
         for arm in ARMS {
             let session = &mut self.arms[place(arm)];
-            if session.cupti_problem.is_empty()
-                && let Err(end) = session.trace(true)
+            if session.cupti_problem.is_none()
+                && let Err(end) = session.trace(Tracing::On)
             {
                 return Err(self.setback(Stop::End(end), arm, 0));
             }
@@ -247,7 +247,7 @@ impl CompareRun<'_> {
             }
             let mut finding = WorkloadFinding::new(self.contest.workloads[workload].clone(), 0);
             let session = &mut self.arms[arm];
-            let traced = session.cupti_problem.is_empty();
+            let traced = session.cupti_problem.is_none();
             let mut sampler = Sampler {
                 device: self.device,
                 options: self.options,
@@ -286,7 +286,7 @@ impl CompareRun<'_> {
     fn cell(&mut self, workload: usize, arm: Arm, samples: usize) -> Result<CellReading, Setback> {
         self.bring(workload)?;
         self.examine(workload)?;
-        let traced = self.arms[0].cupti_problem.is_empty();
+        let traced = self.arms[0].cupti_problem.is_none();
         let clock = if traced { Clock::Cupti } else { Clock::Events };
         let mut reading = CellReading::default();
         for _ in 0..samples {
@@ -311,7 +311,7 @@ impl CompareRun<'_> {
         }
         match clock {
             Clock::Host => Ok(report.host_ns),
-            Clock::Events => Ok(report.event_ns),
+            Clock::Events => Ok(report.event_ns.expect("a session gives no event call without its time")),
             Clock::Cupti => span(&report.activities).map(|found| found.elapsed_ns).map_err(|found| {
                 let verdict = Verdict::UntrustedTiming { reason: found.to_string() };
                 self.setback(Stop::Verdict(verdict), arm, workload)
@@ -341,7 +341,7 @@ impl CompareRun<'_> {
             let medians = [workload.a, workload.b].map(|arm| arm.map(|summary| summary.median));
             for (arm, (claimed, taken)) in medians.into_iter().zip(examined).enumerate() {
                 let mut readings = taken.clone()?;
-                if self.arms.first().is_some_and(|session| session.cupti_problem.is_empty()) {
+                if self.arms.first().is_some_and(|session| session.cupti_problem.is_none()) {
                     readings.span_ns = claimed;
                 }
                 if let Some(reason) = distrust(&readings) {
@@ -358,13 +358,13 @@ impl CompareRun<'_> {
 /// Takes events and batches without the tracer, which is on between cells.
 fn quiet(sampler: &mut Sampler<'_, '_, '_>, traced: bool) -> Result<(), Stop> {
     if traced {
-        sampler.session.trace(false)?;
+        sampler.session.trace(Tracing::Off)?;
     }
     sampler.warm_up()?;
     sampler.events()?;
     sampler.batches()?;
     if traced {
-        sampler.session.trace(true)?;
+        sampler.session.trace(Tracing::On)?;
     }
     Ok(())
 }

@@ -58,15 +58,14 @@ impl<'run> BenchRun<'run> {
     /// What the run shows beside its workloads.
     pub fn facts(&self) -> RunFacts {
         let session = self.sessions[REFERENCE].as_ref();
-        let problem = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
-        let cupti_problem = problem(session.map(|session| &session.cupti_problem));
+        let cupti_problem = session.and_then(|session| session.cupti_problem.clone());
         RunFacts {
             environment: self
                 .device
                 .environment(cupti_problem.is_none().then(|| "libcupti.so.13".to_owned())),
             copy_bandwidth: self.copy_bandwidth,
             cupti_problem,
-            confinement_problem: problem(session.map(|session| &session.confinement_problem)),
+            confinement_problem: session.and_then(|session| session.confinement_problem.clone()),
             copies: self.device.home.get() == Some(proofmark_player::protocol::Home::Copies),
         }
     }
@@ -126,7 +125,7 @@ impl<'run> BenchRun<'run> {
             trial.prepare(session)?;
             let mut times = Vec::new();
             for _ in 0..3 {
-                times.push(session.call(0, Clock::Events, L2::Cold)?.event_ns);
+                times.extend(session.call(0, Clock::Events, L2::Cold)?.event_ns);
             }
             Ok(median(&times))
         });

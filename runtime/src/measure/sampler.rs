@@ -20,7 +20,7 @@ use super::measurement::{Clocks, DroppedBlock, L2State, Measurement, Method};
 use super::statistics::{StopReason, median};
 use super::subject::Options;
 use super::timing::{ClockReadings, Span, span};
-use proofmark_player::protocol::{CallReport, Clock, L2, NO_CALL};
+use proofmark_player::protocol::{CallReport, Clock, L2, NO_CALL, Tracing};
 
 /// Calls before any clock counts: loading code lazily, growing pools, clocks of an idle GPU.
 const WARMUP_COUNT: usize = 8;
@@ -61,7 +61,7 @@ struct Block {
 
 impl Sampler<'_, '_, '_> {
     fn has_tracer(&self) -> bool {
-        self.session.cupti_problem.is_empty()
+        self.session.cupti_problem.is_none()
     }
 
     fn note_l2(&mut self, report: &CallReport) {
@@ -80,9 +80,9 @@ impl Sampler<'_, '_, '_> {
             return Ok(());
         }
         // How many launches a call makes decides how many calls can be held.
-        self.session.trace(true)?;
+        self.session.trace(Tracing::On)?;
         let report = self.trial.call(self.session, Clock::Cupti)?;
-        self.session.trace(false)?;
+        self.session.trace(Tracing::Off)?;
         if let Ok(found) = span(&report.activities) {
             self.readings.launches = Some(found.kernels.len() + found.copies + found.fills);
             self.finding.launches = Some(launches(found));
@@ -93,7 +93,7 @@ impl Sampler<'_, '_, '_> {
     pub(super) fn events(&mut self) -> Result<(), Stop> {
         let mut floors = Vec::new();
         for _ in 0..FLOOR_COUNT {
-            floors.push(self.session.call(NO_CALL, Clock::Events, L2::Cold)?.event_ns);
+            floors.extend(self.session.call(NO_CALL, Clock::Events, L2::Cold)?.event_ns);
         }
         self.readings.event_floor_ns = median(&floors);
         let begun = Instant::now();
@@ -101,7 +101,7 @@ impl Sampler<'_, '_, '_> {
         let stop_reason = loop {
             let report = self.trial.call(self.session, Clock::Events)?;
             self.note_l2(&report);
-            samples.push(report.event_ns);
+            samples.extend(report.event_ns);
             // Without activity records this is the clock that counts, and it goes on as long as one.
             let verdict = if self.has_tracer() {
                 (samples.len() >= EVENT_COUNT).then_some(StopReason::SampleLimit)
@@ -166,11 +166,11 @@ impl Sampler<'_, '_, '_> {
 
     /// Activity spans until the stopping rule is content. Returns the first suspicion.
     pub(super) fn spans(&mut self) -> Result<Option<String>, Stop> {
-        if !self.has_tracer() {
-            self.finding.notes.push(format!("no activity spans: {}", self.session.cupti_problem));
+        if let Some(problem) = &self.session.cupti_problem {
+            self.finding.notes.push(format!("no activity spans: {problem}"));
             return Ok(None);
         }
-        self.session.trace(true)?;
+        self.session.trace(Tracing::On)?;
         let begun = Instant::now();
         let (mut blocks, mut flat) = (Vec::new(), Vec::new());
         let mut suspicion = None;
@@ -201,7 +201,7 @@ impl Sampler<'_, '_, '_> {
                 break reason;
             }
         };
-        self.session.trace(false)?;
+        self.session.trace(Tracing::Off)?;
         let measurement = settle(blocks, stop_reason);
         self.readings.span_ns = median(&measurement.samples_ns);
         self.finding.measurements.insert(0, measurement);

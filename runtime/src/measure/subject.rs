@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::judge::tolerance::Tolerance;
 use super::seed::Seed;
 use super::statistics::StoppingRule;
-use proofmark_player::PlayerEnd;
 use proofmark_player::device::DeviceError;
+use proofmark_player::{PlayerEnd, Refusals};
 
 /// A built library and its entry.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub data_root: PathBuf,
     /// Where tensors live.
     pub sharing: Sharing,
+    /// What becomes of system calls that players refuse.
+    pub refusals: Refusals,
 }
 
 /// Why we could not measure at all.

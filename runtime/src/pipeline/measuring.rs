@@ -132,6 +132,7 @@ impl Line<'_, '_> {
 
     fn options(&mut self, measuring: &Measuring) -> Result<Options, Stop> {
         let program = own_program().map_err(|source| PipelineError::Program { source })?;
-        Ok(measuring.options(program, self.resources.tvm_ffi()?, self.settings.cupti.clone()))
+        let options = measuring.options(program, self.resources.tvm_ffi()?, self.settings.cupti.clone());
+        Ok(Options { refusals: self.settings.refusals, ..options })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use proofmark_packager::{Arch, Artifact, Gencode};
+use proofmark_player::Refusals;
 
 use super::{Event, Listener, PipelineError};
 use crate::build::{Limits, check_buildable};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub tvm_ffi: Option<PathBuf>,
     /// `libcupti.so`; `None` looks for it.
     pub cupti: Option<PathBuf>,
+    /// What becomes of system calls that players refuse.
+    pub refusals: Refusals,
     /// Where results are appended, and what of an interrupted run is taken from.
     pub record: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@
 //! submission share streams, memory and L2 settings, as they do under any other harness.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUlimit};
 use proofmark_packager::{Arch, Feature};
@@ -61,14 +61,9 @@ pub struct Gpu {
     facts: GpuFacts,
 }
 
-// SAFETY: driver handles may be used from every thread that makes the context current.
-unsafe impl Send for Gpu {}
-// SAFETY: as above; the driver locks internally.
-unsafe impl Sync for Gpu {}
-
 impl Gpu {
     /// Opens the first visible GPU and makes its primary context current on this thread.
-    pub fn open() -> Result<Arc<Self>, DeviceError> {
+    pub fn open() -> Result<Rc<Self>, DeviceError> {
         let readiness = probe();
         let Readiness::Ready { driver_version, .. } = readiness else {
             return Err(DeviceError::NotReady { readiness });
@@ -83,7 +78,7 @@ impl Gpu {
         check("cuDevicePrimaryCtxRetain", unsafe {
             sys::cuDevicePrimaryCtxRetain(&raw mut context, device)
         })?;
-        let gpu = Arc::new(Self { device, context, facts });
+        let gpu = Rc::new(Self { device, context, facts });
         gpu.make_current()?;
         Ok(gpu)
     }
@@ -153,7 +148,7 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        // SAFETY: retained once in `open`. An error at this point has nobody left to hear it.
+        // SAFETY: retained once in `open`.
         let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };
     }
 }

@@ -14,7 +14,8 @@ use cudarc::cupti::sys::{self, CUpti_ActivityKind as Kind, CUptiResult};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use proofmark_packager::Digest;
 
-use super::error::{DeviceError, loader_words};
+use super::error::DeviceError;
+use super::loader::loader_words;
 
 /// Size and alignment of the buffers that CUPTI fills. Records are taken after every call, so a buffer
 /// holds a handful of them; the 8 MiB of NVIDIA's samples cost half a millisecond of page faults each
@@ -202,16 +203,14 @@ unsafe extern "C" fn on_callback(
     if domain != sys::CUpti_CallbackDomain::CUPTI_CB_DOMAIN_RESOURCE || payload.is_null() {
         return;
     }
-    // SAFETY: for module events, the payload's descriptor is the module's; its image lives across
-    // the callback. Only this event is enabled.
-    let image = unsafe {
-        let resource = payload.cast::<sys::CUpti_ResourceData>();
-        let module = (*resource).resourceDescriptor.cast::<sys::CUpti_ModuleResourceData>();
-        if module.is_null() || (*module).pCubin.is_null() {
-            return;
-        }
-        std::slice::from_raw_parts((*module).pCubin.cast::<u8>(), (*module).cubinSize)
-    };
+    // SAFETY: resource events come with this payload, which lives across the callback.
+    let resource = unsafe { &*payload.cast::<sys::CUpti_ResourceData>() };
+    // SAFETY: of resource events only that of loaded modules is enabled, and its descriptor is the
+    // module's or null; it lives across the callback.
+    let module = unsafe { resource.resourceDescriptor.cast::<sys::CUpti_ModuleResourceData>().as_ref() };
+    let Some(module) = module.filter(|module| !module.pCubin.is_null()) else { return };
+    // SAFETY: the image is that long and lives across the callback.
+    let image = unsafe { std::slice::from_raw_parts(module.pCubin.cast::<u8>(), module.cubinSize) };
     collected().modules.insert(Digest::of_bytes(image));
 }
 
@@ -220,12 +219,16 @@ fn layout() -> std::alloc::Layout {
 }
 
 unsafe extern "C" fn on_buffer_wanted(buffer: *mut *mut u8, size: *mut usize, limit: *mut usize) {
-    // SAFETY: CUPTI passes three live variables; a null buffer tells it that there is none.
-    unsafe {
-        *buffer = std::alloc::alloc(layout());
-        *size = if (*buffer).is_null() { 0 } else { BUFFER_BYTES };
-        *limit = 0;
-    }
+    // SAFETY: the layout's size is not zero.
+    let memory = unsafe { std::alloc::alloc(layout()) };
+    // A null buffer tells CUPTI that there is none.
+    let bytes = if memory.is_null() { 0 } else { BUFFER_BYTES };
+    // SAFETY: CUPTI passes a live variable.
+    unsafe { buffer.write(memory) };
+    // SAFETY: as above.
+    unsafe { size.write(bytes) };
+    // SAFETY: as above.
+    unsafe { limit.write(0) };
 }
 
 unsafe extern "C" fn on_buffer_full(
@@ -265,29 +268,39 @@ unsafe fn read(record: *const u8) -> Option<Record> {
         3 | 10 => (Work::Kernel, KERNEL_STREAM),
         _ => return None,
     };
-    // SAFETY: the offsets belong to this kind; names are terminated and outlive their record.
-    unsafe {
-        let name = match work {
-            Work::Kernel => text(field::<*const c_char>(record, KERNEL_NAME)),
-            Work::Copy | Work::Fill => String::new(),
-        };
-        Some(Record {
-            work,
-            start_ns: field(record, START),
-            end_ns: field(record, END),
-            stream: field(record, stream),
-            name,
-        })
-    }
+    let name = match work {
+        Work::Kernel => {
+            // SAFETY: kernel records are longer than this offset and hold the name's address there.
+            let name = unsafe { field::<*const c_char>(record, KERNEL_NAME) };
+            // SAFETY: names are null or terminated, and outlive their record.
+            unsafe { text(name) }
+        }
+        Work::Copy | Work::Fill => String::new(),
+    };
+    Some(Record {
+        work,
+        // SAFETY: records of these kinds are longer than this offset.
+        start_ns: unsafe { field(record, START) },
+        // SAFETY: as above.
+        end_ns: unsafe { field(record, END) },
+        // SAFETY: as above; the offset belongs to the kind.
+        stream: unsafe { field(record, stream) },
+        name,
+    })
 }
 
+/// Reads one field.
+///
 /// # Safety
-/// The field must lie inside the record.
+/// The field must lie inside the record and hold any value of its type.
 unsafe fn field<T: Copy>(record: *const u8, offset: usize) -> T {
-    // SAFETY: the caller answers for the bounds; the read does not ask for alignment.
-    unsafe { record.add(offset).cast::<T>().read_unaligned() }
+    let place = record.wrapping_add(offset).cast::<T>();
+    // SAFETY: the caller answers for the bounds and the value; the read does not ask for alignment.
+    unsafe { place.read_unaligned() }
 }
 
+/// Copies a name.
+///
 /// # Safety
 /// A non-null pointer must point at terminated text.
 unsafe fn text(pointer: *const c_char) -> String {

@@ -56,18 +56,6 @@ pub enum DeviceError {
     },
 }
 
-impl DeviceError {
-    /// Whether the GPU ran out of memory.
-    pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Driver { code: 2, .. })
-    }
-}
-
-/// The loader's own words: what wraps them only names the call.
-pub(crate) fn loader_words(error: &libloading::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
-}
-
 /// Turns a driver's return value into a result that names the call.
 pub(crate) fn check(call: &'static str, code: CUresult) -> Result<(), DeviceError> {
     if code == CUresult::CUDA_SUCCESS {

@@ -3,12 +3,13 @@
 //! `instruments.cu` beside this file says what each does and how the PTX was made from it.
 
 use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use cudarc::driver::sys;
 
 use super::context::Gpu;
 use super::error::{DeviceError, check};
+use super::host_window::HostWords;
 use super::memory::{DeviceBuffer, Region, download, fill};
 use super::stream::Stream;
 
@@ -30,14 +31,11 @@ const ELEMENTS_PER_THREAD: u64 = 8;
 /// The loaded kernels.
 #[derive(Debug)]
 pub struct Instruments {
-    gpu: Arc<Gpu>,
+    gpu: Rc<Gpu>,
     module: sys::CUmodule,
     nonce: String,
     answers: DeviceBuffer,
 }
-
-// SAFETY: module handles may be used from every thread that makes the context current.
-unsafe impl Send for Instruments {}
 
 /// One argument of a launch: its bytes, wide enough for every type that is passed.
 #[derive(Clone, Copy)]
@@ -58,6 +56,12 @@ impl From<u32> for Argument {
 impl From<f64> for Argument {
     fn from(value: f64) -> Self {
         Self(value.to_bits())
+    }
+}
+
+impl<const COUNT: usize> From<HostWords<'_, COUNT>> for Argument {
+    fn from(words: HostWords<'_, COUNT>) -> Self {
+        Self(words.address())
     }
 }
 
@@ -144,13 +148,13 @@ impl GpuComparison {
 
 impl Instruments {
     /// Loads the kernels under names that carry a nonce. Letters and digits only.
-    pub fn load(gpu: &Arc<Gpu>, nonce: &str) -> Result<Self, DeviceError> {
+    pub fn load(gpu: &Rc<Gpu>, nonce: &str) -> Result<Self, DeviceError> {
         let text = CString::new(PTX.replace("NONCE", nonce)).expect("PTX and nonce hold no NUL");
         let mut module = std::ptr::null_mut();
         // SAFETY: the image is terminated text; the handle is written to a live variable.
         check("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&raw mut module, text.as_ptr().cast()) })?;
         let answers = DeviceBuffer::allocate(gpu, 8 * ANSWER_WORDS as u64)?;
-        Ok(Self { gpu: Arc::clone(gpu), module, nonce: nonce.to_owned(), answers })
+        Ok(Self { gpu: Rc::clone(gpu), module, nonce: nonce.to_owned(), answers })
     }
 
     /// Whether a kernel of this name is one of these.
@@ -158,14 +162,14 @@ impl Instruments {
         kernel.starts_with("proofmark_") && kernel.contains(&self.nonce)
     }
 
-    /// Holds the stream until the word at `flag` is `wanted`, at most for `limit_ns`; then sets the
-    /// word at `timed_out`. Both are mapped host words.
+    /// Holds the stream until the word `flag` is `wanted`, at most for `limit_ns`; then sets the word
+    /// `timed_out`.
     pub(crate) fn hold(
         &self,
-        flag: u64,
+        flag: HostWords<'_, 1>,
         wanted: u32,
         limit_ns: u64,
-        timed_out: u64,
+        timed_out: HostWords<'_, 1>,
         stream: &Stream,
     ) -> Result<(), DeviceError> {
         let arguments = [flag.into(), wanted.into(), limit_ns.into(), timed_out.into()];
@@ -187,9 +191,14 @@ impl Instruments {
         )
     }
 
-    /// Counts cycles over a stretch of time: two long words, cycles and nanoseconds, at a mapped
-    /// host address. No copy, which would look like somebody's work in activity records.
-    pub(crate) fn count_cycles(&self, stretch_ns: u64, to: u64, stream: &Stream) -> Result<(), DeviceError> {
+    /// Counts cycles over a stretch of time: two long words, cycles and nanoseconds. No copy, which
+    /// would look like somebody's work in activity records.
+    pub(crate) fn count_cycles(
+        &self,
+        stretch_ns: u64,
+        to: HostWords<'_, 4>,
+        stream: &Stream,
+    ) -> Result<(), DeviceError> {
         self.launch("count_cycles", (1, 1), &[to.into(), stretch_ns.into()], stream)
     }
 
@@ -324,7 +333,7 @@ impl Instruments {
 
 impl Drop for Instruments {
     fn drop(&mut self) {
-        // SAFETY: unloaded once. An error here has nobody left to hear it.
+        // SAFETY: unloaded once.
         let _ = unsafe { sys::cuModuleUnload(self.module) };
     }
 }

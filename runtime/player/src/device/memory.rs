@@ -1,6 +1,6 @@
 //! Device memory that one process owns and another may map.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use cudarc::driver::sys;
 
@@ -25,7 +25,7 @@ enum Origin {
 /// A block of device memory.
 #[derive(Debug)]
 pub struct DeviceBuffer {
-    gpu: Arc<Gpu>,
+    gpu: Rc<Gpu>,
     pointer: u64,
     size_bytes: u64,
     origin: Origin,
@@ -62,24 +62,24 @@ impl Region {
 
 impl DeviceBuffer {
     /// Allocates a block of its own, at least as large as asked.
-    pub fn allocate(gpu: &Arc<Gpu>, size_bytes: u64) -> Result<Self, DeviceError> {
+    pub fn allocate(gpu: &Rc<Gpu>, size_bytes: u64) -> Result<Self, DeviceError> {
         let size_bytes = size_bytes.max(1).next_multiple_of(BLOCK_BYTES);
         let mut pointer = 0;
         let length = usize::try_from(size_bytes).unwrap_or(usize::MAX);
         // SAFETY: the address is written to a live variable.
         check("cuMemAlloc", unsafe { sys::cuMemAlloc_v2(&raw mut pointer, length) })?;
-        Ok(Self { gpu: Arc::clone(gpu), pointer, size_bytes, origin: Origin::Allocated })
+        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Allocated })
     }
 
     /// Maps a block of another process.
-    pub fn open(gpu: &Arc<Gpu>, handle: IpcHandle, size_bytes: u64) -> Result<Self, DeviceError> {
+    pub fn open(gpu: &Rc<Gpu>, handle: IpcHandle, size_bytes: u64) -> Result<Self, DeviceError> {
         let mut pointer = 0;
         // SAFETY: the handle has the driver's layout: 64 opaque bytes.
         let handle = unsafe { std::mem::transmute::<IpcHandle, sys::CUipcMemHandle>(handle) };
         let flags = sys::CUipcMem_flags_enum::CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS as u32;
         // SAFETY: the address is written to a live variable; a wrong handle is refused by the driver.
         check("cuIpcOpenMemHandle", unsafe { sys::cuIpcOpenMemHandle_v2(&raw mut pointer, handle, flags) })?;
-        Ok(Self { gpu: Arc::clone(gpu), pointer, size_bytes, origin: Origin::Mapped })
+        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Mapped })
     }
 
     /// The handle by which another process of the same user maps this block.
@@ -92,7 +92,7 @@ impl DeviceBuffer {
     }
 
     /// The GPU that holds it.
-    pub fn gpu(&self) -> &Arc<Gpu> {
+    pub fn gpu(&self) -> &Rc<Gpu> {
         &self.gpu
     }
 
@@ -109,53 +109,13 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
-        // SAFETY: given back once, by the call that belongs to its origin. An error here has nobody
-        // left to hear it; a dead context frees everything.
-        let _ = unsafe {
-            match self.origin {
-                Origin::Allocated => sys::cuMemFree_v2(self.pointer),
-                Origin::Mapped => sys::cuIpcCloseMemHandle(self.pointer),
-            }
+        // Errors are not looked at: a dead context frees everything.
+        let _ = match self.origin {
+            // SAFETY: allocated by `allocate`, freed once.
+            Origin::Allocated => unsafe { sys::cuMemFree_v2(self.pointer) },
+            // SAFETY: mapped by `open`, closed once.
+            Origin::Mapped => unsafe { sys::cuIpcCloseMemHandle(self.pointer) },
         };
-    }
-}
-
-/// Host memory that the GPU can read and write while this value lives.
-#[derive(Debug)]
-pub struct HostWindow {
-    host: *mut std::ffi::c_void,
-    device: u64,
-}
-
-impl HostWindow {
-    /// Lets the GPU use mapped host memory.
-    ///
-    /// # Safety
-    /// The memory must be mapped, page-aligned, and stay mapped while the window lives.
-    pub unsafe fn open(host: *mut u8, size_bytes: usize) -> Result<Self, DeviceError> {
-        let host = host.cast();
-        // SAFETY: the caller answers for the mapping.
-        check("cuMemHostRegister", unsafe {
-            sys::cuMemHostRegister_v2(host, size_bytes, sys::CU_MEMHOSTREGISTER_DEVICEMAP)
-        })?;
-        let mut device = 0;
-        // SAFETY: registered above; the address is written to a live variable.
-        let asked = unsafe { sys::cuMemHostGetDevicePointer_v2(&raw mut device, host, 0) };
-        let window = Self { host, device };
-        check("cuMemHostGetDevicePointer", asked)?;
-        Ok(window)
-    }
-
-    /// The address of a word as the GPU sees it.
-    pub fn word(&self, index: u64) -> u64 {
-        self.device + index * 4
-    }
-}
-
-impl Drop for HostWindow {
-    fn drop(&mut self) {
-        // SAFETY: registered once in `open`. An error here has nobody left to hear it.
-        let _ = unsafe { sys::cuMemHostUnregister(self.host) };
     }
 }
 

@@ -3,10 +3,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `loader` | libraries that are opened at run time |
 //! | [`readiness`] | whether a usable driver and GPU are there |
 //! | [`error`] | what a failing driver call says |
 //! | [`context`] | one GPU with its primary context and its facts |
-//! | [`memory`] | device memory, its IPC handles, pages shared with the host |
+//! | [`memory`] | device memory, its IPC handles |
+//! | [`host_window`] | host memory that the GPU reads and writes |
 //! | [`stream`] | streams and timing events |
 //! | [`instruments`] | the kernels of the judge and of the player's clocks |
 //! | [`cupti`] | activity records: what really ran, and when |
@@ -14,7 +16,9 @@
 pub mod context;
 pub mod cupti;
 pub mod error;
+pub mod host_window;
 pub mod instruments;
+pub(crate) mod loader;
 pub mod memory;
 pub mod readiness;
 pub mod stream;

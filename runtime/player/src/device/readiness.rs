@@ -10,7 +10,7 @@ use std::fmt;
 use libloading::Library;
 use serde::Serialize;
 
-use super::error::loader_words;
+use super::loader::{loader_words, open_driver};
 
 /// The oldest driver interface that loads what CUDA 13.0 builds, as `cuDriverGetVersion` counts.
 pub const MINIMUM_DRIVER_VERSION: i32 = 13_000;
@@ -117,15 +117,17 @@ type Count = unsafe extern "C" fn(*mut c_int) -> c_int;
 
 /// Asks the driver whether kernels can run here. Never panics, whatever is installed.
 pub fn probe() -> Readiness {
-    // The bindings try the unversioned name first, so a stub on the search path would win there.
-    // SAFETY: opening the driver runs its initialisers, which is what every CUDA program does.
-    if let Ok(first) = unsafe { Library::new("libcuda.so") } {
-        return interrogate(&first);
-    }
-    // SAFETY: as above.
-    match unsafe { Library::new("libcuda.so.1") } {
+    match open_driver() {
         Ok(library) => interrogate(&library),
         Err(error) => Readiness::NoLibrary { detail: loader_words(&error) },
+    }
+}
+
+/// Opens the driver's library for the life of the process and starts nothing: what the loader finds now
+/// is still found when files are bounded. A missing driver is for [`probe`] to tell.
+pub(crate) fn keep_driver_open() {
+    if let Ok(library) = open_driver() {
+        std::mem::forget(library);
     }
 }
 

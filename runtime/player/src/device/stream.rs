@@ -1,27 +1,28 @@
 //! Streams and timing events.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use cudarc::driver::sys;
 
 use super::context::Gpu;
 use super::error::{DeviceError, check};
+use super::host_window::HostWords;
 
 /// An ordered queue of device work.
 #[derive(Debug)]
 pub struct Stream {
     raw: sys::CUstream,
-    _gpu: Arc<Gpu>,
+    _gpu: Rc<Gpu>,
 }
 
 impl Stream {
     /// Makes a stream that does not wait for the legacy default stream.
-    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, DeviceError> {
+    pub fn new(gpu: &Rc<Gpu>) -> Result<Self, DeviceError> {
         let mut raw = std::ptr::null_mut();
         let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: the handle is written to a live variable.
         check("cuStreamCreate", unsafe { sys::cuStreamCreate(&raw mut raw, flags) })?;
-        Ok(Self { raw, _gpu: Arc::clone(gpu) })
+        Ok(Self { raw, _gpu: Rc::clone(gpu) })
     }
 
     /// The driver's handle.
@@ -36,11 +37,12 @@ impl Stream {
     }
 
     /// Writes a word when everything queued before has ended.
-    ///
-    /// The word must be a mapped host page or device memory that outlives the stream's work.
-    pub(crate) fn write_word(&self, address: u64, value: u32) -> Result<(), DeviceError> {
-        // SAFETY: the address is that of a registered page that outlives the stream's work.
-        check("cuStreamWriteValue32", unsafe { sys::cuStreamWriteValue32_v2(self.raw, address, value, 0) })
+    pub(crate) fn write_word(&self, word: HostWords<'_, 1>, value: u32) -> Result<(), DeviceError> {
+        // SAFETY: the stream lives; the word lies in memory that stays registered until the work that
+        // was queued has ended.
+        check("cuStreamWriteValue32", unsafe {
+            sys::cuStreamWriteValue32_v2(self.raw, word.address(), value, 0)
+        })
     }
 
     /// The bytes of the stream's L2 access window; 0 when none is set.
@@ -57,7 +59,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: destroyed once. An error here has nobody left to hear it.
+        // SAFETY: destroyed once.
         let _ = unsafe { sys::cuStreamDestroy_v2(self.raw) };
     }
 }
@@ -66,17 +68,17 @@ impl Drop for Stream {
 #[derive(Debug)]
 pub struct Event {
     raw: sys::CUevent,
-    _gpu: Arc<Gpu>,
+    _gpu: Rc<Gpu>,
 }
 
 impl Event {
     /// Makes an event that takes the time.
-    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, DeviceError> {
+    pub fn new(gpu: &Rc<Gpu>) -> Result<Self, DeviceError> {
         let mut raw = std::ptr::null_mut();
         let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as u32;
         // SAFETY: the handle is written to a live variable.
         check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut raw, flags) })?;
-        Ok(Self { raw, _gpu: Arc::clone(gpu) })
+        Ok(Self { raw, _gpu: Rc::clone(gpu) })
     }
 
     /// Records the event in a stream.
@@ -98,7 +100,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: destroyed once. An error here has nobody left to hear it.
+        // SAFETY: destroyed once.
         let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };
     }
 }

@@ -5,7 +5,7 @@
 //! outputs; only the reference's player maps them.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::device::sensors::{Conditions, Sensors};
 use crate::measure::environment::{Environment, Reading};
@@ -48,7 +48,7 @@ pub struct JudgeDevice {
     /// The judge's stream.
     pub stream: Stream,
     /// The GPU.
-    pub gpu: Arc<Gpu>,
+    pub gpu: Rc<Gpu>,
     nvml: Option<Sensors>,
     /// Where tensors live, once a player has tried.
     pub home: Cell<Option<Home>>,
@@ -81,7 +81,7 @@ impl JudgeDevice {
             };
             layouts.iter().map(bytes).max().unwrap_or(0)
         });
-        let pair = |gpu: &Arc<Gpu>| -> Result<[DeviceBuffer; 2], DeviceError> {
+        let pair = |gpu: &Rc<Gpu>| -> Result<[DeviceBuffer; 2], DeviceError> {
             Ok([DeviceBuffer::allocate(gpu, sizes[0])?, DeviceBuffer::allocate(gpu, sizes[1])?])
         };
         let nvml = Sensors::open(&gpu.facts().uuid);

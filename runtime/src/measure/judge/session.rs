@@ -7,7 +7,9 @@ use crate::measure::verdict::Verdict;
 use proofmark_packager::Digest;
 use proofmark_player::device::memory::{DeviceBuffer, download, upload};
 use proofmark_player::process::PlayerSpec;
-use proofmark_player::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start};
+use proofmark_player::protocol::{
+    Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start, Tracing,
+};
 use proofmark_player::shared::Word;
 use proofmark_player::{Player, PlayerEnd};
 
@@ -62,10 +64,10 @@ pub struct PlayerSession {
     home: Home,
     call_limit: Duration,
     token: u32,
-    /// Why there are no activity records; empty when there are.
-    pub cupti_problem: String,
-    /// Which protections could not be had.
-    pub confinement_problem: String,
+    /// Why there are no activity records; `None` when there are.
+    pub cupti_problem: Option<String>,
+    /// Which protections could not be had; `None` when all could.
+    pub confinement_problem: Option<String>,
     /// Modules that were loaded before the library.
     pub own_modules: Vec<Digest>,
     /// Threads before the library was loaded.
@@ -126,7 +128,7 @@ impl PlayerSession {
             Home::Ipc => [0, 0],
             Home::Cpu | Home::Copies => [0, 1].map(|block: usize| blocks[block].whole().size_bytes()),
         };
-        let cast = PlayerSpec { program: &options.program, library, host_bytes };
+        let cast = PlayerSpec { program: &options.program, library, host_bytes, refusals: options.refusals };
         let mut player = Player::start(&cast).map_err(|source| BenchError::Start { source })?;
         let start = Order::Start(Start {
             home,
@@ -140,8 +142,8 @@ impl PlayerSession {
             home,
             call_limit: options.call_limit,
             token: 0,
-            cupti_problem: String::new(),
-            confinement_problem: String::new(),
+            cupti_problem: None,
+            confinement_problem: None,
             own_modules: Vec::new(),
             own_threads: None,
         })
@@ -250,7 +252,7 @@ impl PlayerSession {
     /// One call.
     pub fn call(&mut self, slot: u32, clock: Clock, l2: L2) -> Result<CallReport, PlayerEnd> {
         match self.player.ask(&Order::Call(slot, clock, l2), self.call_limit)? {
-            Answer::Called(report) => Ok(report),
+            Answer::Called(report) if report.event_ns.is_some() == (clock == Clock::Events) => Ok(report),
             other => Err(self.player.unexpected("call", &other)),
         }
     }
@@ -277,8 +279,8 @@ impl PlayerSession {
     }
 
     /// Starts or stops activity records.
-    pub fn trace(&mut self, on: bool) -> Result<(), PlayerEnd> {
-        self.player.tell(&Order::Trace(on), ORDER_LIMIT)
+    pub fn trace(&mut self, tracing: Tracing) -> Result<(), PlayerEnd> {
+        self.player.tell(&Order::Trace(tracing), ORDER_LIMIT)
     }
 
     /// The multiprocessors' clock in MHz over a stretch of nanoseconds.

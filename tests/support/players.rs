@@ -1,0 +1,84 @@
+//! Players on the CPU: the pinned TVM-FFI, fixtures compiled against it, and a start without a GPU.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use proofmark::toolchain::data_folder::DataFolder;
+use proofmark::toolchain::install::{Existing, Unwatched, WheelSource};
+use proofmark::toolchain::lock_file::ComponentName;
+use proofmark::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
+use proofmark_player::process::PlayerSpec;
+use proofmark_player::protocol::{Answer, Home, Order, Start};
+use proofmark_player::{Player, Refusals};
+
+use super::repository;
+
+/// What a call may take here.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// The pinned TVM-FFI: from `PROOFMARK_DATA`, else installed once into the target folder.
+pub fn tvm_ffi() -> &'static TvmFfi {
+    static FOUND: OnceLock<TvmFfi> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let place = std::env::var_os("PROOFMARK_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
+        let data = DataFolder::at(place);
+        let request = InstallRequest {
+            data: data.clone(),
+            machine: std::env::consts::ARCH.to_owned(),
+            components: vec![ComponentName::TvmFfi],
+            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
+            existing: Existing::Keep,
+        };
+        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
+        let mut search = Search::from_variables(|_| None);
+        search.data = Some(data);
+        find_tvm_ffi(&search, &mut FileDigests::forgetful()).expect("TVM-FFI was just installed")
+    })
+}
+
+/// The bytes of a fixture of `tests/fixtures/cpu`, compiled.
+pub fn compile(source: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("kernels.so");
+    let ffi = tvm_ffi();
+    let compiled = Command::new("g++")
+        .args(["-O1", "-std=c++17", "-shared", "-fPIC", "-I"])
+        .arg(ffi.include_folder())
+        .arg(repository().join("tests/fixtures/cpu").join(source))
+        .arg("-o")
+        .arg(&output)
+        .arg("-L")
+        .arg(ffi.library().parent().unwrap())
+        .arg("-ltvm_ffi")
+        .output()
+        .expect("g++ is installed");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    std::fs::read(output).unwrap()
+}
+
+/// A player on the CPU that has got ready.
+pub fn start(library: &[u8], host_bytes: [u64; 2]) -> Player {
+    let program = Path::new(env!("CARGO_BIN_EXE_proofmark"));
+    let cast = PlayerSpec { program, library, host_bytes, refusals: Refusals::Silent };
+    let mut player = Player::start(&cast).unwrap();
+    let start = Order::Start(Start {
+        home: Home::Cpu,
+        nonce: "abc".to_owned(),
+        tvm_ffi: tvm_ffi().library().display().to_string(),
+        cupti: Vec::new(),
+    });
+    let ready = player.ask(&start, LIMIT);
+    assert!(matches!(ready, Ok(Answer::Ready { .. })), "{ready:?}");
+    player
+}
+
+/// Loads one symbol. Returns which protections this system lacks.
+pub fn load(player: &mut Player, symbol: &str) -> Option<String> {
+    match player.ask(&Order::Load { symbol: symbol.to_owned() }, LIMIT) {
+        Ok(Answer::Ready { confinement_problem, .. }) => confinement_problem,
+        other => panic!("{other:?}"),
+    }
+}
