@@ -17,6 +17,7 @@
 //! | [`unpack`] | the folder that packs to the artifact again |
 //! | [`difference`] | what differs between two artifacts |
 //! | [`interop`] | the formats of others |
+//! | [`json`] | JSON of strangers, parsed within a budget |
 
 pub mod artifact;
 pub mod bundle;
@@ -26,6 +27,7 @@ pub mod entry_point;
 pub mod evidence;
 pub mod format;
 pub mod interop;
+pub mod json;
 pub mod open;
 pub mod sources;
 pub mod submission;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::Evidence;
 use crate::artifact::Artifact;
 use crate::bundle::{self, Bundle, BundleError};
-use crate::interop::flashinfer::solution::{self, LARGEST_SOLUTION_BYTES, SolutionError};
+use crate::format::LARGEST_SOLUTION_BYTES;
+use crate::interop::flashinfer::solution::{self, SolutionError};
 use crate::submission::{self, FolderContents, Note, SubmissionError, Violations};
 
 /// What the path turned out to be.

@@ -13,13 +13,13 @@ use super::part::{io_error, read_config, read_definition, read_text, read_worklo
 use super::search_path::{self, SearchPath, is_toolchain_header};
 use super::task_folder::{TaskFolder, leave_out_the_reference, note_of_reference};
 use super::text::shown;
-use super::violation::{forget_consequences, violations_among};
+use super::violation::{forget_consequences, too_many, violations_among};
 use super::{
     BuildSpec, DEFINITION_NAME, FolderContents, Language, Note, SolutionMeta, Submission, SubmissionError,
     Violation, Violations, WORKLOADS_NAME,
 };
 use crate::entry_point::EntryPoint;
-use crate::sources::{MOST_SOURCES, SourceFile, SourcePath};
+use crate::sources::{LARGEST_SOURCE_BYTES, LARGEST_SUBMISSION_BYTES, MOST_SOURCES, SourceFile, SourcePath};
 
 /// What the contest's packer takes at the top level, in any case
 /// (flashinfer-bench, `agents/solution_handler.py`).
@@ -27,12 +27,6 @@ const CONTEST_EXTENSIONS: [&str; 9] = ["py", "cu", "cuh", "cpp", "c", "h", "hpp"
 
 /// What looks like a source in the list of left-out files.
 const OTHER_EXTENSIONS: [&str; 5] = ["inl", "hxx", "ipp", "tpp", "ptx"];
-
-/// Largest source, in bytes: a hundred times the largest kernel seen in the contest.
-const LARGEST_SOURCE_BYTES: u64 = 8 << 20;
-
-/// Largest sum of all sources, in bytes: what an organiser can still review and a diff can show.
-const LARGEST_SUBMISSION_BYTES: u64 = 64 << 20;
 
 /// Most folder entries that are looked at for the list of left-out files.
 const MOST_WALKED: usize = 10_000;
@@ -271,9 +265,8 @@ impl<'a> Collector<'a> {
         };
         self.total_bytes += text.len() as u64;
         if self.sources.len() >= MOST_SOURCES || self.total_bytes > LARGEST_SUBMISSION_BYTES {
-            let most = format!("{MOST_SOURCES} files or {} MiB in all", LARGEST_SUBMISSION_BYTES >> 20);
             if !self.violations.iter().any(|found| matches!(found, Violation::TooMany { .. })) {
-                self.violations.push(Violation::TooMany { most });
+                self.violations.push(too_many());
             }
             return Ok(());
         }

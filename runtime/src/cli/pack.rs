@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
 use proofmark_packager::submission::Note;
-use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
+use proofmark_packager::{Arch, Artifact, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
 use super::console::Console;
@@ -36,7 +36,7 @@ use crate::build::Flags;
 ///   [build] binding                         "tvm-ffi" or "torch"
 ///   [target] arch, nvcc_flags               any other key here is refused
 ///   entry file                              among the sources, not empty
-///   sources                                 UTF-8 without NUL, at most 8 MiB each, 64 MiB in all
+///   sources                                 UTF-8 without NUL, at most 8 MiB each, 32 MiB in all
 ///   .py .cu .cuh .cpp .c .h .hpp .cc .cxx   packed from the top folder and the entry file's
 ///   other files                             packed where an #include "..." reaches them, or an
 ///                                           #include <...> through an -I flag of [target]
@@ -164,10 +164,7 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
 fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) -> Result<Packed, Failure> {
     let artifact = &opened.bundle.artifact;
     let (content, name) = match arguments.format {
-        Target::Zip => {
-            let bare = Bundle { artifact: artifact.clone(), evidence: opened.bundle.evidence.clone() };
-            (bundle::write(&bare), artifact.file_name())
-        }
+        Target::Zip => (bundle::write(&opened.bundle), artifact.file_name()),
         Target::Flashinfer => {
             let folder = place.file_name().unwrap_or_default().to_string_lossy();
             let several = format!("{folder}.solution.json");

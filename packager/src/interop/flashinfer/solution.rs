@@ -8,20 +8,20 @@
 //! differ: 0.1.2 on `PyPI` hashes the name first, the repository since then leaves it out.
 //! Both are printed for reference; Proofmark's own identity is [`Artifact::digest`].
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha1::{Digest as _, Sha1};
 
 use crate::artifact::Artifact;
 use crate::entry_point::{EntryPoint, EntryPointError};
+use crate::json::{self, Budget, JsonError};
 use crate::sources::{SourceFile, SourcePath, SourcePathError};
 use crate::submission::{
     Binding, BuildSpec, Language, SolutionMeta, Submission, Target, Violation, Violations,
     violations_of_texts,
 };
-
-/// Largest `solution.json` that is read, in bytes: every source twice, for escapes.
-pub const LARGEST_SOLUTION_BYTES: u64 = 128 << 20;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -39,22 +39,47 @@ struct WrittenSource<'a> {
     content: &'a str,
 }
 
+impl<'a> Written<'a> {
+    fn of(artifact: &'a Artifact) -> Self {
+        let manifest = artifact.manifest();
+        let sources = artifact.sources().iter();
+        Self {
+            name: &manifest.solution.name,
+            definition: &manifest.solution.definition,
+            author: &manifest.solution.author,
+            spec: &manifest.build,
+            sources: sources
+                .map(|source| WrittenSource { path: &source.path, content: &source.content })
+                .collect(),
+            description: manifest.solution.description.as_deref(),
+        }
+    }
+}
+
 /// Writes an artifact as the contest's packer would.
 #[must_use]
 pub fn write(artifact: &Artifact) -> String {
-    let manifest = artifact.manifest();
-    let sources = artifact.sources().iter();
-    let written = Written {
-        name: &manifest.solution.name,
-        definition: &manifest.solution.definition,
-        author: &manifest.solution.author,
-        spec: &manifest.build,
-        sources: sources
-            .map(|source| WrittenSource { path: &source.path, content: &source.content })
-            .collect(),
-        description: manifest.solution.description.as_deref(),
-    };
-    serde_json::to_string_pretty(&written).expect("strings, lists and flags always serialise")
+    serde_json::to_string_pretty(&Written::of(artifact)).expect("strings, lists and flags always serialise")
+}
+
+/// Whether [`write()`] would give these bytes; takes no memory for them.
+pub(crate) fn is_written_as(artifact: &Artifact, expected: &[u8]) -> bool {
+    let mut rest = Expected(expected);
+    serde_json::to_writer_pretty(&mut rest, &Written::of(artifact)).is_ok() && rest.0.is_empty()
+}
+
+/// Takes what is written while it is what is expected; the rest is still to come.
+struct Expected<'a>(&'a [u8]);
+
+impl io::Write for Expected<'_> {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// FlashInfer-Bench's two names for one solution.
@@ -136,7 +161,7 @@ fn yes() -> bool {
 pub enum SolutionError {
     /// Not JSON, or a field is absent or of the wrong type.
     #[error("not a solution.json")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
     /// Rules are broken.
     #[error("not a valid solution:\n  {0}")]
     Invalid(Violations),
@@ -145,7 +170,7 @@ pub enum SolutionError {
 /// Reads a `solution.json` as an artifact for the default target.
 pub fn read(text: &str) -> Result<Artifact, SolutionError> {
     let Foreign { name, definition, author, spec, sources, description, mut unknown } =
-        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+        json::parse(text.strip_prefix('\u{feff}').unwrap_or(text), Budget::DOCUMENT)?;
     let mut violations = Vec::new();
     let entry_point: Result<EntryPoint, EntryPointError> = spec.entry_point.parse();
     let entry_point = entry_point.map_err(|error| violations.push(Violation::SpecEntryPoint(error))).ok();
@@ -230,6 +255,10 @@ mod tests {
     fn reads_back_what_it_writes() {
         let artifact = read(PLAIN).unwrap();
         assert_eq!(write(&artifact), PLAIN);
+        assert!(is_written_as(&artifact, PLAIN.as_bytes()));
+        for other in [&PLAIN[..PLAIN.len() - 1], &format!("{PLAIN}\n"), &PLAIN.replace("cuda", "cpp"), ""] {
+            assert!(!is_written_as(&artifact, other.as_bytes()));
+        }
     }
 
     #[test]
