@@ -291,7 +291,8 @@ impl<'a> Entries<'a> {
 
 /// Keeps evidence within the budgets of JSON, so that whoever reads it need not.
 fn check_evidence(name: &str, content: &[u8]) -> Result<(), BundleError> {
-    let budget = if name.ends_with(".jsonl") { Budget::SAMPLES } else { Budget::DOCUMENT };
+    let is_samples = name.strip_prefix(EVIDENCE_PREFIX) == Some(MEASUREMENTS_EVIDENCE);
+    let budget = if is_samples { Budget::SAMPLES } else { Budget::DOCUMENT };
     json::check(content, budget).map_err(|source| BundleError::Json { name: name.to_owned(), source })
 }
 

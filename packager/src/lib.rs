@@ -17,6 +17,7 @@
 //! | [`unpack`] | the folder that packs to the artifact again |
 //! | [`difference`] | what differs between two artifacts |
 //! | [`interop`] | the formats of others |
+//! | [`escape`] | texts of strangers, as a terminal may show them |
 //! | [`json`] | JSON of strangers, parsed within a budget |
 
 pub mod artifact;
@@ -24,6 +25,7 @@ pub mod bundle;
 pub mod difference;
 pub mod digest;
 pub mod entry_point;
+pub mod escape;
 pub mod evidence;
 pub mod format;
 pub mod interop;

@@ -162,6 +162,12 @@ pub enum SolutionError {
     /// Not JSON, or a field is absent or of the wrong type.
     #[error("not a solution.json")]
     Json(#[from] JsonError),
+    /// The file of another board, which has the same name.
+    #[error(
+        "a solution.json of NVIDIA SOL-ExecBench, which lists `spec.languages`: expected FlashInfer-Bench's, with \
+         one `spec.language` of python, triton, cpp, cuda or tilelang, and no `spec.compile_options`"
+    )]
+    SolExecBench,
     /// Rules are broken.
     #[error("not a valid solution:\n  {0}")]
     Invalid(Violations),
@@ -169,8 +175,12 @@ pub enum SolutionError {
 
 /// Reads a `solution.json` as an artifact for the default target.
 pub fn read(text: &str) -> Result<Artifact, SolutionError> {
-    let Foreign { name, definition, author, spec, sources, description, mut unknown } =
-        json::parse(text.strip_prefix('\u{feff}').unwrap_or(text), Budget::DOCUMENT)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let foreign = json::parse(text, Budget::DOCUMENT);
+    let Foreign { name, definition, author, spec, sources, description, mut unknown } = match foreign {
+        Err(_) if is_of_sol_execbench(text) => return Err(SolutionError::SolExecBench),
+        foreign => foreign?,
+    };
     let mut violations = Vec::new();
     let entry_point: Result<EntryPoint, EntryPointError> = spec.entry_point.parse();
     let entry_point = entry_point.map_err(|error| violations.push(Violation::SpecEntryPoint(error))).ok();
@@ -216,6 +226,16 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
         unknown,
     };
     Artifact::pack(submission).map_err(SolutionError::Invalid)
+}
+
+/// Whether a text that does not fit is what SOL-ExecBench takes instead.
+fn is_of_sol_execbench(text: &str) -> bool {
+    let Ok(value) = json::parse::<Value>(text, Budget::DOCUMENT) else {
+        return false;
+    };
+    let spec = value.get("spec");
+    spec.and_then(|spec| spec.get("languages")).is_some_and(Value::is_array)
+        && spec.is_some_and(|spec| spec.get("language").is_none())
 }
 
 fn keep_unknown(unknown: &mut Map<String, Value>, key: &str, fields: Map<String, Value>) {
@@ -283,6 +303,14 @@ mod tests {
             "sources":[{"path":"../k.cu","content":"x"},{"path":"z.h","content":"a\u0000"}]}"#;
         let SolutionError::Invalid(found) = read(text).unwrap_err() else { panic!("expected violations") };
         assert_eq!(found.0.len(), 4, "{found}");
+    }
+
+    #[test]
+    fn a_file_of_sol_execbench_is_called_by_its_name() {
+        let theirs = PLAIN.replace(r#""language": "cuda""#, r#""languages": ["cuda_cpp"]"#);
+        assert_ne!(theirs, PLAIN);
+        assert!(read(&theirs).unwrap_err().to_string().contains("NVIDIA SOL-ExecBench"));
+        assert!(matches!(read(r#"{"spec": {"languages": "cuda"}}"#), Err(SolutionError::Json(_))));
     }
 
     #[test]
