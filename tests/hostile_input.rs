@@ -172,6 +172,67 @@ fn control_characters_in_metadata_never_reach_the_terminal() {
 }
 
 #[test]
+fn json_that_would_take_the_machines_memory_is_refused_at_once() {
+    let sandbox = Sandbox::new();
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    let mut writer = ZipWriter::new(File::create(sandbox.path("nested.zip")).unwrap());
+    writer.start_file("proofmark.json", options).unwrap();
+    writer.write_all(b"{\"x\":[").unwrap();
+    for _ in 0..20 {
+        writer.write_all("{\"\":[1]},".repeat(100_000).as_bytes()).unwrap();
+    }
+    writer.write_all(b"0]}").unwrap();
+    writer.finish().unwrap();
+    refuses_everywhere(&sandbox, "nested.zip", "too many values");
+    sandbox.write("deep.json", format!("{{\"name\": {}", "[".repeat(1 << 20)));
+    refuses_everywhere(&sandbox, "deep.json", "nests too deeply");
+    let folder = sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+    fs::write(folder.join("definition.json"), "[".repeat(1 << 20)).unwrap();
+    refuses_everywhere(&sandbox, "folder", "nests too deeply");
+    fs::remove_file(folder.join("definition.json")).unwrap();
+    fs::write(folder.join("config.toml"), "a=1\n".repeat(1 << 20)).unwrap();
+    refuses_everywhere(&sandbox, "folder", "expected at most 262144");
+}
+
+#[test]
+fn a_path_that_is_no_text_is_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+    let path = |name: &[u8]| std::ffi::OsStr::from_bytes(name).to_owned();
+    for (verb, input, output) in [
+        ("pack", path(b"folder"), path(b"\xff.zip")),
+        ("inspect", path(b"\xff.zip"), path(b"")),
+        ("unpack", path(b"\xff.zip"), path(b"\xfe")),
+        ("pack", path(b"\xfe"), path(b"again.zip")),
+        ("diff", path(b"\xff.zip"), path(b"")),
+        ("new", path(b"plain"), path(b"\xfd")),
+    ] {
+        let mut arguments = vec![path(verb.as_bytes()), path(b"--json"), input.clone()];
+        match verb {
+            "inspect" => {}
+            "diff" => arguments.push(input),
+            _ => arguments.extend([path(b"-o"), output]),
+        }
+        sandbox.run(&arguments).expect(0).json();
+    }
+}
+
+#[test]
+fn texts_that_turn_a_line_around_never_reach_the_terminal() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("folder", &[("kernel.cu", "// run\n")]);
+    let config = fs::read_to_string(folder.join("config.toml")).unwrap();
+    fs::write(folder.join("config.toml"), config.replace("\"team\"", "\"team\u{202e}drow\"")).unwrap();
+    fs::write(folder.join("k\u{202e}uc.h"), "x").unwrap();
+    for arguments in [&["inspect", "folder"][..], &["pack", "folder", "-o", "out.zip"]] {
+        let outcome = sandbox.run(arguments).expect(0);
+        assert!(outcome.stdout.contains(r"\u{202e}"), "{}", outcome.stdout);
+        assert!(!outcome.stdout.contains('\u{202e}') && !outcome.stderr.contains('\u{202e}'));
+    }
+}
+
+#[test]
 fn evidence_of_another_name_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.submission("folder", &[("kernel.cu", "// run\n")]);

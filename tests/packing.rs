@@ -187,14 +187,20 @@ fn new_scaffolds_a_submission_that_packs_with_the_definitions_arguments() {
     let definition = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
     let definition = definition.to_str().unwrap();
     sandbox.run(["new", definition, "-o", "mine", "--arch", "sm_90a"]).expect(0);
-    let kernel = fs::read_to_string(sandbox.path("mine/kernel.cu")).unwrap();
+    let kernel = fs::read_to_string(sandbox.path("mine/solution/cuda/kernel.cu")).unwrap();
     for part in ["Optional<tvm::ffi::TensorView> state_", "double scale_", "new_state_) {"] {
         assert!(kernel.contains(part), "{part} not in {kernel}");
     }
     let json = sandbox.run(["inspect", "mine", "--json"]).expect(0).json();
     assert_eq!(json["target"]["arch"], "sm_90a");
-    sandbox.run(["new", "anything"]).expect(0);
-    sandbox.run(["pack", "anything"]).expect(0);
+    assert!(json["workloads"].is_object(), "the workloads beside the definition come along");
+    let unknown = sandbox.run(["new", "anything"]).expect(0);
+    assert!(
+        unknown.stderr.contains("\"anything\" is not known here: the kernel takes one input"),
+        "{unknown:?}"
+    );
+    let packed = sandbox.run(["pack", "anything"]).expect(0);
+    assert!(!packed.stderr.contains("note"), "{}", packed.stderr);
     let again = sandbox.run(["new", "anything"]).expect(2);
     assert!(again.stderr.contains("not empty"), "{}", again.stderr);
 }
@@ -271,6 +277,44 @@ fn a_sealed_artifact_is_not_replaced_by_a_packed_one() {
     for _ in 0..2 {
         sandbox.run(["pack", &kernel, "-o", "packed.zip"]).expect(0);
     }
+}
+
+#[test]
+fn the_name_of_the_output_says_the_format_where_none_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("folder", FILES);
+    sandbox.run(["pack", "folder", "-o", "by-name.json"]).expect(0);
+    sandbox.run(["pack", "folder", "--format", "flashinfer", "-o", "named.json"]).expect(0);
+    sandbox.run(["pack", "folder", "--format", "zip", "-o", "zip.json"]).expect(0);
+    let read = |name: &str| fs::read(sandbox.path(name)).unwrap();
+    assert_eq!(read("by-name.json"), read("named.json"));
+    assert!(read("zip.json").starts_with(b"PK"));
+}
+
+#[test]
+fn inspect_shows_how_it_is_called_and_what_was_measured() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.submission("folder", FILES);
+    let shown = sandbox.run(["inspect", "folder"]).expect(0).stdout;
+    assert!(shown.contains("binding      tvm-ffi, as none is named"), "{shown}");
+    assert!(shown.contains("outputs      passed in as the last arguments"), "{shown}");
+    fs::write(
+        folder.join("config.toml"),
+        format!("{CONFIG}binding = \"torch\"\ndestination_passing_style = false\n"),
+    )
+    .unwrap();
+    let shown = sandbox.run(["inspect", "folder"]).expect(0).stdout;
+    assert!(shown.contains("binding      torch") && shown.contains("outputs      returned"), "{shown}");
+    let sealed = repository().join("solutions/gdn_decode-0c1bddef06c8-sm_90a-h200.zip");
+    let sealed = sealed.to_str().unwrap();
+    let json = sandbox.run(["inspect", sealed, "--json"]).expect(0).json();
+    let summary = &json["evidence"]["sealed"];
+    let figures = summary["figures"].as_array().unwrap();
+    assert_eq!(figures.len() as u64, summary["measured_workloads"].as_u64().unwrap());
+    assert!(figures.iter().all(|figure| figure["median_us"].as_f64().unwrap() > 0.0));
+    let shown = sandbox.run(["inspect", sealed]).expect(0).stdout;
+    let mean = format!("workloads, {:.3} µs on average", summary["mean_us"].as_f64().unwrap());
+    assert!(shown.contains(&mean) && shown.contains("batch_size="), "{shown}");
 }
 
 #[test]

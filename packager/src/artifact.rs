@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::format;
-use crate::sources::{SourceFile, SourcePath};
+use crate::json;
+use crate::sources::{LARGEST_DEFINITION_BYTES, LARGEST_WORKLOADS_BYTES, SourceFile, SourcePath};
 use crate::submission::{
     Binding, BuildSpec, SolutionMeta, Submission, Target, Violation, Violations, violations_among,
     violations_of_texts,
@@ -21,6 +22,9 @@ const IDENTITY_DOMAIN: &str = "proofmark/artifact/1";
 
 /// Tag of the identity hash of an artifact with a reference, whose digest enters last.
 const IDENTITY_WITH_REFERENCE_DOMAIN: &str = "proofmark/artifact/2";
+
+/// Largest manifest, in bytes: 4,096 sources with the longest paths take less.
+const LARGEST_MANIFEST_BYTES: u64 = 4 << 20;
 
 /// Longest name that a file or folder is called by, in characters: a digest and an ending still fit.
 const LONGEST_PLAIN_NAME: usize = 80;
@@ -133,7 +137,33 @@ impl Artifact {
             unknown,
         };
         manifest.digest = identity(&manifest);
-        Ok(Self { manifest, sources, definition, workloads, reference: reference.map(Box::new) })
+        let artifact = Self { manifest, sources, definition, workloads, reference: reference.map(Box::new) };
+        match artifact.oversized_parts() {
+            oversized if oversized.is_empty() => Ok(artifact),
+            oversized => Err(Violations(oversized)),
+        }
+    }
+
+    /// Parts that no reader takes, so that nothing is written which cannot be read.
+    fn oversized_parts(&self) -> Vec<Violation> {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, |text| text.len() as u64);
+        let manifest_bytes = json::size_bytes(&self.manifest);
+        // `solution.json` says of a source less than the manifest does, but for its text.
+        let escaped_bytes: u64 = self.sources.iter().map(|source| json::size_bytes(&source.content)).sum();
+        let parts = [
+            (format::MANIFEST_NAME, manifest_bytes, LARGEST_MANIFEST_BYTES),
+            (format::SOLUTION_NAME, manifest_bytes + escaped_bytes, format::LARGEST_SOLUTION_BYTES),
+            (format::DEFINITION_NAME, length(&self.definition), LARGEST_DEFINITION_BYTES),
+            (format::WORKLOADS_NAME, length(&self.workloads), LARGEST_WORKLOADS_BYTES),
+        ];
+        let oversized = parts.into_iter().filter(|(_, found_bytes, most_bytes)| found_bytes > most_bytes);
+        oversized
+            .map(|(path, found_bytes, most_bytes)| Violation::TooLarge {
+                path: path.to_owned(),
+                found_bytes,
+                most_bytes,
+            })
+            .collect()
     }
 
     /// The identity: equal for equal content, wherever and whenever it was packed.
@@ -267,5 +297,64 @@ fn identity(manifest: &Manifest) -> Digest {
     match reference {
         Some(reference) => hash.digest(reference).finish(),
         None => hash.finish(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{self, Bundle};
+    use crate::{EntryPoint, Evidence};
+
+    fn submission(sources: Vec<(String, String)>) -> Submission {
+        let source = |(path, content): (String, String)| SourceFile { path: path.parse().unwrap(), content };
+        Submission {
+            solution: SolutionMeta {
+                name: "n".to_owned(),
+                definition: "d".to_owned(),
+                author: "a".to_owned(),
+                description: None,
+            },
+            build: BuildSpec {
+                language: crate::submission::Language::Cuda,
+                target_hardware: vec!["cuda".to_owned()],
+                entry_point: EntryPoint { file: sources[0].0.parse().unwrap(), symbol: "run".to_owned() },
+                dependencies: Vec::new(),
+                destination_passing_style: true,
+                binding: None,
+            },
+            target: Target::default(),
+            sources: sources.into_iter().map(source).collect(),
+            definition: None,
+            workloads: None,
+            reference: None,
+            unknown: Map::new(),
+        }
+    }
+
+    #[test]
+    fn packs_nothing_that_cannot_be_read_again() {
+        let many = |count: usize| (0..count).map(|index| (format!("{index}.cu"), "x".to_owned())).collect();
+        let mebibytes = |text: &str, count: usize| {
+            (0..count).map(|index| (format!("{index}.cu"), text.repeat(1 << 20))).collect()
+        };
+        let largest: [Vec<(String, String)>; 2] = [many(4096), mebibytes("\u{1}", 1)];
+        for sources in largest {
+            let artifact = Artifact::pack(submission(sources)).unwrap();
+            let bytes = bundle::write(&Bundle { artifact, evidence: Evidence::default() });
+            assert!(bundle::read(&bytes).is_ok());
+        }
+        for (sources, part) in [
+            (many(4097), "4096 files"),
+            (mebibytes("x", 33), "32 MiB in all"),
+            (mebibytes("\u{1}", 9), "solution.json"),
+            (vec![("k.cu".to_owned(), "x".repeat(9 << 20))], "k.cu"),
+        ] {
+            let refused = Artifact::pack(submission(sources)).unwrap_err().to_string();
+            assert!(refused.contains(part), "{part} not in {refused}");
+        }
+        let mut long = submission(many(1));
+        long.solution.name = "x".repeat(5 << 20);
+        assert!(Artifact::pack(long).unwrap_err().to_string().contains("proofmark.json"));
     }
 }

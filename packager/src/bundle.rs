@@ -7,59 +7,29 @@
 //! Bytes that no entry owns are refused, so that nothing travels in an artifact unseen. An artifact
 //! that another tool zipped again is still read: deflated, with its own times and order.
 
+mod archive;
 mod layout;
+mod seal;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
+use crate::Evidence;
 use crate::artifact::{Artifact, Manifest, PartEntry};
 use crate::format::{
     BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, MEASUREMENTS_EVIDENCE,
     PROOF_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
-use crate::sources::{MOST_SOURCES, SourceFile, SourcePath};
+use crate::json::{self, Budget, JsonError};
+use crate::sources::SourceFile;
 use crate::submission::{Submission, Violations};
-use crate::{Digest, Evidence};
-
-/// Largest archive that is read, in bytes: sources twice, workloads and measurements.
-pub const LARGEST_ARCHIVE_BYTES: u64 = 512 << 20;
-
-/// Most entries in an archive: the most sources of a submission and of its reference, and the parts
-/// beside them.
-const MOST_ENTRIES: usize = 2 * (MOST_SOURCES + 8);
-
-/// Largest single entry after decompression, in bytes.
-const LARGEST_ENTRY_BYTES: u64 = 128 << 20;
-
-/// Largest sum of all entries after decompression, in bytes.
-const LARGEST_CONTENT_BYTES: u64 = 512 << 20;
-
-/// Length of a zip's end record without comment, in bytes (APPNOTE 6.3.10, 4.3.16).
-const END_RECORD_BYTES: usize = 22;
-
-/// Length of the locator in front of it in a zip64 archive, in bytes (APPNOTE 6.3.10, 4.3.15).
-const ZIP64_LOCATOR_BYTES: usize = 20;
-
-/// What `evidence/seal.json` says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Seal {
-    format: String,
-    version: u32,
-    artifact: Digest,
-    evidence: Digest,
-    files: BTreeMap<String, PartEntry>,
-}
-
-const SEAL_FORMAT: &str = "proofmark.seal";
-const SEAL_VERSION: u32 = 1;
 
 /// An artifact and what was found out about it.
 #[derive(Debug, Clone)]
@@ -117,7 +87,7 @@ pub enum BundleError {
         /// The entry's name.
         name: String,
         /// The parser's reason.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// The manifest is of another format or version.
     #[error(
@@ -146,6 +116,8 @@ pub enum BundleError {
     Invalid(Violations),
 }
 
+pub use archive::LARGEST_ARCHIVE_BYTES;
+
 /// Writes a bundle. The same bundle gives the same bytes on every machine.
 #[must_use]
 pub fn write(bundle: &Bundle) -> Vec<u8> {
@@ -160,7 +132,7 @@ pub fn write(bundle: &Bundle) -> Vec<u8> {
         entries.insert(format!("{EVIDENCE_PREFIX}{name}"), Cow::Borrowed(content));
     }
     if !bundle.evidence.is_empty() {
-        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), text_entry(seal_of(bundle)));
+        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), text_entry(seal::write(bundle)));
     }
     zip_of(&entries)
 }
@@ -195,24 +167,6 @@ fn text_entry(text: String) -> Content<'static> {
     Cow::Owned(text.into_bytes())
 }
 
-fn seal_of(bundle: &Bundle) -> String {
-    let artifact = bundle.artifact.digest();
-    let seal = Seal {
-        format: SEAL_FORMAT.to_owned(),
-        version: SEAL_VERSION,
-        artifact,
-        evidence: bundle.evidence.digest(artifact),
-        files: sealed_files(&bundle.evidence),
-    };
-    serde_json::to_string_pretty(&seal).expect("a seal always serialises")
-}
-
-fn sealed_files(evidence: &Evidence) -> BTreeMap<String, PartEntry> {
-    let part =
-        |content: &[u8]| PartEntry { size_bytes: content.len() as u64, sha256: Digest::of_bytes(content) };
-    evidence.files().map(|(name, content)| (name.to_owned(), part(content))).collect()
-}
-
 fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -229,7 +183,7 @@ fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
 
 /// Reads a bundle and validates every part of it.
 pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
-    let mut entries = Entries(unzip(bytes)?);
+    let mut entries = Entries(archive::unzip(bytes)?);
     let manifest = entries.manifest("")?;
     let mut submission = entries.submission(&manifest, "", None)?;
     let reference = match manifest.reference {
@@ -241,7 +195,7 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
         let inside = entries.submission(reference, REFERENCE_PREFIX, Some(around))?;
         submission.reference = Some(Box::new(inside));
     }
-    let solution = entries.text(SOLUTION_NAME)?;
+    let solution = entries.bytes(SOLUTION_NAME)?;
     let evidence = entries.evidence()?;
     if let Some(name) = entries.0.into_keys().next() {
         return Err(BundleError::Entry { name, reason: "the manifest does not list it".to_owned() });
@@ -251,21 +205,25 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
         check_parts(claimed, found.manifest(), REFERENCE_PREFIX)?;
     }
     check_parts(&manifest, artifact.manifest(), "")?;
-    if solution::write(&artifact) != solution {
+    if !solution::is_written_as(&artifact, &solution) {
         return Err(BundleError::Digest {
             name: SOLUTION_NAME.to_owned(),
             expected: "what manifest and sources give".to_owned(),
             found: "something else".to_owned(),
         });
     }
-    let evidence = check_seal(evidence, artifact.digest())?;
+    let evidence = seal::check(evidence, artifact.digest())?;
     Ok(Bundle { artifact, evidence })
 }
 
 /// The archive's entries that no one has claimed yet.
-struct Entries(BTreeMap<String, Vec<u8>>);
+struct Entries<'a>(BTreeMap<String, Content<'a>>);
 
-impl Entries {
+impl<'a> Entries<'a> {
+    fn bytes(&mut self, name: &str) -> Result<Content<'a>, BundleError> {
+        self.0.remove(name).ok_or_else(|| BundleError::Missing { name: name.to_owned() })
+    }
+
     fn manifest(&mut self, prefix: &str) -> Result<Manifest, BundleError> {
         let name = format!("{prefix}{MANIFEST_NAME}");
         let text = self.text(&name)?;
@@ -309,8 +267,8 @@ impl Entries {
     }
 
     fn text(&mut self, name: &str) -> Result<String, BundleError> {
-        let content = self.0.remove(name).ok_or_else(|| BundleError::Missing { name: name.to_owned() })?;
-        String::from_utf8(content)
+        let content = self.bytes(name)?;
+        String::from_utf8(content.into_owned())
             .map_err(|_| BundleError::Entry { name: name.to_owned(), reason: "it is not UTF-8".to_owned() })
     }
 
@@ -323,11 +281,19 @@ impl Entries {
                 let reason = format!("evidence is one of {}", known.join(", "));
                 return Err(BundleError::Entry { name, reason });
             }
-            let content = self.0.remove(&name).unwrap_or_default();
-            evidence = evidence.with(&name[EVIDENCE_PREFIX.len()..], content);
+            let content = self.bytes(&name)?;
+            check_evidence(&name, &content)?;
+            evidence = evidence.with(&name[EVIDENCE_PREFIX.len()..], content.into_owned());
         }
         Ok(evidence)
     }
+}
+
+/// Keeps evidence within the budgets of JSON, so that whoever reads it need not.
+fn check_evidence(name: &str, content: &[u8]) -> Result<(), BundleError> {
+    let is_samples = name.strip_prefix(EVIDENCE_PREFIX) == Some(MEASUREMENTS_EVIDENCE);
+    let budget = if is_samples { Budget::SAMPLES } else { Budget::DOCUMENT };
+    json::check(content, budget).map_err(|source| BundleError::Json { name: name.to_owned(), source })
 }
 
 fn read_manifest(name: String, text: &str) -> Result<Manifest, BundleError> {
@@ -339,7 +305,7 @@ fn read_manifest(name: String, text: &str) -> Result<Manifest, BundleError> {
         version: u64,
     }
     // The version is read first, so that a newer format is refused as newer and not as broken.
-    let head: Head = match serde_json::from_str(text) {
+    let head: Head = match json::parse(text, Budget::DOCUMENT) {
         Ok(head) => head,
         Err(source) => return Err(BundleError::Json { name, source }),
     };
@@ -351,7 +317,7 @@ fn read_manifest(name: String, text: &str) -> Result<Manifest, BundleError> {
             readable: format!("`{FORMAT}` version {} or {}", VERSIONS[0], VERSIONS[VERSIONS.len() - 1]),
         });
     }
-    serde_json::from_str(text).map_err(|source| BundleError::Json { name, source })
+    json::parse(text, Budget::DOCUMENT).map_err(|source| BundleError::Json { name, source })
 }
 
 /// Compares what a manifest claims with what the parts give.
@@ -387,120 +353,6 @@ fn check_parts(claimed: &Manifest, found: &Manifest, prefix: &str) -> Result<(),
         return differ(name, &"what its parts give", &"something else");
     }
     Ok(())
-}
-
-/// Takes the seal out of the evidence and checks that it covers the rest.
-fn check_seal(mut evidence: Evidence, artifact: Digest) -> Result<Evidence, BundleError> {
-    let name = || format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}");
-    let Some(text) = evidence.take(SEAL_EVIDENCE) else {
-        return if evidence.is_empty() { Ok(evidence) } else { Err(BundleError::Missing { name: name() }) };
-    };
-    let seal: Seal =
-        serde_json::from_slice(&text).map_err(|source| BundleError::Json { name: name(), source })?;
-    if seal.format != SEAL_FORMAT || seal.version != SEAL_VERSION {
-        return Err(BundleError::Version {
-            found_format: seal.format,
-            found_version: seal.version.into(),
-            readable: format!("`{SEAL_FORMAT}` version {SEAL_VERSION}"),
-        });
-    }
-    let checks =
-        [("artifact", seal.artifact, artifact), ("evidence", seal.evidence, evidence.digest(artifact))];
-    for (what, expected, found) in checks {
-        if expected != found {
-            let name = format!("{} ({what})", name());
-            return Err(BundleError::Digest {
-                name,
-                expected: expected.to_string(),
-                found: found.to_string(),
-            });
-        }
-    }
-    let found = sealed_files(&evidence);
-    let names: BTreeSet<_> = seal.files.keys().chain(found.keys()).collect();
-    if let Some(file) = names.into_iter().find(|name| seal.files.get(*name) != found.get(*name)) {
-        let part = |files: &BTreeMap<String, PartEntry>| {
-            files.get(file).map_or_else(
-                || "nothing".to_owned(),
-                |part| format!("{} bytes, {}", part.size_bytes, part.sha256),
-            )
-        };
-        let (expected, found) = (part(&seal.files), part(&found));
-        return Err(BundleError::Digest { name: format!("{EVIDENCE_PREFIX}{file}"), expected, found });
-    }
-    Ok(evidence)
-}
-
-/// Unpacks an archive in memory, bounded at every step.
-fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
-    let count = check_end_record(bytes)?;
-    layout::check(bytes)?;
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
-    if archive.len() != count {
-        let reason = format!("{count} entries but {} names: a name appears twice", archive.len());
-        return Err(BundleError::NotAnArchive { reason });
-    }
-    let mut entries = BTreeMap::new();
-    let mut total_bytes = 0;
-    for index in 0..archive.len() {
-        let file = archive.by_index(index).map_err(damaged)?;
-        let name = file.name().map_err(damaged)?.into_owned();
-        let refuse = |reason: &str| BundleError::Entry { name: name.clone(), reason: reason.to_owned() };
-        if file.is_symlink() || file.is_dir() || !file.is_file() {
-            return Err(refuse("expected plain files only"));
-        }
-        if let Err(error) = name.parse::<SourcePath>() {
-            return Err(refuse(&error.reason.to_string()));
-        }
-        let mut content = Vec::new();
-        let most = LARGEST_ENTRY_BYTES.min(LARGEST_CONTENT_BYTES - total_bytes);
-        let read = file.take(most + 1).read_to_end(&mut content);
-        read.map_err(|source| BundleError::Damaged { name: name.clone(), source })?;
-        if content.len() as u64 > most {
-            return Err(too_large("bytes of content", most + 1, most));
-        }
-        total_bytes += content.len() as u64;
-        if entries.insert(name.clone(), content).is_some() {
-            return Err(refuse("it appears twice"));
-        }
-    }
-    Ok(entries)
-}
-
-/// Bounds the archive before the zip reader allocates for its entries.
-///
-/// An artifact ends with a plain end record: no comment, no zip64. That leaves one place where the
-/// count of entries stands, and no room for a second reading of the same bytes.
-fn check_end_record(bytes: &[u8]) -> Result<usize, BundleError> {
-    if bytes.len() as u64 > LARGEST_ARCHIVE_BYTES {
-        return Err(too_large("bytes", bytes.len() as u64, LARGEST_ARCHIVE_BYTES));
-    }
-    let not = |reason: &str| BundleError::NotAnArchive { reason: reason.to_owned() };
-    if !bytes.starts_with(b"PK") {
-        return Err(not("it does not start as a zip"));
-    }
-    let end = bytes.len().checked_sub(END_RECORD_BYTES).map(|start| &bytes[start..]);
-    let Some(end) = end.filter(|end| end.starts_with(b"PK\x05\x06") && end.ends_with(&[0, 0])) else {
-        return Err(not("it does not end as a zip: truncated, or bytes behind it"));
-    };
-    let locator = bytes.len().checked_sub(END_RECORD_BYTES + ZIP64_LOCATOR_BYTES);
-    if locator.is_some_and(|start| bytes[start..].starts_with(b"PK\x06\x07")) {
-        return Err(not("zip64 archives are not artifacts"));
-    }
-    let count = u16::from_le_bytes([end[10], end[11]]).into();
-    if count > MOST_ENTRIES {
-        return Err(too_large("entries", count as u64, MOST_ENTRIES as u64));
-    }
-    Ok(count)
-}
-
-fn too_large(what: &'static str, found: u64, most: u64) -> BundleError {
-    BundleError::TooLarge { what, found, most }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
-fn damaged(error: zip::result::ZipError) -> BundleError {
-    BundleError::NotAnArchive { reason: error.to_string() }
 }
 
 #[cfg(test)]
@@ -539,7 +391,8 @@ mod tests {
     }
 
     fn entries_of(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
-        unzip(bytes).unwrap()
+        let entries = archive::unzip(bytes).unwrap().into_iter();
+        entries.map(|(name, content)| (name, content.into_owned())).collect()
     }
 
     fn rezip(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
@@ -735,7 +588,7 @@ mod tests {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         writer.start_file("sources/k.cu", options).unwrap();
         let zeros = vec![0; 1 << 20];
-        for _ in 0..=LARGEST_ENTRY_BYTES >> 20 {
+        for _ in 0..=archive::LARGEST_ENTRY_BYTES >> 20 {
             writer.write_all(&zeros).unwrap();
         }
         let bomb = writer.finish().unwrap().into_inner();
@@ -743,10 +596,62 @@ mod tests {
         assert!(matches!(read(&bomb), Err(BundleError::TooLarge { .. })));
     }
 
+    /// The same entries, deflated as another tool would.
+    fn deflated(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in entries {
+            writer.start_file(name.as_str(), options).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn reads_what_another_tool_deflated_but_no_bytes_behind_the_end_of_a_stream() {
+        let bytes = deflated(&entries_of(&write(&sealed())));
+        assert_eq!(read(&bytes).unwrap().artifact.digest(), artifact().digest());
+        // A byte more in the last entry, with every size and offset put right.
+        let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let end = bytes.len() - archive::END_RECORD_BYTES;
+        let directory = number(&bytes, end + 16) as usize;
+        let mut hidden = [&bytes[..directory], b"!", &bytes[directory..]].concat();
+        let mut add_one = |at: usize| {
+            let more = number(&hidden, at) + 1;
+            hidden[at..at + 4].copy_from_slice(&more.to_le_bytes());
+        };
+        let find = |bytes: &[u8], signature: &[u8]| {
+            (0..bytes.len()).rev().find(|&at| bytes[at..].starts_with(signature)).unwrap()
+        };
+        let (local, central) = (find(&bytes, b"PK\x03\x04"), find(&bytes, b"PK\x01\x02"));
+        for at in [local + 18, central + 1 + 20, end + 1 + 16] {
+            add_one(at);
+        }
+        let error = read(&hidden).unwrap_err();
+        assert!(matches!(error, BundleError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn refuses_json_that_would_take_the_machines_memory() {
+        let nested = format!("{{\"format\": \"proofmark.artifact\", \"x\": {}", "{\"\":[".repeat(1 << 20));
+        let mut entries = entries_of(&write(&sealed()));
+        for (name, text) in [
+            (MANIFEST_NAME, nested.clone()),
+            (MANIFEST_NAME, format!("[{}]", "0,".repeat(1 << 20))),
+            ("evidence/build.json", nested.clone()),
+            ("evidence/seal.json", nested.clone()),
+        ] {
+            let good = entries.insert(name.to_owned(), text.into_bytes()).unwrap();
+            let error = read(&deflated(&entries)).unwrap_err();
+            assert!(matches!(&error, BundleError::Json { name: found, .. } if found == name), "{error}");
+            entries.insert(name.to_owned(), good);
+        }
+    }
+
     #[test]
     fn refuses_too_many_entries_before_it_reads_them() {
         let entries: BTreeMap<_, _> =
-            (0..=MOST_ENTRIES).map(|index| (format!("{index}"), Vec::new())).collect();
+            (0..=archive::MOST_ENTRIES).map(|index| (format!("{index}"), Vec::new())).collect();
         assert!(matches!(read(&rezip(&entries)), Err(BundleError::TooLarge { what: "entries", .. })));
     }
 

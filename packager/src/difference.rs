@@ -1,6 +1,7 @@
 //! What differs between two artifacts: metadata, target, attachments, sources.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +13,13 @@ use crate::sources::SourcePath;
 
 /// Lines of context around a change, as `diff -u` has by default.
 const CONTEXT_LINES: usize = 3;
+
+/// Most lines of a text whose changes are shown: the search takes memory for each.
+const MOST_LINES: usize = 100_000;
+
+/// Longest search for the smallest change of one text: two long texts with nothing in common would
+/// take hours.
+const LONGEST_SEARCH: Duration = Duration::from_secs(2);
 
 /// One field with two values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -144,7 +152,14 @@ fn compare_texts(path: &str, a: Option<String>, b: Option<String>) -> Option<Tex
         if b.is_some() { format!("b/{path}") } else { "/dev/null".to_owned() },
     );
     let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-    let unified = TextDiff::from_lines(&a, &b)
+    let lines = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
+    if lines(&a).max(lines(&b)) > MOST_LINES {
+        let unified = format!("--- {}\n+++ {}\nmore than {MOST_LINES} lines: not shown\n", names.0, names.1);
+        return Some(TextDifference { path: path.to_owned(), change, unified });
+    }
+    let unified = TextDiff::configure()
+        .timeout(LONGEST_SEARCH)
+        .diff_lines(&a, &b)
         .unified_diff()
         .context_radius(CONTEXT_LINES)
         .header(&names.0, &names.1)

@@ -26,7 +26,9 @@ impl fmt::Display for EntryPoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryPointError {
     /// Not exactly one `::`.
-    #[error("entry point `{}` must be a file, `::` and a function, such as `kernel.cu::run`", found.escape_debug())]
+    #[error(
+        "entry point `{}` must be a file, `::` and a function, such as {}", found.escape_debug(), examples(found)
+    )]
     Form {
         /// The text as found.
         found: String,
@@ -45,6 +47,19 @@ pub enum EntryPointError {
         /// What is wrong with the file part.
         source: SourcePathError,
     },
+}
+
+/// Entry points that a text may have meant: `kernel` is what the contest's kit ships.
+fn examples(found: &str) -> String {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || one == '_';
+    let (stem, ending) = found.split_once('.').unwrap_or((found, ""));
+    if stem.is_empty() || stem.len() > 40 || !stem.chars().all(is_plain) {
+        return "`kernel.cu::run`".to_owned();
+    }
+    if !ending.is_empty() && ending.len() < 4 && ending.chars().all(is_plain) {
+        return format!("`{stem}.{ending}::run`");
+    }
+    format!("`{stem}.cu::run` or `{stem}.py::run`")
 }
 
 impl FromStr for EntryPoint {
@@ -95,6 +110,9 @@ mod tests {
         for text in ["kernel", "", "a::b::c", "a:b"] {
             assert!(matches!(error(text), EntryPointError::Form { .. }), "{text}");
         }
+        assert!(error("main").to_string().ends_with("such as `main.cu::run` or `main.py::run`"));
+        assert!(error("k.py").to_string().ends_with("such as `k.py::run`"));
+        assert!(error("k\n").to_string().ends_with("such as `kernel.cu::run`"));
         for text in ["k.cu::", "k.cu::1x", "k.cu::a b", "k.cu::a-b", "k.cu::é"] {
             assert!(matches!(error(text), EntryPointError::Symbol { .. }), "{text}");
         }

@@ -35,6 +35,10 @@ pub const MANIFEST_NAME: &str = "proofmark.json";
 /// The contest's file.
 pub const SOLUTION_NAME: &str = "solution.json";
 
+/// Largest `solution.json` that is read or written, in bytes: 32 MiB of sources, and half as much again
+/// for escapes.
+pub const LARGEST_SOLUTION_BYTES: u64 = 48 << 20;
+
 /// The operator's definition.
 pub const DEFINITION_NAME: &str = "definition.json";
 

@@ -17,15 +17,19 @@
 //! | [`unpack`] | the folder that packs to the artifact again |
 //! | [`difference`] | what differs between two artifacts |
 //! | [`interop`] | the formats of others |
+//! | [`escape`] | texts of strangers, as a terminal may show them |
+//! | [`json`] | JSON of strangers, parsed within a budget |
 
 pub mod artifact;
 pub mod bundle;
 pub mod difference;
 pub mod digest;
 pub mod entry_point;
+pub mod escape;
 pub mod evidence;
 pub mod format;
 pub mod interop;
+pub mod json;
 pub mod open;
 pub mod sources;
 pub mod submission;

@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::Evidence;
 use crate::artifact::Artifact;
 use crate::bundle::{self, Bundle, BundleError};
-use crate::interop::flashinfer::solution::{self, LARGEST_SOLUTION_BYTES, SolutionError};
+use crate::escape;
+use crate::format::LARGEST_SOLUTION_BYTES;
+use crate::interop::flashinfer::solution::{self, SolutionError};
 use crate::submission::{self, FolderContents, Note, SubmissionError, Violations};
 
 /// What the path turned out to be.
@@ -158,6 +160,6 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, OpenError> {
 }
 
 fn names_of(folders: &[PathBuf]) -> Vec<String> {
-    let name = |folder: &PathBuf| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |folder: &PathBuf| escape::line(&folder.file_name().unwrap_or_default().to_string_lossy());
     folders.iter().map(name).collect()
 }

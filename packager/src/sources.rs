@@ -18,6 +18,18 @@ const LONGEST_PATH_BYTES: usize = 512;
 /// Longest single name, in bytes: the limit of ext4, XFS, APFS and NTFS.
 const LONGEST_NAME_BYTES: usize = 255;
 
+/// Largest source, in bytes: a hundred times the largest kernel seen in the contest.
+pub(crate) const LARGEST_SOURCE_BYTES: u64 = 8 << 20;
+
+/// Largest sum of all sources, in bytes: what an organiser can still review and a diff can show.
+pub(crate) const LARGEST_SUBMISSION_BYTES: u64 = 32 << 20;
+
+/// Largest `definition.json`, in bytes: a hundred times the largest of the public data set.
+pub(crate) const LARGEST_DEFINITION_BYTES: u64 = 8 << 20;
+
+/// Largest `workloads.jsonl`, in bytes: some 40,000 workloads.
+pub(crate) const LARGEST_WORKLOADS_BYTES: u64 = 16 << 20;
+
 /// Most sources in one submission: several times the 600 headers that a contest entry may vendor.
 pub(crate) const MOST_SOURCES: usize = 4096;
 

@@ -5,7 +5,7 @@
 //! ├── config.toml
 //! ├── definition.json     if packed
 //! ├── workloads.jsonl     if packed
-//! ├── kernel.cu …         the sources
+//! ├── solution/<language>/kernel.cu …   the sources
 //! └── evidence/…          if sealed
 //! ```
 //!
@@ -24,7 +24,8 @@
 //! ends, or files that no include reaches. The folder is therefore packed again on the spot, and
 //! what would become different is reported.
 //!
-//! Sources that would collide with these names go to `solution/<language>/`, the kit's place.
+//! This is the layout of the contest's kit. What the kit does not read in it, such as a description or
+//! dependencies, is kept by putting the sources beside `config.toml` instead.
 
 use std::fs;
 use std::io;
@@ -204,13 +205,12 @@ fn submission_files(place: &Path, artifact: &Artifact) -> Result<Vec<UnpackedFil
     let Manifest { solution, build, target, .. } = artifact.manifest();
     let config = write_config(solution, build, target).into_bytes();
     let mut files = vec![(place.join(CONFIG_NAME), config)];
-    let prefix = match artifact.sources().iter().find(|source| collides(&source.path)) {
-        None => String::new(),
-        Some(source) => {
-            if let Some(field) = lost_in_the_kit_layout(artifact) {
-                return Err(UnpackError::Collision { path: source.path.clone(), field });
-            }
-            format!("solution/{}/", build.language.as_str())
+    let collision = artifact.sources().iter().find(|source| collides(&source.path));
+    let prefix = match (lost_in_the_kit_layout(artifact), collision) {
+        (None, _) => format!("solution/{}/", build.language.as_str()),
+        (Some(_), None) => String::new(),
+        (Some(field), Some(source)) => {
+            return Err(UnpackError::Collision { path: source.path.clone(), field });
         }
     };
     for source in artifact.sources() {
@@ -228,7 +228,6 @@ fn lost_in_the_kit_layout(artifact: &Artifact) -> Option<&'static str> {
     let manifest = artifact.manifest();
     let described = manifest.solution.description.as_deref().is_some_and(|text| !text.is_empty());
     let lost = [
-        (manifest.build.binding.is_some(), "binding"),
         (!manifest.build.dependencies.is_empty(), "dependencies"),
         (manifest.build.target_hardware != ["cuda"], "target_hardware"),
         (described, "description"),
@@ -261,11 +260,12 @@ mod tests {
     #[test]
     fn packs_to_the_same_artifact_again() {
         for (path, binding) in
-            [("k.cu", "\"tvm-ffi\""), ("k.cu", "null"), ("src/k.cu", "null"), ("solution/cuda/k.cu", "null")]
+            [("k.cu", "\"torch\""), ("k.cu", "null"), ("src/k.cu", "null"), ("solution/cuda/k.cu", "null")]
         {
             let place = tempfile::tempdir().unwrap();
             let bundle = bundle(path, binding);
             unpack(&bundle, &place.path().join("out")).unwrap();
+            assert!(place.path().join("out/solution/cuda").join(path).is_file());
             // `z.h` stands at the top, so it is packed wherever the entry file is.
             let opened = open(&place.path().join("out")).unwrap();
             assert_eq!(opened.bundle.artifact.digest(), bundle.artifact.digest(), "{path} {binding}");
@@ -342,9 +342,21 @@ mod tests {
     #[test]
     fn refuses_to_lose_a_field_or_to_overwrite() {
         let place = tempfile::tempdir().unwrap();
-        let lossy = unpack(&bundle("solution/k.cu", "\"tvm-ffi\""), &place.path().join("out"));
-        assert!(matches!(lossy, Err(UnpackError::Collision { field: "binding", .. })));
+        let described = |path: &str| {
+            let text = solution::write(&bundle(path, "null").artifact);
+            let text = text.replace("\"description\": \"\"", "\"description\": \"fast\"");
+            Bundle { artifact: solution::read(&text).unwrap(), evidence: Evidence::default() }
+        };
+        let lossy = unpack(&described("solution/k.cu"), &place.path().join("out"));
+        assert!(matches!(lossy, Err(UnpackError::Collision { field: "description", .. })));
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        let beside = tempfile::tempdir().unwrap();
+        unpack(&described("k.cu"), &beside.path().join("out")).unwrap();
+        assert!(beside.path().join("out/k.cu").is_file());
+        assert_eq!(
+            open(&beside.path().join("out")).unwrap().bundle.artifact.digest(),
+            described("k.cu").artifact.digest()
+        );
         fs::write(place.path().join("mine.txt"), "kept").unwrap();
         assert!(matches!(unpack(&bundle("k.cu", "null"), place.path()), Err(UnpackError::Occupied { .. })));
     }

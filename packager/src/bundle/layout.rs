@@ -1,9 +1,11 @@
 //! Accounts for every byte of an archive: entries back to back, then the central directory.
 //!
-//! A zip reader follows offsets and never sees what stands between them. Here the entries must
-//! cover the archive from its first byte, each once, and both places that name one must agree.
+//! A zip reader follows offsets and never sees what stands between them, and it believes one of the
+//! two headers that every entry has. Here the entries must cover the archive from its first byte,
+//! each once, and both headers must say the same.
 
-use super::{BundleError, END_RECORD_BYTES};
+use super::BundleError;
+use super::archive::END_RECORD_BYTES;
 
 /// Length of a local header before its name, in bytes (APPNOTE 6.3.10, 4.3.7).
 const LOCAL_HEADER_BYTES: usize = 30;
@@ -11,26 +13,53 @@ const LOCAL_HEADER_BYTES: usize = 30;
 /// Length of a central header before its name, in bytes (APPNOTE 6.3.10, 4.3.12).
 const CENTRAL_HEADER_BYTES: usize = 46;
 
-/// Flag of an entry whose sizes follow its data (APPNOTE 6.3.10, 4.4.4).
+/// Flag of an entry whose checksum and sizes follow its data (APPNOTE 6.3.10, 4.4.4).
 const SIZES_FOLLOW: usize = 1 << 3;
+
+/// Flag of an entry whose name is UTF-8; without it, a reader takes the name for code page 437.
+const IS_UTF8: usize = 1 << 11;
+
+/// Flags that an entry may have: the two above, and how hard the compressor tried.
+const KNOWN_FLAGS: usize = SIZES_FOLLOW | IS_UTF8 | 0b110;
+
+/// Extra fields that zip tools write for times and owners (APPNOTE 6.3.10, 4.5.2 and 4.6.1): NTFS
+/// times, PKWARE's Unix field, Info-ZIP's times, and its two Unix fields. No other may stand: some
+/// give an entry another name or size.
+const KNOWN_EXTRA_FIELDS: [usize; 5] = [0x000a, 0x000d, 0x5455, 0x5855, 0x7875];
 
 /// Most bytes of extra fields in one header: what zip tools write for times and owners.
 const MOST_EXTRA_BYTES: usize = 64;
 
-/// Where the central directory says that an entry is.
+/// One entry's name and data.
+#[derive(Debug, PartialEq)]
+pub(super) struct Place<'a> {
+    /// The name as both headers have it.
+    pub(super) name: &'a [u8],
+    /// The data, compressed or not.
+    pub(super) data: &'a [u8],
+}
+
+/// What an entry's central header says.
 struct Claim<'a> {
     offset: usize,
-    data_bytes: usize,
-    sizes_follow: bool,
+    flags: usize,
+    /// From the method to the two sizes, as both headers have it: method, time, date, checksum, sizes.
+    facts: &'a [u8],
     name: &'a [u8],
 }
 
-/// Checks that no byte is left over. The end record is known to be plain.
-pub(super) fn check(bytes: &[u8]) -> Result<(), BundleError> {
+impl Claim<'_> {
+    fn data_bytes(&self) -> Result<usize, &'static str> {
+        long(self.facts, 10)
+    }
+}
+
+/// Finds every entry, in the order of the archive. The end record is known to be plain.
+pub(super) fn places(bytes: &[u8]) -> Result<Vec<Place<'_>>, BundleError> {
     walk(bytes).map_err(|reason| BundleError::NotAnArchive { reason: reason.to_owned() })
 }
 
-fn walk(bytes: &[u8]) -> Result<(), &'static str> {
+fn walk(bytes: &[u8]) -> Result<Vec<Place<'_>>, &'static str> {
     let end = bytes.len().checked_sub(END_RECORD_BYTES).ok_or("it is too short")?;
     let directory = long(bytes, end + 16)?;
     let mut claims = Vec::new();
@@ -47,14 +76,21 @@ fn walk(bytes: &[u8]) -> Result<(), &'static str> {
         return Err("its central directory has another count of entries than its end record");
     }
     claims.sort_by_key(|claim| claim.offset);
+    let mut places = Vec::new();
     let mut at = 0;
     for claim in &claims {
         if claim.offset != at {
             return Err("bytes between its entries belong to none");
         }
-        at = end_of(bytes, claim)?;
+        let (place, next) = place_of(bytes, claim)?;
+        places.push(place);
+        at = next;
     }
-    if at == directory { Ok(()) } else { Err("bytes in front of its central directory belong to no entry") }
+    if at == directory {
+        Ok(places)
+    } else {
+        Err("bytes in front of its central directory belong to no entry")
+    }
 }
 
 /// Reads one central header; gives the place behind it.
@@ -66,39 +102,73 @@ fn claim(bytes: &[u8], at: usize) -> Result<(Claim<'_>, usize), &'static str> {
     if short(bytes, at + 32)? != 0 {
         return Err("an entry has a comment");
     }
-    bound_extra(extra_bytes)?;
+    if short(bytes, at + 34)? != 0 {
+        return Err("an entry stands on another disk");
+    }
     let claim = Claim {
         offset: long(bytes, at + 42)?,
-        data_bytes: long(bytes, at + 20)?,
-        sizes_follow: short(bytes, at + 8)? & SIZES_FOLLOW != 0,
+        flags: short(bytes, at + 8)?,
+        facts: slice(bytes, at + 10, 18)?,
         name: slice(bytes, at + CENTRAL_HEADER_BYTES, name_bytes)?,
     };
-    Ok((claim, at + CENTRAL_HEADER_BYTES + name_bytes + extra_bytes))
+    if claim.flags & !KNOWN_FLAGS != 0 {
+        return Err("an entry is encrypted or has unknown flags");
+    }
+    if claim.flags & IS_UTF8 == 0 && !claim.name.is_ascii() {
+        return Err("the name of an entry is not ASCII and not marked as UTF-8");
+    }
+    let extra = at + CENTRAL_HEADER_BYTES + name_bytes;
+    check_extra(slice(bytes, extra, extra_bytes)?)?;
+    Ok((claim, extra + extra_bytes))
 }
 
-/// The place behind an entry's data, going by its local header.
-fn end_of(bytes: &[u8], claim: &Claim<'_>) -> Result<usize, &'static str> {
+/// Finds an entry's data by its local header; gives the place behind it.
+fn place_of<'a>(bytes: &'a [u8], claim: &Claim<'a>) -> Result<(Place<'a>, usize), &'static str> {
     let at = claim.offset;
     if slice(bytes, at, 4)? != b"PK\x03\x04" {
         return Err("an entry has no local header");
     }
     let (name_bytes, extra_bytes) = (short(bytes, at + 26)?, short(bytes, at + 28)?);
-    bound_extra(extra_bytes)?;
     if slice(bytes, at + LOCAL_HEADER_BYTES, name_bytes)? != claim.name {
         return Err("an entry has two names");
     }
-    let data = at + LOCAL_HEADER_BYTES + name_bytes + extra_bytes;
-    let data_end = data.checked_add(claim.data_bytes).ok_or("an entry is larger than the archive")?;
-    if !claim.sizes_follow {
-        return Ok(data_end);
+    // Method, time and date, then checksum and sizes: these may be zero where they follow the data.
+    let facts = slice(bytes, at + 8, 18)?;
+    let sizes_follow = claim.flags & SIZES_FOLLOW != 0;
+    let same =
+        facts == claim.facts || sizes_follow && facts[..6] == claim.facts[..6] && facts[6..] == [0; 12];
+    if !same || short(bytes, at + 6)? != claim.flags {
+        return Err("the two headers of an entry disagree");
+    }
+    let extra = at + LOCAL_HEADER_BYTES + name_bytes;
+    check_extra(slice(bytes, extra, extra_bytes)?)?;
+    let data = slice(bytes, extra + extra_bytes, claim.data_bytes()?)?;
+    let place = Place { name: claim.name, data };
+    let data_end = extra + extra_bytes + data.len();
+    if !sizes_follow {
+        return Ok((place, data_end));
     }
     // Checksum and two sizes, with or without a signature in front (APPNOTE 6.3.10, 4.3.9).
-    let signed = slice(bytes, data_end, 4)? == b"PK\x07\x08";
-    Ok(data_end + if signed { 16 } else { 12 })
+    let signature_bytes = if slice(bytes, data_end, 4)? == b"PK\x07\x08" { 4 } else { 0 };
+    if slice(bytes, data_end + signature_bytes, 12)? != &claim.facts[6..] {
+        return Err("the sizes behind an entry disagree with its header");
+    }
+    Ok((place, data_end + signature_bytes + 12))
 }
 
-fn bound_extra(found_bytes: usize) -> Result<(), &'static str> {
-    if found_bytes > MOST_EXTRA_BYTES { Err("an entry has oversized extra fields") } else { Ok(()) }
+/// Checks that extra fields are of known kinds and fill their room exactly.
+fn check_extra(extra: &[u8]) -> Result<(), &'static str> {
+    if extra.len() > MOST_EXTRA_BYTES {
+        return Err("an entry has oversized extra fields");
+    }
+    let mut at = 0;
+    while at < extra.len() {
+        if !KNOWN_EXTRA_FIELDS.contains(&short(extra, at)?) {
+            return Err("an entry has extra fields that no artifact has");
+        }
+        at += 4 + short(extra, at + 2)?;
+    }
+    if at == extra.len() { Ok(()) } else { Err("the extra fields of an entry are damaged") }
 }
 
 fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], &'static str> {
@@ -159,7 +229,7 @@ mod tests {
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         let deflated = stored.compression_method(CompressionMethod::Deflated);
         for options in [stored, deflated] {
-            assert_eq!(walk(&archive(options)), Ok(()));
+            assert_eq!(walk(&archive(options)).map(|places| places.len()), Ok(2));
         }
     }
 
@@ -172,6 +242,27 @@ mod tests {
             // An ordinary reader sees nothing of it.
             assert_eq!(zip::ZipArchive::new(Cursor::new(&bytes)).unwrap().len(), 2, "at {at}");
             assert!(walk(&bytes).is_err(), "at {at}");
+        }
+    }
+
+    #[test]
+    fn refuses_two_headers_that_disagree() {
+        let archive = archive(SimpleFileOptions::default().compression_method(CompressionMethod::Stored));
+        // Every byte of the first local header but its signature and the version that can read it.
+        for at in 6..LOCAL_HEADER_BYTES {
+            let mut bytes = archive.clone();
+            bytes[at] ^= 1;
+            assert!(walk(&bytes).is_err(), "byte {at} of the local header");
+        }
+    }
+
+    #[test]
+    fn refuses_extra_fields_that_carry_something() {
+        let times = [0x55, 0x54, 5, 0, 1, 0, 0, 0, 0];
+        assert_eq!(check_extra(&times), Ok(()));
+        let (unicode_name, zip64) = ([0x75, 0x70, 1, 0, 0], [1, 0, 0, 0]);
+        for extra in [&unicode_name[..], &zip64, &times[..8], &[0; 3], &[0x55; 65]] {
+            assert!(check_extra(extra).is_err(), "{extra:?}");
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, value};
 
-use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose, shown};
+use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose};
 use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation, Violations};
 use crate::entry_point::EntryPoint;
+use crate::escape;
 use crate::target::Arch;
 
 /// The file that makes a folder a submission.
@@ -256,7 +257,16 @@ fn is_of_target(key: &str) -> bool {
 }
 
 fn unknown(key: &str, belongs_to_target: bool) -> Note {
-    let way_out = if belongs_to_target { ": architecture and flags are read from `[target]`" } else { "" };
+    let way_out = match key.rsplit('.').next().unwrap_or(key) {
+        _ if belongs_to_target => ": architecture and flags are read from `[target]`",
+        "source_dir" | "source_directory" | "src_dir" => {
+            ": sources are read from `solution/<language>/`, or beside config.toml: move them there"
+        }
+        "files" | "source_files" | "sources" | "headers" => {
+            ": every source in the folder is packed and built: move others into a sub-folder that no file includes"
+        }
+        _ => "",
+    };
     Note { path: CONFIG_NAME.to_owned(), what: format!("`{key}` is unknown and ignored{way_out}") }
 }
 
@@ -345,9 +355,9 @@ pub fn edit_target(text: &str, arch: Option<Arch>, flags: Option<&[String]>) -> 
 
 /// Parses the text as the contest's reader does, which takes CRLF for LF even inside strings.
 fn document_of(text: &str) -> Result<DocumentMut, Violation> {
-    text.replace("\r\n", "\n")
-        .parse()
-        .map_err(|error: TomlError| Violation::Syntax { message: shown(error.to_string().trim_end()) })
+    text.replace("\r\n", "\n").parse().map_err(|error: TomlError| Violation::Syntax {
+        message: escape::block(error.to_string().trim_end()),
+    })
 }
 
 /// Replaces a value in place, so that the comment behind it stays.

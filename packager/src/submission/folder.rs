@@ -12,14 +12,14 @@ use super::includes::{IncludeKind, includes_of};
 use super::part::{io_error, read_config, read_definition, read_text, read_workloads};
 use super::search_path::{self, SearchPath, is_toolchain_header};
 use super::task_folder::{TaskFolder, leave_out_the_reference, note_of_reference};
-use super::text::shown;
-use super::violation::{forget_consequences, violations_among};
+use super::violation::{forget_consequences, too_many, violations_among};
 use super::{
     BuildSpec, DEFINITION_NAME, FolderContents, Language, Note, SolutionMeta, Submission, SubmissionError,
     Violation, Violations, WORKLOADS_NAME,
 };
 use crate::entry_point::EntryPoint;
-use crate::sources::{MOST_SOURCES, SourceFile, SourcePath};
+use crate::escape;
+use crate::sources::{LARGEST_SOURCE_BYTES, LARGEST_SUBMISSION_BYTES, MOST_SOURCES, SourceFile, SourcePath};
 
 /// What the contest's packer takes at the top level, in any case
 /// (flashinfer-bench, `agents/solution_handler.py`).
@@ -28,19 +28,16 @@ const CONTEST_EXTENSIONS: [&str; 9] = ["py", "cu", "cuh", "cpp", "c", "h", "hpp"
 /// What looks like a source in the list of left-out files.
 const OTHER_EXTENSIONS: [&str; 5] = ["inl", "hxx", "ipp", "tpp", "ptx"];
 
-/// Largest source, in bytes: a hundred times the largest kernel seen in the contest.
-const LARGEST_SOURCE_BYTES: u64 = 8 << 20;
-
-/// Largest sum of all sources, in bytes: what an organiser can still review and a diff can show.
-const LARGEST_SUBMISSION_BYTES: u64 = 64 << 20;
-
 /// Most folder entries that are looked at for the list of left-out files.
 const MOST_WALKED: usize = 10_000;
 
 const LEFT_OUT: &str = "left out: no packed file includes it";
 
-const LEFT_OUT_IN_ANGLES: &str = "left out: it is included in angle brackets, which search no folder of the \
-    submission without an `-I` flag; use quotes";
+const LEFT_OUT_IN_ANGLES: &str = "left out: it is included in angle brackets, which search the top folder and \
+    those of `-I` flags alone; use quotes";
+
+/// Most notes that say the same of different files; more become one that counts them.
+const MOST_ALIKE: usize = 3;
 
 /// Finds the submissions that a folder holds: itself, or its sub-folders with a `config.toml`.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
@@ -67,7 +64,7 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
 
 /// Where the sources of a submission stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
+enum SourcesPlace {
     /// In `solution/<language>/`, as the contest's kit has it.
     Kit,
     /// Beside `config.toml`.
@@ -103,8 +100,9 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
         return invalid(violations);
     };
     let kit = folder.join("solution").join(language.as_str());
-    let (layout, root) = if kit.is_dir() { (Layout::Kit, kit) } else { (Layout::Beside, folder.to_owned()) };
-    if layout == Layout::Kit {
+    let (place, root) =
+        if kit.is_dir() { (SourcesPlace::Kit, kit) } else { (SourcesPlace::Beside, folder.to_owned()) };
+    if place == SourcesPlace::Kit {
         drop_what_the_kit_ignores(config.solution.as_mut(), config.build.as_mut(), &mut config.notes);
     }
     let entry = config.build.as_ref().map(|build| &build.entry_point);
@@ -112,7 +110,8 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
     let search = SearchPath::of(flags);
     let mut collector = Collector::new(folder, &root, search, violations, config.notes)?;
     collector.collect(language, entry)?;
-    let Collector { sources, mut violations, mut notes, .. } = collector;
+    let Collector { sources, mut violations, notes, .. } = collector;
+    let mut notes = summarised(notes);
     let sources: Vec<_> = sources.into_values().collect();
     if let Some(entry) = entry {
         violations.extend(violations_among(&sources, entry));
@@ -140,7 +139,8 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
     }
 }
 
-/// The kit's script passes neither of these on, so the contest never sees them.
+/// The kit's script passes none of these on, so the contest never sees them. Without its binding a
+/// submission would mean another one, which does not build; that one is kept.
 fn drop_what_the_kit_ignores(
     solution: Option<&mut SolutionMeta>,
     build: Option<&mut BuildSpec>,
@@ -159,15 +159,20 @@ fn drop_what_the_kit_ignores(
         }
     }
     if let Some(build) = build {
-        if build.binding.take().is_some() {
-            ignored("build.binding");
-        }
         if !std::mem::take(&mut build.dependencies).is_empty() {
             ignored("build.dependencies");
         }
         if build.target_hardware != ["cuda"] {
             build.target_hardware = vec!["cuda".to_owned()];
             ignored("build.target_hardware");
+        }
+        if let Some(binding) = build.binding {
+            let what = format!(
+                "`build.binding` is kept as `{}`: the contest's packer drops it and writes null, which means \
+                 `tvm-ffi`",
+                binding.as_str()
+            );
+            notes.push(Note { path: CONFIG_NAME.to_owned(), what });
         }
     }
 }
@@ -271,9 +276,8 @@ impl<'a> Collector<'a> {
         };
         self.total_bytes += text.len() as u64;
         if self.sources.len() >= MOST_SOURCES || self.total_bytes > LARGEST_SUBMISSION_BYTES {
-            let most = format!("{MOST_SOURCES} files or {} MiB in all", LARGEST_SUBMISSION_BYTES >> 20);
             if !self.violations.iter().any(|found| matches!(found, Violation::TooMany { .. })) {
-                self.violations.push(Violation::TooMany { most });
+                self.violations.push(too_many());
             }
             return Ok(());
         }
@@ -314,7 +318,7 @@ impl<'a> Collector<'a> {
                     self.violations.push(Violation::IncludeLeavesFolder {
                         path: path.to_string(),
                         line: include.line,
-                        include: shown(&include.name),
+                        include: escape::line(&include.name),
                     });
                     continue;
                 };
@@ -329,9 +333,20 @@ impl<'a> Collector<'a> {
             }
             followed.insert(path);
         }
-        for (name, place) in not_here {
+        let count = not_here.len();
+        if let Some((_, place)) = not_here.first_key_value().filter(|_| count > MOST_ALIKE) {
+            let named: Vec<_> = not_here.keys().take(MOST_ALIKE).map(|name| format!("\"{name}\"")).collect();
+            let what = format!(
+                "{} and {} more headers are not in the submission: they must come from the toolchain",
+                named.join(", "),
+                count - MOST_ALIKE
+            );
+            self.note(place, &what);
+            return Ok(());
+        }
+        for (name, place) in &not_here {
             self.note(
-                &place,
+                place,
                 &format!("\"{name}\" is not in the submission: it must come from the toolchain"),
             );
         }
@@ -398,8 +413,27 @@ impl<'a> Collector<'a> {
     }
 
     fn note(&mut self, path: &str, what: &str) {
-        self.notes.push(Note { path: shown(path), what: shown(what) });
+        self.notes.push(Note { path: escape::line(path), what: escape::line(what) });
     }
+}
+
+/// Makes one note of many that say the same: the first place, and how many more there are.
+fn summarised(notes: Vec<Note>) -> Vec<Note> {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Note { path, what } in &notes {
+        places.entry(what.clone()).or_default().push(path.clone());
+    }
+    let mut summary = Vec::new();
+    for note in notes {
+        let paths = places.get(&note.what).map_or(&[][..], Vec::as_slice);
+        if paths.len() <= MOST_ALIKE {
+            summary.push(note);
+        } else if paths[0] == note.path {
+            let what = format!("{}; so are {} more, such as {}", note.what, paths.len() - 1, paths[1]);
+            summary.push(Note { what, ..note });
+        }
+    }
+    summary
 }
 
 /// The first part of the module that a Python line imports: `from .tiles.mma import x` → `tiles`.
@@ -436,6 +470,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
+    use super::super::Binding;
     use super::*;
 
     const CONFIG: &str = "[solution]\nname = \"n\"\ndefinition = \"d\"\nauthor = \"a\"\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
@@ -496,7 +531,7 @@ mod tests {
         assert_eq!(paths(&contents), ["kernel.cu"]);
         assert_eq!(
             (contents.submission.build.binding, contents.submission.build.dependencies.len()),
-            (None, 0)
+            (Some(Binding::TvmFfi), 0)
         );
         assert_eq!(contents.notes.len(), 2, "{:?}", contents.notes);
     }
@@ -575,7 +610,8 @@ mod tests {
             ("include/mma.inl", "#include \"helper.inl\"\n#include \"missing.h\"\n#include <cuda.h>\n"),
             ("include/deep/helper.inl", "#include \"missing.h\"\n#include \"cuda_runtime.h\"\n"),
             ("include/tile.inl", "#include \"tvm/ffi/any.h\"\n"),
-            ("lost/x.inl", "\n"),
+            ("lost/x.inl", "#include <y.inl>\n"),
+            ("lost/y.inl", "\n"),
             ("unused.inl", "\n"),
         ]);
         let config = format!("{CONFIG}[target]\nnvcc_flags = [\"-Iinclude\", \"-I\", \"./include/deep/\"]\n");
@@ -583,14 +619,30 @@ mod tests {
         let contents = read(folder.path()).unwrap();
         assert_eq!(
             paths(&contents),
-            ["include/deep/helper.inl", "include/mma.inl", "include/tile.inl", "kernel.cu"]
+            ["include/deep/helper.inl", "include/mma.inl", "include/tile.inl", "kernel.cu", "lost/x.inl"]
         );
         let notes: Vec<_> =
             contents.notes.iter().map(|note| (note.path.as_str(), note.what.as_str())).collect();
         assert_eq!(notes.len(), 3, "{notes:#?}");
         assert!(notes[0].1.contains("\"missing.h\" is not in the submission"), "{notes:#?}");
-        assert!(notes[1].0 == "lost/x.inl" && notes[1].1.contains("angle brackets"), "{notes:#?}");
+        assert!(notes[1].0 == "lost/y.inl" && notes[1].1.contains("angle brackets"), "{notes:#?}");
         assert_eq!(notes[2], ("unused.inl", "left out: no packed file includes it"));
+    }
+
+    #[test]
+    fn one_note_speaks_for_many_files() {
+        let mut files = vec![("kernel.cu".to_owned(), String::new())];
+        for index in 0..9 {
+            files[0].1 += &format!("#include \"missing{index}.h\"\n");
+            files.push((format!("vendored/{index}.h"), "x".to_owned()));
+        }
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let notes = read(folder_of(&files).path()).unwrap().notes;
+        let notes: Vec<_> = notes.iter().map(|note| (note.path.as_str(), note.what.as_str())).collect();
+        let missing = "\"missing0.h\", \"missing1.h\", \"missing2.h\" and 6 more headers are not in the submission: \
+            they must come from the toolchain";
+        let left_out = "left out: no packed file includes it; so are 8 more, such as vendored/1.h";
+        assert_eq!(notes, [("kernel.cu:1", missing), ("vendored/0.h", left_out)]);
     }
 
     #[test]

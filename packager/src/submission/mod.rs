@@ -34,7 +34,7 @@
 //! | link that leads outside | packs the foreign file | refused, for `config.toml` and the files beside it too |
 //! | `#include "…"` of a file that is not there | packs | the same; noted, unless it looks like the toolchain's |
 //! | hidden file | packed | the same, noted: a hidden `.cu` is compiled |
-//! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, or an `#include <…>` through an `-I` flag of `[target]`; else left out and noted |
+//! | header in a sub-folder, `.inl` and the like | silently ignored | packed if an `#include "…"` reaches it, or an `#include <…>` from the top folder or an `-I` flag's; else left out, with one note for all |
 //! | entry file in a sub-folder | refused | its folder's sources are packed |
 //! | Python package in a sub-folder | silently ignored | packed if a packed file imports it |
 //! | control characters in names, lists, `description` | packed | refused; `description` may hold line feeds and tabs |
@@ -42,7 +42,8 @@
 //! | `./k.cu` or `..` in an entry point | refused or packed twice | refused |
 //! | entry point without `::`, empty symbol | refused / packed | refused |
 //! | sources beside `config.toml` | refused | packed; `binding`, `dependencies` and `description` are kept |
-//! | kit layout with `binding`, `dependencies`, `description` | ignored | ignored, noted |
+//! | kit layout with `binding` | ignored: null, which means `tvm-ffi` | kept, noted: without it the entry is another one |
+//! | kit layout with `dependencies`, `description`, `target_hardware` | ignored | ignored, noted |
 //! | pipe, socket, device | ignored | the same |
 
 mod config;

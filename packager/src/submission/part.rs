@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::config::CONFIG_NAME;
 use super::{SubmissionError, Violation, Violations};
+use crate::json::{self, Budget};
+use crate::sources::{LARGEST_DEFINITION_BYTES, LARGEST_WORKLOADS_BYTES};
 
 /// The operator's definition, beside `config.toml`.
 pub const DEFINITION_NAME: &str = "definition.json";
@@ -13,8 +15,9 @@ pub const DEFINITION_NAME: &str = "definition.json";
 /// The operator's workloads, beside `config.toml`.
 pub const WORKLOADS_NAME: &str = "workloads.jsonl";
 
-/// Largest `definition.json`, `workloads.jsonl` or `config.toml`, in bytes.
-const LARGEST_PART_BYTES: u64 = 32 << 20;
+/// Largest `config.toml`, in bytes: a hundred times a long one. Its parser takes some hundred bytes of
+/// memory for each byte of text.
+const LARGEST_CONFIG_BYTES: u64 = 256 << 10;
 
 /// Finds and reads the `config.toml` of a folder; gives its real place, behind links, and its text.
 pub fn open_config(folder: &Path) -> Result<(PathBuf, String), SubmissionError> {
@@ -33,7 +36,7 @@ pub(super) fn read_config(
     folder: &Path,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, CONFIG_NAME, CONFIG_NAME, violations)?;
+    let text = read_part(folder, CONFIG_NAME, CONFIG_NAME, LARGEST_CONFIG_BYTES, violations)?;
     if text.is_none() && violations.is_empty() {
         return Err(SubmissionError::NoConfig { folder: folder.to_owned() });
     }
@@ -46,6 +49,7 @@ fn read_part(
     folder: &Path,
     name: &str,
     path: &'static str,
+    most_bytes: u64,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
     let place = folder.join(name);
@@ -74,7 +78,7 @@ fn read_part(
         not_a_file(if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" });
         return Ok(None);
     }
-    read_text(&place, path, LARGEST_PART_BYTES, violations)
+    read_text(&place, path, most_bytes, violations)
 }
 
 /// Reads one text, bounded; a violation and `None` if it is too large or not UTF-8.
@@ -112,7 +116,7 @@ pub(super) fn read_definition(
     name: Option<&str>,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, DEFINITION_NAME, path, violations)?;
+    let text = read_part(folder, DEFINITION_NAME, path, LARGEST_DEFINITION_BYTES, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
         let fault = json_fault(text, "name", name);
         violations.extend(fault.map(|message| Violation::Attachment { path, message }));
@@ -127,7 +131,7 @@ pub(super) fn read_workloads(
     name: Option<&str>,
     violations: &mut Vec<Violation>,
 ) -> Result<Option<String>, SubmissionError> {
-    let text = read_part(folder, WORKLOADS_NAME, path, violations)?;
+    let text = read_part(folder, WORKLOADS_NAME, path, LARGEST_WORKLOADS_BYTES, violations)?;
     if let (Some(text), Some(name)) = (&text, name) {
         // One bad line is enough: a wrong definition is wrong in every line.
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -143,7 +147,7 @@ pub(super) fn read_workloads(
 
 /// What keeps a JSON text from belonging to one definition.
 fn json_fault(text: &str, key: &str, expected: &str) -> Option<String> {
-    match serde_json::from_str::<serde_json::Value>(text) {
+    match json::parse::<serde_json::Value>(text, Budget::DOCUMENT) {
         Err(error) => Some(error.to_string()),
         Ok(value) => match value.get(key).and_then(serde_json::Value::as_str) {
             Some(found) if found == expected => None,

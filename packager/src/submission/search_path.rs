@@ -1,7 +1,7 @@
 //! Where the includes of a submission are looked for, in the compiler's order.
 //!
-//! Beside the including file, in the folders that `-I` flags name, at the top of the submission.
-//! Angle includes are looked for in the `-I` folders alone: the contest's builder knows no others.
+//! Beside the including file, in the folders that `-I` flags name, at the top of the submission: the
+//! contest's builder and ours pass that folder as an include path. Angle includes skip the first.
 
 use std::path::{Component, Path};
 
@@ -92,7 +92,7 @@ impl SearchPath {
                 let beside = from(folder)?;
                 Some(std::iter::once(beside).chain(on_path).chain(from("")).collect())
             }
-            IncludeKind::Angle => Some(on_path.collect()),
+            IncludeKind::Angle => Some(on_path.chain(from("")).collect()),
             IncludeKind::Computed => Some(Vec::new()),
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         let include = |kind, name: &str| Include { line: 1, kind, name: name.to_owned() };
         let quoted = search.candidates("k", &include(IncludeKind::Quoted, "t.h"));
         assert_eq!(quoted.unwrap(), ["k/t.h", "inc/t.h", "t.h"]);
-        assert_eq!(search.candidates("k", &include(IncludeKind::Angle, "t.h")).unwrap(), ["inc/t.h"]);
+        assert_eq!(search.candidates("k", &include(IncludeKind::Angle, "t.h")).unwrap(), ["inc/t.h", "t.h"]);
         assert_eq!(search.candidates("", &include(IncludeKind::Quoted, "../t.h")), None);
         assert_eq!(search.candidates("", &include(IncludeKind::Angle, "/t.h")).unwrap(), [""; 0]);
     }

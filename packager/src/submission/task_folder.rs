@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use super::config::CONFIG_NAME;
 use super::part::{DEFINITION_NAME, io_error, read_definition, read_workloads};
-use super::text::shown;
 use super::{Note, SubmissionError, Violation, Violations};
+use crate::escape;
 
 /// The folder of the reference inside a task folder.
 pub const REFERENCE_NAME: &str = "reference";
@@ -119,7 +119,7 @@ pub(super) fn note_of_reference(note: Note) -> Note {
 }
 
 fn note(path: &str, reason: &str) -> Note {
-    Note { path: path.to_owned(), what: shown(&format!("not taken: {reason}")) }
+    Note { path: path.to_owned(), what: escape::line(&format!("not taken: {reason}")) }
 }
 
 #[cfg(test)]

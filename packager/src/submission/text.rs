@@ -24,14 +24,6 @@ pub(super) fn is_prose(text: &str) -> bool {
     !text.chars().any(|one| one.is_control() && one != '\n' && one != '\t')
 }
 
-/// A text from a submission as a message shows it: control characters but line feeds escaped.
-pub(super) fn shown(text: &str) -> String {
-    let escape = |one: char| one.is_control() && one != '\n';
-    text.chars()
-        .map(|one| if escape(one) { one.escape_debug().to_string() } else { one.to_string() })
-        .collect()
-}
-
 /// Checks the texts of an artifact, wherever they came from; lists come with their names.
 pub(crate) fn violations_of_texts<'a>(
     solution: &SolutionMeta,

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::entry_point::{EntryPoint, EntryPointError};
-use crate::sources::{MOST_SOURCES, SourceFile, SourcePath, SourcePathError};
+use crate::sources::{
+    LARGEST_SOURCE_BYTES, LARGEST_SUBMISSION_BYTES, MOST_SOURCES, SourceFile, SourcePath, SourcePathError,
+};
 use crate::target::ArchParseError;
 
 /// One rule that a submission breaks.
@@ -229,12 +231,25 @@ pub(super) fn forget_consequences(violations: &mut Vec<Violation>) {
     });
 }
 
+/// The violation of more sources than a submission can have.
+pub(super) fn too_many() -> Violation {
+    let most = format!("{MOST_SOURCES} files or {} MiB in all", LARGEST_SUBMISSION_BYTES >> 20);
+    Violation::TooMany { most }
+}
+
 /// Checks what must hold between sources, wherever they came from.
 pub(crate) fn violations_among(sources: &[SourceFile], entry: &EntryPoint) -> Vec<Violation> {
     let mut violations = Vec::new();
-    if sources.len() > MOST_SOURCES {
-        violations.push(Violation::TooMany { most: format!("{MOST_SOURCES} files") });
+    let total_bytes: u64 = sources.iter().map(|source| source.content.len() as u64).sum();
+    if sources.len() > MOST_SOURCES || total_bytes > LARGEST_SUBMISSION_BYTES {
+        violations.push(too_many());
     }
+    let too_large = sources.iter().filter(|source| source.content.len() as u64 > LARGEST_SOURCE_BYTES);
+    violations.extend(too_large.map(|source| Violation::TooLarge {
+        path: source.path.to_string(),
+        found_bytes: source.content.len() as u64,
+        most_bytes: LARGEST_SOURCE_BYTES,
+    }));
     let mut exact = BTreeSet::new();
     let mut folded: BTreeMap<String, &SourcePath> = BTreeMap::new();
     for SourceFile { path, .. } in sources {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use proofmark_packager::escape;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -47,13 +48,13 @@ impl Console {
     /// Says something to the person at the terminal, on stderr.
     pub fn say(&self, text: impl AsRef<str>) {
         // A closed stderr must not stop the work.
-        let _ = writeln!(io::stderr(), "{}", text.as_ref());
+        let _ = writeln!(io::stderr(), "{}", escape::block(text.as_ref()));
     }
 
     /// Prints human text on stdout; nothing in JSON mode.
     pub fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         match self.format {
-            Format::Human => write_out(format!("{}\n", text.as_ref()).as_bytes()),
+            Format::Human => write_out((escape::block(text.as_ref()) + "\n").as_bytes()),
             Format::Json => Ok(()),
         }
     }

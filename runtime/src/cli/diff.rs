@@ -48,7 +48,7 @@ fn describe(difference: &Difference) -> String {
         parts.push(format!("{}: {} → {}", field.field, plain(&field.a), plain(&field.b)));
     }
     for text in &difference.texts {
-        parts.push(without_controls(text.unified.trim_end()));
+        parts.push(text.unified.trim_end().to_owned());
     }
     if let Some(reference) = &difference.reference {
         parts.push(format!("in the reference:\n{}", describe(reference)));
@@ -58,19 +58,6 @@ fn describe(difference: &Difference) -> String {
         parts.push("only the order or presence of parts differs".to_owned());
     }
     parts.join("\n")
-}
-
-/// Sources may hold what rewrites a terminal; a diff shows it instead.
-fn without_controls(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for one in text.chars() {
-        if one.is_control() && one != '\n' && one != '\t' {
-            shown.extend(one.escape_debug());
-        } else {
-            shown.push(one);
-        }
-    }
-    shown
 }
 
 fn plain(value: &Value) -> String {

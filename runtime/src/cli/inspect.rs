@@ -18,6 +18,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
 use crate::evidence::sealed;
+use crate::measure::finding::WorkloadFinding;
 
 /// Show what a submission or artifact holds.
 #[derive(Debug, Args)]
@@ -80,7 +81,40 @@ struct SealedSummary {
     library_sha256: Digest,
     toolchain: String,
     measured_workloads: usize,
+    /// Mean over all workloads of the medians, in microseconds; absent where one has none.
+    mean_us: Option<f64>,
+    figures: Vec<Figure>,
 }
+
+/// What one sealed workload says: the median of the scored clock, beside the reference's.
+#[derive(Debug, Serialize)]
+struct Figure {
+    workload: String,
+    axes: String,
+    /// Absent where nothing was judged.
+    verdict: Option<String>,
+    /// Absent where it did not pass.
+    median_us: Option<f64>,
+    reference_us: Option<f64>,
+}
+
+impl Figure {
+    fn of(finding: &WorkloadFinding) -> Self {
+        let axes = finding.workload.axes().iter().map(|(name, value)| format!("{name}={value}"));
+        Self {
+            workload: finding.workload.uuid().to_owned(),
+            axes: axes.collect::<Vec<_>>().join(" "),
+            verdict: finding.verdict.as_ref().map(ToString::to_string),
+            median_us: finding.latency_ns().map(|median| median / NANOSECONDS_A_MICROSECOND),
+            reference_us: finding.reference_ns.map(|median| median / NANOSECONDS_A_MICROSECOND),
+        }
+    }
+}
+
+const NANOSECONDS_A_MICROSECOND: f64 = 1e3;
+
+/// Most includes that are listed: enough for any kernel, few enough for any machine.
+const MOST_INCLUDES: usize = 10_000;
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
@@ -101,11 +135,17 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
             .files()
             .map(|(name, content)| (name.to_owned(), content.len() as u64))
             .collect(),
-        sealed: sealed::read(bundle).ok().map(|sealed| SealedSummary {
-            arch: sealed.build.gencode.real_arch,
-            library_sha256: sealed.build.library.sha256,
-            toolchain: format!("nvcc {}", sealed.build.toolchain.release),
-            measured_workloads: sealed.measurements.len(),
+        sealed: sealed::read(bundle).ok().map(|sealed| {
+            let figures: Vec<_> =
+                sealed.measurements.iter().map(|record| Figure::of(&record.finding)).collect();
+            SealedSummary {
+                arch: sealed.build.gencode.real_arch,
+                library_sha256: sealed.build.library.sha256,
+                toolchain: format!("nvcc {}", sealed.build.toolchain.release),
+                measured_workloads: figures.len(),
+                mean_us: mean(&figures),
+                figures,
+            }
         }),
     });
     Inspection {
@@ -127,6 +167,12 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a count of workloads")]
+fn mean(figures: &[Figure]) -> Option<f64> {
+    let medians = figures.iter().map(|figure| figure.median_us).collect::<Option<Vec<_>>>()?;
+    (!medians.is_empty()).then(|| medians.iter().sum::<f64>() / medians.len() as f64)
+}
+
 /// What the packed sources include from elsewhere: everything but the quoted names of packed files.
 fn toolchain_includes(opened: &Opened) -> BTreeMap<String, Vec<Include>> {
     let sources = opened.bundle.artifact.sources();
@@ -137,10 +183,44 @@ fn toolchain_includes(opened: &Opened) -> BTreeMap<String, Vec<Include>> {
     let foreign =
         |text: &str| includes_of(text).into_iter().filter(|include| !packed(include)).collect::<Vec<_>>();
     let compiled = sources.iter().filter(|source| !source.path.extension().eq_ignore_ascii_case("py"));
-    compiled
-        .map(|source| (source.path.to_string(), foreign(&source.content)))
-        .filter(|(_, includes)| !includes.is_empty())
-        .collect()
+    let mut room = MOST_INCLUDES;
+    let mut listed = BTreeMap::new();
+    for source in compiled {
+        let mut includes = foreign(&source.content);
+        includes.truncate(room);
+        room -= includes.len();
+        if !includes.is_empty() {
+            listed.insert(source.path.to_string(), includes);
+        }
+    }
+    listed
+}
+
+fn binding_in_words(build: &BuildSpec) -> &'static str {
+    match build.binding {
+        Some(binding) => binding.as_str(),
+        None if build.language.is_compiled() => "tvm-ffi, as none is named",
+        None => "none: called from Python",
+    }
+}
+
+fn outputs_in_words(build: &BuildSpec) -> &'static str {
+    if build.destination_passing_style { "passed in as the last arguments" } else { "returned" }
+}
+
+fn figures_in_words(sealed: &SealedSummary) -> Vec<String> {
+    let mean = sealed.mean_us.map_or_else(String::new, |mean| format!(", {mean:.3} µs on average"));
+    let mut lines = vec![format!("  measured   {} workloads{mean}", sealed.measured_workloads)];
+    for Figure { workload, axes, verdict, median_us, reference_us } in &sealed.figures {
+        let time = |time: &Option<f64>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"));
+        let verdict = verdict.as_deref().unwrap_or("not judged");
+        lines.push(format!(
+            "  {:>10} µs  reference {:>10} µs  {verdict}  {axes}  {workload}",
+            time(median_us),
+            time(reference_us)
+        ));
+    }
+    lines
 }
 
 fn describe(inspection: &Inspection<'_>) -> String {
@@ -151,6 +231,8 @@ fn describe(inspection: &Inspection<'_>) -> String {
         format!("definition   {}", solution.definition),
         format!("language     {}", build.language.as_str()),
         format!("entry point  {}", build.entry_point),
+        format!("binding      {}", binding_in_words(build)),
+        format!("outputs      {}", outputs_in_words(build)),
         format!("target       {} {}", target.arch, target.nvcc_flags.join(" ")).trim_end().to_owned(),
         format!("flashinfer   {}", inspection.flashinfer_hashes.repository),
         format!("  0.1.2      {}", inspection.flashinfer_hashes.release_0_1_2),
@@ -180,7 +262,7 @@ fn describe(inspection: &Inspection<'_>) -> String {
                     "  claims     {} in {} by {}",
                     sealed.arch, sealed.library_sha256, sealed.toolchain
                 ));
-                lines.push(format!("  measured   {} workloads", sealed.measured_workloads));
+                lines.extend(figures_in_words(sealed));
             }
             lines.extend(evidence.files.iter().map(|(name, size)| format!("  {size:>23}  {name}")));
         }

@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::Arch;
-use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, solution};
-use proofmark_packager::submission::{Submission, Target};
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, Trace, solution};
+use proofmark_packager::submission::{Submission, Target, WORKLOADS_NAME};
 use proofmark_packager::unpack::{self, UnpackError};
 use proofmark_packager::{Artifact, Bundle, Evidence};
 use serde_json::json;
@@ -15,11 +15,13 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
+use super::unpack::shown;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
 /// With the definition at hand, as a definition.json or in a FlashInfer-Trace data set, the entry
-/// function gets its exact arguments. Without, it takes one input and one output.
+/// function gets its exact arguments, and the workloads come along. Without, it takes one input and
+/// one output. The folder has the layout of the contest's kit.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark new my_operator
@@ -42,27 +44,42 @@ pub struct Arguments {
     author: String,
 }
 
+/// Largest definition or list of workloads that is read, in bytes: the packer takes no larger one.
+const LARGEST_TEXT_BYTES: u64 = 16 << 20;
+
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let definition = find(arguments)?;
-    let name = definition.as_ref().map_or(arguments.definition.as_str(), |(definition, _)| definition.name());
+    let operator = find(arguments)?;
+    let name = operator.as_ref().map_or(arguments.definition.as_str(), |known| known.definition.name());
     let folder = match &arguments.output {
         Some(folder) => folder.clone(),
         None => folder_named(name)?,
     };
-    let artifact = scaffold(arguments, name, definition.as_ref())?;
+    let artifact = scaffold(arguments, name, operator.as_ref())?;
+    let kernel = artifact.manifest().build.entry_point.file.clone();
     let bundle = Bundle { artifact, evidence: Evidence::default() };
     let unpacked = unpack::unpack(&bundle, &folder).map_err(|error| match error {
         UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
         other => Failure::could_not_judge(other),
     })?;
-    let files = unpacked.files;
+    if operator.is_none() {
+        console.say(format!(
+            "note: the definition {name:?} is not known here: the kernel takes one input and one output; its \
+             definition.json, or --dataset, gives it the right ones"
+        ));
+    }
+    let edited = unpacked.files.iter().find(|file| file.ends_with(kernel.as_str()));
+    let edited = edited.map_or_else(|| kernel.to_string(), |file| shown(file));
+    let files: Vec<_> = unpacked.files.iter().map(|file| shown(file)).collect();
     console.print(format!(
-        "wrote {}\nnext     edit kernel.cu, then: proofmark seal {} -o out.zip",
-        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
+        "wrote {}\nnext     edit {edited}, then: proofmark seal {} -o out.zip",
+        files.join(", "),
         folder.display(),
     ))?;
-    console.document("proofmark.new", 1, &json!({ "folder": folder, "files": files, "definition": name }))?;
+    let body = json!({
+        "folder": shown(&folder), "files": files, "definition": name, "definition_is_known": operator.is_some(),
+    });
+    console.document("proofmark.new", 1, &body)?;
     Ok(ExitCode::Yes)
 }
 
@@ -79,8 +96,17 @@ fn folder_named(name: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The definition and its text, from a file or a data set; `None` if only the name is known.
-fn find(arguments: &Arguments) -> Result<Option<(Definition, String)>, Failure> {
+/// What is known of the operator to write a kernel for.
+struct Operator {
+    definition: Definition,
+    /// The text of its `definition.json`.
+    text: String,
+    /// The text of its `workloads.jsonl`; empty without any.
+    workloads: String,
+}
+
+/// The operator, from a file or a data set; `None` if only the name is known.
+fn find(arguments: &Arguments) -> Result<Option<Operator>, Failure> {
     if arguments.definition.is_empty() {
         return Err(Failure::request(
             "the argument DEFINITION is empty: expected a definition's name or its definition.json",
@@ -88,18 +114,55 @@ fn find(arguments: &Arguments) -> Result<Option<(Definition, String)>, Failure> 
     }
     let path = Path::new(&arguments.definition);
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))?;
+        let text = read_text(path)?;
         let definition = Definition::from_json(&text)
             .map_err(|error| Failure::request(format!("{}: {error}", path.display())))?;
-        return Ok(Some((definition, text)));
+        let workloads = workloads_beside(path, definition.name())?;
+        return Ok(Some(Operator { definition, text, workloads }));
     }
     let Some(dataset) = input::dataset(arguments.dataset.as_deref())? else {
         return Ok(None);
     };
     let definition = dataset.definition(&arguments.definition).map_err(Failure::request)?;
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
-    Ok(Some((definition.clone(), text)))
+    let workloads = dataset.workloads(definition.name()).map_err(Failure::request)?;
+    let traces = workloads.into_iter().filter_map(|one| Trace::of_workload(definition.name(), one));
+    let workloads = traces.map(|trace| trace.to_line() + "\n").collect();
+    Ok(Some(Operator { definition: definition.clone(), text, workloads }))
+}
+
+/// Reads a file of the size that a definition or its workloads can have.
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let cannot = |error: std::io::Error| Failure::request(format!("cannot read {}: {error}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(Failure::request(format!("{} is not a file", path.display())));
+    }
+    if metadata.len() > LARGEST_TEXT_BYTES {
+        let found = metadata.len();
+        let text = format!("{} is {found} bytes: expected at most {LARGEST_TEXT_BYTES}", path.display());
+        return Err(Failure::request(text));
+    }
+    std::fs::read_to_string(path).map_err(cannot)
+}
+
+/// The lines of the `workloads.jsonl` beside a definition that belong to it, if there is one.
+fn workloads_beside(definition: &Path, name: &str) -> Result<String, Failure> {
+    let path = definition.with_file_name(WORKLOADS_NAME);
+    if path.symlink_metadata().is_err() {
+        return Ok(String::new());
+    }
+    let text = read_text(&path)?;
+    let mut lines = String::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let trace = Trace::from_json(line)
+            .map_err(|error| Failure::request(format!("{}, line {}: {error}", path.display(), index + 1)))?;
+        if trace.definition() == name && trace.is_workload() {
+            lines += line;
+            lines.push('\n');
+        }
+    }
+    Ok(lines)
 }
 
 /// Refuses an operator whose results cannot be written to tensors that the caller hands in.
@@ -120,16 +183,12 @@ fn check_outputs(definition: &Definition) -> Result<(), Failure> {
     )))
 }
 
-fn scaffold(
-    arguments: &Arguments,
-    name: &str,
-    definition: Option<&(Definition, String)>,
-) -> Result<Artifact, Failure> {
-    if let Some((definition, _)) = definition {
+fn scaffold(arguments: &Arguments, name: &str, operator: Option<&Operator>) -> Result<Artifact, Failure> {
+    if let Some(Operator { definition, .. }) = operator {
         check_outputs(definition)?;
     }
-    let kernel = match definition {
-        Some((definition, _)) => kernel_text(
+    let kernel = match operator {
+        Some(Operator { definition, .. }) => kernel_text(
             &definition.inputs().iter().map(|(name, spec)| parameter(name, spec)).collect::<Vec<_>>(),
             &definition.outputs().iter().map(|(name, spec)| parameter(name, spec)).collect::<Vec<_>>(),
         ),
@@ -140,7 +199,7 @@ fn scaffold(
         "name": format!("{name}-v1"), "definition": name, "author": arguments.author, "description": "",
         "spec": {
             "language": "cuda", "target_hardware": ["cuda"], "entry_point": "kernel.cu::run",
-            "destination_passing_style": true, "binding": "tvm-ffi",
+            "destination_passing_style": true, "binding": null,
         },
         "sources": [{ "path": "kernel.cu", "content": kernel }],
     });
@@ -151,8 +210,8 @@ fn scaffold(
         build: manifest.build,
         target: Target { arch: arguments.arch, nvcc_flags: Vec::new() },
         sources: bare.sources().to_vec(),
-        definition: definition.map(|(_, text)| text.clone()),
-        workloads: None,
+        definition: operator.map(|known| known.text.clone()),
+        workloads: operator.map(|known| known.workloads.clone()).filter(|lines| !lines.is_empty()),
         reference: None,
         unknown: manifest.unknown,
     })

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
 use proofmark_packager::submission::Note;
-use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
+use proofmark_packager::{Arch, Artifact, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::{input, output};
+use super::{input, output, unpack};
 use crate::build::Flags;
 
 /// Pack a submission into one self-contained file
@@ -36,10 +36,10 @@ use crate::build::Flags;
 ///   [build] binding                         "tvm-ffi" or "torch"
 ///   [target] arch, nvcc_flags               any other key here is refused
 ///   entry file                              among the sources, not empty
-///   sources                                 UTF-8 without NUL, at most 8 MiB each, 64 MiB in all
+///   sources                                 UTF-8 without NUL, at most 8 MiB each, 32 MiB in all
 ///   .py .cu .cuh .cpp .c .h .hpp .cc .cxx   packed from the top folder and the entry file's
 ///   other files                             packed where an #include "..." reaches them, or an
-///                                           #include <...> through an -I flag of [target]
+///                                           #include <...> from the top folder or an -I flag's
 ///   #include "../x.h"                       must not lead outside the folder
 ///   links                                   must end inside the folder
 ///   paths                                   must not differ only in case, no file also a folder
@@ -54,7 +54,7 @@ use crate::build::Flags;
     after_help = "Examples:
   proofmark pack my-kernel                          writes <name>-<digest12>.zip here
   proofmark pack my-kernel -o out.zip
-  proofmark pack my-kernel --format flashinfer -o solution.json
+  proofmark pack my-kernel -o solution.json         the contest's file
   proofmark pack . --definition rmsnorm_h4096       the one of several"
 )]
 pub struct Arguments {
@@ -63,9 +63,9 @@ pub struct Arguments {
     /// Where to write; a folder if several are packed, `-` for stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What to write.
-    #[arg(long, value_enum, default_value_t = Target::Zip)]
-    format: Target,
+    /// What to write [default: flashinfer where the output's name ends in .json, else zip].
+    #[arg(long, value_enum)]
+    format: Option<Target>,
     /// Pack only the submission for this definition.
     #[arg(long, value_name = "NAME")]
     definition: Option<String>,
@@ -79,10 +79,20 @@ enum Target {
     Flashinfer,
 }
 
+impl Arguments {
+    /// The format as named, or as the output's name says.
+    fn format(&self) -> Target {
+        let is_json = |path: &PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        let by_name =
+            if self.output.as_ref().is_some_and(is_json) { Target::Flashinfer } else { Target::Zip };
+        self.format.unwrap_or(by_name)
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Packed {
     digest: Digest,
-    output: PathBuf,
+    output: String,
     size_bytes: u64,
     sha256: Digest,
     flashinfer_hashes: SolutionHashes,
@@ -126,7 +136,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
                 console.say(format!("note: it will not build: {refusal}"));
             }
         }
-        if arguments.format == Target::Flashinfer {
+        if arguments.format() == Target::Flashinfer {
             say_what_is_left_out(&one.bundle.artifact, console);
         }
         packed.push(pack_one(arguments, one, place, opened.len())?);
@@ -163,11 +173,8 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
 
 fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) -> Result<Packed, Failure> {
     let artifact = &opened.bundle.artifact;
-    let (content, name) = match arguments.format {
-        Target::Zip => {
-            let bare = Bundle { artifact: artifact.clone(), evidence: opened.bundle.evidence.clone() };
-            (bundle::write(&bare), artifact.file_name())
-        }
+    let (content, name) = match arguments.format() {
+        Target::Zip => (bundle::write(&opened.bundle), artifact.file_name()),
         Target::Flashinfer => {
             let folder = place.file_name().unwrap_or_default().to_string_lossy();
             let several = format!("{folder}.solution.json");
@@ -188,7 +195,7 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         Some(file) => file.clone(),
     };
     output::refuse_inside(&path, place)?;
-    let kept = (arguments.format == Target::Zip).then_some(&opened.bundle.evidence);
+    let kept = (arguments.format() == Target::Zip).then_some(&opened.bundle.evidence);
     let is_lost = |there: &Evidence| !there.is_empty() && Some(there) != kept;
     output::refuse_to_lose(&path, is_lost, "is a sealed artifact: its evidence would be lost")?;
     match &arguments.output {
@@ -197,7 +204,7 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
     }
     Ok(Packed {
         digest: artifact.digest(),
-        output: path,
+        output: unpack::shown(&path),
         size_bytes: content.len() as u64,
         sha256: Digest::of_bytes(&content),
         flashinfer_hashes: solution::hashes(artifact),
@@ -214,7 +221,7 @@ fn describe(packed: &Packed) -> String {
     files.extend(reference.map(|digest| format!("reference {digest}")));
     format!(
         "packed   {} ({size_bytes} bytes)\ndigest   {digest}\nflashinfer-bench hash   {} (0.1.2: {})\nsources\n{}",
-        output.display(),
+        output,
         hashes.repository,
         hashes.release_0_1_2,
         files.join("\n"),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::violation::{Invalid, Violation};
+use crate::json::{self, Budget};
 
 /// Longest text of a wrong value that is quoted in a violation, in characters.
 const QUOTE_LENGTH: usize = 60;
@@ -163,10 +164,10 @@ pub(super) fn quote(value: &Value) -> String {
 /// Parses a document and hands its root to a reader; every violation comes back at once.
 pub(super) fn read<T>(
     document: &'static str,
-    json: &str,
+    text: &str,
     reader: impl FnOnce(Value, &mut Vec<Violation>) -> Option<T>,
 ) -> Result<T, Invalid> {
-    let value = serde_json::from_str(json).map_err(|error| Invalid::json(document, &error))?;
+    let value = json::parse(text, Budget::DOCUMENT).map_err(|error| Invalid::json(document, &error))?;
     read_value(document, value, reader)
 }
 

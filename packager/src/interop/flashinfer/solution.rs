@@ -8,20 +8,20 @@
 //! differ: 0.1.2 on `PyPI` hashes the name first, the repository since then leaves it out.
 //! Both are printed for reference; Proofmark's own identity is [`Artifact::digest`].
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha1::{Digest as _, Sha1};
 
 use crate::artifact::Artifact;
 use crate::entry_point::{EntryPoint, EntryPointError};
+use crate::json::{self, Budget, JsonError};
 use crate::sources::{SourceFile, SourcePath, SourcePathError};
 use crate::submission::{
     Binding, BuildSpec, Language, SolutionMeta, Submission, Target, Violation, Violations,
     violations_of_texts,
 };
-
-/// Largest `solution.json` that is read, in bytes: every source twice, for escapes.
-pub const LARGEST_SOLUTION_BYTES: u64 = 128 << 20;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -39,22 +39,47 @@ struct WrittenSource<'a> {
     content: &'a str,
 }
 
+impl<'a> Written<'a> {
+    fn of(artifact: &'a Artifact) -> Self {
+        let manifest = artifact.manifest();
+        let sources = artifact.sources().iter();
+        Self {
+            name: &manifest.solution.name,
+            definition: &manifest.solution.definition,
+            author: &manifest.solution.author,
+            spec: &manifest.build,
+            sources: sources
+                .map(|source| WrittenSource { path: &source.path, content: &source.content })
+                .collect(),
+            description: manifest.solution.description.as_deref(),
+        }
+    }
+}
+
 /// Writes an artifact as the contest's packer would.
 #[must_use]
 pub fn write(artifact: &Artifact) -> String {
-    let manifest = artifact.manifest();
-    let sources = artifact.sources().iter();
-    let written = Written {
-        name: &manifest.solution.name,
-        definition: &manifest.solution.definition,
-        author: &manifest.solution.author,
-        spec: &manifest.build,
-        sources: sources
-            .map(|source| WrittenSource { path: &source.path, content: &source.content })
-            .collect(),
-        description: manifest.solution.description.as_deref(),
-    };
-    serde_json::to_string_pretty(&written).expect("strings, lists and flags always serialise")
+    serde_json::to_string_pretty(&Written::of(artifact)).expect("strings, lists and flags always serialise")
+}
+
+/// Whether [`write()`] would give these bytes; takes no memory for them.
+pub(crate) fn is_written_as(artifact: &Artifact, expected: &[u8]) -> bool {
+    let mut rest = Expected(expected);
+    serde_json::to_writer_pretty(&mut rest, &Written::of(artifact)).is_ok() && rest.0.is_empty()
+}
+
+/// Takes what is written while it is what is expected; the rest is still to come.
+struct Expected<'a>(&'a [u8]);
+
+impl io::Write for Expected<'_> {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// FlashInfer-Bench's two names for one solution.
@@ -136,7 +161,13 @@ fn yes() -> bool {
 pub enum SolutionError {
     /// Not JSON, or a field is absent or of the wrong type.
     #[error("not a solution.json")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
+    /// The file of another board, which has the same name.
+    #[error(
+        "a solution.json of NVIDIA SOL-ExecBench, which lists `spec.languages`: expected FlashInfer-Bench's, with \
+         one `spec.language` of python, triton, cpp, cuda or tilelang, and no `spec.compile_options`"
+    )]
+    SolExecBench,
     /// Rules are broken.
     #[error("not a valid solution:\n  {0}")]
     Invalid(Violations),
@@ -144,8 +175,12 @@ pub enum SolutionError {
 
 /// Reads a `solution.json` as an artifact for the default target.
 pub fn read(text: &str) -> Result<Artifact, SolutionError> {
-    let Foreign { name, definition, author, spec, sources, description, mut unknown } =
-        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let foreign = json::parse(text, Budget::DOCUMENT);
+    let Foreign { name, definition, author, spec, sources, description, mut unknown } = match foreign {
+        Err(_) if is_of_sol_execbench(text) => return Err(SolutionError::SolExecBench),
+        foreign => foreign?,
+    };
     let mut violations = Vec::new();
     let entry_point: Result<EntryPoint, EntryPointError> = spec.entry_point.parse();
     let entry_point = entry_point.map_err(|error| violations.push(Violation::SpecEntryPoint(error))).ok();
@@ -193,6 +228,16 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
     Artifact::pack(submission).map_err(SolutionError::Invalid)
 }
 
+/// Whether a text that does not fit is what SOL-ExecBench takes instead.
+fn is_of_sol_execbench(text: &str) -> bool {
+    let Ok(value) = json::parse::<Value>(text, Budget::DOCUMENT) else {
+        return false;
+    };
+    let spec = value.get("spec");
+    spec.and_then(|spec| spec.get("languages")).is_some_and(Value::is_array)
+        && spec.is_some_and(|spec| spec.get("language").is_none())
+}
+
 fn keep_unknown(unknown: &mut Map<String, Value>, key: &str, fields: Map<String, Value>) {
     if !fields.is_empty() {
         unknown.insert(key.to_owned(), Value::Object(fields));
@@ -230,6 +275,10 @@ mod tests {
     fn reads_back_what_it_writes() {
         let artifact = read(PLAIN).unwrap();
         assert_eq!(write(&artifact), PLAIN);
+        assert!(is_written_as(&artifact, PLAIN.as_bytes()));
+        for other in [&PLAIN[..PLAIN.len() - 1], &format!("{PLAIN}\n"), &PLAIN.replace("cuda", "cpp"), ""] {
+            assert!(!is_written_as(&artifact, other.as_bytes()));
+        }
     }
 
     #[test]
@@ -254,6 +303,14 @@ mod tests {
             "sources":[{"path":"../k.cu","content":"x"},{"path":"z.h","content":"a\u0000"}]}"#;
         let SolutionError::Invalid(found) = read(text).unwrap_err() else { panic!("expected violations") };
         assert_eq!(found.0.len(), 4, "{found}");
+    }
+
+    #[test]
+    fn a_file_of_sol_execbench_is_called_by_its_name() {
+        let theirs = PLAIN.replace(r#""language": "cuda""#, r#""languages": ["cuda_cpp"]"#);
+        assert_ne!(theirs, PLAIN);
+        assert!(read(&theirs).unwrap_err().to_string().contains("NVIDIA SOL-ExecBench"));
+        assert!(matches!(read(r#"{"spec": {"languages": "cuda"}}"#), Err(SolutionError::Json(_))));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// A document that is not even JSON.
-    pub(super) fn json(document: &'static str, error: &serde_json::Error) -> Self {
+    pub(super) fn json(document: &'static str, error: &crate::json::JsonError) -> Self {
         Self { document, violations: vec![Violation::new("$", "JSON", error.to_string())] }
     }
 }
