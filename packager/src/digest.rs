@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Digest {
 /// Builds a framed digest field by field.
 ///
 /// ```
-/// use packager::DigestBuilder;
+/// use proofmark_packager::DigestBuilder;
 /// let one = DigestBuilder::new("example/1").text("ab").text("c").finish();
 /// let other = DigestBuilder::new("example/1").text("a").text("bc").finish();
 /// assert_ne!(one, other);
