@@ -10,6 +10,7 @@ mod kernels;
 mod line;
 mod packing;
 mod player;
+mod schemas;
 mod support;
 mod tampering;
 mod toolchain_room;

@@ -2,6 +2,7 @@
 
 mod places;
 pub mod players;
+pub mod schema;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -39,9 +40,12 @@ impl Outcome {
         Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr), seconds }
     }
 
-    /// The one JSON document on stdout.
+    /// The one JSON document on stdout, which its published schema must allow.
+    #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let document = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        schema::check(&document);
+        document
     }
 
     /// Asserts the exit code, showing everything else if it is another.
