@@ -5,6 +5,7 @@ mod build_room;
 mod command_line;
 mod gpu;
 mod hostile_input;
+mod human_output;
 mod job;
 mod kernels;
 mod line;

@@ -3,6 +3,7 @@
 mod places;
 pub mod players;
 pub mod schema;
+pub mod snapshot;
 
 use std::ffi::OsStr;
 use std::fs;
