@@ -28,6 +28,10 @@ mod line;
 mod measuring;
 mod new;
 mod output;
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "its help shows tables of config.toml, which look like links"
+)]
 mod pack;
 mod player;
 mod progress;
