@@ -3,6 +3,7 @@
 mod breakouts;
 mod build_room;
 mod command_line;
+mod documents;
 mod gpu;
 mod hostile_input;
 mod human_output;
