@@ -11,8 +11,32 @@ use proofmark_packager::{Arch, EntryPoint, Gencode, SourceFile};
 
 use crate::support::data_folder;
 
-/// An entry file with device code of internal linkage, an assertion, and a header of its own.
+/// An entry file with device code of internal linkage, an assertion, and a header of its own. It exports
+/// through the C header: that compiles in a quarter of the time of the C++ one.
 const ENTRY: &str = r#"
+#include <tvm/ffi/c_api.h>
+#include <cuda_runtime.h>
+#include <cassert>
+#include "include/shift.cuh"
+
+namespace {
+__global__ void scale(float* x, float factor, int count) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  assert(count > 0);
+  if (i < count) x[i] = shift(x[i]) * factor;
+}
+}  // namespace
+
+int run() {
+  scale<<<1, 256>>>(nullptr, 1.0f, 1);
+  return 0;
+}
+#define EXPORT_FUNC(name, function) \
+  extern "C" TVM_FFI_DLL_EXPORT int __tvm_ffi_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) { return function(); }
+EXPORT_FUNC(run, run)
+"#;
+/// The same through the C++ headers, as submissions do it.
+const WHOLE_ENTRY: &str = r#"
 #include <tvm/ffi/tvm_ffi.h>
 #include <cuda_runtime.h>
 #include <cassert>
@@ -97,20 +121,28 @@ fn refused(plan: &BuildPlan) -> Diagnostics {
 const FILES: [(&str, &str); 3] =
     [("kernel.cu", ENTRY), ("include/shift.cuh", HEADER), ("b/second.cu", SECOND)];
 
+const WHOLE: [(&str, &str); 3] = [("kernel.cu", WHOLE_ENTRY), FILES[1], FILES[2]];
+
 /// The plain build of the three files, made once.
 fn plain() -> &'static BuildOutput {
     static OUTPUT: OnceLock<BuildOutput> = OnceLock::new();
     OUTPUT.get_or_init(|| built(&make_plan(&FILES, &[])))
 }
 
+/// The plain build through the C++ headers, made once.
+fn whole() -> &'static BuildOutput {
+    static OUTPUT: OnceLock<BuildOutput> = OnceLock::new();
+    OUTPUT.get_or_init(|| built(&make_plan(&WHOLE, &[])))
+}
+
 #[test]
 fn builds_the_same_bytes_in_another_folder_at_another_time_with_another_toolchain_path() {
-    let one = plain();
+    let one = whole();
     assert!(!one.library.is_empty());
 
     // The toolchain under another name, the build in a longer path, the files in another order.
     let elsewhere = tempfile::tempdir().unwrap();
-    let mut moved = FILES;
+    let mut moved = WHOLE;
     moved.reverse();
     let mut plan = make_plan(&moved, &[]);
     for link in &mut plan.links {
@@ -173,7 +205,7 @@ fn dates_in_sources_are_fixed() {
 
 #[test]
 fn names_every_file_it_read_and_what_each_kernel_uses() {
-    let output = plain();
+    let output = whole();
     let labels: Vec<&str> = output.dependencies.iter().map(|one| one.label.as_str()).collect();
     for label in [
         "<source>/kernel.cu",

@@ -1,12 +1,12 @@
 //! Everything that needs a GPU. `scripts/gpu.sh` runs these one after another and keeps what they
 //! print; elsewhere they are ignored.
 
+mod fixtures;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::time::Instant;
 
 use proofmark::measure::judge::comparison::Comparison;
 use proofmark::measure::judge::distribution::{Distribution, Profile};
@@ -23,7 +23,8 @@ use proofmark_player::device::memory::{DeviceBuffer, download, upload};
 use proofmark_player::device::stream::Stream;
 use serde_json::Value;
 
-use crate::support::repository;
+use crate::support::{Outcome, program, repository, run};
+use fixtures::fixture;
 
 /// The architecture of the GPU that is here: its own number, with everything it has.
 fn arch() -> String {
@@ -31,29 +32,8 @@ fn arch() -> String {
     format!("sm_{}a", gpu.facts().number())
 }
 
-/// How one call of the binary ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-    seconds: f64,
-}
-
-fn proofmark(arguments: &[&str]) -> Ended {
-    let program = std::env::var("PROOFMARK_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_proofmark").to_owned());
-    let begun = Instant::now();
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("it starts");
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        seconds: begun.elapsed().as_secs_f64(),
-    }
-}
-
-fn json(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {} {}", ended.stdout, ended.stderr))
+fn proofmark(arguments: &[&str]) -> Outcome {
+    run(Command::new(program()).args(arguments).stdin(Stdio::null()))
 }
 
 fn kernel(name: &str) -> String {
@@ -66,7 +46,7 @@ const GDN_REFERENCE: &str = "gdn_decode_qk4_v8_d128_k_last/reference";
 const RMSNORM: &str = "rmsnorm_h4096/block_per_row";
 const RMSNORM_REFERENCE: &str = "rmsnorm_h4096/reference";
 
-fn bench(subject: &str, more: &[&str]) -> Ended {
+fn bench(subject: &str, more: &[&str]) -> Outcome {
     let arch = arch();
     let mut arguments = vec!["bench", subject, "--arch", &arch, "--offline", "--json"];
     arguments.extend(more);
@@ -167,7 +147,7 @@ fn gpu_02_compares_as_the_cpu_does() {
 /// Measures all 54 workloads, builds included, and returns the mean.
 fn all_54(name: &str, more: &[&str]) -> f64 {
     let ended = bench(&kernel(name), more);
-    let document = json(&ended);
+    let document = ended.json();
     let verdicts = document["workloads"].as_array().unwrap();
     println!(
         "{name}: {} of {} passed, mean {:.3} µs, {:.1} s",
@@ -176,7 +156,7 @@ fn all_54(name: &str, more: &[&str]) -> f64 {
         mean_us(&document),
         ended.seconds
     );
-    assert_eq!((verdicts.len(), ended.code), (54, Some(0)), "{}", ended.stderr);
+    assert_eq!((verdicts.len(), ended.code), (54, 0), "{}", ended.stderr);
     assert!(ended.seconds < 120.0);
     if more.contains(&"--fresh") {
         print_by_batch(&document);
@@ -230,102 +210,13 @@ fn print_by_batch(document: &Value) {
     }
 }
 
-/// A submission folder made of a fixture and the header that all share.
-fn fixture(folder: &Path, place: &Path, name: &str) -> PathBuf {
-    let made = folder.join(name);
-    fs::create_dir_all(&made).unwrap();
-    for entry in fs::read_dir(place).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() && path.file_name().unwrap() != "verdict" {
-            fs::copy(&path, made.join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    fs::copy(place.join("../../rows.cuh"), made.join("rows.cuh")).unwrap();
-    if !made.join("definition.json").exists() {
-        fs::copy(kernel("rmsnorm_h4096") + "/definition.json", made.join("definition.json")).unwrap();
-        fs::copy(place.join("../../workloads.jsonl"), made.join("workloads.jsonl")).unwrap();
-    }
-    made
-}
-
-#[test]
-#[ignore = "needs a GPU: scripts/gpu.sh"]
-fn gpu_05_every_cheat_is_caught_and_every_honest_fixture_passes() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut all = Vec::new();
-    for kind in ["honest", "cheats"] {
-        for entry in fs::read_dir(repository().join("tests/fixtures").join(kind)).unwrap() {
-            let place = entry.unwrap().path();
-            let name = format!("{kind}_{}", place.file_name().unwrap().to_string_lossy());
-            let expected = fs::read_to_string(place.join("verdict")).unwrap();
-            let made = fixture(folder.path(), &place, &name);
-            all.push((name, made, expected.trim().to_owned(), place));
-        }
-    }
-    all.sort();
-    let running_sum = reference_of_running_sum(folder.path());
-    build_ahead(&all, &running_sum);
-    let mut wrong = Vec::new();
-    for (name, made, expected, _) in &all {
-        let reference = if name.ends_with("in_place_state") {
-            running_sum.clone()
-        } else {
-            kernel(RMSNORM_REFERENCE).into()
-        };
-        let reference = reference.display().to_string();
-        let ended = bench(&made.display().to_string(), &["--reference", &reference, "--call-limit", "3000"]);
-        let document = json(&ended);
-        let one = &document["workloads"][0];
-        let found = one["verdict"]["status"].as_str().unwrap_or("none").to_owned();
-        let reason = one["verdict"]["reason"].as_str().unwrap_or("");
-        let launches = &one["launches"];
-        let counts = format!("{}/{}/{}", launches["kernels"], launches["copies"], launches["fills"]);
-        println!("{name:34} {found:20} {:5.1} s  {counts:14} {:.150}", ended.seconds, reason);
-        if !expected.split(' ').any(|one| one == found) {
-            wrong.push(format!("{name}: expected {expected}, found {found}: {reason} {}", ended.stderr));
-        }
-    }
-    println!("{} fixtures, {} wrong", all.len(), wrong.len());
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-fn reference_of_running_sum(folder: &Path) -> PathBuf {
-    let place = repository().join("tests/fixtures/honest/in_place_state");
-    let made = folder.join("running_sum_reference");
-    fs::create_dir_all(&made).unwrap();
-    for name in ["config.toml", "definition.json"] {
-        fs::copy(place.join(name), made.join(name)).unwrap();
-    }
-    fs::copy(place.join("reference/kernel.cu"), made.join("kernel.cu")).unwrap();
-    fs::copy(place.join("../../rows.cuh"), made.join("rows.cuh")).unwrap();
-    made
-}
-
-/// Compiles everything first, several at a time: the GPU must not wait for nvcc.
-fn build_ahead(all: &[(String, PathBuf, String, PathBuf)], reference: &Path) {
-    let mut paths: Vec<String> = all.iter().map(|(_, made, ..)| made.display().to_string()).collect();
-    paths.extend([reference.display().to_string(), kernel(RMSNORM_REFERENCE)]);
-    let (arch, queue) = (arch(), Mutex::new(paths));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(12) {
-            scope.spawn(|| {
-                loop {
-                    let Some(path) = queue.lock().unwrap().pop() else { return };
-                    let ended = proofmark(&["build", &path, "--arch", &arch, "--offline"]);
-                    assert_eq!(ended.code, Some(0), "{path}: {} {}", ended.stdout, ended.stderr);
-                }
-            });
-        }
-    });
-}
-
 #[test]
 #[ignore = "needs a GPU: scripts/gpu.sh"]
 fn gpu_06_a_wrong_architecture_is_one_sentence_and_exit_code_3() {
     let other = if arch() == "sm_100a" { "sm_90a" } else { "sm_100a" };
     let ended = proofmark(&["bench", &kernel(RMSNORM), "--arch", other, "--offline"]);
     println!("{}", ended.stderr.trim());
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
     assert!(ended.stderr.contains(other) && ended.stderr.contains("cannot run it"));
 }
 
@@ -333,15 +224,10 @@ fn gpu_06_a_wrong_architecture_is_one_sentence_and_exit_code_3() {
 #[ignore = "needs a GPU: scripts/gpu.sh"]
 fn gpu_07_copies_and_a_missing_tracer_still_give_verdicts_and_say_so() {
     let copies = bench(&kernel(GDN), &["--each", "1", "--batch", "1,8", "--copies"]);
-    assert_eq!(
-        (copies.code, &json(&copies)["run"]["copies"]),
-        (Some(0), &Value::Bool(true)),
-        "{}",
-        copies.stderr
-    );
+    assert_eq!((copies.code, &copies.json()["run"]["copies"]), (0, &Value::Bool(true)), "{}", copies.stderr);
     let blind = bench(&kernel(GDN), &["--each", "1", "--batch", "8", "--cupti", "/nowhere/libcupti.so"]);
-    let document = json(&blind);
-    assert_eq!(blind.code, Some(0), "{}", blind.stderr);
+    let document = blind.json();
+    assert_eq!(blind.code, 0, "{}", blind.stderr);
     assert_eq!(document["workloads"][0]["measurements"][0]["method"], "event_pair");
     assert!(blind.stderr.contains("no CUPTI") && document["run"]["cupti_problem"].is_string());
 }
@@ -353,9 +239,9 @@ fn gpu_08_an_interrupted_run_goes_on_where_it_stopped() {
     let record = folder.path().join("record.jsonl").display().to_string();
     let first = bench(&kernel(GDN), &["--batch", "1,4", "--record", &record]);
     let lines = fs::read_to_string(&record).unwrap().lines().count();
-    assert_eq!((first.code, lines), (Some(0), json(&first)["workloads"].as_array().unwrap().len()));
+    assert_eq!((first.code, lines), (0, first.json()["workloads"].as_array().unwrap().len()));
     let second = bench(&kernel(GDN), &["--batch", "1,4,64", "--record", &record]);
-    let all = json(&second)["workloads"].as_array().unwrap().len();
+    let all = second.json()["workloads"].as_array().unwrap().len();
     println!("{lines} workloads kept, {all} in the end, {:.1} s then {:.1} s", first.seconds, second.seconds);
     assert_eq!(fs::read_to_string(&record).unwrap().lines().count(), all);
 }
@@ -376,7 +262,7 @@ fn decision(a: &str, b: &str) -> (String, Value, f64) {
         vec!["compare", a, b, "--arch", &arch, "--reference", &reference, "--offline", "--json"];
     arguments.extend(quick);
     let ended = proofmark(&arguments);
-    let document = json(&ended);
+    let document = ended.json();
     let found = document["report"]["decision"].as_str().or(document["decision"].as_str());
     (found.unwrap_or("none").to_owned(), document["report"]["ratio"].clone(), ended.seconds)
 }
@@ -417,14 +303,14 @@ fn gpu_10_three_percent_slower_is_worse() {
 fn seal(path: &str, out: &Path) -> Value {
     let out = out.display().to_string();
     let ended = proofmark(&["seal", path, "-o", &out, "--arch", &arch(), "--offline", "--json"]);
-    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-    json(&ended)
+    assert_eq!(ended.code, 0, "{} {}", ended.stdout, ended.stderr);
+    ended.json()
 }
 
-fn replay(path: &Path) -> (Option<i32>, Value) {
+fn replay(path: &Path) -> (i32, Value) {
     let (path, reference) = (path.display().to_string(), kernel(RMSNORM_REFERENCE));
     let ended = proofmark(&["replay", &path, "--reference", &reference, "--offline", "--fresh", "--json"]);
-    (ended.code, json(&ended))
+    (ended.code, ended.json())
 }
 
 /// The sealed artifact, its samples multiplied, sealed as consistently as before.
@@ -455,13 +341,13 @@ fn gpu_11_sealing_measures_and_replaying_says_whether_the_speed_still_holds() {
     println!("sealed: {:.3} µs on {}", measured["mean_us"].as_f64().expect("a mean"), measured["device"]);
     let (code, replayed) = replay(&sealed);
     println!("replayed: identical {}, speed {}", replayed["identical"], replayed["speed"]);
-    assert_eq!((code, &replayed["identical"]), (Some(0), &Value::Bool(true)));
+    assert_eq!((code, &replayed["identical"]), (0, &Value::Bool(true)));
     assert_eq!((&replayed["speed"]["holds"], &replayed["speed"]["workloads"]), (&true.into(), &14.into()));
 
     with_samples_times(0.8, &sealed, &claimed);
     let (code, replayed) = replay(&claimed);
     println!("the same, 20 % faster on paper: {}", replayed["speed"]);
-    assert_eq!((code, &replayed["identical"]), (Some(1), &Value::Bool(true)));
+    assert_eq!((code, &replayed["identical"]), (1, &Value::Bool(true)));
     assert_eq!(replayed["speed"]["holds"], false);
 }
 
@@ -495,9 +381,9 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     captured_dataset(root.path(), &values, [32, 4096]);
     let dataset = root.path().display().to_string();
     let ended = bench(&kernel(RMSNORM), &["--dataset", &dataset, "--traces", &dataset]);
-    let document = json(&ended);
+    let document = ended.json();
     println!("captured: {} of {}, {:.3} µs", document["passed"], document["expected"], mean_us(&document));
-    assert_eq!((ended.code, &document["expected"]), (Some(0), &1.into()), "{}", ended.stderr);
+    assert_eq!((ended.code, &document["expected"]), (0, &1.into()), "{}", ended.stderr);
     let traces =
         proofmark_packager::interop::flashinfer::Dataset::open(root.path()).unwrap().traces("rmsnorm_h4096");
     assert_eq!(traces.unwrap().len(), 1);
@@ -505,7 +391,7 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
     captured_dataset(root.path(), &values, [4096, 32]);
     let refused = bench(&kernel(RMSNORM), &["--dataset", &dataset]);
     println!("{}", refused.stderr.trim());
-    assert_eq!(refused.code, Some(2));
+    assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("expected BF16 [32, 4096]") && refused.stderr.contains("rows"));
 }
 
@@ -513,8 +399,8 @@ fn gpu_12_a_data_set_with_captured_tensors_is_measured_as_it_is() {
 fn small_batches_us(subject: &str) -> f64 {
     let reference = kernel(GDN_REFERENCE);
     let ended = bench(subject, &["--reference", &reference, "--batch", "1,4", "--each", "1"]);
-    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-    mean_us(&json(&ended))
+    assert_eq!(ended.code, 0, "{} {}", ended.stdout, ended.stderr);
+    mean_us(&ended.json())
 }
 
 #[test]

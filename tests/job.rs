@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::support::{Sandbox, repository};
 
-const KERNEL: &str = "#include <tvm/ffi/extra/c_env_api.h>\n#include <tvm/ffi/function.h>\n__global__ void nothing() {}\nvoid run() { nothing<<<1, 1>>>(); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n";
+const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void nothing() {}\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) {\n  nothing<<<1, 1>>>();\n  return 0;\n}\n";
 
 fn run_document(sandbox: &Sandbox, document: &str) -> (Option<i32>, Value, String) {
     let mut child = sandbox

@@ -3,13 +3,16 @@
 mod breakouts;
 mod build_room;
 mod command_line;
+mod documents;
 mod gpu;
 mod hostile_input;
+mod human_output;
 mod job;
 mod kernels;
 mod line;
 mod packing;
 mod player;
+mod schemas;
 mod support;
 mod tampering;
 mod toolchain_room;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::Sandbox;
 
-const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void one(float* x) { *x = FACTOR; }\nvoid run(tvm::ffi::TensorView x) { one<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void one(float* x) { *x = FACTOR; }\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) {\n  one<<<1, 1>>>(nullptr);\n  return 0;\n}\n";
 
 fn sealed(sandbox: &Sandbox, name: &str, factor: &str) {
     sandbox.submission(name, &[("kernel.cu", &KERNEL.replace("FACTOR", factor))]);

@@ -1,22 +1,28 @@
 //! What every test needs: the binary under test in an environment of its own.
 
+mod places;
 pub mod players;
+pub mod schema;
+pub mod snapshot;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use places::{data_folder, program, repository};
+
 /// A configuration that packs with a `kernel.cu`.
 pub const CONFIG: &str = "[solution]\nname = \"sample\"\ndefinition = \"sample_definition\"\nauthor = \"team\"\n\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
 
-/// A folder of its own, with a home, a cache and a temporary folder inside.
+/// A folder of its own, with a home and a temporary folder inside.
 pub struct Sandbox {
     folder: TempDir,
+    cache: PathBuf,
 }
 
 /// How a call of the binary ended.
@@ -25,18 +31,22 @@ pub struct Outcome {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+    pub seconds: f64,
 }
 
 impl Outcome {
-    fn of(output: &Output) -> Self {
+    fn of(output: &Output, seconds: f64) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the tool prints UTF-8");
         let code = output.status.code().unwrap_or_else(|| panic!("died of a signal: {output:?}"));
-        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr), seconds }
     }
 
-    /// The one JSON document on stdout.
+    /// The one JSON document on stdout, which its published schema must allow.
+    #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let document = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        schema::check(&document);
+        document
     }
 
     /// Asserts the exit code, showing everything else if it is another.
@@ -48,12 +58,19 @@ impl Outcome {
 }
 
 impl Sandbox {
+    /// With a cache of its own, for tests that look at misses or at the cache itself.
     pub fn new() -> Self {
-        let sandbox = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["home", "tmp", "work"] {
-            fs::create_dir(sandbox.folder.path().join(name)).expect("a sub-folder");
+            fs::create_dir(folder.path().join(name)).expect("a sub-folder");
         }
-        sandbox
+        let cache = folder.path().join("cache");
+        Self { folder, cache }
+    }
+
+    /// With the cache that the suite shares: what another test built is not compiled again.
+    pub fn sharing_builds() -> Self {
+        Self { cache: places::shared_cache().to_owned(), ..Self::new() }
     }
 
     /// A path inside the working folder.
@@ -66,9 +83,9 @@ impl Sandbox {
         self.folder.path().join("home")
     }
 
-    /// The private cache.
+    /// The cache.
     pub fn cache(&self) -> PathBuf {
-        self.folder.path().join("cache")
+        self.cache.clone()
     }
 
     /// Writes a file below the working folder.
@@ -90,7 +107,7 @@ impl Sandbox {
 
     /// The binary with this sandbox's environment and nothing else, ready for more arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_proofmark"));
+        let mut command = Command::new(program());
         command.current_dir(self.path("")).env_clear();
         command.env("HOME", self.home()).env("TMPDIR", self.folder.path().join("tmp"));
         command.env("PROOFMARK_CACHE", self.cache());
@@ -104,8 +121,7 @@ impl Sandbox {
 
     /// Runs the binary.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        let output = self.command().args(arguments).output().expect("the binary starts");
-        Outcome::of(&output)
+        run(self.command().args(arguments))
     }
 
     /// Everything below the working folder, sorted: to see what a call left behind.
@@ -121,29 +137,9 @@ impl Sandbox {
 
 /// Runs a prepared command.
 pub fn run(command: &mut Command) -> Outcome {
-    Outcome::of(&command.output().expect("the binary starts"))
-}
-
-/// The repository's root.
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("runtime/ has a parent").to_owned()
-}
-
-/// The data folder with the pinned toolchain: the user's own, filled on first use.
-///
-/// Only this folder is shared between tests and with the user: its content is pinned by digest.
-pub fn data_folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let folder = set("PROOFMARK_DATA")
-            .or_else(|| set("XDG_DATA_HOME").map(|data| data.join("proofmark")))
-            .or_else(|| set("HOME").map(|home| home.join(".local/share/proofmark")))
-            .expect("PROOFMARK_DATA, XDG_DATA_HOME or HOME is set");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_proofmark"));
-        run(command.args(["toolchain", "install"]).env("PROOFMARK_DATA", &folder)).expect(0);
-        folder
-    })
+    let begun = Instant::now();
+    let output = command.output().expect("the binary starts");
+    Outcome::of(&output, begun.elapsed().as_secs_f64())
 }
 
 impl Sandbox {

@@ -1,41 +1,28 @@
 //! Players on the CPU: the pinned TVM-FFI, fixtures compiled against it, and a start without a GPU.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use proofmark::toolchain::data_folder::DataFolder;
-use proofmark::toolchain::install::{Existing, Unwatched, WheelSource};
-use proofmark::toolchain::lock_file::ComponentName;
-use proofmark::toolchain::{FileDigests, InstallRequest, Search, TvmFfi, install, search::find_tvm_ffi};
+use proofmark::toolchain::{FileDigests, Search, TvmFfi, search::find_tvm_ffi};
 use proofmark_player::process::PlayerSpec;
 use proofmark_player::protocol::{Answer, Home, Order, Start};
 use proofmark_player::{Player, Refusals};
 
-use super::repository;
+use super::{data_folder, repository};
 
 /// What a call may take here.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// The pinned TVM-FFI: from `PROOFMARK_DATA`, else installed once into the target folder.
+/// The pinned TVM-FFI.
 pub fn tvm_ffi() -> &'static TvmFfi {
     static FOUND: OnceLock<TvmFfi> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let place = std::env::var_os("PROOFMARK_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"), PathBuf::from);
-        let data = DataFolder::at(place);
-        let request = InstallRequest {
-            data: data.clone(),
-            machine: std::env::consts::ARCH.to_owned(),
-            components: vec![ComponentName::TvmFfi],
-            wheels: WheelSource::Pip { python: PathBuf::from("python3") },
-            existing: Existing::Keep,
-        };
-        install(&request, &mut Unwatched).expect("the pinned toolchain can be installed");
         let mut search = Search::from_variables(|_| None);
-        search.data = Some(data);
-        find_tvm_ffi(&search, &mut FileDigests::forgetful()).expect("TVM-FFI was just installed")
+        search.data = Some(DataFolder::at(data_folder()));
+        find_tvm_ffi(&search, &mut FileDigests::forgetful()).expect("TVM-FFI is installed")
     })
 }
 

@@ -1,6 +1,6 @@
 //! The folder that one build happens in.
 //!
-//! It holds what [`plan`](super::plan) draws, is locked while the build lives, and goes away with
+//! It holds what [`plan`](mod@super::plan) draws, is locked while the build lives, and goes away with
 //! the value. What a killed process leaves is an unlocked folder, which [`sweep`] removes.
 
 use std::fs::{self, File};

@@ -40,11 +40,6 @@ impl Console {
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
-    /// Whether stdout is a terminal where colour is welcome.
-    pub fn is_colourful(&self) -> bool {
-        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-    }
-
     /// Says something to the person at the terminal, on stderr.
     pub fn say(&self, text: impl AsRef<str>) {
         // A closed stderr must not stop the work.

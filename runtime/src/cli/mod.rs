@@ -28,10 +28,15 @@ mod line;
 mod measuring;
 mod new;
 mod output;
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "its help shows tables of config.toml, which look like links"
+)]
 mod pack;
 mod player;
 mod progress;
 mod replay;
+mod schema;
 mod seal;
 mod target;
 mod task;
@@ -70,6 +75,7 @@ enum Verb {
     Toolchain(toolchain::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    Schema(schema::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
     Job(job::Arguments),
@@ -101,6 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Schema(arguments) => schema::run(&arguments, &console),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Compare(arguments) => compare::run(&arguments, &console),

@@ -2,7 +2,7 @@
 //!
 //! A toolchain is a CUDA compiler, a host compiler and TVM-FFI. CUDA is taken from the first of
 //! `--cuda-home`, `CUDA_HOME`/`CUDA_PATH`, `nvcc` on `PATH`, `/usr/local/cuda`, and the pinned one
-//! that [`install`] installs. TVM-FFI is always the pinned one, and the host compiler is the
+//! that [`install()`] installs. TVM-FFI is always the pinned one, and the host compiler is the
 //! machine's g++.
 //!
 //! | file | noun |

@@ -67,7 +67,7 @@ pub struct Report {
 }
 
 impl Comparison {
-    /// Everything that is known; `None` before [`Step::Finished`].
+    /// Everything that is known; `None` before [`super::Step::Finished`].
     pub fn report(&self) -> Option<Report> {
         Some(Report::new(self, self.decision.clone()?))
     }

@@ -1,0 +1,74 @@
+//! `proofmark schema`: what a document of `--json` may hold.
+
+use clap::Args;
+use serde_json::json;
+
+use super::console::{Console, write_out};
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+
+/// Print the JSON Schema of a document that `--json` gives.
+///
+/// Every document names its schema and that schema's version in front; the schema says each field that it
+/// may have, and no other. Without a name, the names are listed. The documents of `bench`, `compare` and
+/// `job run` have none yet.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark schema
+  proofmark schema inspect > inspect.schema.json
+  proofmark schema proofmark.error")]
+pub struct Arguments {
+    /// A document's name, with or without `proofmark.` before it.
+    name: Option<String>,
+}
+
+/// What stands before the name of every document.
+const PREFIX: &str = "proofmark.";
+
+/// The name of a document and the text of its schema.
+macro_rules! schema {
+    ($name:literal) => {
+        (concat!("proofmark.", $name), include_str!(concat!("../../schemas/", $name, ".json")))
+    };
+}
+
+/// Every document of `--json` that keeps its form, in alphabetical order. What `bench`, `compare` and
+/// `job run` print is still in motion.
+const SCHEMAS: &[(&str, &str)] = &[
+    schema!("build"),
+    schema!("cache-list"),
+    schema!("cache-stats"),
+    schema!("cache-sweep"),
+    schema!("cache-verify"),
+    schema!("diff"),
+    schema!("doctor"),
+    schema!("error"),
+    schema!("inspect"),
+    schema!("new"),
+    schema!("pack"),
+    schema!("replay"),
+    schema!("schema-list"),
+    schema!("seal"),
+    schema!("target"),
+    schema!("toolchain.install"),
+    schema!("toolchain.list"),
+    schema!("unpack"),
+    schema!("verify"),
+];
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let Some(name) = &arguments.name else {
+        let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
+        console.print(names.join("\n"))?;
+        console.document("proofmark.schema-list", 1, &json!({ "schemas": names }))?;
+        return Ok(ExitCode::Yes);
+    };
+    let is_named = |full: &str| full == name || full.strip_prefix(PREFIX) == Some(name);
+    let Some((_, text)) = SCHEMAS.iter().find(|(full, _)| is_named(full)) else {
+        return Err(Failure::request(format!("no document is called {name:?}"))
+            .hint("`proofmark schema` lists the names"));
+    };
+    write_out(text.as_bytes())?;
+    Ok(ExitCode::Yes)
+}

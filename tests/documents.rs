@@ -1,0 +1,96 @@
+//! What the documents for newcomers say of the repository is true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::repository;
+
+const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "runtime/ARCHITECTURE.md"];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands in backticks outside of blocks of code.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.lines().flat_map(|line| line.split('`').skip(1).step_by(2)))
+}
+
+#[test]
+fn the_architecture_names_every_room_and_no_other() {
+    let text = read("runtime/ARCHITECTURE.md");
+    for source in ["packager/src", "runtime/src", "runtime/player/src"] {
+        let heading = format!("| `{source}/` | |\n");
+        let table = text.split(&heading).nth(1).unwrap_or_else(|| panic!("no table for {source}"));
+        let table = table.split("\n\n").next().unwrap();
+        let firsts = table.lines().filter_map(|line| line.split('|').nth(1));
+        let named: BTreeSet<&str> = firsts.flat_map(quoted).collect();
+        let mut rooms = BTreeSet::new();
+        for entry in fs::read_dir(repository().join(source)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if !["lib", "main"].contains(&name.as_str()) {
+                rooms.insert(name);
+            }
+        }
+        assert_eq!(named, rooms.iter().map(String::as_str).collect(), "rooms of {source}");
+    }
+}
+
+#[test]
+fn every_type_of_the_glossary_exists() {
+    let text = read("runtime/ARCHITECTURE.md");
+    let glossary = text.split("## Glossary").nth(1).unwrap();
+    let mut code = String::new();
+    for source in ["packager/src", "runtime/src", "runtime/player/src"] {
+        for entry in walkdir::WalkDir::new(repository().join(source)) {
+            let path = entry.unwrap().into_path();
+            if path.extension().is_some_and(|end| end == "rs") {
+                code += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let types: Vec<&str> =
+        glossary.lines().filter_map(|line| line.split('|').nth(3)).flat_map(quoted).collect();
+    assert!(types.len() > 15, "{types:?}");
+    for name in types {
+        let is_made = ["struct", "enum"].iter().any(|kind| {
+            code.split(&format!("pub {kind} {name}"))
+                .skip(1)
+                .any(|rest| !rest.starts_with(char::is_alphanumeric))
+        });
+        assert!(is_made, "the glossary names {name}, which no code defines");
+    }
+}
+
+#[test]
+fn every_path_in_a_document_exists() {
+    let tops = ["packager/", "runtime/", "kernels/", "solutions/", "scripts/", "tests/", ".ci/", ".cargo/"];
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let paths = quoted(&text).filter(|word| tops.iter().any(|top| word.starts_with(top)));
+        for path in paths.filter(|path| !path.contains(['*', ' ', '<'])) {
+            assert!(repository().join(path).exists(), "{document} names {path}, which does not exist");
+            seen += 1;
+        }
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with('#') && !link.contains("://")) {
+            let folder = Path::new(document).parent().unwrap();
+            assert!(repository().join(folder).join(link).exists(), "{document} links to {link}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} paths");
+}
+
+#[test]
+fn the_gates_that_contributing_lists_are_those_that_ci_runs() {
+    let (ci, text) = (read(".ci/run"), read("CONTRIBUTING.md"));
+    for gate in ["cargo fmt", "cargo clippy", "cargo doc", "cargo deny", "cargo test", "rust-version"] {
+        assert!(ci.contains(gate), "{gate} is not in .ci/run");
+        assert!(text.contains(gate), "{gate} is not in CONTRIBUTING.md");
+    }
+}
