@@ -145,7 +145,6 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_sysinfo,
     libc::SYS_times,
     libc::SYS_getrusage,
-    libc::SYS_getrlimit,
     libc::SYS_getcpu,
     libc::SYS_getpriority,
     libc::SYS_sched_getaffinity,
@@ -177,6 +176,7 @@ const ALWAYS_HERE: &[c_long] = &[
     libc::SYS_alarm,
     libc::SYS_time,
     libc::SYS_getpgrp,
+    libc::SYS_getrlimit,
     libc::SYS_arch_prctl,
     MAP_SHADOW_STACK,
 ];

@@ -110,6 +110,7 @@ impl Reach {
     fn ruleset(&self, extent: Extent) -> Result<RulesetCreated, RulesetError> {
         let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
         let device = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | IoctlDev});
+        let name = make_bitflags!(AccessFs::{WriteFile | Truncate});
         let plain = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
         let make = make_bitflags!(
             AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir}
@@ -122,7 +123,7 @@ impl Reach {
             .add_rules(path_beneath_rules(&self.read, read))?
             .add_rules(path_beneath_rules(&self.devices, device))?
             .add_rules(path_beneath_rules(PLAIN_DEVICES, plain))?
-            .add_rules(path_beneath_rules([THREADS], AccessFs::WriteFile))?;
+            .add_rules(path_beneath_rules([THREADS], name))?;
         match extent {
             Extent::Starting => rules.add_rules(path_beneath_rules([SHARED, "."], make)),
             Extent::Running => rules.all_threads(true),

@@ -15,12 +15,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`privileges`] | the process's own standing |
-//! | [`files`] | files, network, sockets and signals by Landlock |
-//! | [`system_calls`] | the allowed system calls, by seccomp |
-//! | [`allowed`] | the list of them |
-//! | [`refusals`] | showing refused calls while looking for a fault |
-//! | [`protections`] | what was had, and what is missing |
+//! | `privileges` | the process's own standing |
+//! | `files` | files, network, sockets and signals by Landlock |
+//! | `system_calls` | the allowed system calls, by seccomp |
+//! | `allowed` | the list of them |
+//! | `refusals` | showing refused calls while looking for a fault |
+//! | `protections` | what was had, and what is missing |
 
 mod allowed;
 mod files;

@@ -199,7 +199,7 @@ fn uuid_of(device: sys::CUdevice) -> Result<String, DeviceError> {
     let mut uuid = sys::CUuuid { bytes: [0; 16] };
     // SAFETY: the answer is written to a live variable.
     check("cuDeviceGetUuid", unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, device) })?;
-    let hex: Vec<String> = uuid.bytes.iter().map(|byte| format!("{:02x}", byte.cast_unsigned())).collect();
+    let hex: Vec<String> = uuid.bytes.iter().map(|byte| format!("{:02x}", byte.to_ne_bytes()[0])).collect();
     Ok(format!(
         "GPU-{}-{}-{}-{}-{}",
         hex[0..4].concat(),
