@@ -108,6 +108,24 @@ fn a_miss_says_why() {
 }
 
 #[test]
+fn what_only_people_read_is_no_reason_to_build_again() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    let renamed = CONFIG.replace("\"sample\"", "\"renamed\"").replace("\"team\"", "\"others\"");
+    let renamed = renamed.replace("[build]", "description = \"words\"\n\n[build]");
+    sandbox.write("one/config.toml", renamed);
+    let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!((&again["cache"], &again["library"]), (&"hit".into(), &first["library"]));
+    assert_ne!(again["digest"], first["digest"], "it is another artifact");
+    // The new name remembers its last build, although the compiler never ran for it.
+    sandbox.write("one/scale.cuh", HEADER.replace("kFactor * x", "x * kFactor"));
+    let changed = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(changed["miss"]["reason"], "sources_changed", "{}", changed["miss_text"]);
+    assert_eq!(changed["miss"]["paths"][0], "scale.cuh");
+}
+
+#[test]
 fn a_compile_error_is_a_finding_with_the_packed_file_and_line() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one");
@@ -248,7 +266,7 @@ fn a_killed_build_leaves_nothing_that_looks_built() {
     let built = sandbox.build(["build", "one", "--json"]).expect(0).json();
     assert_eq!(built["proof"]["verdict"], "exact");
     // What the killed ones left is known to `gc`, and old enough it goes.
-    let staging = sandbox.cache().join("v1/staging");
+    let staging = sandbox.cache().join("v2/staging");
     for entry in fs::read_dir(&staging).into_iter().flatten() {
         let file = fs::File::open(entry.unwrap().path()).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();

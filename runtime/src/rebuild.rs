@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use proofmark_packager::{Artifact, Digest, Gencode};
 
 use crate::build::{self, BuildError, BuildOutcome, BuildPlan, Diagnostics, Limits, PlanError, PlanRequest};
-use crate::cache::{CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store};
+use crate::cache::{
+    BuildName, CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store,
+};
 use crate::job::Freshness;
 use crate::proof::{self, Judgement, Proof, RequestedClaim};
 use crate::toolchain::{FileDigests, Toolchain};
@@ -129,13 +131,14 @@ pub fn rebuild(
         toolchain: context.toolchain,
     })?;
     let ingredients = ingredients_of(artifact, &plan, context.toolchain);
-    let reason = match look_up(&ingredients, context)? {
+    let name = &name_of(artifact);
+    let reason = match look_up(name, &ingredients, context)? {
         Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit)),
         Lookup::Miss(reason) => reason,
     };
     // One builder a plan: whoever waited finds the other's build.
     let right = context.store.lock(ingredients.plan_key(), || (context.narrate)(Event::Waiting))?;
-    if let Lookup::Hit(entry) = look_up(&ingredients, context)? {
+    if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
         return Ok(proven(*entry, CacheUse::Hit));
     }
     (context.narrate)(Event::Building(&reason));
@@ -152,6 +155,7 @@ pub fn rebuild(
     };
     let headers = output.dependencies.iter().filter(|read| !read.is_source());
     let insertion = Insertion {
+        name,
         ingredients: &ingredients,
         dependencies: &headers.map(|read| (read.label.clone(), read.sha256)).collect(),
         library: &output.library,
@@ -163,25 +167,32 @@ pub fn rebuild(
     Ok(proven(inserted.entry, cache))
 }
 
-fn look_up(ingredients: &Ingredients, context: &mut BuildContext<'_>) -> Result<Lookup, CacheError> {
+fn look_up(
+    name: &BuildName,
+    ingredients: &Ingredients,
+    context: &mut BuildContext<'_>,
+) -> Result<Lookup, CacheError> {
     if context.freshness == Freshness::Fresh {
         return Ok(Lookup::Miss(MissReason::Bypassed));
     }
     let BuildContext { toolchain, digests, store, .. } = context;
-    store.look_up(ingredients, |label| {
+    store.look_up(name, ingredients, |label| {
         let path = build::locate(label, toolchain)?;
         digests.digest(&path).ok()
     })
+}
+
+fn name_of(artifact: &Artifact) -> BuildName {
+    let solution = &artifact.manifest().solution;
+    BuildName { solution: solution.name.clone(), definition: solution.definition.clone() }
 }
 
 fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) -> Ingredients {
     let manifest = artifact.manifest();
     let sources = manifest.sources.iter().map(|source| (source.path.to_string(), source.sha256));
     Ingredients {
-        name: manifest.solution.name.clone(),
-        definition: manifest.solution.definition.clone(),
-        artifact: artifact.digest(),
         sources: sources.collect::<BTreeMap<_, _>>(),
+        entry_symbol: plan.entry_point.symbol.clone(),
         gencode: plan.gencode,
         commands: plan.command_lines(),
         toolchain: toolchain.fingerprint.clone(),
@@ -189,7 +200,7 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
 }
 
 fn proven(entry: CacheEntry, cache: CacheUse) -> Built {
-    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, key: _ } = entry;
+    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, .. } = entry;
     let build = ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache };
     Built::Proven(Box::new(build))
 }

@@ -104,8 +104,8 @@ fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
         .map(|(key, entry)| match entry {
             Ok(entry) => Listed {
                 key,
-                name: Some(entry.ingredients.name),
-                definition: Some(entry.ingredients.definition),
+                name: Some(entry.first_built_as.solution),
+                definition: Some(entry.first_built_as.definition),
                 arch: Some(entry.ingredients.gencode.real_arch),
                 size_bytes: Some(entry.library_bytes.len()),
                 library: Some(entry.library),
