@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proofmark_packager::{Artifact, Digest, Gencode};
+use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
 
-use crate::build::{self, BuildError, BuildOutcome, BuildPlan, Diagnostics, Limits, PlanError, PlanRequest};
+use crate::build::{
+    self, BuildError, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics, KernelResources,
+    Limits, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
+};
 use crate::cache::{
-    BuildName, CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store,
+    BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
 };
 use crate::job::Freshness;
-use crate::proof::{self, Judgement, Proof, RequestedClaim};
+use crate::proof::{self, Judgement, Proof, RequestedClaim, Verdict};
 use crate::toolchain::{FileDigests, Toolchain};
 
 /// What a build works with besides the artifact.
@@ -80,6 +83,8 @@ pub enum CacheUse {
         reason: MissReason,
         /// The digest of an earlier library under the same key, if it was another.
         disagrees_with: Option<Digest>,
+        /// How many sources were compiled, and how many objects of earlier builds were used again.
+        units: UnitCounts,
     },
 }
 
@@ -98,8 +103,20 @@ pub struct ProvenBuild {
     pub dependencies: Dependencies,
     /// The compiler's words.
     pub log: String,
+    /// What each kernel uses of the device, as ptxas said when it was compiled.
+    pub resources: Vec<KernelResources>,
+    /// What the compilers and the linker had doubts about.
+    pub warnings: Vec<Diagnostic>,
     /// Where it came from.
     pub cache: CacheUse,
+}
+
+impl ProvenBuild {
+    /// Whether the compiler made all of it just now: only then do equal bytes say that it can be
+    /// made again.
+    pub fn is_rebuilt(&self) -> bool {
+        matches!(self.cache, CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. })
+    }
 }
 
 /// Why nothing could be said of a build.
@@ -142,7 +159,14 @@ pub fn rebuild(
         return Ok(proven(*entry, CacheUse::Hit));
     }
     (context.narrate)(Event::Building(&reason));
-    let output = match build::run(&plan, &context.store.scratch(), context.limits, context.digests)? {
+    let units = unit_keys(&plan, &ingredients);
+    let reused = reusable(&units, &ingredients, context);
+    let ended = build::run(&plan, reused, &context.store.scratch(), context.limits, context.digests)?;
+    for (index, unit) in &ended.compiled {
+        // What cannot be kept, because another process clears the cache, is compiled again: slower, never wrong.
+        let _ = context.store.keep_unit(units[*index], unit);
+    }
+    let output = match ended.outcome {
         BuildOutcome::Built(output) => output,
         BuildOutcome::CompileError(diagnostics) => {
             return Ok(Built::Finding(Finding::CompileError(diagnostics)));
@@ -151,19 +175,24 @@ pub fn rebuild(
     let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
         Ok(proof) => proof,
+        Err(judgement)
+            if judgement.verdict() == Verdict::Absent && resources::read(&output.log).is_empty() =>
+        {
+            return Ok(Built::Finding(Finding::CompileError(Diagnostics::of_no_kernel(output.log))));
+        }
         Err(judgement) => return Ok(Built::Finding(Finding::Unproven(judgement))),
     };
-    let headers = output.dependencies.iter().filter(|read| !read.is_source());
+    let headers = output.dependencies.iter().filter(|(label, _)| build::packed_path(label).is_none());
     let insertion = Insertion {
         name,
         ingredients: &ingredients,
-        dependencies: &headers.map(|read| (read.label.clone(), read.sha256)).collect(),
+        dependencies: &headers.map(|(label, sha256)| (label.clone(), *sha256)).collect(),
         library: &output.library,
         log: &output.log,
         proof: &proof,
     };
     let inserted = context.store.insert(&right, &insertion)?;
-    let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with };
+    let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with, units: output.units };
     Ok(proven(inserted.entry, cache))
 }
 
@@ -180,6 +209,35 @@ fn look_up(
         let path = build::locate(label, toolchain)?;
         digests.digest(&path).ok()
     })
+}
+
+/// Names each unit of a plan, in its order.
+fn unit_keys(plan: &BuildPlan, ingredients: &Ingredients) -> Vec<UnitKey> {
+    let key =
+        |(index, source): (usize, &SourcePath)| ingredients.unit_key(source.as_str(), &plan.unit_line(index));
+    plan.units().enumerate().map(key).collect()
+}
+
+/// The units that need not be compiled, at their places in the plan; none of a fresh build.
+fn reusable(
+    units: &[UnitKey],
+    ingredients: &Ingredients,
+    context: &mut BuildContext<'_>,
+) -> Vec<Option<Unit>> {
+    if context.freshness == Freshness::Fresh {
+        return vec![None; units.len()];
+    }
+    let BuildContext { toolchain, digests, store, .. } = context;
+    // Units read mostly the same headers.
+    let mut known = BTreeMap::new();
+    let mut current = |label: &str| match build::packed_path(label) {
+        Some(path) => ingredients.sources.get(path).copied(),
+        None => *known.entry(label.to_owned()).or_insert_with(|| {
+            let path = build::locate(label, toolchain)?;
+            digests.digest(&path).ok()
+        }),
+    };
+    units.iter().map(|&unit| store.unit(unit, &mut current)).collect()
 }
 
 fn name_of(artifact: &Artifact) -> BuildName {
@@ -201,6 +259,18 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
 
 fn proven(entry: CacheEntry, cache: CacheUse) -> Built {
     let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, .. } = entry;
-    let build = ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache };
+    // Read from the words that are kept, so that a hit shows what the first build showed.
+    let (resources, warnings) = (resources::read(&log), diagnostics::warnings(&log));
+    let build = ProvenBuild {
+        library,
+        library_bytes,
+        proof,
+        ingredients,
+        dependencies,
+        log,
+        resources,
+        warnings,
+        cache,
+    };
     Built::Proven(Box::new(build))
 }

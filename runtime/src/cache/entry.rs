@@ -9,8 +9,9 @@ use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
-use super::key::{BuildName, Dependencies, Ingredients, Key};
+use super::key::{BuildName, Ingredients, Key};
 use super::store::Insertion;
+use crate::build::Dependencies;
 use crate::proof::{Proof, RecordedProof};
 
 /// The compiled library.

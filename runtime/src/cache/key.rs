@@ -6,6 +6,7 @@ use std::fmt;
 use proofmark_packager::{Arch, Digest, DigestBuilder, Gencode};
 use serde::{Deserialize, Serialize};
 
+use crate::build::Dependencies;
 use crate::toolchain::Fingerprint;
 
 /// Tag of the plan hash. Changes whenever what enters the hash does.
@@ -13,6 +14,9 @@ const PLAN_DOMAIN: &str = "proofmark/plan/2";
 
 /// Tag of the key hash.
 const KEY_DOMAIN: &str = "proofmark/key/1";
+
+/// Tag of the hash that names a unit.
+const UNIT_DOMAIN: &str = "proofmark/unit/1";
 
 /// Names everything that is known before the compiler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,9 +39,6 @@ impl fmt::Display for Key {
         self.0.fmt(formatter)
     }
 }
-
-/// Headers by label, such as `<cuda>/include/cuda_bf16.h`, with the SHA-256 of each.
-pub type Dependencies = BTreeMap<String, Digest>;
 
 /// Whose build it is, for people: groups builds for explanations and enters no key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,24 @@ impl Ingredients {
             .list(commands.iter(), |hash, command| hash.text(command))
             .digest(&toolchain.digest());
         PlanKey(hash.finish())
+    }
+}
+
+/// Names one unit, as far as that is known before it is compiled: its source, every path that an
+/// `#include` could find in the submission, its command and the toolchain. What it reads besides is
+/// kept with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitKey(pub(super) Digest);
+
+impl Ingredients {
+    /// Names the unit of a source that is compiled by this command.
+    pub fn unit_key(&self, source: &str, command: &str) -> UnitKey {
+        let hash = DigestBuilder::new(UNIT_DOMAIN)
+            .text(source)
+            .list(self.sources.keys(), |hash, path| hash.text(path))
+            .text(command)
+            .digest(&self.toolchain.digest());
+        UnitKey(hash.finish())
     }
 }
 
@@ -293,6 +312,25 @@ pub(super) mod tests {
         }
         assert_eq!(MissReason::between(&name(), Some(&last), &last), MissReason::Removed);
         assert_eq!(MissReason::between(&name(), None, &last), MissReason::NeverBuilt { name: "n".into() });
+    }
+
+    #[test]
+    fn everything_that_a_unit_could_see_beside_contents_names_it() {
+        let here = ingredients();
+        let unit = here.unit_key("kernel.cu", "nvcc");
+        assert_ne!(unit, here.unit_key("other.cu", "nvcc"));
+        assert_ne!(unit, here.unit_key("kernel.cu", "nvcc -O3"));
+        let mut changed = here.clone();
+        changed.toolchain.parts[0].sha256 = Digest::of_bytes(b"other");
+        assert_ne!(unit, changed.unit_key("kernel.cu", "nvcc"));
+        // A new file may be found by an include in the place of another.
+        let mut changed = here.clone();
+        changed.sources.insert("include/shift.cuh".into(), Digest::of_bytes(b""));
+        assert_ne!(unit, changed.unit_key("kernel.cu", "nvcc"));
+        // Contents are compared one by one.
+        let mut changed = here;
+        changed.sources.insert("kernel.cu".into(), Digest::of_bytes(b"other"));
+        assert_eq!(unit, changed.unit_key("kernel.cu", "nvcc"));
     }
 
     #[test]

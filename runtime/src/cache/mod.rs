@@ -9,6 +9,7 @@
 //! │   ├── library.so          what came out
 //! │   └── proof.json          why it is what was asked for
 //! ├── plans/<p2>/<plan>.json  the headers that the last build of a plan read; rewritten by rename
+//! ├── units/<u2>/<unit>      one object file and what went into it; see `unit.rs`
 //! ├── names/<n2>/<name>.json  the ingredients of a name's last build; explains a miss
 //! ├── locks/<plan>.lock       one builder a plan; empty files
 //! └── staging/<random>/       half-made things: builds and entries; swept by `gc`
@@ -30,6 +31,10 @@
 //! has two steps: the *plan* key names everything known before, the file under `plans/` lists the
 //! headers that such a build read, and their digests of today complete the key.
 //!
+//! Where the build as a whole is not there, its units may be: an object file is used again if its
+//! source, every file that it read, its command and the toolchain have the digests of then. It
+//! saves time and proves nothing; the linked library is proven like any other, and `--fresh` uses none.
+//!
 //! **Safety.** Correctness rests on three things alone: an entry appears by one rename, it is
 //! re-hashed and its proof is checked again whenever it is read, and insertion takes a [`Proof`].
 //! Whoever can write into the cache is trusted not to forge entry and record alike; who is not should
@@ -46,10 +51,11 @@ mod key;
 mod lock;
 mod staging;
 mod store;
+mod unit;
 
 pub use entry::{CacheEntry, EntryFault};
 pub use error::CacheError;
 pub use gc::{Limits, Stats, Swept};
-pub use key::{BuildName, Dependencies, Ingredients, Key, MissReason, PlanKey};
+pub use key::{BuildName, Ingredients, Key, MissReason, PlanKey, UnitKey};
 pub use lock::{LockScope, PlanLock};
 pub use store::{Inserted, Insertion, Lookup, Store};

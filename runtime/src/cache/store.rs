@@ -12,9 +12,10 @@ use tempfile::NamedTempFile;
 
 use super::entry::{self, CacheEntry, LIBRARY_NAME};
 use super::error::CacheError;
-use super::key::{BuildName, Dependencies, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
+use super::key::{BuildName, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
 use super::staging::{SET_ASIDE_PREFIX, Staging};
+use crate::build::Dependencies;
 use crate::proof::Proof;
 
 /// The folder of this layout's version.
@@ -290,6 +291,6 @@ fn put_in_place(whole: &Path, folder: &Path) -> Result<(), CacheError> {
 }
 
 /// Spreads names over 256 folders: some file systems slow down in large ones.
-fn sharded(folder: &Path, name: &str, suffix: &str) -> PathBuf {
+pub(super) fn sharded(folder: &Path, name: &str, suffix: &str) -> PathBuf {
     folder.join(&name[..2]).join(format!("{name}{suffix}"))
 }
