@@ -1,10 +1,14 @@
 //! Builds with the real nvcc: bit for bit, whatever the folder, the names and the machine's habits.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use proofmark::build::{BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Limits, PlanRequest, plan, run};
+use proofmark::build::{
+    BuildError, BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Ended, Limits, PlanRequest, Unit,
+    UnitCounts, diagnostics, plan, resources, run,
+};
 use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::{FileDigests, Search, Toolchain, Trust, find};
 use proofmark_packager::{Arch, EntryPoint, Gencode, SourceFile};
@@ -97,9 +101,13 @@ fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
 }
 
 fn build_in(scratch: &Path, plan: &BuildPlan) -> BuildOutcome {
-    let outcome = run(plan, scratch, &Limits::default(), &mut FileDigests::forgetful()).unwrap();
+    build_with(scratch, plan, Vec::new()).outcome
+}
+
+fn build_with(scratch: &Path, plan: &BuildPlan, reused: Vec<Option<Unit>>) -> Ended {
+    let ended = run(plan, reused, scratch, &Limits::default(), &mut FileDigests::forgetful()).unwrap();
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "a build folder is left");
-    outcome
+    ended
 }
 
 fn built(plan: &BuildPlan) -> BuildOutput {
@@ -206,7 +214,7 @@ fn dates_in_sources_are_fixed() {
 #[test]
 fn names_every_file_it_read_and_what_each_kernel_uses() {
     let output = whole();
-    let labels: Vec<&str> = output.dependencies.iter().map(|one| one.label.as_str()).collect();
+    let labels: Vec<&str> = output.dependencies.keys().map(String::as_str).collect();
     for label in [
         "<source>/kernel.cu",
         "<source>/b/second.cu",
@@ -220,9 +228,9 @@ fn names_every_file_it_read_and_what_each_kernel_uses() {
     }
     assert!(labels.iter().any(|label| label.ends_with("/libcudart_static.a")));
     assert!(labels.is_sorted());
-    let names: Vec<&str> = output.resources.iter().map(|kernel| kernel.name.as_str()).collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-    assert!(output.resources.iter().all(|kernel| kernel.registers > 0 && kernel.arch == "sm_100a"));
+    let kernels = resources::read(&output.log);
+    assert_eq!(kernels.len(), 2, "{kernels:?}");
+    assert!(kernels.iter().all(|kernel| kernel.registers > 0 && kernel.arch == "sm_100a"));
     let text = String::from_utf8_lossy(&output.library);
     assert!(!text.contains(env!("CARGO_MANIFEST_DIR")) && !text.contains("/tmp/"));
     assert!(!text.contains(data_folder().to_str().unwrap()), "the library names the toolchain's place");
@@ -262,6 +270,178 @@ fn reading_a_file_of_the_machine_is_refused() {
     assert!(climbing.contains("etc/hostname"), "{climbing}");
     let include = spy(&format!("#include \"{}\"", secret.display()));
     assert!(include.contains("secret.h"), "{include}");
+}
+
+#[test]
+fn reading_what_the_build_itself_made_is_refused() {
+    for name in ["host/g++", "/proc/self/cwd/host/as", "cuda/../host/ld", "source/../host/ld"] {
+        let text = format!("asm(\".pushsection .rodata; .incbin \\\"{name}\\\"; .popsection\");\n{BARE}");
+        let found = refused(&make_plan(&[("kernel.cu", &text)], &[]));
+        assert!(found.messages[0].message.contains("host/"), "{name}: {:?}", found.messages);
+    }
+}
+
+/// A whole module without a header: compiled in a second.
+const BARE: &str = "__global__ void first(int* p) { *p = 1; }\n\
+    void start(int* p) { first<<<1, 1>>>(p); }\n\
+    extern \"C\" int __tvm_ffi_run(void*, const void*, int, void*) { start(nullptr); return 0; }\n";
+
+/// Sources whose objects hold what is made differently in each: internal linkage, static objects,
+/// dates, host code alone.
+const UNITS: [(&str, &str); 5] = [
+    ("kernel.cu", BARE),
+    (
+        "b/inner.cu",
+        "#include \"step.cuh\"\n#include <cassert>\nnamespace { __global__ void inner(int* p) { assert(*p); *p = step(1); } }\n\
+         static int* at = new int(1);\nvoid second(int* p) { inner<<<1, 1>>>(p + *at); }\n",
+    ),
+    ("b/step.cuh", "__device__ inline int step(int v) { return v + 1; }\n"),
+    (
+        "dated.cu",
+        "__global__ void dated(int* p) { *p = __LINE__; }\nconst char* stamp() { return __DATE__ __FILE__; }\n",
+    ),
+    ("host.cpp", "static int* made = new int(2);\nint host() { return *made; }\n"),
+];
+
+/// The units of a build by their sources.
+fn units_by_source(plan: &BuildPlan, ended: &Ended) -> BTreeMap<String, Unit> {
+    let sources: Vec<String> = plan.units().map(ToString::to_string).collect();
+    ended.compiled.iter().map(|(index, unit)| (sources[*index].clone(), unit.clone())).collect()
+}
+
+#[test]
+fn a_library_of_reused_units_has_the_bytes_of_a_clean_build() {
+    for flags in [&[][..], &["-rdc=true", "-lineinfo"]] {
+        let scratch = tempfile::tempdir().unwrap();
+        let plan = make_plan(&UNITS, flags);
+        let clean = build_with(scratch.path(), &plan, Vec::new());
+        let units = units_by_source(&plan, &clean);
+        assert_eq!(units.len(), 4, "{:?}", units.keys());
+        // One file changed, and a new one in front: every other unit has another number.
+        let changed = UNITS[0].1.replace("= 1;", "= 7;");
+        let files: Vec<_> =
+            [("kernel.cu", changed.as_str()), ("a.cu", "__global__ void a(int* p) { *p = 3; }\n")]
+                .into_iter()
+                .chain(UNITS.into_iter().skip(1))
+                .collect();
+        let plan = make_plan(&files, flags);
+        let reused: Vec<Option<Unit>> = plan
+            .units()
+            .map(|source| units.get(source.as_str()).filter(|_| source.as_str() != "kernel.cu").cloned())
+            .collect();
+        let mixed = build_with(scratch.path(), &plan, reused);
+        let (BuildOutcome::Built(mixed), BuildOutcome::Built(clean)) =
+            (mixed.outcome, build_with(scratch.path(), &plan, Vec::new()).outcome)
+        else {
+            panic!("both build")
+        };
+        assert_eq!(mixed.units, UnitCounts { compiled: 2, reused: 3 });
+        assert_eq!(clean.units, UnitCounts { compiled: 5, reused: 0 });
+        assert_eq!(mixed.library, clean.library, "{flags:?}");
+        assert_eq!((mixed.log, mixed.dependencies), (clean.log, clean.dependencies));
+    }
+}
+
+#[test]
+fn a_unit_names_what_it_read_and_nothing_of_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let asm = "asm(\".pushsection .rodata; .incbin \\\"b/step.cuh\\\"; .popsection\");\nint plain() { return 0; }\n";
+    let files: Vec<_> = UNITS.into_iter().chain([("asm.cpp", asm)]).collect();
+    let plan = make_plan(&files, &[]);
+    let units = units_by_source(&plan, &build_with(scratch.path(), &plan, Vec::new()));
+    let packed = |source: &str| -> Vec<String> {
+        units[source].reads.keys().filter(|label| label.starts_with("<source>/")).cloned().collect()
+    };
+    assert_eq!(packed("host.cpp"), ["<source>/host.cpp"]);
+    assert_eq!(packed("b/inner.cu"), ["<source>/b/inner.cu", "<source>/b/step.cuh"]);
+    assert_eq!(packed("asm.cpp"), ["<source>/asm.cpp", "<source>/b/step.cuh"]);
+}
+
+#[test]
+fn a_unit_that_compiles_is_kept_where_another_does_not() {
+    let scratch = tempfile::tempdir().unwrap();
+    let plan = make_plan(&[("kernel.cu", BARE), ("broken.cu", "this is not C++\n")], &[]);
+    let ended = build_with(scratch.path(), &plan, Vec::new());
+    assert!(matches!(ended.outcome, BuildOutcome::CompileError(_)));
+    assert_eq!(units_by_source(&plan, &ended).into_keys().collect::<Vec<_>>(), ["kernel.cu"]);
+}
+
+#[test]
+fn angle_includes_find_packed_files_from_the_top() {
+    let text = BARE.replace("*p = 1", "*p = step(1)");
+    built(&make_plan(
+        &[("k/kernel.cu", &format!("#include <b/step.cuh>\n{text}")), ("kernel.cu", "\n"), UNITS[2]],
+        &[],
+    ));
+}
+
+#[test]
+fn a_missing_header_of_a_known_library_is_no_compile_error() {
+    for header in ["torch/extension.h", "cutlass/cutlass.h", "cute/tensor.hpp", "cublas_v2.h"] {
+        let text = format!("#include <{header}>\n{BARE}");
+        let scratch = tempfile::tempdir().unwrap();
+        let plan = make_plan(&[("kernel.cu", &text)], &[]);
+        let error = run(&plan, Vec::new(), scratch.path(), &Limits::default(), &mut FileDigests::forgetful());
+        let Err(error @ BuildError::MissingHeader { .. }) = error else { panic!("{header}: {error:?}") };
+        let said = error.to_string();
+        assert!(said.contains(header) && said.contains("kernel.cu(1)") && said.contains("package"), "{said}");
+        assert!(!error.ways_out().is_empty());
+    }
+}
+
+#[test]
+fn a_function_that_two_sources_define_is_told_with_both() {
+    let other = "void start(int*) {}\n";
+    let found = refused(&make_plan(&[("kernel.cu", BARE), ("b/other.cu", other)], &[]));
+    let first = found.errors().next().unwrap().to_string();
+    assert_eq!(first, "kernel.cu: error: multiple definition of `start(int*)', first defined in b/other.cu");
+    assert!(found.hints[0].contains(".cuh"), "{:?}", found.hints);
+    assert!(!found.log.contains("object/"), "{}", found.log);
+}
+
+#[test]
+fn device_code_of_another_file_is_told_by_its_name_with_the_flag_that_links_it() {
+    let text = format!(
+        "__device__ float outside(float);\n__global__ void k(float* p) {{ *p = outside(*p); }}\n\
+         void go(float* p) {{ k<<<1, 1>>>(p); }}\n{BARE}"
+    );
+    let found = refused(&make_plan(&[("kernel.cu", &text)], &[]));
+    assert!(found.messages[0].message.contains("'outside(float)'"), "{:?}", found.messages);
+    assert!(found.hints[0].contains("-rdc=true"), "{:?}", found.hints);
+    let found = refused(&make_plan(&[("kernel.cu", &text)], &["-rdc=true"]));
+    let first = found.errors().next().unwrap();
+    assert!(first.message.contains("'outside(float)' in 'kernel.cu'"), "{first}");
+    assert!(found.hints[0].contains("packed"), "{:?}", found.hints);
+}
+
+#[test]
+fn a_function_that_nobody_defines_is_a_finding_and_the_drivers_are_known() {
+    let text =
+        format!("#include <cuda.h>\nvoid lost(int);\n{BARE}\nint use() {{ lost(1); return cuInit(0); }}\n");
+    let said = |flags: &[&str]| {
+        let found = refused(&make_plan(&[("kernel.cu", &text)], flags));
+        (found.messages.iter().map(ToString::to_string).collect::<Vec<_>>(), found.hints)
+    };
+    let (messages, hints) = said(&[]);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("kernel.cu: error: undefined symbol `lost(int)`"), "{messages:?}");
+    assert!(hints.iter().any(|hint| hint.contains("-lcuda")), "{hints:?}");
+    assert_eq!(said(&["-lcuda"]).0.len(), 1);
+}
+
+#[test]
+fn warnings_of_the_linker_do_not_reject_an_honest_build() {
+    let text = format!(
+        "#include <cstdio>\n{BARE}\nchar name[L_tmpnam];\nbool use() {{ thread_local int n = 0; return tmpnam(name) && n++; }}\n\
+         asm(\".section .note.GNU-stack,\\\"x\\\",@progbits\\n.text\");\n"
+    );
+    let warned = diagnostics::warnings(&built(&make_plan(&[("kernel.cu", &text)], &[])).log);
+    let words: Vec<String> = warned.iter().map(ToString::to_string).collect();
+    assert!(
+        words.iter().any(|text| text.starts_with("kernel.cu: warning: ") && text.contains("tmpnam")),
+        "{words:?}"
+    );
+    assert!(words.iter().any(|text| text.contains("executable stack")), "{words:?}");
 }
 
 #[test]

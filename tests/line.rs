@@ -108,6 +108,118 @@ fn a_miss_says_why() {
 }
 
 #[test]
+fn what_only_people_read_is_no_reason_to_build_again() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    let renamed = CONFIG.replace("\"sample\"", "\"renamed\"").replace("\"team\"", "\"others\"");
+    let renamed = renamed.replace("[build]", "description = \"words\"\n\n[build]");
+    sandbox.write("one/config.toml", renamed);
+    let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!((&again["cache"], &again["library"]), (&"hit".into(), &first["library"]));
+    assert_ne!(again["digest"], first["digest"], "it is another artifact");
+    // The new name remembers its last build, although the compiler never ran for it.
+    sandbox.write("one/scale.cuh", HEADER.replace("kFactor * x", "x * kFactor"));
+    let changed = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(changed["miss"]["reason"], "sources_changed", "{}", changed["miss_text"]);
+    assert_eq!(changed["miss"]["paths"][0], "scale.cuh");
+}
+
+/// Eight sources with a kernel each; the first is the entry.
+fn eight_sources(sandbox: &Sandbox, name: &str) {
+    let entry = "__global__ void k0(int* p) { *p = 0; }\nextern \"C\" int __tvm_ffi_run(void*, const void*, int, void*) { return 0; }\n";
+    sandbox.submission(
+        name,
+        &[("kernel.cu", entry), ("step.cuh", "__device__ inline int step(int v) { return v; }\n")],
+    );
+    for index in 1..8 {
+        let text = format!(
+            "#include \"step.cuh\"\nnamespace {{ __global__ void inner(int* p) {{ *p = step({index}); }} }}\nvoid start{index}(int* p) {{ inner<<<1, 1>>>(p); }}\n"
+        );
+        sandbox.write(format!("{name}/unit{index}.cu"), text);
+    }
+}
+
+#[test]
+fn one_changed_source_of_eight_compiles_one_and_gives_the_bytes_of_a_clean_build() {
+    let sandbox = Sandbox::new();
+    eight_sources(&sandbox, "one");
+    let units = |build: &Value| (build["units"]["compiled"].clone(), build["units"]["reused"].clone());
+    let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(units(&first), (8.into(), 0.into()));
+    let unit = fs::read_to_string(sandbox.path("one/unit3.cu")).unwrap();
+    sandbox.write("one/unit3.cu", unit.replace("step(3)", "step(33)"));
+    let second = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(units(&second), (1.into(), 7.into()), "{}", second["miss_text"]);
+    assert_eq!((&second["proof"]["verdict"], &second["rebuilt"]), (&"exact".into(), &false.into()));
+    assert_ne!(second["library_sha256"], first["library_sha256"]);
+    // A fresh build takes nothing from before, and agrees.
+    let fresh = sandbox.build(["build", "one", "--json", "--fresh"]).expect(0).json();
+    assert_eq!((units(&fresh), &fresh["rebuilt"]), ((8.into(), 0.into()), &true.into()));
+    assert_eq!(fresh["library_sha256"], second["library_sha256"]);
+    assert_eq!(fresh["disagrees_with_earlier_build"], Value::Null);
+    // A header is read by seven of them; a flag is in every command.
+    sandbox.write("one/step.cuh", "__device__ inline int step(int v) { return v + 1; }\n");
+    assert_eq!(units(&sandbox.build(["build", "one", "--json"]).expect(0).json()), (7.into(), 1.into()));
+    sandbox.run(["target", "one", "--nvcc-flag=-use_fast_math"]).expect(0);
+    assert_eq!(units(&sandbox.build(["build", "one", "--json"]).expect(0).json()), (8.into(), 0.into()));
+    // A damaged object is compiled again, and the others are not.
+    let folder = sandbox.cache().join("v2/units");
+    for entry in walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap) {
+        if entry.file_type().is_file() {
+            let mut bytes = fs::read(entry.path()).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(entry.path(), bytes).unwrap();
+        }
+    }
+    sandbox.write("one/unit3.cu", unit);
+    let repaired = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert_eq!(units(&repaired), (8.into(), 0.into()));
+    assert_eq!(sandbox.run(["cache", "stats", "--json"]).json()["stats"]["units"].as_u64().unwrap(), 16);
+    sandbox.run(["cache", "clear"]).expect(0);
+    assert_eq!(sandbox.run(["cache", "stats", "--json"]).json()["stats"]["units"], 0);
+}
+
+#[test]
+fn a_build_shows_what_kernels_use_and_what_the_compilers_doubt_from_the_cache_too() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    sandbox.write("one/other.cu", OTHER.replace("{ *p", "{ int unused; *p"));
+    for cache in ["miss", "hit"] {
+        let json = sandbox.build(["build", "one", "--json"]).expect(0).json();
+        assert_eq!(json["cache"], cache);
+        let kernels = json["resources"].as_array().unwrap();
+        assert_eq!(kernels.len(), 2, "{kernels:?}");
+        assert!(kernels.iter().all(|kernel| kernel["registers"].as_u64().unwrap() > 0), "{kernels:?}");
+        let warning = &json["warnings"][0];
+        assert_eq!((&warning["file"], &warning["line"]), (&"other.cu".into(), &1.into()), "{warning}");
+        let text = sandbox.build(["build", "one"]).expect(0).stdout;
+        assert!(text.contains("registers") && text.contains("other.cu(1): warning: "), "{text}");
+    }
+}
+
+#[test]
+fn a_library_without_kernels_is_told_as_such() {
+    let sandbox = Sandbox::new();
+    let entry = "template <int N> __global__ void k(int* p) { *p = N; }\nextern \"C\" int __tvm_ffi_run(void*, const void*, int, void*) { return 0; }\n";
+    sandbox.submission("one", &[("kernel.cu", entry)]);
+    let outcome = sandbox.build(["build", "one"]).expect(1);
+    assert!(outcome.stderr.contains("no kernel was compiled: "), "{outcome:?}");
+    assert!(!outcome.stderr.contains("absent") && !outcome.stdout.contains("absent"), "{outcome:?}");
+}
+
+#[test]
+fn a_missing_header_of_a_library_is_exit_code_three_and_names_the_package() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "#include <cutlass/cutlass.h>\n__global__ void k() {}\n")]);
+    let outcome = sandbox.build(["build", "one"]).expect(3);
+    for word in ["cutlass/cutlass.h", "kernel.cu(1)", "`nvidia-cutlass`", "hint: "] {
+        assert!(outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_compile_error_is_a_finding_with_the_packed_file_and_line() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one");
@@ -248,7 +360,7 @@ fn a_killed_build_leaves_nothing_that_looks_built() {
     let built = sandbox.build(["build", "one", "--json"]).expect(0).json();
     assert_eq!(built["proof"]["verdict"], "exact");
     // What the killed ones left is known to `gc`, and old enough it goes.
-    let staging = sandbox.cache().join("v1/staging");
+    let staging = sandbox.cache().join("v2/staging");
     for entry in fs::read_dir(&staging).into_iter().flatten() {
         let file = fs::File::open(entry.unwrap().path()).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();

@@ -5,12 +5,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proofmark_packager::{Artifact, Digest, Gencode};
+use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
 
-use crate::build::{self, BuildError, BuildOutcome, BuildPlan, Diagnostics, Limits, PlanError, PlanRequest};
-use crate::cache::{CacheEntry, CacheError, Dependencies, Ingredients, Insertion, Lookup, MissReason, Store};
+use crate::build::{
+    self, BuildError, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics, KernelResources,
+    Limits, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
+};
+use crate::cache::{
+    BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
+};
 use crate::job::Freshness;
-use crate::proof::{self, Judgement, Proof, RequestedClaim};
+use crate::proof::{self, Judgement, Proof, RequestedClaim, Verdict};
 use crate::toolchain::{FileDigests, Toolchain};
 
 /// What a build works with besides the artifact.
@@ -78,6 +83,8 @@ pub enum CacheUse {
         reason: MissReason,
         /// The digest of an earlier library under the same key, if it was another.
         disagrees_with: Option<Digest>,
+        /// How many sources were compiled, and how many objects of earlier builds were used again.
+        units: UnitCounts,
     },
 }
 
@@ -96,8 +103,20 @@ pub struct ProvenBuild {
     pub dependencies: Dependencies,
     /// The compiler's words.
     pub log: String,
+    /// What each kernel uses of the device, as ptxas said when it was compiled.
+    pub resources: Vec<KernelResources>,
+    /// What the compilers and the linker had doubts about.
+    pub warnings: Vec<Diagnostic>,
     /// Where it came from.
     pub cache: CacheUse,
+}
+
+impl ProvenBuild {
+    /// Whether the compiler made all of it just now: only then do equal bytes say that it can be
+    /// made again.
+    pub fn is_rebuilt(&self) -> bool {
+        matches!(self.cache, CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. })
+    }
 }
 
 /// Why nothing could be said of a build.
@@ -129,17 +148,25 @@ pub fn rebuild(
         toolchain: context.toolchain,
     })?;
     let ingredients = ingredients_of(artifact, &plan, context.toolchain);
-    let reason = match look_up(&ingredients, context)? {
+    let name = &name_of(artifact);
+    let reason = match look_up(name, &ingredients, context)? {
         Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit)),
         Lookup::Miss(reason) => reason,
     };
     // One builder a plan: whoever waited finds the other's build.
     let right = context.store.lock(ingredients.plan_key(), || (context.narrate)(Event::Waiting))?;
-    if let Lookup::Hit(entry) = look_up(&ingredients, context)? {
+    if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
         return Ok(proven(*entry, CacheUse::Hit));
     }
     (context.narrate)(Event::Building(&reason));
-    let output = match build::run(&plan, &context.store.scratch(), context.limits, context.digests)? {
+    let units = unit_keys(&plan, &ingredients);
+    let reused = reusable(&units, &ingredients, context);
+    let ended = build::run(&plan, reused, &context.store.scratch(), context.limits, context.digests)?;
+    for (index, unit) in &ended.compiled {
+        // What cannot be kept, because another process clears the cache, is compiled again: slower, never wrong.
+        let _ = context.store.keep_unit(units[*index], unit);
+    }
+    let output = match ended.outcome {
         BuildOutcome::Built(output) => output,
         BuildOutcome::CompileError(diagnostics) => {
             return Ok(Built::Finding(Finding::CompileError(diagnostics)));
@@ -148,40 +175,82 @@ pub fn rebuild(
     let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
         Ok(proof) => proof,
+        Err(judgement)
+            if judgement.verdict() == Verdict::Absent && resources::read(&output.log).is_empty() =>
+        {
+            return Ok(Built::Finding(Finding::CompileError(Diagnostics::of_no_kernel(output.log))));
+        }
         Err(judgement) => return Ok(Built::Finding(Finding::Unproven(judgement))),
     };
-    let headers = output.dependencies.iter().filter(|read| !read.is_source());
+    let headers = output.dependencies.iter().filter(|(label, _)| build::packed_path(label).is_none());
     let insertion = Insertion {
+        name,
         ingredients: &ingredients,
-        dependencies: &headers.map(|read| (read.label.clone(), read.sha256)).collect(),
+        dependencies: &headers.map(|(label, sha256)| (label.clone(), *sha256)).collect(),
         library: &output.library,
         log: &output.log,
         proof: &proof,
     };
     let inserted = context.store.insert(&right, &insertion)?;
-    let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with };
+    let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with, units: output.units };
     Ok(proven(inserted.entry, cache))
 }
 
-fn look_up(ingredients: &Ingredients, context: &mut BuildContext<'_>) -> Result<Lookup, CacheError> {
+fn look_up(
+    name: &BuildName,
+    ingredients: &Ingredients,
+    context: &mut BuildContext<'_>,
+) -> Result<Lookup, CacheError> {
     if context.freshness == Freshness::Fresh {
         return Ok(Lookup::Miss(MissReason::Bypassed));
     }
     let BuildContext { toolchain, digests, store, .. } = context;
-    store.look_up(ingredients, |label| {
+    store.look_up(name, ingredients, |label| {
         let path = build::locate(label, toolchain)?;
         digests.digest(&path).ok()
     })
+}
+
+/// Names each unit of a plan, in its order.
+fn unit_keys(plan: &BuildPlan, ingredients: &Ingredients) -> Vec<UnitKey> {
+    let key =
+        |(index, source): (usize, &SourcePath)| ingredients.unit_key(source.as_str(), &plan.unit_line(index));
+    plan.units().enumerate().map(key).collect()
+}
+
+/// The units that need not be compiled, at their places in the plan; none of a fresh build.
+fn reusable(
+    units: &[UnitKey],
+    ingredients: &Ingredients,
+    context: &mut BuildContext<'_>,
+) -> Vec<Option<Unit>> {
+    if context.freshness == Freshness::Fresh {
+        return vec![None; units.len()];
+    }
+    let BuildContext { toolchain, digests, store, .. } = context;
+    // Units read mostly the same headers.
+    let mut known = BTreeMap::new();
+    let mut current = |label: &str| match build::packed_path(label) {
+        Some(path) => ingredients.sources.get(path).copied(),
+        None => *known.entry(label.to_owned()).or_insert_with(|| {
+            let path = build::locate(label, toolchain)?;
+            digests.digest(&path).ok()
+        }),
+    };
+    units.iter().map(|&unit| store.unit(unit, &mut current)).collect()
+}
+
+fn name_of(artifact: &Artifact) -> BuildName {
+    let solution = &artifact.manifest().solution;
+    BuildName { solution: solution.name.clone(), definition: solution.definition.clone() }
 }
 
 fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) -> Ingredients {
     let manifest = artifact.manifest();
     let sources = manifest.sources.iter().map(|source| (source.path.to_string(), source.sha256));
     Ingredients {
-        name: manifest.solution.name.clone(),
-        definition: manifest.solution.definition.clone(),
-        artifact: artifact.digest(),
         sources: sources.collect::<BTreeMap<_, _>>(),
+        entry_symbol: plan.entry_point.symbol.clone(),
         gencode: plan.gencode,
         commands: plan.command_lines(),
         toolchain: toolchain.fingerprint.clone(),
@@ -189,7 +258,19 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
 }
 
 fn proven(entry: CacheEntry, cache: CacheUse) -> Built {
-    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, key: _ } = entry;
-    let build = ProvenBuild { library, library_bytes, proof, ingredients, dependencies, log, cache };
+    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, .. } = entry;
+    // Read from the words that are kept, so that a hit shows what the first build showed.
+    let (resources, warnings) = (resources::read(&log), diagnostics::warnings(&log));
+    let build = ProvenBuild {
+        library,
+        library_bytes,
+        proof,
+        ingredients,
+        dependencies,
+        log,
+        resources,
+        warnings,
+        cache,
+    };
     Built::Proven(Box::new(build))
 }

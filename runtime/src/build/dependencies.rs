@@ -1,44 +1,37 @@
 //! Names every file that a build has read.
 //!
-//! Three lists are put together: the host preprocessor's, over the host and the device pass of each
-//! source; the assembler's, which alone knows of `.incbin`; and the linker's. A file must be of the
-//! artifact, of the toolchain, or in a folder that the host compiler searches by itself; any other
-//! file is an escape, and the build is refused.
+//! Of each unit two lists are put together: the host preprocessor's, over the host and the device
+//! pass of the source, and the assembler's, which alone knows of `.incbin`. The linker has a list of
+//! its own. A file must be of the artifact, of the toolchain, or in a folder that the host compiler
+//! searches by itself; any other file is an escape, and the build is refused. What other commands of
+//! the build have made is an escape too: a unit depends on nothing that is not listed.
 //!
-//! Not covered: a file that was looked for and not found (`__has_include`, a missing optional
-//! header). If it appears later, only a rebuild notices. And device assembly cannot read files.
+//! Not covered: a file of the system that was looked for and not found (`__has_include`). If it
+//! appears later, only a rebuild notices. And device assembly cannot read files.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use proofmark_packager::Digest;
-use serde::{Deserialize, Serialize};
 
 use super::plan::{BuildPlan, HERE, place};
 use crate::toolchain::{FileDigests, Toolchain};
 
-/// A file that a build has read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// `<source>/kernel.cu`, `<cuda>/include/cuda_fp16.h`, `<tvm-ffi>/…`, `<system>/usr/include/…`.
-    pub label: String,
-    /// Where it was on the machine that built; where it was packed, for a source.
-    pub path: PathBuf,
-    /// The digest of its content.
-    pub sha256: Digest,
-}
-
-impl Dependency {
-    /// Whether the file belongs to the artifact, whose digest covers it already.
-    pub fn is_source(&self) -> bool {
-        self.label.starts_with(SOURCE_LABEL)
-    }
-}
+/// Files by label with the SHA-256 of each: `<source>/kernel.cu`, `<cuda>/include/cuda_fp16.h`,
+/// `<tvm-ffi>/…`, `<system>/usr/include/…`.
+pub type Dependencies = BTreeMap<String, Digest>;
 
 const SOURCE_LABEL: &str = "<source>/";
 
-/// Where a labelled file is on this machine, whether or not it is there.
+/// The packed path that a label names; `None` for a file of the toolchain or the system.
+pub fn packed_path(label: &str) -> Option<&str> {
+    label.strip_prefix(SOURCE_LABEL)
+}
+
+/// Where a file of the toolchain or the system is on this machine, whether or not it is there.
 pub fn locate(label: &str, toolchain: &Toolchain) -> Option<PathBuf> {
     let below = |prefix: &str| label.strip_prefix(prefix).map(Path::new);
     below("<cuda>/")
@@ -50,99 +43,150 @@ pub fn locate(label: &str, toolchain: &Toolchain) -> Option<PathBuf> {
 /// What was read, and what should not have been.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reads {
-    /// Every file, once, in the order of labels.
-    pub dependencies: Vec<Dependency>,
-    /// Files that belong to neither artifact nor toolchain, as named by the compilers.
+    /// Every file, once.
+    pub dependencies: Dependencies,
+    /// Files that belong to neither artifact nor toolchain, as named by the compilers; sorted.
     pub escapes: Vec<String>,
 }
 
 /// Where a named file belongs.
 enum Belongs {
+    Source(String),
     To {
         label: String,
         path: PathBuf,
     },
-    /// Made by the build itself.
+    /// Made by the command itself.
     Intermediate,
     Outside,
 }
 
-/// Puts the lists together. `names` are as the compilers wrote them; `linked` are the linker's.
-pub(super) fn collect(
+/// Names what the compilers of one unit have read. `digests` remembers what is not packed.
+pub(super) fn read_by_unit(
+    plan: &BuildPlan,
+    folder: &Path,
+    index: usize,
+    digests: &mut FileDigests,
+) -> io::Result<Reads> {
+    let list = |ending: &str| -> io::Result<Vec<String>> {
+        let path = folder.join(place::OBJECT).join(format!("{index}.{ending}"));
+        Ok(read_rule(&String::from_utf8_lossy(&fs::read(path)?)))
+    };
+    let own = own_names(plan, index);
+    let assembled = list("as.d")?.into_iter().filter(|name| !own.contains(name) && !is_assembler_input(name));
+    let names = list("d")?.into_iter().chain(assembled);
+    collect(plan, names.map(|name| (belongs(plan, folder, &name), name)), digests)
+}
+
+/// Names what the linker has read, beside what the build has made.
+pub(super) fn read_by_linker(
     plan: &BuildPlan,
     folder: &Path,
     names: &[String],
-    linked: &[String],
     digests: &mut FileDigests,
 ) -> io::Result<Reads> {
-    let mut found = BTreeMap::new();
+    let found = names.iter().map(|name| {
+        let inside = [place::OBJECT, place::DRIVER].into_iter().any(|top| {
+            Path::new(name).strip_prefix(HERE).is_ok_and(|inside| inside.parent() == Some(Path::new(top)))
+        });
+        let belongs = match belongs(plan, folder, name) {
+            _ if inside => Belongs::Intermediate,
+            // The linker finds its own files, and no flag lets a submission name others.
+            Belongs::Outside if Path::new(name).is_absolute() && Path::new(name).is_file() => system(name),
+            other => other,
+        };
+        (belongs, name.clone())
+    });
+    collect(plan, found, digests)
+}
+
+/// What the assembler calls its input beside the file itself: the compiler's name for the text that
+/// it compiled. No such file is where the assembler works.
+fn own_names(plan: &BuildPlan, index: usize) -> Vec<String> {
+    let source = plan.compile[index].source.as_ref();
+    let file = source.and_then(|source| source.as_str().rsplit('/').next()).unwrap_or_default();
+    vec![format!("{index}.o.cudafe1.cpp"), file.to_owned()]
+}
+
+/// The text that the host compiler hands to the assembler: `ccXXXXXX.s`, a name of its own choice.
+fn is_assembler_input(name: &str) -> bool {
+    let random = name
+        .strip_prefix(&format!("{HERE}/{}/cc", place::TEMPORARY))
+        .and_then(|rest| rest.strip_suffix(".s"));
+    random.is_some_and(|random| random.len() == 6 && random.bytes().all(|one| one.is_ascii_alphanumeric()))
+}
+
+fn collect(
+    plan: &BuildPlan,
+    names: impl Iterator<Item = (Belongs, String)>,
+    digests: &mut FileDigests,
+) -> io::Result<Reads> {
+    let packed = plan.source_digests();
     let mut reads = Reads::default();
-    for (name, is_linked) in
-        names.iter().map(|name| (name, false)).chain(linked.iter().map(|name| (name, true)))
-    {
-        match belongs(plan, folder, name, is_linked) {
+    for (belongs, name) in names {
+        match belongs {
+            Belongs::Source(path) => match packed.get(&path) {
+                Some(digest) => {
+                    reads.dependencies.insert(format!("{SOURCE_LABEL}{path}"), *digest);
+                }
+                None => reads.escapes.push(name),
+            },
             Belongs::To { label, path } => {
-                found.insert(label, path);
+                if let Entry::Vacant(place) = reads.dependencies.entry(label) {
+                    place.insert(digests.digest(&path)?);
+                }
             }
             Belongs::Intermediate => {}
-            Belongs::Outside => reads.escapes.push(name.clone()),
+            Belongs::Outside => reads.escapes.push(name),
         }
     }
     reads.escapes.sort();
     reads.escapes.dedup();
-    for (label, path) in found {
-        let sha256 = digests.digest(&path)?;
-        // A source's path is that of a folder that is about to vanish.
-        let path = label.strip_prefix(SOURCE_LABEL).map_or(path, PathBuf::from);
-        reads.dependencies.push(Dependency { label, path, sha256 });
-    }
     Ok(reads)
 }
 
-fn belongs(plan: &BuildPlan, folder: &Path, name: &str, is_linked: bool) -> Belongs {
-    let name = Path::new(name);
-    if let Ok(inside) = name.strip_prefix(HERE).or_else(|_| name.strip_prefix(folder)) {
-        return belongs_inside(plan, folder, inside);
+fn belongs(plan: &BuildPlan, folder: &Path, name: &str) -> Belongs {
+    let path = Path::new(name);
+    if let Ok(inside) = path.strip_prefix(HERE).or_else(|_| path.strip_prefix(folder)) {
+        return belongs_inside(plan, inside);
     }
-    if name.is_absolute() {
-        return belongs_to_system(plan, name, is_linked);
-    }
-    // The assembler lists the name that the compiler gives to its input, too; no such file exists.
-    if folder.join(name).exists() { belongs_inside(plan, folder, name) } else { Belongs::Intermediate }
+    if path.is_absolute() { belongs_to_system(plan, name) } else { belongs_inside(plan, path) }
 }
 
-fn belongs_inside(plan: &BuildPlan, folder: &Path, inside: &Path) -> Belongs {
-    let Some(clean) = without_dots(inside) else { return Belongs::Outside };
-    let mut parts = clean.components();
-    let top = parts.next().and_then(|top| top.as_os_str().to_str()).unwrap_or_default();
-    let rest = parts.as_path();
+fn belongs_inside(plan: &BuildPlan, inside: &Path) -> Belongs {
+    // The system follows a link before it goes up: a path that leaves its first folder leads elsewhere.
+    let below = inside.components().skip(1).collect::<PathBuf>();
+    let (Some(Component::Normal(top)), Some(rest)) = (inside.components().next(), without_dots(&below))
+    else {
+        return Belongs::Outside;
+    };
+    let top = top.to_str().unwrap_or_default();
     match top {
-        place::SOURCE => {
-            Belongs::To { label: format!("{SOURCE_LABEL}{}", rest.display()), path: folder.join(&clean) }
-        }
+        place::SOURCE => Belongs::Source(rest.display().to_string()),
         place::CUDA | place::TVM_FFI => {
-            let target = plan.links.iter().find(|link| link.name == top).map(|link| link.target.join(rest));
+            let target = plan.links.iter().find(|link| link.name == top).map(|link| link.target.join(&rest));
             target.map_or(Belongs::Outside, |path| Belongs::To {
                 label: format!("<{top}>/{}", rest.display()),
                 path,
             })
         }
-        place::OBJECT | place::TEMPORARY | place::DRIVER => Belongs::Intermediate,
         _ => Belongs::Outside,
     }
 }
 
-/// The linker finds its own files, and no flag lets a submission name others; a header must be in
-/// one of the host compiler's folders.
-fn belongs_to_system(plan: &BuildPlan, name: &Path, is_linked: bool) -> Belongs {
-    let Some(clean) = without_dots(name) else { return Belongs::Outside };
+/// A header must be in one of the host compiler's folders.
+fn belongs_to_system(plan: &BuildPlan, name: &str) -> Belongs {
+    let Some(clean) = without_dots(Path::new(name)) else { return Belongs::Outside };
     let real = clean.canonicalize().unwrap_or_else(|_| clean.clone());
     let searched = |path: &Path| plan.system_includes.iter().any(|folder| path.starts_with(folder));
-    if is_linked || searched(&clean) || searched(&real) {
-        let label = format!("<system>{}", clean.display());
-        return Belongs::To { label, path: clean };
+    if searched(&clean) || searched(&real) { system(name) } else { Belongs::Outside }
+}
+
+fn system(name: &str) -> Belongs {
+    match without_dots(Path::new(name)) {
+        Some(path) => Belongs::To { label: format!("<system>{}", path.display()), path },
+        None => Belongs::Outside,
     }
-    Belongs::Outside
 }
 
 /// Takes `..` back lexically; `None` if it leads above the start.
@@ -186,15 +230,6 @@ pub(super) fn read_rule(text: &str) -> Vec<String> {
     words
 }
 
-/// Reads what the linker's `--trace` prints: a file a line, or `(archive)member`.
-pub(super) fn read_trace(log: &str) -> Vec<String> {
-    let file = |line: &str| match line.strip_prefix('(') {
-        Some(rest) => rest.split_once(')').map(|(archive, _)| archive.to_owned()),
-        None => Some(line.to_owned()),
-    };
-    log.lines().filter_map(|line| file(line.trim())).filter(|name| name.starts_with('/')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,9 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn reads_files_and_archives_from_a_trace() {
-        let log = "/usr/lib/crti.o\n(/usr/lib/libgcc.a)_x.o\n/p/libcudart_static.a\nwarning: something\n";
-        assert_eq!(read_trace(log), ["/usr/lib/crti.o", "/usr/lib/libgcc.a", "/p/libcudart_static.a"]);
+    fn only_the_host_compilers_own_text_is_the_assemblers_input() {
+        assert!(is_assembler_input("/proc/self/cwd/temporary/ccW4VCuv.s"));
+        for name in ["temporary/ccW4VCuv.s", "/proc/self/cwd/temporary/../ccW4VCu.s", "/tmp/ccW4VCuv.s"] {
+            assert!(!is_assembler_input(name), "{name}");
+        }
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use proofmark_packager::SourcePath;
 use serde::Serialize;
 
+use super::link_log::{Line, Reader};
 use super::plan::{HERE, place};
+use super::symbols;
+use crate::proof::demangle;
 
 /// How grave a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -60,6 +64,8 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics {
     /// Errors first, then warnings, each in the order of the log. At least one error.
     pub messages: Vec<Diagnostic>,
+    /// What may help, each once.
+    pub hints: Vec<String>,
     /// The log, with paths as the submission writes them.
     pub log: String,
 }
@@ -75,16 +81,28 @@ impl Diagnostics {
                 log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the compiler said nothing");
             messages.push(Diagnostic::error(last.trim()));
         }
+        let mut hints: Vec<String> = messages.iter().filter_map(|one| hint(&one.message)).collect();
+        hints.dedup();
         messages.extend(warnings);
-        Self { messages, log: without_resources(log) }
+        Self { messages, hints, log: without_resources(log) }
     }
 
     /// A finding of our own about a build that the compilers did not object to.
-    pub fn of_finding(findings: Vec<Diagnostic>, mut log: String) -> Self {
+    pub fn of_finding(findings: Vec<Diagnostic>, hints: Vec<String>, mut log: String) -> Self {
         for finding in &findings {
             log.push_str(&format!("{finding}\n"));
         }
-        Self { messages: findings, log: without_resources(&log) }
+        Self { messages: findings, hints, log: without_resources(&log) }
+    }
+
+    /// The finding that a library holds no kernel.
+    pub fn of_no_kernel(log: String) -> Self {
+        let finding = Diagnostic::error(
+            "no kernel was compiled: expected a `__global__` function in one of the .cu sources",
+        );
+        let hint = "a kernel template is compiled where it is launched, and only .cu files are compiled for \
+                    the device";
+        Self::of_finding(vec![finding], vec![hint.to_owned()], log)
     }
 
     /// The errors alone.
@@ -121,6 +139,59 @@ pub fn tidy(log: &str) -> String {
     text
 }
 
+/// Calls object files, and what else is named after them, by their sources: `<build>/object/1.o`
+/// becomes `b/second.cu`. Mangled names between quotes are written as their authors wrote them.
+pub(super) fn name_sources<'a>(log: &str, units: impl Iterator<Item = &'a SourcePath>) -> String {
+    let mut text = log.to_owned();
+    let units: Vec<_> = units.enumerate().collect();
+    // The longest number first: `1.o` ends `11.o`.
+    for (index, source) in units.into_iter().rev() {
+        text = text.replace(&format!("<build>/{}/{index}.o", place::OBJECT), source.as_str());
+        text = text.replace(&format!("{index}.o.cudafe1.cpp"), source.as_str());
+    }
+    text.lines().flat_map(|line| [demangled(line), "\n".to_owned()]).collect()
+}
+
+/// Demangles what an error quotes. What ptxas reports of kernels keeps its symbols.
+fn demangled(line: &str) -> String {
+    if !line.contains("error") && !line.contains("fatal") {
+        return line.to_owned();
+    }
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("'_Z").or_else(|| rest.find("`_Z")) {
+        let (before, quoted) = rest.split_at(at + 1);
+        let end = quoted.find('\'').unwrap_or(quoted.len());
+        text.push_str(before);
+        text.push_str(&demangle(&quoted[..end]));
+        rest = &quoted[end..];
+    }
+    text + rest
+}
+
+/// What may help against an error of the linkers.
+fn hint(message: &str) -> Option<String> {
+    let way = if message.contains("Unresolved extern function") {
+        "device code of one file calls another's: include it, or add `-rdc=true` to `[target] nvcc_flags`"
+    } else if message.contains("multiple definition of") || message.contains("Multiple definition of") {
+        "a source that another includes is compiled by itself as well: name it .cuh, or make its functions \
+         `static` or `inline`"
+    } else if message.starts_with("nvlink: Undefined reference to") {
+        "is the source that defines it packed, and is it a `__device__` function of the same signature?"
+    } else {
+        return None;
+    };
+    Some(way.to_owned())
+}
+
+/// The finding that a library calls what nobody defines; `files` are the sources that call it.
+pub(super) fn undefined(symbol: &str, files: &[String]) -> (Diagnostic, String) {
+    let written = demangle(symbol);
+    let message = format!("undefined symbol `{written}`: no source and no linked library defines it");
+    let diagnostic = Diagnostic { file: files.first().cloned(), ..Diagnostic::error(message) };
+    (diagnostic, symbols::hint(symbol))
+}
+
 /// `tmpxft_00006388_00000000-6_k.ptx` becomes `k.ptx`.
 fn without_process_numbers(line: &str) -> String {
     let mut text = String::new();
@@ -139,7 +210,25 @@ fn without_process_numbers(line: &str) -> String {
 
 /// Reads every message of a tidied log.
 pub fn read(log: &str) -> Vec<Diagnostic> {
-    log.lines().filter_map(read_line).collect()
+    let mut linker = Reader::default();
+    log.lines()
+        .filter_map(|line| match linker.read(line) {
+            Line::Message(message) => Some(message),
+            Line::Context => None,
+            Line::NotLinker => read_line(line),
+        })
+        .collect()
+}
+
+/// The warnings of a tidied log, each once: a header's is repeated for every file that includes it.
+pub fn warnings(log: &str) -> Vec<Diagnostic> {
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for one in read(log).into_iter().filter(|one| one.severity == Severity::Warning) {
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
 }
 
 const MARKS: [(&str, Severity); 6] = [
@@ -164,8 +253,7 @@ fn read_line(line: &str) -> Option<Diagnostic> {
     Some(Diagnostic { severity, file, line: line_number, column, message })
 }
 
-/// `ptxas k.ptx, line 23; error   : …`, `ptxas fatal   : …`, `nvlink error   : …`, `nvcc fatal   : …`,
-/// and the linker's `undefined reference`.
+/// `ptxas k.ptx, line 23; error   : …`, `ptxas fatal   : …`, `nvlink error   : …`, `nvcc fatal   : …`.
 fn read_tool_line(line: &str) -> Option<Diagnostic> {
     let tool =
         ["ptxas ", "nvlink ", "nvcc ", "fatbinary "].into_iter().find(|tool| line.starts_with(tool))?;

@@ -1,8 +1,8 @@
 //! Decides which of a submission's `nvcc_flags` may reach nvcc.
 //!
 //! Only what is known is let through. nvcc hands its arguments to a shell and to programs that read
-//! `@file` as more arguments, so a flag is also a way to run programs; and a flag can change the architecture, read files of the machine that builds,
-//! or make the result depend on that machine. Each refusal says which of these it is.
+//! `@file` as more arguments, so a flag is also a way to run programs; and a flag can change the
+//! architecture, read files of the machine that builds, or make the result depend on that machine. Each refusal says which of these it is.
 //!
 //! | kept | form |
 //! |---|---|
@@ -43,6 +43,48 @@ pub enum Effect {
     DeviceLink,
     /// The driver's library is needed when the kernel is loaded.
     Driver,
+}
+
+/// Columns of a help text's lines.
+const HELP_WIDTH: usize = 96;
+
+/// Every flag that a submission may use, for a help text; whatever is not here is refused.
+pub fn accepted_flags() -> String {
+    let mut plain = vec!["-D<name>[=<value>]".to_owned(), "-U<name>".to_owned(), "-I<folder>".to_owned()];
+    plain.extend(["-O<level>".to_owned(), "-lcuda".to_owned()]);
+    let mut stages = Vec::new();
+    for &(names, takes, fate) in OPTIONS {
+        match fate {
+            Keep | Standard | DeviceLink => {
+                let value = if takes == Value { "=<value>" } else { "" };
+                plain.extend(stage::short_spellings(names).map(|name| format!("{name}{value}")));
+            }
+            Stage(stage) => stages.push((names[0], stage::described(stage).collect::<Vec<_>>())),
+            // Written out above, as they are joined with their values.
+            Define | Undefine | Include | Optimization | Library | Refuse(_) => {}
+        }
+    }
+    let mut text = "Accepted in `[target] nvcc_flags`, each word a string of its own:\n".to_owned();
+    text.push_str(&wrapped(&plain));
+    for (name, options) in stages {
+        text.push_str(&format!("Accepted behind {name}, with commas in between:\n{}", wrapped(&options)));
+    }
+    text
+}
+
+/// Indented lines of whole words.
+fn wrapped(words: &[String]) -> String {
+    let mut text = String::new();
+    let mut line = String::new();
+    for word in words {
+        if line.chars().count() + word.chars().count() + 3 > HELP_WIDTH {
+            text.push_str(&format!("  {}\n", line.trim_end()));
+            line.clear();
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    text + &format!("  {}\n", line.trim_end())
 }
 
 /// A flag that is not let through.
@@ -301,6 +343,29 @@ mod tests {
         );
         let effects = [Effect::Standard, Effect::Optimization, Effect::Driver];
         assert_eq!(flags.effects, BTreeSet::from(effects));
+    }
+
+    #[test]
+    fn the_help_text_lists_what_is_accepted_and_nothing_that_is_refused() {
+        let text = accepted_flags();
+        for flag in ["-use_fast_math", "-lineinfo", "-std=<value>", "-rdc=<value>", "-dlcm=<word>", "-lcuda"]
+        {
+            assert!(text.contains(flag), "{flag}: {text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= HELP_WIDTH), "{text}");
+        let words = text.lines().filter(|line| line.starts_with("  ")).flat_map(str::split_whitespace);
+        let stages = text.find("Accepted behind").unwrap();
+        for word in words.take_while(|word| text.find(word).unwrap() < stages) {
+            let value = if word.starts_with("-std") { "c++17" } else { "1" };
+            let flag = word.split(['[', '<']).next().unwrap().to_owned();
+            let flag =
+                if word.ends_with('>') || word.ends_with(']') { format!("{flag}{value}") } else { flag };
+            let flag = flag.replace("-D1", "-DX").replace("-U1", "-UX");
+            assert!(check(&[&flag]).is_ok(), "{flag} is listed and refused");
+        }
+        for refused in ["-arch", "-ccbin", "-optf", "-G ", "-Xlinker", "-wrapper"] {
+            assert!(!text.contains(refused), "{refused}");
+        }
     }
 
     #[test]

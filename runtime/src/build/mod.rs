@@ -8,7 +8,11 @@
 //! | [`mod@plan`] | the complete commands, before anything runs |
 //! | [`nvcc`] | the one file that runs them |
 //! | [`folder`] | the place where they run |
+//! | [`unit`] | what one source became, so that it need not be compiled again |
 //! | [`diagnostics`] | what the compilers say about the sources |
+//! | `link_log` | what the linker says, and which files it read |
+//! | `symbols` | what a library exports and what it lacks |
+//! | [`headers`] | which package brings a header that is not there |
 //! | [`resources`] | what ptxas says about each kernel |
 //! | [`dependencies`] | every file that was read |
 
@@ -17,17 +21,22 @@ pub mod dependencies;
 pub mod diagnostics;
 pub mod flags;
 pub mod folder;
+pub mod headers;
+mod link_log;
 pub mod nvcc;
 mod options;
 pub mod plan;
 pub mod resources;
 mod stage;
+mod symbols;
+pub mod unit;
 
 pub use buildable::{Unbuildable, check_buildable};
-pub use dependencies::{Dependency, locate};
+pub use dependencies::{Dependencies, locate, packed_path};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use flags::{FlagRefusal, Flags, Reason};
+pub use flags::{FlagRefusal, Flags, Reason, accepted_flags};
 pub use folder::sweep;
-pub use nvcc::{BuildError, BuildOutcome, BuildOutput, Limits, run};
+pub use nvcc::{BuildError, BuildOutcome, BuildOutput, Ended, Limits, run};
 pub use plan::{BuildPlan, Command, PlanError, PlanRequest, plan};
 pub use resources::KernelResources;
+pub use unit::{Unit, UnitCounts};

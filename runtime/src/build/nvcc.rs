@@ -9,14 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use object::{Object, ObjectSymbol};
-use serde::Serialize;
-
-use super::dependencies::{self, Dependency};
-use super::diagnostics::{self, Diagnostic, Diagnostics, Severity};
+use super::dependencies::{self, Dependencies};
+use super::diagnostics::{self, Diagnostic, Diagnostics};
 use super::folder::BuildFolder;
+use super::headers::{self, MissingHeader};
 use super::plan::{BuildPlan, Command, HERE, place};
-use super::resources::{self, KernelResources};
+use super::unit::{Unit, UnitCounts};
+use super::{link_log, symbols};
 use crate::process_tree::{self, Finished, ProcessError};
 use crate::toolchain::FileDigests;
 use crate::toolchain::toolkit::ARCH_SIGN;
@@ -57,19 +56,25 @@ pub enum BuildOutcome {
 }
 
 /// What a build made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildOutput {
     /// The bytes of the shared library.
-    #[serde(skip)]
     pub library: Vec<u8>,
     /// What the compilers said, with paths as the submission writes them; the same in every build.
     pub log: String,
     /// Every file that was read.
-    pub dependencies: Vec<Dependency>,
-    /// What each kernel uses of the device, as ptxas says.
-    pub resources: Vec<KernelResources>,
-    /// Warnings of the compilers.
-    pub warnings: Vec<Diagnostic>,
+    pub dependencies: Dependencies,
+    /// How it came by its units.
+    pub units: UnitCounts,
+}
+
+/// A build and what can be kept of it.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: BuildOutcome,
+    /// The units that it compiled, by their numbers in the plan; whether or not the others compile.
+    pub compiled: Vec<(usize, Unit)>,
 }
 
 /// Why we cannot tell whether the submission builds.
@@ -105,6 +110,14 @@ pub enum BuildError {
         /// The whole log.
         log: String,
     },
+    /// A header of a known library is not there: whether the submission builds, nobody can tell.
+    #[error("{missing}")]
+    MissingHeader {
+        /// Which one, and whose.
+        missing: Box<MissingHeader>,
+        /// What the compilers said.
+        log: String,
+    },
     /// The linker wrote something that is no library.
     #[error("the linker's output is not a shared library")]
     Library {
@@ -127,6 +140,7 @@ impl BuildError {
     /// The ways out, for people.
     pub fn ways_out(&self) -> Vec<String> {
         let way = match self {
+            Self::MissingHeader { missing, .. } => return missing.ways_out(),
             Self::Folder { .. } => "choose another cache folder, or free some space",
             Self::Unsupported { complaint, .. } if complaint.contains(ARCH_SIGN) => {
                 "choose another with --arch or `[target] arch`, or another CUDA with --cuda-home"
@@ -144,18 +158,20 @@ impl BuildError {
     }
 }
 
-/// Runs a plan in a folder of its own below `scratch`, which is gone when this returns.
+/// Runs a plan in a folder of its own below `scratch`, which is gone when this returns. A unit in
+/// `reused`, at its number in the plan, is taken as it is instead of being compiled; whoever gives it
+/// vouches that its source, everything it read, its command and the toolchain are the same.
 pub fn run(
     plan: &BuildPlan,
+    reused: Vec<Option<Unit>>,
     scratch: &Path,
     limits: &Limits,
     digests: &mut FileDigests,
-) -> Result<BuildOutcome, BuildError> {
+) -> Result<Ended, BuildError> {
     let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
     let folder = BuildFolder::create(scratch, plan).map_err(no_folder)?;
-    let outcome =
-        Run { plan, folder: folder.path(), limits, deadline: Instant::now().checked_add(limits.time) }
-            .to_the_end(digests, scratch);
+    let deadline = Instant::now().checked_add(limits.time);
+    let outcome = Run { plan, folder: folder.path(), limits, deadline }.to_the_end(reused, digests, scratch);
     // A folder that stays is swept later; the outcome is worth more than the complaint.
     let _ = folder.remove();
     outcome
@@ -176,72 +192,162 @@ struct Done {
 }
 
 impl Run<'_> {
-    fn to_the_end(&self, digests: &mut FileDigests, scratch: &Path) -> Result<BuildOutcome, BuildError> {
+    fn to_the_end(
+        &self,
+        mut reused: Vec<Option<Unit>>,
+        digests: &mut FileDigests,
+        scratch: &Path,
+    ) -> Result<Ended, BuildError> {
         let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
-        let compiled = self.compile()?;
-        let log: String = compiled.iter().map(|done| diagnostics::tidy(&done.log)).collect();
-        if compiled.iter().any(|done| !done.succeeded) {
-            return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&log)));
+        reused.resize(self.plan.compile.len(), None);
+        let done = self.compile(&reused)?;
+        let mut logs = Vec::new();
+        let mut compiled = Vec::new();
+        let mut escapes = Vec::new();
+        for (index, done) in done.iter().enumerate() {
+            let said = done.as_ref().map(|done| self.tidy(&done.log));
+            let log = said.or_else(|| Some(reused[index].as_ref()?.log.clone())).unwrap_or_default();
+            if done.as_ref().is_some_and(|done| done.succeeded) {
+                let reads = dependencies::read_by_unit(self.plan, self.folder, index, digests);
+                let reads = reads.map_err(no_folder)?;
+                if reads.escapes.is_empty() {
+                    let object = fs::read(self.object(index)).map_err(no_folder)?;
+                    compiled.push((index, Unit { reads: reads.dependencies, log: log.clone(), object }));
+                }
+                escapes.extend(reads.escapes);
+            }
+            logs.push(log);
         }
+        let log = logs.concat();
+        let outcome = if done.iter().flatten().any(|done| !done.succeeded) {
+            failure(&log)?
+        } else if escapes.is_empty() {
+            let counts = UnitCounts { compiled: compiled.len(), reused: done.len() - compiled.len() };
+            for (index, unit) in reused.iter().enumerate() {
+                // Written when nothing of this build is compiled any more.
+                if let Some(unit) = unit {
+                    fs::write(self.object(index), &unit.object).map_err(no_folder)?;
+                }
+            }
+            let units = reused.iter().flatten().chain(compiled.iter().map(|(_, unit)| unit));
+            let read = units.flat_map(|unit| unit.reads.clone()).collect();
+            let output = BuildOutput { library: Vec::new(), log, dependencies: read, units: counts };
+            self.link(output, digests, scratch)?
+        } else {
+            BuildOutcome::CompileError(escaped(&escapes, log))
+        };
+        Ok(Ended { outcome, compiled })
+    }
+
+    /// Links what was compiled, and looks at what came out.
+    fn link(
+        &self,
+        mut output: BuildOutput,
+        digests: &mut FileDigests,
+        scratch: &Path,
+    ) -> Result<BuildOutcome, BuildError> {
+        let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
         let mut traced = String::new();
         if self.plan.links_driver {
             self.make_driver_stand_in()?;
         }
         for command in &self.plan.link {
             let done = self.start(command)?;
+            let said = self.tidy(&link_log::messages(&done.log));
+            output.log.push_str(&said);
             if !done.succeeded {
-                let linked = diagnostics::tidy(&without_trace(&done.log));
-                return Ok(BuildOutcome::CompileError(Diagnostics::of_failure(&(log + &linked))));
+                return failure(&output.log);
             }
             traced.push_str(&done.log);
         }
-        let log = log + &diagnostics::tidy(&without_trace(&traced));
-        let names = self.named_by_compilers().map_err(no_folder)?;
-        let linked = dependencies::read_trace(&traced);
-        let reads =
-            dependencies::collect(self.plan, self.folder, &names, &linked, digests).map_err(no_folder)?;
+        let linked = link_log::files(&traced);
+        let reads = dependencies::read_by_linker(self.plan, self.folder, &linked, digests);
+        let reads = reads.map_err(no_folder)?;
         if !reads.escapes.is_empty() {
-            return Ok(BuildOutcome::CompileError(escaped(&reads.escapes, log)));
+            return Ok(BuildOutcome::CompileError(escaped(&reads.escapes, output.log)));
         }
-        let library = fs::read(self.folder.join(place::LIBRARY)).map_err(no_folder)?;
-        if !exports(&library, &self.plan.entry_point.symbol)? {
-            return Ok(BuildOutcome::CompileError(self.not_exported(log)));
+        output.dependencies.extend(reads.dependencies);
+        output.library = fs::read(self.folder.join(place::LIBRARY)).map_err(no_folder)?;
+        let (findings, hints) = self.findings(&output.library, &linked)?;
+        if !findings.is_empty() {
+            return Ok(BuildOutcome::CompileError(Diagnostics::of_finding(findings, hints, output.log)));
         }
-        let resources = resources::read(&log);
-        let warnings = diagnostics::read(&log).into_iter().filter(|one| one.severity == Severity::Warning);
-        Ok(BuildOutcome::Built(BuildOutput {
-            library,
-            resources,
-            warnings: warnings.collect(),
-            log,
-            dependencies: reads.dependencies,
-        }))
+        Ok(BuildOutcome::Built(output))
     }
 
-    /// Compiles every file, some side by side. All of them are tried, so that all errors are told.
-    fn compile(&self) -> Result<Vec<Done>, BuildError> {
+    /// What makes a library useless that the linker did not object to.
+    fn findings(
+        &self,
+        library: &[u8],
+        linked: &[String],
+    ) -> Result<(Vec<Diagnostic>, Vec<String>), BuildError> {
+        let no_library = |source| BuildError::Library { source };
+        let linked: Vec<PathBuf> = linked.iter().map(|name| self.inside(name)).collect();
+        let undefined =
+            symbols::undefined(library, linked.iter().map(PathBuf::as_path)).map_err(no_library)?;
+        let mut findings = Vec::new();
+        let mut hints = Vec::new();
+        for symbol in undefined {
+            if self.plan.links_driver && symbols::is_drivers(&symbol) {
+                continue;
+            }
+            let (finding, hint) = diagnostics::undefined(&symbol, &self.callers(&symbol));
+            findings.push(finding);
+            hints.push(hint);
+        }
+        if !symbols::exports(library, &self.plan.entry_point.symbol).map_err(no_library)? {
+            findings.push(self.not_exported());
+        }
+        hints.dedup();
+        Ok((findings, hints))
+    }
+
+    /// The sources whose objects call a function that they do not define.
+    fn callers(&self, symbol: &str) -> Vec<String> {
+        let calls =
+            |index: usize| fs::read(self.object(index)).is_ok_and(|object| symbols::calls(&object, symbol));
+        let units = self.plan.units().enumerate();
+        units.filter(|(index, _)| calls(*index)).map(|(_, source)| source.to_string()).collect()
+    }
+
+    fn object(&self, index: usize) -> PathBuf {
+        self.folder.join(place::OBJECT).join(format!("{index}.o"))
+    }
+
+    /// Where a file is that a command of the build named.
+    fn inside(&self, name: &str) -> PathBuf {
+        let path = Path::new(name);
+        path.strip_prefix(HERE).map_or_else(|_| path.to_owned(), |inside| self.folder.join(inside))
+    }
+
+    fn tidy(&self, log: &str) -> String {
+        diagnostics::name_sources(&diagnostics::tidy(log), self.plan.units())
+    }
+
+    /// Compiles every file that is not reused, some side by side. All of them are tried, so that all
+    /// errors are told.
+    fn compile(&self, reused: &[Option<Unit>]) -> Result<Vec<Option<Done>>, BuildError> {
         let commands = &self.plan.compile;
+        let wanted: Vec<usize> = (0..commands.len()).filter(|&index| reused[index].is_none()).collect();
         let next = AtomicUsize::new(0);
         let slots: Vec<Mutex<Option<Result<Done, BuildError>>>> =
             commands.iter().map(|_| Mutex::new(None)).collect();
         let work = || {
-            while let Some(command) = commands.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let index = commands.iter().position(|one| std::ptr::eq(one, command)).unwrap_or_default();
-                let done = self.start(command);
+            while let Some(&index) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let done = self.start(&commands[index]);
                 *slots[index].lock().expect("no worker panics while it holds a slot") = Some(done);
             }
         };
         std::thread::scope(|scope| {
-            let helpers = self.limits.jobs.get().min(commands.len()).saturating_sub(1);
+            let helpers = self.limits.jobs.get().min(wanted.len()).saturating_sub(1);
             for _ in 0..helpers {
                 scope.spawn(work);
             }
             work();
         });
-        let taken = slots.into_iter().map(|slot| {
-            let done = slot.into_inner().expect("no worker panics while it holds a slot");
-            done.expect("every command has been taken by a worker")
-        });
+        let taken = slots
+            .into_iter()
+            .map(|slot| slot.into_inner().expect("no worker panics while it holds a slot").transpose());
         taken.collect()
     }
 
@@ -307,30 +413,24 @@ impl Run<'_> {
         Err(BuildError::Environment { reason, log: done.log })
     }
 
-    /// What the preprocessor and the assembler say that they have read.
-    fn named_by_compilers(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for index in 0..self.plan.compile.len() {
-            for ending in ["d", "as.d"] {
-                let path = self.folder.join(place::OBJECT).join(format!("{index}.{ending}"));
-                names.extend(dependencies::read_rule(&String::from_utf8_lossy(&fs::read(path)?)));
-            }
-        }
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    fn not_exported(&self, log: String) -> Diagnostics {
+    fn not_exported(&self) -> Diagnostic {
         let symbol = &self.plan.entry_point.symbol;
-        let finding = Diagnostic {
+        Diagnostic {
             file: Some(self.plan.entry_point.file.to_string()),
             ..Diagnostic::error(format!(
                 "the library does not export `{symbol}`: expected \
                  `TVM_FFI_DLL_EXPORT_TYPED_FUNC({symbol}, …)` in one of the sources"
             ))
-        };
-        Diagnostics::of_finding(vec![finding], log)
+        }
+    }
+}
+
+/// What a failed command means: the submission does not build, or a library's header is missing.
+fn failure(log: &str) -> Result<BuildOutcome, BuildError> {
+    let found = Diagnostics::of_failure(log);
+    match headers::first_missing(&found.messages) {
+        Some(missing) => Err(BuildError::MissingHeader { missing: Box::new(missing), log: found.log }),
+        None => Ok(BuildOutcome::CompileError(found)),
     }
 }
 
@@ -340,7 +440,7 @@ fn escaped(names: &[String], log: String) -> Diagnostics {
             "the sources read `{name}`, which is neither in the artifact nor in the toolchain"
         ))
     };
-    Diagnostics::of_finding(names.iter().map(finding).collect(), log)
+    Diagnostics::of_finding(names.iter().map(finding).collect(), Vec::new(), log)
 }
 
 /// Signs that a command failed for a reason outside the sources.
@@ -401,23 +501,6 @@ fn judge(finished: Finished) -> Result<Done, BuildError> {
     }
 }
 
-/// The linker's messages without the list of files that `--trace` mixes in.
-fn without_trace(log: &str) -> String {
-    let is_trace = |line: &str| {
-        let path =
-            line.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(line, |(path, _)| path);
-        path.starts_with('/') && !path.contains(": ")
-    };
-    log.lines().filter(|line| !is_trace(line.trim())).flat_map(|line| [line, "\n"]).collect()
-}
-
-/// Whether the library exports a function under TVM-FFI's name for it.
-fn exports(library: &[u8], symbol: &str) -> Result<bool, BuildError> {
-    let file = object::File::parse(library).map_err(|source| BuildError::Library { source })?;
-    let wanted = format!("__tvm_ffi_{symbol}");
-    Ok(file.dynamic_symbols().any(|found| found.is_definition() && found.name() == Ok(&wanted)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,11 +546,5 @@ mod tests {
         let complaint = "Unsupported gpu architecture 'compute_42a'".to_owned();
         let text = BuildError::Unsupported { complaint, archs }.to_string();
         assert!(text.contains("'compute_42a': expected one of sm_90 sm_100"), "{text}");
-    }
-
-    #[test]
-    fn a_linker_log_without_its_trace_keeps_the_messages() {
-        let log = "/usr/lib/crti.o\n(/usr/lib/libgcc.a)x.o\n/usr/bin/ld: 0.o: undefined reference to `f'\n";
-        assert_eq!(without_trace(log), "/usr/bin/ld: 0.o: undefined reference to `f'\n");
     }
 }

@@ -32,9 +32,10 @@
 //! toolchain's fingerprint covers. It brings no device code. TVM-FFI is needed by name alone, with
 //! no path to look in: who loads the library has loaded TVM-FFI before.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proofmark_packager::{Digest, DigestBuilder, EntryPoint, Gencode, SourceFile, SourcePath};
+use proofmark_packager::{Digest, EntryPoint, Gencode, SourceFile, SourcePath};
 use serde::Serialize;
 
 use super::flags::{Effect, FlagRefusal, Flags};
@@ -171,28 +172,45 @@ pub fn plan(request: PlanRequest<'_>) -> Result<BuildPlan, PlanError> {
 }
 
 impl BuildPlan {
-    /// The identity of the plan: commands, environment and sources; nothing of this machine.
-    pub fn digest(&self) -> Digest {
-        let command = |hash: DigestBuilder, command: &Command| {
-            hash.text(&command.program).list(command.arguments.iter(), |hash, word| hash.text(word))
-        };
-        DigestBuilder::new("proofmark/build-plan/1")
-            .list(self.compile.iter(), command)
-            .list(self.link.iter(), command)
-            .list(self.environment.iter(), |hash, (name, value)| hash.text(name).text(value))
-            .list(self.sources.iter(), |hash, file| hash.text(file.path.as_str()).digest(&file.digest()))
-            .finish()
+    /// Each packed file's digest by its path.
+    pub fn source_digests(&self) -> BTreeMap<String, Digest> {
+        self.sources.iter().map(|file| (file.path.to_string(), file.digest())).collect()
     }
 
     /// Every command as a line for a shell, with the environment in front.
     pub fn command_lines(&self) -> Vec<String> {
-        let variables = self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-        let environment = variables.collect::<Vec<_>>().join(" ");
-        let line = |command: &Command| {
-            let words = std::iter::once(&command.program).chain(&command.arguments).map(|word| quoted(word));
-            format!("env -i {environment} {}", words.collect::<Vec<_>>().join(" "))
-        };
+        let line = |command: &Command| self.line(&command.program, command.arguments.iter());
         self.compile.iter().chain(&self.link).map(line).collect()
+    }
+
+    /// The command of one unit as such a line, without the unit's number among the others: it names
+    /// the files that the command writes, and nothing that stays of their content.
+    pub fn unit_line(&self, index: usize) -> String {
+        let command = &self.compile[index];
+        let written = ["d", "as.d", "o"].map(|ending| object(index, ending));
+        let plain = |argument: &String| {
+            let name = argument.strip_prefix("-Xcompiler=").unwrap_or(argument);
+            let ending = written.iter().position(|path| path == name)?;
+            Some(format!("<written>/{}", ["d", "as.d", "o"][ending]))
+        };
+        let arguments: Vec<String> = command
+            .arguments
+            .iter()
+            .map(|argument| plain(argument).unwrap_or_else(|| argument.clone()))
+            .collect();
+        self.line(&command.program, arguments.iter())
+    }
+
+    fn line<'a>(&self, program: &'a String, arguments: impl Iterator<Item = &'a String>) -> String {
+        let variables = self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let words = std::iter::once(program).chain(arguments).map(|word| quoted(word));
+        let words: Vec<_> = variables.chain(words).collect();
+        format!("env -i {}", words.join(" "))
+    }
+
+    /// The units' sources, in the order of their numbers.
+    pub fn units(&self) -> impl Iterator<Item = &SourcePath> {
+        self.compile.iter().filter_map(|command| command.source.as_ref())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::proof::demangle;
+
 /// What one kernel uses of the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KernelResources {
@@ -26,10 +28,15 @@ pub struct KernelResources {
 /// Reads the report of `ptxas -v`, kernel by kernel.
 pub fn read(log: &str) -> Vec<KernelResources> {
     let mut found: Vec<KernelResources> = Vec::new();
+    // Functions that are called and not inlined have properties, too.
+    let mut of_kernel = false;
     for line in log.lines() {
         if let Some((_, rest)) = line.split_once("Compiling entry function '") {
             found.extend(begin(rest));
-        } else if let Some(kernel) = found.last_mut() {
+            of_kernel = true;
+        } else if let Some((_, function)) = line.split_once("Function properties for ") {
+            of_kernel = found.last().is_some_and(|kernel| kernel.symbol == function.trim());
+        } else if let Some(kernel) = found.last_mut().filter(|_| of_kernel) {
             read_frame(line, kernel);
             read_use(line, kernel);
         }
@@ -39,10 +46,9 @@ pub fn read(log: &str) -> Vec<KernelResources> {
 
 fn begin(rest: &str) -> Option<KernelResources> {
     let (symbol, rest) = rest.split_once("' for '")?;
-    let name = cpp_demangle::Symbol::new(symbol).ok().and_then(|symbol| symbol.demangle().ok());
     Some(KernelResources {
         symbol: symbol.to_owned(),
-        name: name.unwrap_or_else(|| symbol.to_owned()),
+        name: demangle(symbol),
         arch: rest.trim_end_matches('\'').to_owned(),
         registers: 0,
         stack_bytes: 0,
@@ -92,6 +98,8 @@ mod tests {
                    ptxas info    : Function properties for _Z3addPfi\n\
                    \x20   16 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\n\
                    ptxas info    : Used 24 registers, used 1 barriers, 4096 bytes smem\n\
+                   ptxas info    : Function properties for _Z6helperPi\n\
+                   \x20   256 bytes stack frame, 1 bytes spill stores, 1 bytes spill loads\n\
                    ptxas info    : Compiling entry function 'plain' for 'sm_90'\n\
                    ptxas info    : Used 8 registers, used 0 barriers\n";
         let found = read(log);

@@ -43,6 +43,31 @@ impl Form {
     }
 }
 
+/// The options of a stage as a help text writes them.
+pub(super) fn described(stage: Stage) -> impl Iterator<Item = String> {
+    stage.iter().flat_map(|&(starts, form)| {
+        let rest = match form {
+            Nothing => "",
+            Number => "<number>",
+            Switch => "<true|false>",
+            Word => "<word>",
+            Name => "<name>",
+            Definition => "<name>[=<value>]",
+        };
+        short_spellings(starts).map(move |start| format!("{start}{rest}"))
+    })
+}
+
+/// Leaves out the spellings with two dashes of what can be written with one.
+pub(super) fn short_spellings<'a>(names: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let is_double = |name: &str| {
+        let bare = name.trim_end_matches('=').strip_prefix("--");
+        // `--opt-level` is another spelling of `-O`, `--maxrregcount` of `-maxrregcount`.
+        bare.is_some() && names.iter().any(|other| !other.starts_with("--"))
+    };
+    names.iter().copied().filter(move |name| !is_double(name))
+}
+
 /// Whether every part of a value is an option of the stage.
 pub(super) fn admits(stage: Stage, value: &str) -> bool {
     value.split(',').all(|part| {

@@ -9,7 +9,9 @@ use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
-use super::key::{Dependencies, Ingredients, Key};
+use super::key::{BuildName, Ingredients, Key};
+use super::store::Insertion;
+use crate::build::Dependencies;
 use crate::proof::{Proof, RecordedProof};
 
 /// The compiled library.
@@ -23,7 +25,7 @@ const SUMS_NAME: &str = "SHA256SUMS";
 const COVERED: [&str; 4] = [LOG_NAME, ENTRY_NAME, LIBRARY_NAME, PROOF_NAME];
 
 const FORMAT: &str = "proofmark.cache-entry";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What `entry.json` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,8 +34,18 @@ struct Description {
     format: String,
     version: u32,
     key: Key,
+    first_built_as: BuildName,
     ingredients: Ingredients,
     dependencies: Dependencies,
+}
+
+/// What a reader of any version can read of `entry.json`.
+#[derive(Debug, Deserialize)]
+struct Head {
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    version: u64,
 }
 
 /// A build that was re-hashed and proven again when it was read.
@@ -47,6 +59,8 @@ pub struct CacheEntry {
     pub library_bytes: Vec<u8>,
     /// The compiler's words.
     pub log: String,
+    /// The submission that it was first built for.
+    pub first_built_as: BuildName,
     /// What went into the build.
     pub ingredients: Ingredients,
     /// The headers that went into it.
@@ -76,6 +90,14 @@ pub enum EntryFault {
         /// The digest of today.
         found: String,
     },
+    /// Another version of this program wrote it.
+    #[error("it has format `{format}` version {found}: this proofmark reads `{FORMAT}` version {VERSION}")]
+    Version {
+        /// The format as found.
+        format: String,
+        /// The version as found.
+        found: u64,
+    },
     /// The entry describes another build than its name says.
     #[error("it describes the build {found}")]
     Misplaced {
@@ -91,21 +113,15 @@ pub enum EntryFault {
 }
 
 /// Writes a whole entry into an empty folder.
-pub(super) fn write(
-    folder: &Path,
-    key: Key,
-    ingredients: &Ingredients,
-    dependencies: &Dependencies,
-    proof: &Proof,
-    library: &[u8],
-    log: &str,
-) -> Result<(), CacheError> {
+pub(super) fn write(folder: &Path, key: Key, build: &Insertion<'_>) -> Result<(), CacheError> {
+    let Insertion { name, ingredients, dependencies, library, log, proof } = build;
     let description = Description {
         format: FORMAT.to_owned(),
         version: VERSION,
         key,
-        ingredients: ingredients.clone(),
-        dependencies: dependencies.clone(),
+        first_built_as: (*name).clone(),
+        ingredients: (*ingredients).clone(),
+        dependencies: (*dependencies).clone(),
     };
     let description = serde_json::to_vec_pretty(&description).expect("texts and digests always serialise");
     let proof = serde_json::to_vec_pretty(proof).expect("texts and digests always serialise");
@@ -136,10 +152,14 @@ pub(super) fn read(folder: &Path, key: Key) -> Result<Option<CacheEntry>, EntryF
         let file = file.to_owned();
         move |error: serde_json::Error| EntryFault::Unreadable { file, reason: error.to_string() }
     };
-    let description: Description =
-        serde_json::from_slice(&take(ENTRY_NAME)).map_err(unreadable(ENTRY_NAME))?;
+    let description = take(ENTRY_NAME);
+    let head: Head = serde_json::from_slice(&description).map_err(unreadable(ENTRY_NAME))?;
+    if head.format != FORMAT || head.version != u64::from(VERSION) {
+        return Err(EntryFault::Version { format: head.format, found: head.version });
+    }
+    let description: Description = serde_json::from_slice(&description).map_err(unreadable(ENTRY_NAME))?;
     let found = description.ingredients.plan_key().with(&description.dependencies);
-    if description.format != FORMAT || description.version != VERSION || found != key {
+    if found != key {
         return Err(EntryFault::Misplaced { found: found.to_string() });
     }
     let recorded: RecordedProof =
@@ -156,6 +176,7 @@ pub(super) fn read(folder: &Path, key: Key) -> Result<Option<CacheEntry>, EntryF
         library: folder.join(LIBRARY_NAME),
         library_bytes,
         log: String::from_utf8_lossy(&take(LOG_NAME)).into_owned(),
+        first_built_as: description.first_built_as,
         ingredients: description.ingredients,
         dependencies: description.dependencies,
         proof,

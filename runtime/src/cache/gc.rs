@@ -13,6 +13,7 @@ use super::error::CacheError;
 use super::key::Key;
 use super::staging;
 use super::store::Store;
+use super::unit::UNITS_NAME;
 
 /// What may stay.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,10 +31,20 @@ pub struct Stats {
     pub entries: usize,
     /// Their size in bytes.
     pub entries_bytes: u64,
+    /// Object files.
+    pub units: usize,
+    /// Their size in bytes.
+    pub units_bytes: u64,
     /// Half-made or set-aside folders and files.
     pub staging: usize,
     /// Their size in bytes.
     pub staging_bytes: u64,
+}
+
+impl Stats {
+    fn bytes(&self) -> u64 {
+        self.entries_bytes + self.units_bytes + self.staging_bytes
+    }
 }
 
 /// What a sweep removed.
@@ -41,6 +52,8 @@ pub struct Stats {
 pub struct Swept {
     /// Entries removed.
     pub entries: usize,
+    /// Object files removed.
+    pub units: usize,
     /// Left-overs of dead processes and damaged entries removed.
     pub staging: usize,
     /// Bytes freed.
@@ -84,9 +97,12 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let slots = self.slots();
         let staged: Vec<_> = children(&self.staging_root()).collect();
+        let (units, units_bytes) = self.count_units();
         Stats {
             entries: slots.len(),
             entries_bytes: slots.iter().map(|slot| slot.size_bytes).sum(),
+            units,
+            units_bytes,
             staging: staged.len(),
             staging_bytes: staged.iter().map(|path| size_of(path)).sum(),
         }
@@ -117,13 +133,13 @@ impl Store {
                 self.remove_entry(&slot)?;
             }
         }
+        swept.units = self.sweep_units(limits, kept_bytes, now)?;
         swept.left = self.stats();
-        let bytes = |stats: &Stats| stats.entries_bytes + stats.staging_bytes;
-        swept.freed_bytes = bytes(&before).saturating_sub(bytes(&swept.left));
+        swept.freed_bytes = before.bytes().saturating_sub(swept.left.bytes());
         Ok(swept)
     }
 
-    /// Removes every entry and record. Staging folders of living processes stay.
+    /// Removes every entry, object file and record. Staging folders of living processes stay.
     pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
         let before = self.stats();
         let mut swept = self.sweep(Limits::default(), now)?;
@@ -135,12 +151,12 @@ impl Store {
             remove(&path)?;
             swept.staging += 1;
         }
-        for name in ["plans", "names"] {
+        swept.units += self.count_units().0;
+        for name in ["plans", "names", UNITS_NAME] {
             remove(&self.root().join(name))?;
         }
         swept.left = self.stats();
-        let bytes = |stats: &Stats| stats.entries_bytes + stats.staging_bytes;
-        swept.freed_bytes = bytes(&before).saturating_sub(bytes(&swept.left));
+        swept.freed_bytes = before.bytes().saturating_sub(swept.left.bytes());
         Ok(swept)
     }
 

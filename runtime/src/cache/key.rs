@@ -6,13 +6,17 @@ use std::fmt;
 use proofmark_packager::{Arch, Digest, DigestBuilder, Gencode};
 use serde::{Deserialize, Serialize};
 
+use crate::build::Dependencies;
 use crate::toolchain::Fingerprint;
 
 /// Tag of the plan hash. Changes whenever what enters the hash does.
-const PLAN_DOMAIN: &str = "proofmark/plan/1";
+const PLAN_DOMAIN: &str = "proofmark/plan/2";
 
 /// Tag of the key hash.
 const KEY_DOMAIN: &str = "proofmark/key/1";
+
+/// Tag of the hash that names a unit.
+const UNIT_DOMAIN: &str = "proofmark/unit/1";
 
 /// Names everything that is known before the compiler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,20 +40,25 @@ impl fmt::Display for Key {
     }
 }
 
-/// Headers by label, such as `<cuda>/include/cuda_bf16.h`, with the SHA-256 of each.
-pub type Dependencies = BTreeMap<String, Digest>;
-
-/// Everything that can change a build's output, headers aside.
+/// Whose build it is, for people: groups builds for explanations and enters no key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ingredients {
-    /// The submission's name: groups builds for explanations, and is part of the artifact.
-    pub name: String,
-    /// The definition's name, likewise.
+#[serde(deny_unknown_fields)]
+pub struct BuildName {
+    /// The submission's name.
+    pub solution: String,
+    /// The definition's name.
     pub definition: String,
-    /// The artifact's identity.
-    pub artifact: Digest,
-    /// Each source's digest by path: explains which file changed.
+}
+
+/// Everything that can change a build's output, headers aside; nothing of it is a person's choice of
+/// words. Names, author and description are not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingredients {
+    /// Each source's digest by path: any of them may be included, or looked for.
     pub sources: BTreeMap<String, Digest>,
+    /// What the library must export.
+    pub entry_symbol: String,
     /// What nvcc is asked for.
     pub gencode: Gencode,
     /// Every command with its whole environment, as lines for a shell; free of paths of this machine.
@@ -61,21 +70,39 @@ pub struct Ingredients {
 impl Ingredients {
     /// Names the plan.
     pub fn plan_key(&self) -> PlanKey {
-        let Self { name, definition, artifact, sources, gencode, commands, toolchain } = self;
+        let Self { sources, entry_symbol, gencode, commands, toolchain } = self;
         let hash = DigestBuilder::new(PLAN_DOMAIN)
-            .text(name)
-            .text(definition)
-            .digest(artifact)
             .list(sources.iter(), |hash, (path, digest)| hash.text(path).digest(digest))
+            .text(entry_symbol)
             .text(&gencode.to_string())
             .list(commands.iter(), |hash, command| hash.text(command))
             .digest(&toolchain.digest());
         PlanKey(hash.finish())
     }
+}
 
+/// Names one unit, as far as that is known before it is compiled: its source, every path that an
+/// `#include` could find in the submission, its command and the toolchain. What it reads besides is
+/// kept with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitKey(pub(super) Digest);
+
+impl Ingredients {
+    /// Names the unit of a source that is compiled by this command.
+    pub fn unit_key(&self, source: &str, command: &str) -> UnitKey {
+        let hash = DigestBuilder::new(UNIT_DOMAIN)
+            .text(source)
+            .list(self.sources.keys(), |hash, path| hash.text(path))
+            .text(command)
+            .digest(&self.toolchain.digest());
+        UnitKey(hash.finish())
+    }
+}
+
+impl BuildName {
     /// Names the slot that remembers this name's last build.
-    pub(super) fn name_key(&self) -> Digest {
-        DigestBuilder::new("proofmark/name/1").text(&self.name).text(&self.definition).finish()
+    pub(super) fn slot(&self) -> Digest {
+        DigestBuilder::new("proofmark/name/1").text(&self.solution).text(&self.definition).finish()
     }
 }
 
@@ -103,8 +130,13 @@ pub enum MissReason {
         /// Paths that were changed, added or removed.
         paths: Vec<String>,
     },
-    /// The metadata, definition or workloads changed, the sources did not.
-    ArtifactChanged,
+    /// Another function must be exported than in the last build.
+    EntryChanged {
+        /// The last build's.
+        last: String,
+        /// The one asked for now.
+        now: String,
+    },
     /// Another architecture than in the last build.
     ArchChanged {
         /// The last build's.
@@ -140,9 +172,9 @@ pub enum MissReason {
 
 impl MissReason {
     /// Explains why `now` has no build, from the last build of the same name.
-    pub(super) fn between(last: Option<&Ingredients>, now: &Ingredients) -> Self {
+    pub(super) fn between(name: &BuildName, last: Option<&Ingredients>, now: &Ingredients) -> Self {
         let Some(last) = last else {
-            return Self::NeverBuilt { name: now.name.clone() };
+            return Self::NeverBuilt { name: name.solution.clone() };
         };
         let paths = keys_that_differ(&last.sources, &now.sources);
         let parts = last.toolchain.differences(&now.toolchain);
@@ -162,8 +194,8 @@ impl MissReason {
                 words
             };
             Self::CommandChanged { added: only(&now, &last), removed: only(&last, &now) }
-        } else if last.artifact != now.artifact {
-            Self::ArtifactChanged
+        } else if last.entry_symbol != now.entry_symbol {
+            Self::EntryChanged { last: last.entry_symbol.clone(), now: now.entry_symbol.clone() }
         } else {
             Self::Removed
         }
@@ -191,8 +223,8 @@ impl fmt::Display for MissReason {
             Self::SourcesChanged { paths } => {
                 write!(formatter, "changed since the last build: {}", listed(paths))
             }
-            Self::ArtifactChanged => {
-                write!(formatter, "the metadata, definition or workloads changed since the last build")
+            Self::EntryChanged { last, now } => {
+                write!(formatter, "the last build was for the function `{last}`, this one is for `{now}`")
             }
             Self::ArchChanged { last, now } => {
                 write!(formatter, "the last build was for {last}, this one is for {now}")
@@ -238,10 +270,8 @@ pub(super) mod tests {
         let part = Part { role: "<cuda>/bin/ptxas".into(), sha256: digest("ptxas") };
         let release = Release { major: 13, minor: 0, patch: 88 };
         Ingredients {
-            name: "n".into(),
-            definition: "d".into(),
-            artifact: digest("artifact"),
             sources: BTreeMap::from([("kernel.cu".to_owned(), digest("kernel.cu"))]),
+            entry_symbol: "run".into(),
             gencode: Gencode::exact(Arch::SM_100A),
             commands: vec!["env -i LC_ALL=C nvcc -O2".into()],
             toolchain: Fingerprint {
@@ -254,6 +284,10 @@ pub(super) mod tests {
         }
     }
 
+    pub(crate) fn name() -> BuildName {
+        BuildName { solution: "n".into(), definition: "d".into() }
+    }
+
     type Edit = fn(&mut Ingredients, Digest);
 
     #[test]
@@ -261,7 +295,7 @@ pub(super) mod tests {
         let last = ingredients();
         let other = Digest::of_bytes(b"other");
         let edits: [(Edit, &str); 7] = [
-            (|now, other| now.artifact = other, "metadata"),
+            (|now, _| now.entry_symbol = "launch".into(), "launch"),
             (|now, other| now.sources.extend([("kernel.cu".into(), other)]), "kernel.cu"),
             (|now, other| now.sources.extend([("new.h".into(), other)]), "new.h"),
             (|now, _| now.gencode = Gencode::exact("sm_90a".parse().unwrap()), "sm_90a"),
@@ -273,11 +307,30 @@ pub(super) mod tests {
             let mut now = last.clone();
             edit(&mut now, other);
             assert_ne!(now.plan_key(), last.plan_key(), "{word}");
-            let reason = MissReason::between(Some(&last), &now).to_string();
+            let reason = MissReason::between(&name(), Some(&last), &now).to_string();
             assert!(reason.contains(word), "{word} not in {reason}");
         }
-        assert_eq!(MissReason::between(Some(&last), &last), MissReason::Removed);
-        assert_eq!(MissReason::between(None, &last), MissReason::NeverBuilt { name: "n".into() });
+        assert_eq!(MissReason::between(&name(), Some(&last), &last), MissReason::Removed);
+        assert_eq!(MissReason::between(&name(), None, &last), MissReason::NeverBuilt { name: "n".into() });
+    }
+
+    #[test]
+    fn everything_that_a_unit_could_see_beside_contents_names_it() {
+        let here = ingredients();
+        let unit = here.unit_key("kernel.cu", "nvcc");
+        assert_ne!(unit, here.unit_key("other.cu", "nvcc"));
+        assert_ne!(unit, here.unit_key("kernel.cu", "nvcc -O3"));
+        let mut changed = here.clone();
+        changed.toolchain.parts[0].sha256 = Digest::of_bytes(b"other");
+        assert_ne!(unit, changed.unit_key("kernel.cu", "nvcc"));
+        // A new file may be found by an include in the place of another.
+        let mut changed = here.clone();
+        changed.sources.insert("include/shift.cuh".into(), Digest::of_bytes(b""));
+        assert_ne!(unit, changed.unit_key("kernel.cu", "nvcc"));
+        // Contents are compared one by one.
+        let mut changed = here;
+        changed.sources.insert("kernel.cu".into(), Digest::of_bytes(b"other"));
+        assert_eq!(unit, changed.unit_key("kernel.cu", "nvcc"));
     }
 
     #[test]
@@ -293,7 +346,7 @@ pub(super) mod tests {
     fn a_changed_command_says_only_what_changed() {
         let with = |command: &str| Ingredients { commands: vec![command.to_owned()], ..ingredients() };
         let last = with("nvcc -O2 k.cu");
-        let said = |command: &str| MissReason::between(Some(&last), &with(command)).to_string();
+        let said = |command: &str| MissReason::between(&name(), Some(&last), &with(command)).to_string();
         assert_eq!(said("nvcc -O2 -lineinfo -lineinfo k.cu"), "the command changed: added -lineinfo");
         assert_eq!(said("nvcc -O3 k.cu"), "the command changed: added -O3; removed -O2");
         assert_eq!(

@@ -12,13 +12,14 @@ use tempfile::NamedTempFile;
 
 use super::entry::{self, CacheEntry, LIBRARY_NAME};
 use super::error::CacheError;
-use super::key::{Dependencies, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
+use super::key::{BuildName, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
 use super::staging::{SET_ASIDE_PREFIX, Staging};
+use crate::build::Dependencies;
 use crate::proof::Proof;
 
 /// The folder of this layout's version.
-const LAYOUT: &str = "v1";
+const LAYOUT: &str = "v2";
 
 const FOLDER_NAME: &str = "proofmark";
 
@@ -35,6 +36,8 @@ pub enum Lookup {
 /// A proven build on its way into the cache.
 #[derive(Debug)]
 pub struct Insertion<'a> {
+    /// Whose build it is.
+    pub name: &'a BuildName,
     /// What went in.
     pub ingredients: &'a Ingredients,
     /// The headers that went in.
@@ -114,12 +117,14 @@ impl Store {
     /// Looks a plan up. `current` gives a header's digest of today by its label, `None` if it is gone.
     pub fn look_up(
         &self,
+        name: &BuildName,
         ingredients: &Ingredients,
         mut current: impl FnMut(&str) -> Option<Digest>,
     ) -> Result<Lookup, CacheError> {
         let plan = ingredients.plan_key();
         let Some(record) = self.plan_record(plan) else {
-            return Ok(Lookup::Miss(MissReason::between(self.last_build(ingredients).as_ref(), ingredients)));
+            let last = self.last_build(name);
+            return Ok(Lookup::Miss(MissReason::between(name, last.as_ref(), ingredients)));
         };
         let today: Dependencies = record
             .dependencies
@@ -136,6 +141,7 @@ impl Store {
             }
             Ok(Some(entry)) => {
                 self.touch(key);
+                self.remember(name, ingredients);
                 Ok(Lookup::Hit(Box::new(entry)))
             }
             Ok(None) => {
@@ -167,13 +173,13 @@ impl Store {
 
     /// Puts a proven build in: all of it or nothing.
     pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<Inserted, CacheError> {
-        let Insertion { ingredients, dependencies, library, log, proof } = build;
+        let Insertion { name, ingredients, dependencies, proof, .. } = build;
         let plan = ingredients.plan_key();
         let key = plan.with(dependencies);
         let staging = self.stage()?;
         let whole = staging.path().join("entry");
         fs::create_dir(&whole).map_err(CacheError::io("create", &whole))?;
-        entry::write(&whole, key, ingredients, dependencies, proof, library, log)?;
+        entry::write(&whole, key, build)?;
         let folder = self.entry_folder(key);
         let earlier = entry::read(&folder, key).ok().flatten().map(|entry| entry.proof.library_digest());
         let disagrees_with = earlier.filter(|earlier| *earlier != proof.library_digest());
@@ -187,7 +193,7 @@ impl Store {
             &self.plan_path(plan),
             &PlanRecord { dependencies: (*dependencies).clone(), libraries },
         )?;
-        self.replace(&self.name_path(ingredients), ingredients)?;
+        self.replace(&self.name_path(name), ingredients)?;
         match entry::read(&folder, key) {
             Ok(Some(entry)) => Ok(Inserted { entry, disagrees_with }),
             Ok(None) | Err(_) => Err(CacheError::Io {
@@ -230,6 +236,14 @@ impl Store {
         }
     }
 
+    /// Remembers what was last built under a name, if that is news. A cache that cannot be written is
+    /// still a cache: the next miss is explained worse.
+    fn remember(&self, name: &BuildName, ingredients: &Ingredients) {
+        if self.last_build(name).as_ref() != Some(ingredients) {
+            let _ = self.replace(&self.name_path(name), ingredients);
+        }
+    }
+
     /// Remembers the use for `gc`. A cache that cannot be written is still a cache.
     fn touch(&self, key: Key) {
         let library = self.entry_folder(key).join(LIBRARY_NAME);
@@ -243,8 +257,8 @@ impl Store {
         serde_json::from_slice(&fs::read(self.plan_path(plan)).ok()?).ok()
     }
 
-    fn last_build(&self, ingredients: &Ingredients) -> Option<Ingredients> {
-        serde_json::from_slice(&fs::read(self.name_path(ingredients)).ok()?).ok()
+    fn last_build(&self, name: &BuildName) -> Option<Ingredients> {
+        serde_json::from_slice(&fs::read(self.name_path(name)).ok()?).ok()
     }
 
     pub(super) fn entry_folder(&self, key: Key) -> PathBuf {
@@ -255,8 +269,8 @@ impl Store {
         sharded(&self.root.join("plans"), &plan.to_string(), ".json")
     }
 
-    fn name_path(&self, ingredients: &Ingredients) -> PathBuf {
-        sharded(&self.root.join("names"), &ingredients.name_key().to_string(), ".json")
+    fn name_path(&self, name: &BuildName) -> PathBuf {
+        sharded(&self.root.join("names"), &name.slot().to_string(), ".json")
     }
 
     pub(super) fn staging_root(&self) -> PathBuf {
@@ -277,6 +291,6 @@ fn put_in_place(whole: &Path, folder: &Path) -> Result<(), CacheError> {
 }
 
 /// Spreads names over 256 folders: some file systems slow down in large ones.
-fn sharded(folder: &Path, name: &str, suffix: &str) -> PathBuf {
+pub(super) fn sharded(folder: &Path, name: &str, suffix: &str) -> PathBuf {
     folder.join(&name[..2]).join(format!("{name}{suffix}"))
 }

@@ -10,7 +10,13 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line::{self, LineOptions};
 use super::{input, output};
+use crate::build::accepted_flags;
 use crate::job::{Action, Outcome};
+
+const EXAMPLES: &str = "Examples:
+  proofmark build my-kernel
+  proofmark build out.zip --arch sm_90a -o my_kernel.so
+  proofmark build my-kernel --json | jq -r .library";
 
 /// Rebuild a submission for one exact architecture and prove what came out.
 ///
@@ -19,10 +25,10 @@ use crate::job::{Action, Outcome};
 ///
 /// Exit code 0: proven. 1: it does not compile, or the bytes hold something else.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  proofmark build my-kernel
-  proofmark build out.zip --arch sm_90a -o my_kernel.so
-  proofmark build my-kernel --json | jq -r .library")]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", accepted_flags())
+)]
 pub struct Arguments {
     /// Submission folder, artifact or solution.json.
     path: PathBuf,

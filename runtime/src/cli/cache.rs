@@ -104,8 +104,8 @@ fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
         .map(|(key, entry)| match entry {
             Ok(entry) => Listed {
                 key,
-                name: Some(entry.ingredients.name),
-                definition: Some(entry.ingredients.definition),
+                name: Some(entry.first_built_as.solution),
+                definition: Some(entry.first_built_as.definition),
                 arch: Some(entry.ingredients.gencode.real_arch),
                 size_bytes: Some(entry.library_bytes.len()),
                 library: Some(entry.library),
@@ -142,6 +142,7 @@ fn stats(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
     let (stats, scope) = (store.stats(), store.lock_scope());
     console.print(format!("cache    {}", store.root().display()))?;
     console.print(format!("builds   {} ({} bytes)", stats.entries, stats.entries_bytes))?;
+    console.print(format!("objects  {} ({} bytes)", stats.units, stats.units_bytes))?;
     console.print(format!("staging  {} ({} bytes)", stats.staging, stats.staging_bytes))?;
     console.print(match scope {
         LockScope::Machine => "locks    hold between all processes here",
@@ -170,8 +171,8 @@ fn verify(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
 #[expect(clippy::needless_pass_by_value, reason = "a sweep is reported once")]
 fn report_sweep(swept: Swept, console: &Console) -> Result<ExitCode, Failure> {
     console.print(format!(
-        "removed {} builds and {} left-overs, {} bytes; {} builds stay",
-        swept.entries, swept.staging, swept.freed_bytes, swept.left.entries,
+        "removed {} builds, {} objects and {} left-overs, {} bytes; {} builds stay",
+        swept.entries, swept.units, swept.staging, swept.freed_bytes, swept.left.entries,
     ))?;
     console.document("proofmark.cache-sweep", 1, &swept)?;
     Ok(ExitCode::Yes)

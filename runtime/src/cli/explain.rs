@@ -47,7 +47,9 @@ fn rebuild(error: RebuildError) -> Failure {
     match error {
         RebuildError::Plan(error) => {
             let way_out = match &error {
-                PlanError::Flags { .. } => "`[target] nvcc_flags` in config.toml sets flags",
+                PlanError::Flags { .. } => {
+                    "`[target] nvcc_flags` in config.toml sets flags; `proofmark build --help` lists them"
+                }
                 PlanError::FileName { .. } => "rename the file",
                 PlanError::NoEntryFile { .. } | PlanError::EntryNotCompiled { .. } => {
                     "`[build] entry_point` in config.toml names the entry file"

@@ -14,7 +14,7 @@ use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EV
 use proofmark_packager::{Arch, Digest, Evidence, Gencode};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::Dependencies;
+use crate::build::Dependencies;
 use crate::proof::ProvenImage;
 use crate::rebuild::ProvenBuild;
 use crate::record::line::LineError;

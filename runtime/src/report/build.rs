@@ -2,14 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::kernel_table::{kernel_table, warning_lines};
 use crate::proof::{Stance, demangle};
 use crate::rebuild::{CacheUse, Finding, ProvenBuild};
 
 /// The JSON that every verb gives for a proven build.
 pub fn document(build: &ProvenBuild) -> Value {
-    let (cache, reason, disagrees_with) = match &build.cache {
-        CacheUse::Hit => ("hit", None, None),
-        CacheUse::Miss { reason, disagrees_with } => ("miss", Some(reason), *disagrees_with),
+    let (cache, reason, disagrees_with, units) = match &build.cache {
+        CacheUse::Hit => ("hit", None, None, None),
+        CacheUse::Miss { reason, disagrees_with, units } => {
+            ("miss", Some(reason), *disagrees_with, Some(units))
+        }
     };
     let mut proof = json!(build.proof);
     proof["verdict"] = json!("exact");
@@ -20,6 +23,8 @@ pub fn document(build: &ProvenBuild) -> Value {
         "miss": reason,
         "miss_text": reason.map(ToString::to_string),
         "disagrees_with_earlier_build": disagrees_with,
+        "units": units,
+        "rebuilt": build.is_rebuilt(),
         "library": build.library,
         "library_sha256": build.proof.library_digest(),
         "library_size_bytes": build.library_bytes.len(),
@@ -31,6 +36,8 @@ pub fn document(build: &ProvenBuild) -> Value {
             "tvm_ffi": build.ingredients.toolchain.tvm_ffi,
         },
         "kernels": build.proof.kernels().collect::<Vec<_>>(),
+        "resources": build.resources,
+        "warnings": build.warnings,
         "proof": proof,
         "log": build.log,
     })
@@ -61,19 +68,27 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
         CacheUse::Hit => "  cache      hit: re-hashed and proven again".to_owned(),
         CacheUse::Miss { reason, .. } => format!("  cache      miss: {reason}"),
     });
+    if let CacheUse::Miss { units, .. } = &build.cache {
+        lines.push(format!("  sources    {units}"));
+    }
     if let CacheUse::Miss { disagrees_with: Some(earlier), .. } = &build.cache {
         lines.push(format!(
             "  warning    an earlier build from the same inputs gave {earlier}: not reproducible"
         ));
     }
     lines.push(format!("  at         {}", build.library.display()));
+    let more = [kernel_table(&build.resources), warning_lines(&build.warnings)];
+    lines.extend(more.into_iter().filter(|text| !text.is_empty()));
     lines.join("\n")
 }
 
 /// What the compiler or the prover said of a build that is no proven one.
 pub fn details(finding: &Finding) -> String {
     match finding {
-        Finding::CompileError(diagnostics) => diagnostics.log.trim_end().to_owned(),
+        Finding::CompileError(diagnostics) => {
+            let hints = diagnostics.hints.iter().map(|way_out| format!("\nhint: {way_out}"));
+            hints.fold(diagnostics.log.trim_end().to_owned(), |text, hint| text + &hint)
+        }
         Finding::Unproven(judgement) => {
             let lines = judgement.reasons().iter().map(|reason| format!("  {reason}"));
             lines.collect::<Vec<_>>().join("\n")

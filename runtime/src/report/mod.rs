@@ -6,6 +6,7 @@
 //! | [`bench_table`] | those numbers as a table |
 //! | [`build`] | a build: proven, or why not |
 //! | [`outcome`] | what came out of a job |
+//! | [`kernel_table`] | what kernels use, and warnings |
 //! | [`comparison_table`] | a comparison's report as text |
 //! | [`figures`] | how numbers are written |
 
@@ -18,5 +19,7 @@ pub mod bench_table;
 pub mod comparison_table;
 
 pub mod figures;
+
+pub mod kernel_table;
 
 pub use bench::{BenchReport, ClockReport, WorkloadRow};

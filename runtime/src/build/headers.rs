@@ -1,0 +1,186 @@
+//! Which package brings a header that is not there.
+//!
+//! A kernel that includes headers of `torch` or CUTLASS may be right: we cannot tell without them.
+//! So a missing header of a known library is no compile error but a reason why we could not judge.
+
+use super::diagnostics::{Diagnostic, Severity};
+
+/// A library whose headers a kernel may include.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Library {
+    /// Its name for people.
+    pub name: &'static str,
+    /// The Python package that brings the headers; `None` where none does.
+    pub package: Option<&'static str>,
+    /// What can be done here.
+    pub way_out: WayOut,
+}
+
+/// What helps where a library's headers are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayOut {
+    /// Headers are all of it: they can be packed with the submission.
+    Pack,
+    /// A whole CUDA toolkit has them.
+    Toolkit,
+    /// A whole CUDA toolkit has them, and the library is not linked.
+    NotLinked,
+    /// Kernels are TVM-FFI modules here.
+    Export,
+}
+
+/// A header of a known library that the compilers did not find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingHeader {
+    /// The header as included.
+    pub header: String,
+    /// Where it is included: a packed path and a line, if the compiler says so.
+    pub place: Option<String>,
+    /// The library that it belongs to.
+    pub library: Library,
+}
+
+const fn library(name: &'static str, package: &'static str, way_out: WayOut) -> Library {
+    Library { name, package: Some(package), way_out }
+}
+
+/// The libraries, by the first folder of an include or, without a folder, by how the name starts.
+#[rustfmt::skip]
+const LIBRARIES: &[(&[&str], &[&str], Library)] = &[
+    (&["torch", "ATen", "c10"], &[], library("PyTorch", "torch", WayOut::Export)),
+    (&["pybind11"], &[], library("pybind11", "pybind11", WayOut::Export)),
+    (&["cutlass", "cute"], &[], library("CUTLASS", "nvidia-cutlass", WayOut::Pack)),
+    (&["cub", "thrust", "cccl", "nv"], &[], library("CCCL", "nvidia-cuda-cccl", WayOut::Toolkit)),
+    (&["nvtx3"], &["nvToolsExt"], library("NVTX", "nvidia-nvtx", WayOut::Toolkit)),
+    (&[], &["cuda_profiler_api.h", "cudaProfiler.h"],
+      library("the CUDA profiler interface", "nvidia-cuda-profiler-api", WayOut::Toolkit)),
+    (&[], &["cublas"], library("cuBLAS", "nvidia-cublas", WayOut::NotLinked)),
+    (&[], &["cudnn"], library("cuDNN", "nvidia-cudnn-cu13", WayOut::NotLinked)),
+    (&[], &["curand"], library("cuRAND", "nvidia-curand", WayOut::Toolkit)),
+    (&[], &["cufft"], library("cuFFT", "nvidia-cufft", WayOut::NotLinked)),
+    (&[], &["cusolver"], library("cuSOLVER", "nvidia-cusolver", WayOut::NotLinked)),
+    (&[], &["cusparse"], library("cuSPARSE", "nvidia-cusparse", WayOut::NotLinked)),
+    (&[], &["nvrtc"], library("NVRTC", "nvidia-cuda-nvrtc", WayOut::NotLinked)),
+    (&[], &["cupti"], library("CUPTI", "nvidia-cuda-cupti", WayOut::NotLinked)),
+    (&[], &["nvml.h"], library("NVML", "nvidia-nvml-dev", WayOut::NotLinked)),
+    (&[], &["nccl"], library("NCCL", "nvidia-nccl-cu13", WayOut::NotLinked)),
+    (&[], &["nvshmem"], library("NVSHMEM", "nvidia-nvshmem-cu13", WayOut::NotLinked)),
+];
+
+/// The library that a header belongs to by its name.
+fn library_of(header: &str) -> Option<Library> {
+    let found = |(folders, starts, _): &&(&[&str], &[&str], Library)| match header.split_once('/') {
+        Some((folder, _)) => folders.contains(&folder),
+        None => starts.iter().any(|start| header.starts_with(start)),
+    };
+    if header == "Python.h" {
+        let python = Library { name: "Python", package: None, way_out: WayOut::Export };
+        return Some(python);
+    }
+    LIBRARIES.iter().find(found).map(|(.., library)| *library)
+}
+
+/// What the compilers say of a header that they do not find.
+fn missing(message: &str) -> Option<&str> {
+    let host = message.strip_suffix(": No such file or directory");
+    let device =
+        || message.strip_prefix("cannot open source file \"").and_then(|rest| rest.strip_suffix('"'));
+    host.or_else(device)
+}
+
+/// The first header of a known library that is missing.
+pub(super) fn first_missing(messages: &[Diagnostic]) -> Option<MissingHeader> {
+    messages.iter().filter(|one| one.severity == Severity::Error).find_map(|one| {
+        let header = missing(&one.message)?;
+        let place = one.file.as_ref().map(|file| match one.line {
+            Some(line) => format!("{file}({line})"),
+            None => file.clone(),
+        });
+        Some(MissingHeader { header: header.to_owned(), place, library: library_of(header)? })
+    })
+}
+
+impl MissingHeader {
+    /// The ways out, for people.
+    pub fn ways_out(&self) -> Vec<String> {
+        let toolkit = "a whole CUDA toolkit has its headers: name one with --cuda-home";
+        let way = match self.library.way_out {
+            WayOut::Pack => {
+                "headers can be packed with the submission: put them in its folder, and `-I<folder>` in \
+                 `[target] nvcc_flags`"
+            }
+            WayOut::Toolkit => toolkit,
+            WayOut::NotLinked => {
+                return vec![
+                    toolkit.to_owned(),
+                    format!(
+                        "{} itself is never linked: a kernel that calls it cannot be built",
+                        self.library.name
+                    ),
+                ];
+            }
+            WayOut::Export => {
+                "export the kernel with TVM_FFI_DLL_EXPORT_TYPED_FUNC instead: it is built as a TVM-FFI module"
+            }
+        };
+        vec![way.to_owned()]
+    }
+}
+
+impl std::fmt::Display for MissingHeader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { header, place, library } = self;
+        write!(formatter, "`{header}` is a header of {}, which the toolchain does not have", library.name)?;
+        if let Some(place) = place {
+            write!(formatter, "; {place} includes it")?;
+        }
+        match library.package {
+            Some(package) => write!(formatter, "; the package `{package}` brings it"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnostics::read;
+    use super::*;
+
+    #[test]
+    fn names_the_package_of_each_known_library() {
+        for (header, package) in [
+            ("torch/extension.h", "torch"),
+            ("ATen/cuda/CUDAContext.h", "torch"),
+            ("cutlass/gemm/device/gemm.h", "nvidia-cutlass"),
+            ("cute/tensor.hpp", "nvidia-cutlass"),
+            ("cublas_v2.h", "nvidia-cublas"),
+            ("cublasLt.h", "nvidia-cublas"),
+            ("cuda_profiler_api.h", "nvidia-cuda-profiler-api"),
+            ("nvtx3/nvToolsExt.h", "nvidia-nvtx"),
+            ("curand_kernel.h", "nvidia-curand"),
+        ] {
+            let line = format!("a/k.cu:3:10: fatal error: {header}: No such file or directory");
+            let found = first_missing(&read(&line)).unwrap();
+            assert_eq!(found.library.package, Some(package), "{header}");
+            let text = found.to_string();
+            assert!(
+                text.contains("a/k.cu(3)") && text.contains(package) && !found.ways_out().is_empty(),
+                "{text}"
+            );
+        }
+        let device = "k.cu(1): catastrophic error: cannot open source file \"cute/tensor.hpp\"";
+        assert!(first_missing(&read(device)).is_some());
+    }
+
+    #[test]
+    fn a_header_of_the_submission_and_an_error_of_its_own_are_the_submissions() {
+        for line in [
+            "k.cu:1:10: fatal error: tile.cuh: No such file or directory",
+            "k.cu:1:10: fatal error: ours/cublas_v2.h: No such file or directory",
+            "k.cu:1:2: error: #error torch/extension.h: No such file or directory",
+            "k.cu:1:10: warning: torch/extension.h: No such file or directory",
+        ] {
+            assert_eq!(first_missing(&read(line)), None, "{line}");
+        }
+    }
+}
