@@ -432,8 +432,8 @@ fn gpu_14_the_driver_needs_no_call_that_is_refused() {
     let refused: Vec<&str> =
         ended.stderr.lines().filter(|line| line.contains("player: refused system call")).collect();
     println!("{} refused calls: {refused:?}", refused.len());
-    let document = json(&ended);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let document = ended.json();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(document["run"]["confinement_problem"], Value::Null, "{}", document["run"]);
     assert_eq!(document["run"]["copies"], Value::Bool(false), "device IPC works under the bound on files");
 }
