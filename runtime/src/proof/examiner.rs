@@ -7,15 +7,15 @@ use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
 
 use super::bytes::{slice, u16_at, u32_at};
-use super::crew::in_parallel;
-use super::cubin::{self, EM_CUDA};
-use super::examination::{Container, Examination, Format, Place, Problem};
+use super::coverage::{Coverage, CoverageMap};
+use super::cubin_reader::{self, EM_CUDA};
+use super::examination::{Container, Depth, Examination, Format, Place, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
-use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
 use super::image::{self, Job, bare};
 use super::scan::{Mark, PTX_TARGET, Sighting};
 use super::task::{Outcome, Task, chunks};
+use rayon::prelude::*;
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
 /// a floor for small files, and a multiple of the file for large ones.
@@ -29,18 +29,6 @@ const OPERAND: &str = "the magic of containers in an instruction: this program r
 const NESTING_LIMIT: u32 = 4;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
 const UNACCOUNTED_LIMIT: usize = 1000;
-
-/// How much is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Everything, with the digest of every image: what a proof needs.
-    Digests,
-    /// Everything but digests: what a list needs.
-    Facts,
-    /// Compressed images stay packed; headers, images stored as they are, and the scan of the whole
-    /// file remain. Reads at the speed of memory.
-    Headers,
-}
 
 /// Finds everything in a file that a GPU could run. Never fails: what cannot be read is reported
 /// in [`Examination::unaccounted`] or among an entry's problems.
@@ -57,7 +45,7 @@ struct Examiner<'a> {
     bytes: &'a [u8],
     depth: Depth,
     allowance: u64,
-    ground: GroundMap,
+    coverage: CoverageMap,
     jobs: Vec<Job<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
     host_texts: Vec<(u64, u64)>,
@@ -116,7 +104,7 @@ impl<'a> Examiner<'a> {
             bytes,
             depth,
             allowance: ALLOWANCE_FLOOR_BYTES.saturating_add(size_bytes.saturating_mul(ALLOWANCE_PER_BYTE)),
-            ground: GroundMap::default(),
+            coverage: CoverageMap::default(),
             jobs: Vec::new(),
             debug_texts: HashMap::new(),
             host_texts: Vec::new(),
@@ -128,7 +116,7 @@ impl<'a> Examiner<'a> {
     fn run(mut self) -> Examination {
         let end = self.bytes.len() as u64;
         self.region(0, end, &Place::default(), 0);
-        let legible = self.ground.legible(end);
+        let legible = self.coverage.legible(end);
         for sighting in self.work_off(&legible) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
@@ -152,7 +140,9 @@ impl<'a> Examiner<'a> {
         let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
         let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
         let mut sightings = Vec::new();
-        for outcome in in_parallel(tasks, |task| task.run(self.bytes, self.depth)) {
+        let (file, depth) = (self.bytes, self.depth);
+        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth)).collect();
+        for outcome in outcomes {
             match outcome {
                 Outcome::Entries(entries) => self.found.entries.extend(entries),
                 Outcome::Signs(signs) => self.found.runtime_jit.extend(signs),
@@ -224,7 +214,7 @@ impl<'a> Examiner<'a> {
             read_up_to = section.end();
             let (from, to) = (start + section.offset, start + section.end());
             if section.role() == Some(Role::Wrappers) {
-                self.ground.mark(from, to, Ground::Wrappers);
+                self.coverage.mark(from, to, Coverage::Wrappers);
             } else {
                 let padding = Padding::UpTo(section.align);
                 let place = Place { section: Some(section.name), ..place.clone() };
@@ -280,34 +270,34 @@ impl<'a> Examiner<'a> {
             Ok(raw) => raw,
             Err(reason) => {
                 self.unaccounted(at, reason);
-                self.ground.mark(at, at + 4, Ground::Header);
+                self.coverage.mark(at, at + 4, Coverage::Header);
                 return None;
             }
         };
         let index = self.found.containers.len();
         self.found.containers.push(Container { offset: at, size_bytes: raw.end - at, place: place.clone() });
-        self.ground.mark(at, at + fatbin::CONTAINER_HEADER_BYTES, Ground::Header);
+        self.coverage.mark(at, at + fatbin::CONTAINER_HEADER_BYTES, Coverage::Header);
         for entry in raw.entries {
             self.queue(entry, index, place);
         }
         if let Some((offset, reason)) = raw.broken {
             self.unaccounted(offset, reason);
-            self.ground.mark(offset, raw.end, Ground::Header);
+            self.coverage.mark(offset, raw.end, Coverage::Header);
         }
         Some(raw.end)
     }
 
-    /// Marks an entry's ground and leaves its payload for later.
+    /// Marks an entry's coverage and leaves its payload for later.
     fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &Place) {
         let payload_end = raw.payload_offset + raw.payload.len() as u64;
-        self.ground.mark(raw.offset, raw.payload_offset, Ground::Header);
+        self.coverage.mark(raw.offset, raw.payload_offset, Coverage::Header);
         let stored = raw.header.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
-        let ground = match raw.header.kind() {
-            EntryKind::Elf if stored => Ground::Cubin,
-            EntryKind::Ptx if stored => Ground::Ptx,
-            _ => Ground::Opaque,
+        let coverage = match raw.header.kind() {
+            EntryKind::Elf if stored => Coverage::Cubin,
+            EntryKind::Ptx if stored => Coverage::Ptx,
+            _ => Coverage::Opaque,
         };
-        self.ground.mark(raw.payload_offset, payload_end, ground);
+        self.coverage.mark(raw.payload_offset, payload_end, coverage);
         let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);
         self.allowance = rest.unwrap_or(self.allowance);
         self.jobs.push(Job { raw, container, place: place.clone(), affordable: rest.is_some() });
@@ -315,18 +305,18 @@ impl<'a> Examiner<'a> {
 
     fn bare_cubin(&mut self, start: u64, end: u64, place: &Place) {
         let Some(image) = slice(self.bytes, start, end - start) else { return };
-        let cubin = match cubin::read(image) {
+        let cubin = match cubin_reader::read(image) {
             Ok(cubin) => cubin,
             Err(error) => {
                 self.unaccounted(start, format!("starts like a cubin: {error}"));
-                return self.ground.mark(start, start + 4, Ground::Header);
+                return self.coverage.mark(start, start + 4, Coverage::Header);
             }
         };
         let size = cubin.size_bytes;
         if size < end - start && !place.loose {
             self.unaccounted(start + size, "bytes behind the cubin");
         }
-        self.ground.mark(start, start + size, Ground::Cubin);
+        self.coverage.mark(start, start + size, Coverage::Cubin);
         let mut entry = bare(EntryKind::Cubin, start, size, place);
         entry.arch = cubin.arch();
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
@@ -337,26 +327,26 @@ impl<'a> Examiner<'a> {
 
     fn bare_ptx(&mut self, start: u64, end: u64, place: &Place) {
         let Some(text) = slice(self.bytes, start, end - start) else { return };
-        self.ground.mark(start, end, Ground::Ptx);
+        self.coverage.mark(start, end, Coverage::Ptx);
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
         image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);
         self.found.entries.push(entry);
     }
 
-    /// Holds a sighting against what is known of its ground.
+    /// Holds a sighting against what is known of its coverage.
     fn account(&mut self, sighting: Sighting) {
         let Sighting { offset: at, mark } = sighting;
-        let Some((start, ground)) = self.ground.at(at) else { return self.follow(sighting) };
-        let expected = match ground {
-            Ground::Header | Ground::Opaque => true,
-            Ground::Cubin => match mark {
+        let Some((start, coverage)) = self.coverage.at(at) else { return self.follow(sighting) };
+        let expected = match coverage {
+            Coverage::Header | Coverage::Opaque => true,
+            Coverage::Cubin => match mark {
                 Mark::CudaElf => at == start,
                 Mark::PtxTarget => self.is_debug_text(start, at),
                 _ => false,
             },
-            Ground::Ptx => mark == Mark::PtxTarget,
-            Ground::Wrappers => {
+            Coverage::Ptx => mark == Mark::PtxTarget,
+            Coverage::Wrappers => {
                 self.found.wrappers += u64::from(mark == Mark::Wrapper);
                 mark == Mark::Wrapper
             }

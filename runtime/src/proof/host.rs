@@ -7,7 +7,7 @@ use object::elf::{FileHeader32, FileHeader64, SHF_EXECINSTR};
 use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 use serde::Serialize;
 
-use super::sieve::{Pair, sieve};
+use super::prefilter::{Pair, prefilter};
 
 /// One section that has bytes in the file.
 pub(super) struct HostSection {
@@ -126,7 +126,7 @@ pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
     let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
     let finders = names.iter().chain(&sources);
     let mut signs = Vec::new();
-    sieve(text, PAIRS, |start, end| {
+    prefilter(text, PAIRS, |start, end| {
         let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
         let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
         signs.extend(seen.map(|(_, sign)| sign.clone()));

@@ -4,9 +4,8 @@ use proofmark_packager::Digest;
 
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
-use super::cubin;
-use super::examination::{Entry, Place, Problem};
-use super::examiner::Depth;
+use super::cubin_reader;
+use super::examination::{Depth, Entry, Place, Problem};
 use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
 use super::host;
 use super::ptx;
@@ -161,7 +160,7 @@ fn digest(image: &[u8], depth: Depth) -> Option<Digest> {
 
 fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let base = entry.payload_offset;
-    let cubin = match cubin::read(image) {
+    let cubin = match cubin_reader::read(image) {
         Ok(cubin) => cubin,
         Err(error) => {
             return entry.problems.push(Problem { offset: base, reason: error.to_string() });

@@ -11,13 +11,13 @@
 //! | `bytes` | checked little-endian reads |
 //! | `compression` | payloads, unpacked within bounds |
 //! | `fatbin` | containers and entries |
-//! | `compat`, `note`, `nvinfo`, `cubin` | machine code and what it says about itself |
-//! | `marker`, `kernel` | the `a`, and the kernels |
+//! | `cubin`, `marker`, `kernel`, `compat`, `note` | what machine code says about itself |
+//! | `cubin_reader`, `nvinfo` | reading it: header, sections, kernels, the `a` |
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
-//! | `sieve`, `scan`, `ground` | every byte offset of a file, and which are accounted for |
-//! | `task`, `crew` | pieces of the reading, spread over every core |
+//! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
+//! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
@@ -33,13 +33,13 @@ mod bytes;
 mod command;
 mod compat;
 mod compression;
-mod crew;
+mod coverage;
 mod cubin;
+mod cubin_reader;
 mod examination;
 mod examiner;
 mod fatbin;
 mod folder;
-mod ground;
 mod host;
 mod image;
 mod input;
@@ -48,10 +48,10 @@ mod mapped;
 mod marker;
 mod note;
 mod nvinfo;
+mod prefilter;
 mod proven;
 mod ptx;
 mod scan;
-mod sieve;
 mod task;
 mod verdict;
 mod witness;
@@ -61,8 +61,8 @@ pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
 pub use cubin::{Cubin, CubinProblem, CubinType, Layout, SpecialInstructions};
-pub use examination::{Container, Entry, Examination, Format, Place, Problem};
-pub use examiner::{Depth, examine, examine_to};
+pub use examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
+pub use examiner::{examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
 pub use host::RuntimeJit;

@@ -11,13 +11,13 @@
 //! a header that we cannot read must not vanish from the answer, and a program that handles
 //! containers itself can load what is in no file.
 //!
-//! One pass over a [`sieve`](super::sieve): only blocks that hold two neighbouring bytes of a pattern are
+//! One pass behind a [`prefilter`](super::prefilter): only blocks that hold two neighbouring bytes of a pattern are
 //! looked at byte by byte.
 
 use super::bytes::u16_at;
-use super::cubin::EM_CUDA;
+use super::cubin_reader::EM_CUDA;
 use super::fatbin::{ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
-use super::sieve::{Pair, sieve};
+use super::prefilter::{Pair, prefilter};
 
 /// What was seen at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(super) const REACH_BYTES: usize = 20;
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
     let mut sightings = Vec::new();
-    sieve(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
+    prefilter(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
         look_closely(bytes, start, end, &mut sightings);
     });
     sightings.sort_by_key(|sighting| sighting.offset);

@@ -43,23 +43,23 @@ pub struct Witness {
 
 /// Asks everything about one entry; the claim is its own declared architecture.
 pub(super) fn question(index: usize, entry: &Entry) -> Vec<Witness> {
-    let mut bench = Bench { index, base: entry_base(entry), witnesses: Vec::new() };
+    let mut inquiry = Inquiry { index, base: entry_base(entry), witnesses: Vec::new() };
     let Some(arch) = entry.arch else {
-        bench.say("architecture", entry.offset, "none", "names no architecture", Stance::Contradicts);
-        return bench.witnesses;
+        inquiry.say("architecture", entry.offset, "none", "names no architecture", Stance::Contradicts);
+        return inquiry.witnesses;
     };
     if let Some(header) = &entry.header {
-        bench.header(entry, header, arch);
+        inquiry.header(entry, header, arch);
     }
     if let Some(cubin) = &entry.cubin {
-        bench.cubin(cubin, arch, entry.kind);
+        inquiry.cubin(cubin, arch, entry.kind);
     }
     if let Some(ptx) = &entry.ptx {
         let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
         let stance = agree(ptx.target == Some(arch));
-        bench.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
+        inquiry.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
     }
-    bench.witnesses
+    inquiry.witnesses
 }
 
 /// What is added to offsets inside the image: nothing when the image had to be decompressed.
@@ -72,13 +72,13 @@ fn agree(yes: bool) -> Stance {
     if yes { Stance::Confirms } else { Stance::Contradicts }
 }
 
-struct Bench {
+struct Inquiry {
     index: usize,
     base: u64,
     witnesses: Vec<Witness>,
 }
 
-impl Bench {
+impl Inquiry {
     fn say(
         &mut self,
         name: &'static str,
