@@ -91,8 +91,21 @@ pub struct Cubin {
     pub api_version: Option<u32>,
     /// Signs of instructions that need an `a` or an `f`; none proves nothing.
     pub special: Vec<SpecialInstructions>,
+    /// The targets that its debug copies of PTX name.
+    pub debug_ptx: Vec<DebugPtx>,
     /// What contradicts or was not understood, each with an offset from the start of the cubin.
     pub problems: Vec<CubinProblem>,
+    /// Bytes that no rule explains.
+    pub unexplained: Vec<CubinProblem>,
+}
+
+/// The PTX that a build for debuggers repeats in its machine code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DebugPtx {
+    /// Offset of its section from the start of the cubin.
+    pub offset: u64,
+    /// What it names as its target.
+    pub target: Option<Arch>,
 }
 
 /// Something in a cubin that keeps it from being believed.

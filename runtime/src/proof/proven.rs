@@ -7,6 +7,7 @@ use super::command::RequestedClaim;
 use super::examination::Entry;
 use super::examiner::examine;
 use super::fatbin::EntryKind;
+use super::loader::MissingLibrary;
 use super::verdict::{Judgement, Policy, Verdict, judge};
 use super::witness::Witness;
 
@@ -48,6 +49,8 @@ pub struct RecordedProof {
 #[must_use]
 pub struct Proof {
     record: RecordedProof,
+    #[serde(skip)]
+    missing_libraries: Vec<MissingLibrary>,
 }
 
 impl Proof {
@@ -76,6 +79,11 @@ impl Proof {
         self.record.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
     }
 
+    /// Libraries of CUDA that it calls without naming them: proven, but it will not load without them.
+    pub fn missing_libraries(&self) -> &[MissingLibrary] {
+        &self.missing_libraries
+    }
+
     /// Every witness that was heard.
     pub fn witnesses(&self) -> &[Witness] {
         &self.record.witnesses
@@ -98,7 +106,7 @@ pub fn prove(requested: &RequestedClaim, library: &[u8], arch: Arch) -> Result<P
         images: examination.entries.iter().filter_map(proven).collect(),
         witnesses: judgement.witnesses().to_vec(),
     };
-    Ok(Proof { record })
+    Ok(Proof { record, missing_libraries: examination.missing_libraries })
 }
 
 fn proven(entry: &Entry) -> Option<ProvenImage> {

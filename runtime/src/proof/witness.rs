@@ -45,7 +45,9 @@ pub struct Witness {
 pub(super) fn question(index: usize, entry: &Entry) -> Vec<Witness> {
     let mut inquiry = Inquiry { index, base: entry_base(entry), witnesses: Vec::new() };
     let Some(arch) = entry.arch else {
-        inquiry.say("architecture", entry.offset, "none", "names no architecture", Stance::Contradicts);
+        let several = entry.ptx.as_ref().map(|ptx| ptx.several_targets.join(" and "));
+        let found = several.filter(|several| !several.is_empty()).unwrap_or_else(|| "none".to_owned());
+        inquiry.say("architecture", entry.offset, found, "names no one architecture", Stance::Contradicts);
         return inquiry.witnesses;
     };
     if let Some(header) = &entry.header {
@@ -55,7 +57,11 @@ pub(super) fn question(index: usize, entry: &Entry) -> Vec<Witness> {
         inquiry.cubin(cubin, arch, entry.kind);
     }
     if let Some(ptx) = &entry.ptx {
-        let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
+        let found = match (ptx.target, ptx.several_targets.as_slice()) {
+            (Some(target), _) => target.to_string(),
+            (None, []) => "none".to_owned(),
+            (None, several) => several.join(" and "),
+        };
         let stance = agree(ptx.target == Some(arch));
         inquiry.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
     }
@@ -172,6 +178,24 @@ impl Inquiry {
         }
         self.tools(cubin, arch, kind);
         self.arch_notes(cubin, arch);
+        self.debug_ptx(cubin, arch);
+    }
+
+    /// A build for debuggers repeats the PTX that it was made from.
+    fn debug_ptx(&mut self, cubin: &Cubin, arch: Arch) {
+        for ptx in &cubin.debug_ptx {
+            let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
+            let (meaning, stance) = match ptx.target {
+                Some(target) if target == arch => {
+                    ("the PTX that it repeats for debuggers names the same target", Stance::Confirms)
+                }
+                Some(target) if target.number < arch.number => {
+                    ("the front end compiled for an earlier architecture", Stance::Silent)
+                }
+                _ => ("the PTX that it repeats for debuggers names another target", Stance::Contradicts),
+            };
+            self.say("debug PTX", self.base + ptx.offset, found, meaning, stance);
+        }
     }
 
     fn marker(&mut self, cubin: &Cubin, arch: Arch) {

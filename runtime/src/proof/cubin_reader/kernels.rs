@@ -6,6 +6,7 @@ use object::elf;
 use object::read::elf::{SectionHeader as _, Sym as _};
 
 use super::elf::{CubinError, ENDIAN, Sections, broken, is_code};
+use crate::proof::bytes::text_of;
 use crate::proof::cubin::{Cubin, SpecialInstructions};
 use crate::proof::kernel::Kernel;
 use crate::proof::nvinfo::{self, Fact};
@@ -60,7 +61,7 @@ pub(super) fn read_kernels(
     for (index, symbol) in symbols.enumerate() {
         let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
         if cubin.special.is_empty() && name.starts_with(b"__nv_reservedSMEM_tcgen05") {
-            let evidence = format!("symbol {}", String::from_utf8_lossy(name));
+            let evidence = format!("symbol {}", text_of(name));
             cubin.special.push(SpecialInstructions { evidence, offset: 0 });
         }
         if symbol.st_type() != elf::STT_FUNC || symbol.st_other().0 & STO_CUDA_ENTRY == 0 {
@@ -80,7 +81,7 @@ pub(super) fn read_kernels(
         budget = rest;
         let number = u32::try_from(index.0).unwrap_or(u32::MAX);
         cubin.kernels.push(Kernel {
-            name: String::from_utf8_lossy(name).into_owned(),
+            name: text_of(name),
             code_bytes,
             registers: facts.registers.get(&number).copied(),
             stack_bytes: facts.stacks.get(&number).copied(),

@@ -3,16 +3,43 @@
 use crate::proof::compat::{ACCELERATOR_TARGET, CompatRecord};
 use crate::proof::cubin::{Cubin, E_FLAGS_OFFSET, Layout};
 use crate::proof::marker::{Marker, MarkerSource};
-use crate::proof::note::ArchNoteKind;
+use crate::proof::note::{ArchNoteKind, ToolNote};
 
+/// The first number for which 12.8 wrote the new layout.
+const FIRST_OF_NEW_LAYOUT: u32 = 100;
 /// The first number for which an `a` exists.
 const FIRST_WITH_LETTER: u32 = 90;
 
 /// Decides the `a`, and records every disagreement between the places that could hold it.
 pub(super) fn marker(cubin: &mut Cubin) -> Option<Marker> {
+    check_layout_age(cubin);
     match cubin.layout {
+        Layout::Abi7 if cubin.number < FIRST_WITH_LETTER => Some(no_letter()),
         Layout::Abi7 => Some(flag_marker(cubin, 0x800, MarkerSource::EFlags800)),
         Layout::Abi8 => abi8_marker(cubin),
+    }
+}
+
+fn no_letter() -> Marker {
+    Marker { specific: false, source: MarkerSource::TooOld, offset: E_FLAGS_OFFSET }
+}
+
+/// Each layout belongs to the architectures for which toolkits wrote it: the old one ends with 90, and
+/// the new one starts with 100 in 12.8 and takes over all of them in 13.0.
+fn check_layout_age(cubin: &mut Cubin) {
+    match cubin.layout {
+        Layout::Abi7 if cubin.number >= FIRST_OF_NEW_LAYOUT => {
+            let reason = format!("no toolkit wrote this layout for sm_{}: it ends with sm_90", cubin.number);
+            cubin.problem(E_FLAGS_OFFSET, reason);
+        }
+        Layout::Abi8 if cubin.number < FIRST_OF_NEW_LAYOUT && !cubin.tools.is_empty() => {
+            let before_13 = |tool: &ToolNote| tool.toolkit().is_some_and(|(major, _)| major < 13);
+            if cubin.tools.iter().all(before_13) {
+                let reason = format!("no toolkit before 13.0 wrote this layout for sm_{}", cubin.number);
+                cubin.problem(E_FLAGS_OFFSET, reason);
+            }
+        }
+        Layout::Abi7 | Layout::Abi8 => {}
     }
 }
 
@@ -58,7 +85,7 @@ fn marker_without_attribute(cubin: &mut Cubin) -> Option<Marker> {
             cubin.problem(at, "made by toolkit 13 or later, but .nv.compat attribute 9 is missing");
             return None;
         }
-        return Some(Marker { specific: false, source: MarkerSource::TooOld, offset: E_FLAGS_OFFSET });
+        return Some(no_letter());
     }
     Some(flag_marker(cubin, 0x8, MarkerSource::EFlags8))
 }

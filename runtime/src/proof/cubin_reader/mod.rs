@@ -3,15 +3,20 @@
 use object::LittleEndian;
 use object::elf::{self as elf_words, SectionHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _};
+use proofmark_packager::Arch;
 
+use super::bytes::text_of;
 use super::compat;
-use super::cubin::{Cubin, CubinType, E_FLAGS_OFFSET, Layout};
+use super::cubin::{Cubin, CubinType, DebugPtx, E_FLAGS_OFFSET, Layout};
 use super::note::{self, ArchNoteKind, ToolNote};
+use super::ptx;
 use elf::{CubinError, ENDIAN, Header, Sections, broken, is_code};
 
 mod elf;
+mod instructions;
 mod kernels;
 mod letter;
+mod parts;
 
 pub(super) use elf::EM_CUDA;
 
@@ -40,6 +45,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     read_sections(&mut cubin, &sections, bytes)?;
     kernels::read_kernels(&mut cubin, &sections, bytes)?;
     cubin.marker = letter::marker(&mut cubin);
+    parts::explain(&mut cubin, header, &sections, bytes);
+    instructions::check(&mut cubin, &sections, bytes);
     Ok(cubin)
 }
 
@@ -75,7 +82,9 @@ fn from_header(header: &Header) -> Result<Cubin, CubinError> {
         code_bytes: 0,
         api_version: None,
         special: Vec::new(),
+        debug_ptx: Vec::new(),
         problems: Vec::new(),
+        unexplained: Vec::new(),
     })
 }
 
@@ -125,7 +134,7 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
         let at = section.sh_offset.get(ENDIAN);
         let is_note = name.starts_with(b".note.nv.") || name == b".nv.compat";
         if is_note && notes.contains(&name) {
-            cubin.problem(at, format!("a second {} section", String::from_utf8_lossy(name)));
+            cubin.problem(at, format!("a second {} section", text_of(name)));
             continue;
         }
         notes.extend(is_note.then_some(name));
@@ -141,6 +150,9 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
             },
             b".note.nv.cuver" => read_arch_note(cubin, body, at, ArchNoteKind::Cuver),
             b".note.nv.cuinfo" => read_arch_note(cubin, body, at, ArchNoteKind::Cuinfo),
+            _ if is_debug_ptx(name) => {
+                cubin.debug_ptx.push(DebugPtx { offset: at, target: debug_target(body) });
+            }
             _ if is_code(name, section) => cubin.code_bytes += body.len() as u64,
             _ => {}
         }
@@ -153,6 +165,17 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether a section repeats the PTX for debuggers (`-lineinfo`, `-G`).
+pub(super) fn is_debug_ptx(name: &[u8]) -> bool {
+    matches!(name, b".nv_debug_ptx_txt" | b".nv.merc.nv_debug_ptx_txt")
+}
+
+/// The target in such a section, whose lines end with zero bytes.
+fn debug_target(body: &[u8]) -> Option<Arch> {
+    let text: Vec<u8> = body.iter().map(|&byte| if byte == 0 { b'\n' } else { byte }).collect();
+    ptx::read(&text).target
 }
 
 fn read_compat(cubin: &mut Cubin, body: &[u8], at: u64) {
