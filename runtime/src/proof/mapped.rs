@@ -74,6 +74,9 @@ impl MappedFile {
         if facts.file_type().is_fifo() && !is_own {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a pipe by name, which may never end"));
         }
+        if facts.file_type().is_char_device() && !is_own {
+            return empty_device(file);
+        }
         let kind = rustix::fs::fstatfs(&file)?.f_type;
         if facts.is_file() && MADE_UP.contains(&kind) {
             let reason = "a file that the kernel makes up as it is read";
@@ -100,6 +103,14 @@ impl MappedFile {
         }
         let now = file.metadata().map(|facts| (facts.len(), facts.modified().ok()));
         (now.ok() != Some(*state)).then_some("it was changed while it was read")
+    }
+}
+
+/// A device that holds nothing, such as `/dev/null`; any other may never end.
+fn empty_device(mut file: File) -> io::Result<MappedFile> {
+    match file.read(&mut [0])? {
+        0 => Ok(MappedFile::Read(Vec::new())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a character device, which may never end")),
     }
 }
 
@@ -263,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_refused_by_its_kind() {
-        for path in ["/proc/kmsg", "/proc/self/maps"] {
+        for path in ["/proc/kmsg", "/proc/self/maps", "/dev/zero"] {
             assert!(MappedFile::open(Path::new(path)).is_err(), "{path}");
         }
         let folder = tempfile::tempdir().unwrap();
