@@ -13,7 +13,7 @@ use crate::support::forge::{content, fixture, index, inserted, number, put, sect
 /// Where the test's loader puts the library.
 const BASE: u64 = 0x7F12_3456_7000;
 /// Most memory that it gives to one, in bytes.
-const MEMORY_LIMIT_BYTES: usize = 1 << 20;
+const MEMORY_LIMIT_BYTES: usize = 1 << 16;
 const PAGE: usize = 4096;
 
 /// A small generator with a fixed seed, so that a failure repeats.
@@ -160,7 +160,7 @@ fn a_library_stays_exact_only_while_the_driver_gets_the_same_code() {
     ];
     let mut dice = Dice(20_261_128);
     let (mut stayed, mut lost) = (0, 0);
-    for case in 0..4000 {
+    for case in 0..800 {
         let mut forged = honest.clone();
         for _ in 0..=dice.roll(3) {
             let at = structure[dice.roll(structure.len())];
@@ -191,7 +191,7 @@ fn a_library_stays_exact_only_while_the_driver_gets_the_same_code() {
         );
     }
     println!("{stayed} stayed exact, {lost} did not");
-    assert!(stayed > 100 && lost > 1000, "{stayed} and {lost}: the cases say nothing");
+    assert!(stayed > 20 && lost > 200, "{stayed} and {lost}: the cases say nothing");
 }
 
 #[test]

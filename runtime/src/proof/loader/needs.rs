@@ -28,7 +28,7 @@ pub struct MissingLibrary {
 impl std::fmt::Display for MissingLibrary {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { library, function } = self;
-        write!(out, "will not load without {library}, which it does not name: it calls {function}")
+        write!(out, "it will not load without {library}, which it calls ({function}) and does not name")
     }
 }
 
