@@ -17,8 +17,12 @@ mod support;
 mod tampering;
 mod toolchain_room;
 mod verify;
+mod verify_bytes;
 mod verify_inputs;
+mod verify_loader;
 mod verify_mutations;
+mod verify_packing;
+mod verify_property;
 
 /// A file that no `mod` line names would never run.
 #[test]

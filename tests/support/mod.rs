@@ -14,6 +14,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod forge;
 pub use places::{data_folder, program, repository};
 
 /// A configuration that packs with a `kernel.cu`.

@@ -66,6 +66,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         extra.push(("output", json!(path)));
     }
     let code = line::answer("proofmark.build", &outcome, extra, console)?;
+    if let Outcome::Built(build) = &outcome {
+        build
+            .proof
+            .missing_libraries()
+            .iter()
+            .for_each(|one| console.say(format!("note: proven, but {one}")));
+    }
     if let (Outcome::Built(_), Some(path)) = (&outcome, &arguments.output) {
         console.print(format!("copied       {}", path.display()))?;
     }

@@ -46,7 +46,7 @@ impl Console {
         let _ = writeln!(io::stderr(), "{}", escape::block(text.as_ref()));
     }
 
-    /// Prints human text on stdout; nothing in JSON mode.
+    /// Prints human text on stdout, with what strangers named escaped; nothing in JSON mode.
     pub fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         match self.format {
             Format::Human => write_out((escape::block(text.as_ref()) + "\n").as_bytes()),

@@ -167,9 +167,8 @@ fn could_not_read(error: InputError) -> Failure {
     let wrong_request = match &error {
         InputError::NotAFile { .. } => true,
         InputError::Unreadable { source, .. } => {
-            matches!(source.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge)
+            matches!(source.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge | ErrorKind::InvalidInput)
         }
-        InputError::Zip { .. } => false,
     };
     let failure = if wrong_request { Failure::request(error) } else { Failure::could_not_judge(error) };
     failure.hint("give a cubin, fatbin, object, archive, library, wheel, or a folder of them")
@@ -235,6 +234,8 @@ fn inventory(answer: &Answer) -> Value {
             "containers": one.examination.containers,
             "wrappers": one.examination.wrappers,
             "unaccounted": one.examination.unaccounted,
+            "unexplained": one.examination.unexplained,
+            "missing_libraries": one.examination.missing_libraries,
             "runtime_jit": one.examination.runtime_jit,
         }));
     }

@@ -3,6 +3,8 @@
 //! Every offset here comes from the file itself, so every access is checked and every sum of
 //! offsets saturates or refuses instead of wrapping.
 
+use proofmark_packager::escape;
+
 /// The bytes `[offset, offset + length)`, if they all exist.
 pub(super) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
     let start = usize::try_from(offset).ok()?;
@@ -34,12 +36,17 @@ fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
 }
 
-/// The text from an offset up to its terminating zero, which must exist; replaced where it is not
-/// UTF-8.
+/// A text of strangers, replaced where it is not UTF-8 and escaped where a terminal would obey it: names
+/// of files, members, sections, symbols and tools reach tables and messages from here.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    escape::line(&String::from_utf8_lossy(bytes))
+}
+
+/// The text from an offset up to its terminating zero, which must exist.
 pub(super) fn text_at(bytes: &[u8], offset: usize) -> Option<String> {
     let rest = bytes.get(offset..)?;
     let end = rest.iter().position(|&byte| byte == 0)?;
-    Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    Some(text_of(&rest[..end]))
 }
 
 /// The offset of the first byte that is not zero.
@@ -61,6 +68,12 @@ mod tests {
         assert_eq!(u64_at(&bytes, usize::MAX), None);
         assert_eq!(slice(&bytes, u64::MAX, 2), None);
         assert_eq!(slice(&bytes, 8, 1), Some(&[9][..]));
+    }
+
+    #[test]
+    fn a_text_that_would_move_the_cursor_is_escaped() {
+        assert_eq!(text_of(b"k\x1b[2K\nEXACT"), "k\\u{1b}[2K\\nEXACT");
+        assert_eq!(text_of(b"k\xff"), "k\u{fffd}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a file contains: every entry, and everything that could not be accounted for.
 
+use std::fmt;
+
 use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
@@ -7,7 +9,20 @@ use super::compression::Compression;
 use super::cubin::Cubin;
 use super::fatbin::{EntryHeader, EntryKind};
 use super::host::RuntimeJit;
+use super::loader::MissingLibrary;
 use super::ptx::Ptx;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything, with the digest of every image: what a proof needs.
+    Digests,
+    /// Everything but digests: what a list needs.
+    Facts,
+    /// Compressed images stay packed; headers, images stored as they are, and the scan of the whole
+    /// file remain. Reads at the speed of memory.
+    Headers,
+}
 
 /// What kind of file it is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -29,6 +44,10 @@ pub enum Format {
     Archive,
     /// A Windows library or program; it is only scanned.
     Windows,
+    /// Intermediate code that something compiles later: LLVM or NVVM bitcode, Tile IR.
+    Intermediate,
+    /// A compressed stream or a tar; what it holds is examined part by part.
+    Packed,
     /// A zip or wheel; its members are examined one by one.
     Zip,
     /// Anything else; it is still scanned.
@@ -108,8 +127,39 @@ impl Entry {
 pub struct Problem {
     /// Offset in the file; inside a compressed image, in the decompressed bytes.
     pub offset: u64,
+    /// How many bytes it concerns, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// What is wrong.
     pub reason: String,
+}
+
+impl Problem {
+    /// Something wrong at an offset.
+    pub(super) fn at(offset: u64, reason: impl Into<String>) -> Self {
+        Self { offset, size_bytes: None, reason: reason.into() }
+    }
+
+    /// Something wrong with so many bytes.
+    pub(super) fn over(offset: u64, size_bytes: u64, reason: impl Into<String>) -> Self {
+        Self { offset, size_bytes: Some(size_bytes), reason: reason.into() }
+    }
+
+    /// The same for bytes that lie `start` bytes further behind.
+    pub(super) fn moved(mut self, start: u64) -> Self {
+        self.offset = self.offset.saturating_add(start);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, size_bytes, reason } = self;
+        match size_bytes {
+            Some(size) => write!(out, "at {offset:#x}, {size} bytes: {reason}"),
+            None => write!(out, "at {offset:#x}: {reason}"),
+        }
+    }
 }
 
 /// The whole answer about one file.
@@ -129,6 +179,11 @@ pub struct Examination {
     pub runtime_jit: Vec<RuntimeJit>,
     /// What may be device code but could not be read or does not belong where it is.
     pub unaccounted: Vec<Problem>,
+    /// Bytes around device code that no rule explains. They keep a file from being exact; where there
+    /// is no device code they are not listed.
+    pub unexplained: Vec<Problem>,
+    /// Libraries of CUDA that it calls without naming them.
+    pub missing_libraries: Vec<MissingLibrary>,
 }
 
 impl Examination {

@@ -2,20 +2,23 @@
 
 use std::collections::HashMap;
 
-use object::elf;
 use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
 
-use super::bytes::{slice, u16_at, u32_at};
-use super::crew::in_parallel;
-use super::cubin::{self, EM_CUDA};
-use super::examination::{Container, Examination, Format, Place, Problem};
+use super::archive;
+use super::bytes::{slice, text_of};
+use super::coverage::{Coverage, CoverageMap};
+use super::cubin_reader;
+use super::examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
-use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
 use super::image::{self, Job, bare};
-use super::scan::{Mark, PTX_TARGET, Sighting};
+use super::loader::{self, Elf, Section};
+use super::ptx;
+use super::scan::{Mark, Sighting};
+use super::signature::{self, format_of};
 use super::task::{Outcome, Task, chunks};
+use rayon::prelude::*;
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
 /// a floor for small files, and a multiple of the file for large ones.
@@ -30,18 +33,6 @@ const NESTING_LIMIT: u32 = 4;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
 const UNACCOUNTED_LIMIT: usize = 1000;
 
-/// How much is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Everything, with the digest of every image: what a proof needs.
-    Digests,
-    /// Everything but digests: what a list needs.
-    Facts,
-    /// Compressed images stay packed; headers, images stored as they are, and the scan of the whole
-    /// file remain. Reads at the speed of memory.
-    Headers,
-}
-
 /// Finds everything in a file that a GPU could run. Never fails: what cannot be read is reported
 /// in [`Examination::unaccounted`] or among an entry's problems.
 pub fn examine(bytes: &[u8]) -> Examination {
@@ -53,60 +44,23 @@ pub fn examine_to(bytes: &[u8], depth: Depth) -> Examination {
     Examiner::new(bytes, depth).run()
 }
 
+/// A wrapper and the container that it registers, as offsets in the file.
+struct Registered {
+    wrapper: u64,
+    container: u64,
+}
+
 struct Examiner<'a> {
     bytes: &'a [u8],
     depth: Depth,
     allowance: u64,
-    ground: GroundMap,
+    coverage: CoverageMap,
     jobs: Vec<Job<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
     host_texts: Vec<(u64, u64)>,
     host_code: Vec<(u64, u64)>,
+    registered: Vec<Registered>,
     found: Examination,
-}
-
-fn format_of(bytes: &[u8]) -> Format {
-    if bytes.starts_with(b"\x7FELF") {
-        let kind = elf::FileType(u16_at(bytes, 16).unwrap_or_default());
-        return match (u16_at(bytes, 18), kind) {
-            (Some(EM_CUDA), _) => Format::Cubin,
-            (_, elf::ET_REL) => Format::Object,
-            (_, elf::ET_DYN) => Format::Library,
-            _ => Format::Executable,
-        };
-    }
-    if fatbin::starts_at(bytes, 0) {
-        Format::Fatbin
-    } else if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
-        Format::Archive
-    } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        Format::Zip
-    } else if is_windows(bytes) {
-        Format::Windows
-    } else if is_ptx(bytes) {
-        Format::Ptx
-    } else {
-        Format::Other
-    }
-}
-
-/// A Windows executable, by the header that its first header points to.
-fn is_windows(bytes: &[u8]) -> bool {
-    let header = u32_at(bytes, 0x3C).and_then(|at| slice(bytes, at.into(), 4));
-    bytes.starts_with(b"MZ") && header == Some(b"PE\0\0")
-}
-
-/// A text whose first directive is `.version`, behind blank lines and comments.
-fn is_ptx(bytes: &[u8]) -> bool {
-    let mut in_comment = false;
-    for line in bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
-        if in_comment || line.starts_with(b"/*") {
-            in_comment = !line.ends_with(b"*/");
-        } else if !line.is_empty() && !line.starts_with(b"//") {
-            return line.starts_with(b".version ") || line.starts_with(b".version\t");
-        }
-    }
-    false
 }
 
 impl<'a> Examiner<'a> {
@@ -116,11 +70,12 @@ impl<'a> Examiner<'a> {
             bytes,
             depth,
             allowance: ALLOWANCE_FLOOR_BYTES.saturating_add(size_bytes.saturating_mul(ALLOWANCE_PER_BYTE)),
-            ground: GroundMap::default(),
+            coverage: CoverageMap::default(),
             jobs: Vec::new(),
             debug_texts: HashMap::new(),
             host_texts: Vec::new(),
             host_code: Vec::new(),
+            registered: Vec::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -128,7 +83,7 @@ impl<'a> Examiner<'a> {
     fn run(mut self) -> Examination {
         let end = self.bytes.len() as u64;
         self.region(0, end, &Place::default(), 0);
-        let legible = self.ground.legible(end);
+        let legible = self.coverage.legible(end);
         for sighting in self.work_off(&legible) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
@@ -137,8 +92,11 @@ impl<'a> Examiner<'a> {
         }
         // What the scan came upon has been scanned.
         self.work_off(&[]);
+        self.follow_wrappers();
+        self.explain_the_rest();
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
+        self.found.unexplained.sort_by_key(|problem| problem.offset);
         self.found.runtime_jit.sort();
         self.found.runtime_jit.dedup();
         self.found
@@ -152,7 +110,9 @@ impl<'a> Examiner<'a> {
         let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
         let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
         let mut sightings = Vec::new();
-        for outcome in in_parallel(tasks, |task| task.run(self.bytes, self.depth)) {
+        let (file, depth) = (self.bytes, self.depth);
+        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth)).collect();
+        for outcome in outcomes {
             match outcome {
                 Outcome::Entries(entries) => self.found.entries.extend(entries),
                 Outcome::Signs(signs) => self.found.runtime_jit.extend(signs),
@@ -160,6 +120,26 @@ impl<'a> Examiner<'a> {
             }
         }
         sightings
+    }
+
+    /// Every registered wrapper must lead to the start of a container in the sections for them.
+    fn follow_wrappers(&mut self) {
+        for Registered { wrapper, container } in std::mem::take(&mut self.registered) {
+            let known = self.found.containers.binary_search_by_key(&container, |one| one.offset);
+            let is_placed = known.is_ok_and(|index| !self.found.containers[index].place.loose);
+            if !is_placed {
+                let reason =
+                    format!("a registered wrapper points to {container:#x}, where no container starts");
+                self.unaccounted(wrapper, reason);
+            }
+        }
+    }
+
+    /// Unexplained bytes matter around device code alone: what is no device code needs no rule.
+    fn explain_the_rest(&mut self) {
+        if self.found.entries.iter().all(Entry::is_stub) {
+            self.found.unexplained.clear();
+        }
     }
 
     /// Reads the file, archive member or other range `[start, end)` by its own format.
@@ -173,7 +153,23 @@ impl<'a> Examiner<'a> {
             Format::Archive => self.unaccounted(start, "archives nest too deeply"),
             Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
             Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
-            Format::Windows | Format::Other => self.host_texts.push((start, end)),
+            Format::Windows | Format::Other => {
+                if !bytes.is_empty() {
+                    let reason = "bytes of no format that holds device code by a known rule";
+                    self.found.unexplained.push(Problem::over(start, end - start, reason));
+                }
+                self.host_texts.push((start, end));
+            }
+            Format::Intermediate => {
+                let name = signature::intermediate(bytes).unwrap_or("intermediate code");
+                let reason = format!("{name}, which becomes device code later and is not read");
+                self.refuse(Problem::over(start, end - start, reason));
+            }
+            Format::Packed => {
+                let name = signature::packed(bytes).unwrap_or("packed");
+                let reason = format!("a {name} stream inside of another file, which is not read");
+                self.refuse(Problem::over(start, end - start, reason));
+            }
         }
     }
 
@@ -185,10 +181,11 @@ impl<'a> Examiner<'a> {
             Ok(archive) => archive,
             Err(error) => return self.unaccounted(start, format!("archive is broken: {error}")),
         };
+        self.found.unexplained.extend(archive::unexplained(bytes).into_iter().map(|one| one.moved(start)));
         for member in archive.members() {
             match member {
                 Ok(member) => {
-                    let name = String::from_utf8_lossy(member.name()).into_owned();
+                    let name = text_of(member.name());
                     let (offset, size) = member.file_range();
                     let place = Place { member: Some(name), ..Place::default() };
                     if slice(bytes, offset, size).is_some() {
@@ -209,6 +206,12 @@ impl<'a> Examiner<'a> {
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
         self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        match Elf::read(bytes) {
+            Ok(elf) => self.loader_view(start, &elf),
+            Err(reason) => {
+                self.found.unexplained.push(Problem::over(start, bytes.len() as u64, reason));
+            }
+        }
         let texts = sections.iter().filter(|section| section.holds_text());
         self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
         let code = sections.iter().filter(|section| section.executable);
@@ -224,13 +227,41 @@ impl<'a> Examiner<'a> {
             read_up_to = section.end();
             let (from, to) = (start + section.offset, start + section.end());
             if section.role() == Some(Role::Wrappers) {
-                self.ground.mark(from, to, Ground::Wrappers);
+                self.coverage.mark(from, to, Coverage::Wrappers);
             } else {
                 let padding = Padding::UpTo(section.align);
                 let place = Place { section: Some(section.name), ..place.clone() };
                 self.containers(from, to, &place, padding);
             }
         }
+    }
+
+    /// Holds the sections against what the loader makes of them.
+    fn loader_view(&mut self, start: u64, elf: &Elf<'_>) {
+        self.found.unexplained.extend(loader::unexplained(elf).into_iter().map(|one| one.moved(start)));
+        self.found.missing_libraries.extend(loader::missing(elf));
+        let mut device = Vec::new();
+        for section in elf.sections.iter().filter(|section| section.has_bytes()) {
+            if host::role_of(&section.name) == Some(Role::Fatbin) {
+                device.push((section.offset, section.end()));
+            }
+            if is_link_time_code(section, elf.content(section)) {
+                let reason = format!(
+                    "section {} holds code for link-time optimisation: what it will hold is decided when it is linked",
+                    section.name
+                );
+                self.refuse(Problem::over(start + section.offset, section.size, reason));
+            }
+        }
+        let view = loader::view(elf, &device);
+        for problem in view.problems {
+            self.refuse(problem.moved(start));
+        }
+        let registered = view
+            .wrappers
+            .iter()
+            .map(|wrapper| Registered { wrapper: start + wrapper.offset, container: start + wrapper.target });
+        self.registered.extend(registered);
     }
 
     /// Reads a range that must consist of containers and padding.
@@ -280,34 +311,34 @@ impl<'a> Examiner<'a> {
             Ok(raw) => raw,
             Err(reason) => {
                 self.unaccounted(at, reason);
-                self.ground.mark(at, at + 4, Ground::Header);
+                self.coverage.mark(at, at + 4, Coverage::Header);
                 return None;
             }
         };
         let index = self.found.containers.len();
         self.found.containers.push(Container { offset: at, size_bytes: raw.end - at, place: place.clone() });
-        self.ground.mark(at, at + fatbin::CONTAINER_HEADER_BYTES, Ground::Header);
+        self.coverage.mark(at, at + fatbin::CONTAINER_HEADER_BYTES, Coverage::Header);
         for entry in raw.entries {
             self.queue(entry, index, place);
         }
         if let Some((offset, reason)) = raw.broken {
             self.unaccounted(offset, reason);
-            self.ground.mark(offset, raw.end, Ground::Header);
+            self.coverage.mark(offset, raw.end, Coverage::Header);
         }
         Some(raw.end)
     }
 
-    /// Marks an entry's ground and leaves its payload for later.
+    /// Marks an entry's coverage and leaves its payload for later.
     fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &Place) {
         let payload_end = raw.payload_offset + raw.payload.len() as u64;
-        self.ground.mark(raw.offset, raw.payload_offset, Ground::Header);
+        self.coverage.mark(raw.offset, raw.payload_offset, Coverage::Header);
         let stored = raw.header.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
-        let ground = match raw.header.kind() {
-            EntryKind::Elf if stored => Ground::Cubin,
-            EntryKind::Ptx if stored => Ground::Ptx,
-            _ => Ground::Opaque,
+        let coverage = match raw.header.kind() {
+            EntryKind::Elf if stored => Coverage::Cubin,
+            EntryKind::Ptx if stored => Coverage::Ptx,
+            _ => Coverage::Opaque,
         };
-        self.ground.mark(raw.payload_offset, payload_end, ground);
+        self.coverage.mark(raw.payload_offset, payload_end, coverage);
         let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);
         self.allowance = rest.unwrap_or(self.allowance);
         self.jobs.push(Job { raw, container, place: place.clone(), affordable: rest.is_some() });
@@ -315,18 +346,18 @@ impl<'a> Examiner<'a> {
 
     fn bare_cubin(&mut self, start: u64, end: u64, place: &Place) {
         let Some(image) = slice(self.bytes, start, end - start) else { return };
-        let cubin = match cubin::read(image) {
+        let cubin = match cubin_reader::read(image) {
             Ok(cubin) => cubin,
             Err(error) => {
                 self.unaccounted(start, format!("starts like a cubin: {error}"));
-                return self.ground.mark(start, start + 4, Ground::Header);
+                return self.coverage.mark(start, start + 4, Coverage::Header);
             }
         };
         let size = cubin.size_bytes;
         if size < end - start && !place.loose {
             self.unaccounted(start + size, "bytes behind the cubin");
         }
-        self.ground.mark(start, start + size, Ground::Cubin);
+        self.coverage.mark(start, start + size, Coverage::Cubin);
         let mut entry = bare(EntryKind::Cubin, start, size, place);
         entry.arch = cubin.arch();
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
@@ -337,26 +368,27 @@ impl<'a> Examiner<'a> {
 
     fn bare_ptx(&mut self, start: u64, end: u64, place: &Place) {
         let Some(text) = slice(self.bytes, start, end - start) else { return };
-        self.ground.mark(start, end, Ground::Ptx);
+        self.coverage.mark(start, end, Coverage::Ptx);
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
         image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);
         self.found.entries.push(entry);
     }
 
-    /// Holds a sighting against what is known of its ground.
+    /// Holds a sighting against what is known of its coverage.
     fn account(&mut self, sighting: Sighting) {
         let Sighting { offset: at, mark } = sighting;
-        let Some((start, ground)) = self.ground.at(at) else { return self.follow(sighting) };
-        let expected = match ground {
-            Ground::Header | Ground::Opaque => true,
-            Ground::Cubin => match mark {
+        let Some((start, coverage)) = self.coverage.at(at) else { return self.follow(sighting) };
+        let expected = match coverage {
+            Coverage::Header => mark == Mark::Container && at == start,
+            Coverage::Opaque => true,
+            Coverage::Cubin => match mark {
                 Mark::CudaElf => at == start,
                 Mark::PtxTarget => self.is_debug_text(start, at),
                 _ => false,
             },
-            Ground::Ptx => mark == Mark::PtxTarget,
-            Ground::Wrappers => {
+            Coverage::Ptx => mark == Mark::PtxTarget,
+            Coverage::Wrappers => {
                 self.found.wrappers += u64::from(mark == Mark::Wrapper);
                 mark == Mark::Wrapper
             }
@@ -394,9 +426,8 @@ impl<'a> Examiner<'a> {
     /// A PTX target in the middle of nowhere: takes the text around it up to the next zero.
     fn loose_ptx(&mut self, at: u64, place: &Place) {
         const LOOK_BACK: u64 = 4096;
-        let is_number =
-            slice(self.bytes, at + PTX_TARGET.len() as u64, 1).is_some_and(|next| next[0].is_ascii_digit());
-        if !is_number {
+        let rest = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        if !ptx::names_target(rest, false) {
             return;
         }
         let from = at.saturating_sub(LOOK_BACK);
@@ -404,27 +435,35 @@ impl<'a> Examiner<'a> {
         let text_start = before.iter().rposition(|&byte| byte == 0).map_or(0, |zero| zero + 1);
         let version = before[text_start..].windows(8).rposition(|window| window == b".version");
         let start = version.map_or(at, |found| from + (text_start + found) as u64);
-        let rest = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
         let length = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
         self.bare_ptx(start, at + length as u64, place);
     }
 
     fn unaccounted(&mut self, offset: u64, reason: impl Into<String>) {
+        self.refuse(Problem::at(offset, reason));
+    }
+
+    fn refuse(&mut self, problem: Problem) {
         if self.found.unaccounted.len() < UNACCOUNTED_LIMIT {
-            self.found.unaccounted.push(Problem { offset, reason: reason.into() });
+            self.found.unaccounted.push(problem);
         }
     }
+}
+
+/// Whether a compiler left its own intermediate code in a section: GCC, clang, or NVVM.
+fn is_link_time_code(section: &Section, content: &[u8]) -> bool {
+    const LLVM_LTO: u32 = 0x6FFF_4C0C;
+    const NAMES: [&str; 5] = [".gnu.lto_", ".gnu.debuglto_", ".llvm.lto", ".llvmbc", ".llvm.offloading"];
+    section.kind == LLVM_LTO
+        || NAMES.iter().any(|name| section.name.starts_with(name))
+        || signature::intermediate(content).is_some()
 }
 
 /// Says which files a thin archive stands for, and the way out.
 fn describe_thin(archive: &ArchiveFile<'_>) -> String {
     const SHOWN: usize = 3;
     let mut members = archive.members().map_while(Result::ok);
-    let shown: Vec<_> = members
-        .by_ref()
-        .take(SHOWN)
-        .map(|member| String::from_utf8_lossy(member.name()).into_owned())
-        .collect();
+    let shown: Vec<_> = members.by_ref().take(SHOWN).map(|member| text_of(member.name())).collect();
     let more = match members.count() {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use proofmark_packager::escape;
 use serde::Serialize;
 use walkdir::WalkDir;
 
@@ -22,7 +23,7 @@ pub struct Unread {
 impl Unread {
     /// Notes why a path was not read.
     pub(super) fn new(path: &Path, reason: impl Into<String>) -> Self {
-        Self { path: path.display().to_string(), reason: reason.into() }
+        Self { path: escape::line(&path.display().to_string()), reason: reason.into() }
     }
 }
 

@@ -7,7 +7,8 @@ use object::elf::{FileHeader32, FileHeader64, SHF_EXECINSTR};
 use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 use serde::Serialize;
 
-use super::sieve::{Pair, sieve};
+use super::bytes::text_of;
+use super::prefilter::{Pair, prefilter};
 
 /// One section that has bytes in the file.
 pub(super) struct HostSection {
@@ -32,14 +33,19 @@ pub(super) enum Role {
     Wrappers,
 }
 
+/// What a toolkit keeps in a section of this name, if anything.
+pub(super) fn role_of(name: &str) -> Option<Role> {
+    match name {
+        ".nv_fatbin" | "__nv_relfatbin" => Some(Role::Fatbin),
+        ".nvFatBinSegment" => Some(Role::Wrappers),
+        _ => None,
+    }
+}
+
 impl HostSection {
     /// What a toolkit keeps here, if anything.
     pub(super) fn role(&self) -> Option<Role> {
-        match self.name.as_str() {
-            ".nv_fatbin" | "__nv_relfatbin" => Some(Role::Fatbin),
-            ".nvFatBinSegment" => Some(Role::Wrappers),
-            _ => None,
-        }
+        role_of(&self.name)
     }
 
     /// Whether the constants in it may be names or sources that the program hands to a compiler.
@@ -87,7 +93,7 @@ fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Re
     let mut found = Vec::new();
     for section in sections.iter() {
         let Some((offset, size)) = section.file_range(endian) else { continue };
-        let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
+        let name = text_of(sections.section_name(endian, section)?);
         let executable = section.sh_flags(endian).contains(SHF_EXECINSTR);
         let align = section.sh_addralign(endian).into();
         found.push(HostSection { name, offset, size, executable, align });
@@ -126,7 +132,7 @@ pub(super) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
     let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
     let finders = names.iter().chain(&sources);
     let mut signs = Vec::new();
-    sieve(text, PAIRS, |start, end| {
+    prefilter(text, PAIRS, |start, end| {
         let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
         let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
         signs.extend(seen.map(|(_, sign)| sign.clone()));

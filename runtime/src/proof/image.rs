@@ -4,9 +4,8 @@ use proofmark_packager::Digest;
 
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
-use super::cubin;
-use super::examination::{Entry, Place, Problem};
-use super::examiner::Depth;
+use super::cubin_reader;
+use super::examination::{Depth, Entry, Place, Problem};
 use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
 use super::host;
 use super::ptx;
@@ -30,7 +29,7 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
     let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
     let mut entry = entry_of(header, offset, container, &place, payload_offset);
     entry.image_bytes = payload.len() as u64;
-    entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem { offset, reason }));
+    entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem::at(offset, reason)));
     let packed = entry.header.as_ref().is_some_and(|header| header.flags & (flags::LZ4 | flags::ZSTD) != 0);
     if depth == Depth::Headers && packed && entry.kind != EntryKind::Concat {
         entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
@@ -44,7 +43,7 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
     let image = match &unpacked {
         Ok(image) => image.as_deref().unwrap_or(payload),
         Err((offset, reason)) => {
-            entry.problems.push(Problem { offset: *offset, reason: reason.clone() });
+            entry.problems.push(Problem::at(*offset, reason.clone()));
             return vec![entry];
         }
     };
@@ -110,23 +109,19 @@ fn concatenated(outer: &Entry, parts: Vec<RawPart>, blob: &[u8], depth: Depth) -
         let mut entry =
             entry_of(header, offset, outer.container.unwrap_or_default(), &outer.place, outer.payload_offset);
         entry.compression = outer.compression;
-        entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem { offset, reason }));
+        entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem::at(offset, reason)));
         match slice(blob, image_offset, size).filter(|_| is_padding(blob, at, image_offset)) {
             Some(image) => {
                 entry.image_bytes = size;
                 read_image(&mut entry, image, depth);
                 at = image_offset + size;
             }
-            None => problems
-                .push(Problem { offset, reason: "concatenated images do not follow one another".into() }),
+            None => problems.push(Problem::at(offset, "concatenated images do not follow one another")),
         }
         found.push(entry);
     }
     if !is_padding(blob, at, blob.len() as u64) || found.is_empty() {
-        problems.push(Problem {
-            offset: outer.offset,
-            reason: "bytes that belong to no concatenated image".into(),
-        });
+        problems.push(Problem::at(outer.offset, "bytes that belong to no concatenated image"));
     }
     if found.is_empty() {
         found.push(outer.clone());
@@ -161,15 +156,15 @@ fn digest(image: &[u8], depth: Depth) -> Option<Digest> {
 
 fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let base = entry.payload_offset;
-    let cubin = match cubin::read(image) {
+    let cubin = match cubin_reader::read(image) {
         Ok(cubin) => cubin,
         Err(error) => {
-            return entry.problems.push(Problem { offset: base, reason: error.to_string() });
+            return entry.problems.push(Problem::at(base, error.to_string()));
         }
     };
     let end = cubin.size_bytes;
     if !is_padding(image, end, image.len() as u64) {
-        entry.problems.push(Problem { offset: base + end, reason: "bytes behind the cubin".to_owned() });
+        entry.problems.push(Problem::at(base + end, "bytes behind the cubin"));
     }
     entry.image_bytes = end;
     entry.digest = slice(image, 0, end).and_then(|image| digest(image, depth));
@@ -185,7 +180,7 @@ pub(super) fn ptx_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let (text, rest) = image.split_at(end);
     if let Some(offset) = first_nonzero(rest) {
         let offset = entry.payload_offset + (end + offset) as u64;
-        entry.problems.push(Problem { offset, reason: "bytes behind the end of the PTX text".to_owned() });
+        entry.problems.push(Problem::at(offset, "bytes behind the end of the PTX text"));
     }
     entry.image_bytes = text.len() as u64;
     entry.digest = digest(text, depth);
@@ -224,9 +219,8 @@ fn inner_sightings(image: &[u8]) -> Vec<Problem> {
         .into_iter()
         .filter(beyond_header)
         .filter(|sighting| sighting.mark != Mark::PtxTarget || !is_debug(sighting.offset))
-        .map(|sighting| Problem {
-            offset: sighting.offset,
-            reason: format!("{} inside a decompressed cubin", sighting.mark.name()),
+        .map(|sighting| {
+            Problem::at(sighting.offset, format!("{} inside a decompressed cubin", sighting.mark.name()))
         })
         .collect()
 }
@@ -234,6 +228,6 @@ fn inner_sightings(image: &[u8]) -> Vec<Problem> {
 /// Ranges of the sections in which a cubin repeats its PTX for debuggers.
 pub(super) fn debug_texts(image: &[u8]) -> Vec<(u64, u64)> {
     let sections = host::sections(image).unwrap_or_default();
-    let debug = sections.iter().filter(|section| section.name.contains("debug"));
+    let debug = sections.iter().filter(|section| cubin_reader::is_debug_ptx(section.name.as_bytes()));
     debug.map(|section| (section.offset, section.end())).collect()
 }

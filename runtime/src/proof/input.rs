@@ -2,23 +2,33 @@
 //! may hold device code.
 
 use std::fs;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use zip::ZipArchive;
+use proofmark_packager::escape;
 
+use super::bytes::slice;
+use super::examination::{Format, Problem};
 use super::folder::{Listing, Unread, name_of_kind};
+use super::host;
 use super::mapped::MappedFile;
+use super::scan;
+use super::signature::{format_of, is_tar, is_zip, packed};
+use super::stream::{self, Unpacked};
+use super::tar_file;
+use super::zip_file::{self, Member, Method, ZipFile};
 
-/// Members up to this size are unpacked in memory, in bytes; larger ones into a temporary file.
-const IN_MEMORY_BYTES: u64 = 16 << 20;
-/// Most that one member may unpack to, in bytes: several times the largest library released.
-const MEMBER_LIMIT_BYTES: u64 = 16 << 30;
-/// How deep zips may nest in each other.
-const NESTING_LIMIT: u32 = 3;
+/// How deep archives and streams may nest in each other.
+const NESTING_LIMIT: u32 = 5;
+/// What everything in one input may unpack to, in bytes: a floor for small ones, and a multiple for
+/// large ones, several times what honest wheels reach.
+const UNPACKED_FLOOR_BYTES: u64 = 256 << 20;
+const UNPACKED_PER_BYTE: u64 = 64;
 /// How much of a file decides whether it is text.
 const PROBE_BYTES: usize = 8 << 10;
+/// Most things that are named as not read, before their number alone is.
+const UNREAD_LIMIT: usize = 1000;
 
 /// One file or member, and where it came from.
 pub struct Specimen<'a> {
@@ -47,14 +57,6 @@ pub enum InputError {
         /// What it is instead.
         kind: &'static str,
     },
-    /// A zip is broken, or grows beyond every honest size.
-    #[error("cannot unpack {name}: {reason}")]
-    Zip {
-        /// Name of the zip or its member.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 /// What a visit came across, beside what it handed out.
@@ -68,64 +70,109 @@ pub struct Tally {
     pub unread: Vec<Unread>,
 }
 
-/// Hands out every part of `path` that may hold device code, in the order of names. Text files in
-/// folders and zips are passed over unless their name says PTX; a single file never is. A pipe is
-/// read to its end. What cannot be read in a folder is noted, not an error.
+/// Hands out every part of `path` that may hold device code, in the order of names: files of a folder,
+/// members of zips and tars, what streams unpack to. Files among others in which nothing looks like
+/// device code are passed over; a single file never is. A pipe is read to its end. What cannot be read
+/// is noted, not an error, unless it is the path itself.
 pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<Tally, InputError> {
     let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
     let kind = fs::metadata(path).map_err(unreadable)?.file_type();
-    let mut visitor = Visitor { look, tally: Tally::default() };
+    let mut visitor = Visitor { look, tally: Tally::default(), budget: 0, unnamed: 0 };
     if kind.is_dir() {
-        visitor.folder(Listing::of(path).map_err(unreadable)?)?;
+        visitor.folder(Listing::of(path).map_err(unreadable)?);
     } else if kind.is_socket() || kind.is_block_device() {
         return Err(InputError::NotAFile { path: path.to_owned(), kind: name_of_kind(kind) });
     } else {
         let file = MappedFile::open(path).map_err(unreadable)?;
-        visitor.part(&path.display().to_string(), &file, 0)?;
+        visitor.file(&shown(path), &file, Company::Alone);
     }
-    Ok(visitor.tally)
+    Ok(visitor.finish())
 }
 
 /// The same for bytes that are already in memory.
-pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> Result<Tally, InputError> {
-    let mut visitor = Visitor { look, tally: Tally::default() };
-    visitor.part(name, bytes, 0)?;
-    Ok(visitor.tally)
+pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> Tally {
+    let mut visitor = Visitor { look, tally: Tally::default(), budget: budget_for(bytes), unnamed: 0 };
+    visitor.part(name, bytes, 0, Company::Alone);
+    visitor.finish()
+}
+
+/// A path as it may be printed.
+fn shown(path: &Path) -> String {
+    escape::line(&path.display().to_string())
+}
+
+fn budget_for(bytes: &[u8]) -> u64 {
+    UNPACKED_FLOOR_BYTES.saturating_add((bytes.len() as u64).saturating_mul(UNPACKED_PER_BYTE))
+}
+
+/// Whether something is the only thing asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// It is, so it is handed out whatever it is.
+    Alone,
+    /// It is one of many.
+    Among,
 }
 
 struct Visitor<F> {
     look: F,
     tally: Tally,
+    /// Bytes that may still be unpacked from the current file.
+    budget: u64,
+    /// How many things were not read beyond those that are named.
+    unnamed: u64,
 }
 
 impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
-    fn folder(&mut self, listing: Listing) -> Result<(), InputError> {
+    fn folder(&mut self, listing: Listing) {
         self.tally.unread = listing.unread;
         for path in listing.files {
+            let name = shown(&path);
             match MappedFile::open(&path) {
-                Ok(file) => self.one_of_many(&path.display().to_string(), &file, 0)?,
-                Err(error) => self.tally.unread.push(Unread::new(&path, error.to_string())),
+                Ok(file) => self.file(&name, &file, Company::Among),
+                Err(error) => self.unread(&name, error.to_string()),
             }
         }
-        Ok(())
     }
 
-    fn one_of_many(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
-        if is_candidate(name, bytes) {
-            return self.part(name, bytes, depth);
+    /// A file, which may change while it is looked at.
+    fn file(&mut self, name: &str, file: &MappedFile, company: Company) {
+        self.budget = budget_for(file);
+        self.part(name, file, 0, company);
+        if let Some(reason) = file.disturbance() {
+            self.unread(name, reason);
         }
-        self.count(bytes);
-        Ok(())
     }
 
-    fn part(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
-        let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
-        if is_zip && depth < NESTING_LIMIT {
-            return self.members(name, bytes, depth);
+    fn part(&mut self, name: &str, bytes: &[u8], depth: u32, company: Company) {
+        let stream = packed(bytes);
+        let holds_zip = is_zip(bytes) || zip_file::ends_at_the_end(bytes);
+        if (stream.is_some() || holds_zip) && depth >= NESTING_LIMIT {
+            return self.unread(name, "archives nest too deeply");
         }
-        self.count(bytes);
-        (self.look)(&Specimen { name: name.to_owned(), bytes });
-        Ok(())
+        if holds_zip {
+            self.zip(name, bytes, depth);
+        } else if is_tar(bytes) {
+            self.tar(name, bytes, depth);
+        } else if let Some(kind) = stream {
+            match stream::unpack(kind, bytes, self.budget) {
+                Ok(content) => self.unpacked(&format!("{name}!"), &content, depth, company),
+                Err(reason) => {
+                    self.count(bytes);
+                    self.unread(name, reason);
+                }
+            }
+        } else {
+            self.count(bytes);
+            if company == Company::Alone || is_candidate(name, bytes) {
+                (self.look)(&Specimen { name: name.to_owned(), bytes });
+            }
+        }
+    }
+
+    fn unpacked(&mut self, name: &str, content: &Unpacked, depth: u32, company: Company) {
+        self.budget = self.budget.saturating_sub(content.len() as u64);
+        self.part(name, content, depth + 1, company);
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -133,61 +180,102 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
         self.tally.size_bytes += bytes.len() as u64;
     }
 
+    fn unread(&mut self, name: &str, reason: impl Into<String>) {
+        if self.tally.unread.len() < UNREAD_LIMIT {
+            self.tally.unread.push(Unread { path: name.to_owned(), reason: reason.into() });
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    fn problems(&mut self, name: &str, problems: &[Problem]) {
+        for problem in problems {
+            self.unread(name, problem.to_string());
+        }
+    }
+
+    fn finish(mut self) -> Tally {
+        if self.unnamed > 0 {
+            let reason = format!("and {} more that were not read", self.unnamed);
+            self.tally.unread.push(Unread { path: "…".to_owned(), reason });
+        }
+        self.tally
+    }
+
     /// Unpacks a zip member by member. Nothing is written but anonymous temporary files, so names in
     /// the zip, however hostile, are only ever printed. A member that calls itself a link is read
     /// like any other: there are unpackers that make a file of it.
-    fn members(&mut self, name: &str, bytes: &[u8], depth: u32) -> Result<(), InputError> {
-        let refuse = |name: &str, reason: String| InputError::Zip { name: name.to_owned(), reason };
-        let mut archive =
-            ZipArchive::new(Cursor::new(bytes)).map_err(|error| refuse(name, error.to_string()))?;
-        for index in 0..archive.len() {
-            let mut member = archive.by_index(index).map_err(|error| refuse(name, error.to_string()))?;
-            if member.is_dir() {
-                continue;
+    fn zip(&mut self, name: &str, bytes: &[u8], depth: u32) {
+        let ZipFile { members, prefix_bytes, problems } = match zip_file::read(bytes) {
+            Ok(zip) => zip,
+            Err(problem) => {
+                self.count(bytes);
+                return self.unread(name, problem.to_string());
             }
-            let inner = format!("{name}!{}", String::from_utf8_lossy(member.name_raw()));
-            let size = member.size();
-            if size > MEMBER_LIMIT_BYTES {
-                return Err(refuse(&inner, format!("declares {size} bytes")));
-            }
-            // One byte more than declared shows a member that is longer than it says.
-            let mut reader = member.by_ref().take(size + 1);
-            if size <= IN_MEMORY_BYTES {
-                let mut content = Vec::new();
-                reader.read_to_end(&mut content).map_err(|error| refuse(&inner, error.to_string()))?;
-                self.member(&inner, &content, size, depth)?;
-            } else {
-                let mut spill = || -> io::Result<MappedFile> {
-                    let mut file = tempfile::NamedTempFile::new()?;
-                    io::copy(&mut reader, &mut file)?;
-                    file.seek(SeekFrom::Start(0))?;
-                    MappedFile::open(file.path())
-                };
-                let content = spill().map_err(|error| refuse(&inner, error.to_string()))?;
-                self.member(&inner, &content, size, depth)?;
-            }
+        };
+        self.problems(name, &problems);
+        if let Some(prefix) = slice(bytes, 0, prefix_bytes).filter(|prefix| !prefix.is_empty()) {
+            self.unread(name, format!("{prefix_bytes} bytes before the zip that it ends with"));
+            self.part(&format!("{name}!"), prefix, depth + 1, Company::Among);
         }
-        Ok(())
+        for member in members.iter().filter(|member| !member.is_folder()) {
+            self.zip_member(&format!("{name}!{}", member.name), bytes, member, depth);
+        }
     }
 
-    fn member(&mut self, name: &str, content: &[u8], declared: u64, depth: u32) -> Result<(), InputError> {
-        if content.len() as u64 != declared {
-            let reason = format!("holds another number of bytes than the {declared} it declares");
-            return Err(InputError::Zip { name: name.to_owned(), reason });
+    fn zip_member(&mut self, name: &str, bytes: &[u8], member: &Member, depth: u32) {
+        let (at, stored) = member.content;
+        let Some(content) = slice(bytes, at, stored) else { return self.unread(name, "is cut off") };
+        match member.method {
+            _ if member.encrypted => self.unread(name, "is encrypted"),
+            _ if member.size > self.budget => {
+                let reason =
+                    format!("declares {} bytes, beyond what any honest zip of this size holds", member.size);
+                self.unread(name, reason);
+            }
+            Method::Stored if member.size != stored => {
+                self.unread(name, "is stored in another size than it declares");
+            }
+            Method::Stored => match stream::check_sum(content, member.crc) {
+                Ok(()) => self.part(name, content, depth + 1, Company::Among),
+                Err(reason) => self.unread(name, reason),
+            },
+            Method::Deflated => match stream::inflate(content, member.size, member.crc) {
+                Ok(content) => self.unpacked(name, &content, depth, Company::Among),
+                Err(reason) => self.unread(name, reason),
+            },
+            Method::Other(number) => {
+                self.unread(name, format!("is compressed by method {number}, which is not read"));
+            }
         }
-        self.one_of_many(name, content, depth + 1)
+    }
+
+    fn tar(&mut self, name: &str, bytes: &[u8], depth: u32) {
+        let tar = tar_file::read(bytes);
+        self.problems(name, &tar.problems);
+        for member in &tar.members {
+            let (at, size) = member.content;
+            if let Some(content) = slice(bytes, at, size) {
+                self.part(&format!("{name}!{}", member.name), content, depth + 1, Company::Among);
+            }
+        }
     }
 }
 
-/// Whether a file among others is worth a look: anything binary, and PTX by its name.
+/// Whether a file among others is worth a look: anything of a known format, anything that holds what
+/// looks like device code or makes some, and PTX by its name. Texts count like all else: PTX is one.
 fn is_candidate(name: &str, bytes: &[u8]) -> bool {
     let named = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ptx"));
-    named || bytes[..bytes.len().min(PROBE_BYTES)].contains(&0)
+    let is_text = !bytes[..bytes.len().min(PROBE_BYTES)].contains(&0);
+    named
+        || format_of(bytes) != Format::Other
+        || !scan::scan(bytes).is_empty()
+        || (!is_text && !host::text_signs(bytes).is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
@@ -233,7 +321,7 @@ mod tests {
         writer.add_symlink("k.so", "\x7FELF\0", SimpleFileOptions::default()).unwrap();
         let bytes = writer.finish().unwrap().into_inner();
         let mut found = Vec::new();
-        visit_bytes("p.whl", &bytes, |specimen| found.push(specimen.bytes.to_vec())).unwrap();
+        visit_bytes("p.whl", &bytes, |specimen| found.push(specimen.bytes.to_vec()));
         assert_eq!(found, [b"\x7FELF\0"]);
     }
 

@@ -1,52 +1,229 @@
-//! Maps a file into memory, so that gigabytes are read without a copy. What cannot be mapped, such
-//! as a pipe, is read to its end.
+//! Opens a file for reading: mapped, so that gigabytes are read without a copy; or read to its end, where it
+//! is a pipe.
+//!
+//! Another process may cut a mapped file short. The kernel then sends SIGBUS at the next touch of what is
+//! gone, so mappings are entered in a short list, and a handler puts zeros where the file was and notes
+//! it there. Whoever reads a file asks [`MappedFile::disturbance`] afterwards: an answer about a file that
+//! changed meanwhile is none.
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use memmap2::Mmap;
+use rustix::fs::OFlags;
 
+/// Largest file that is read, in bytes: several times the largest library released.
+pub(super) const FILE_LIMIT_BYTES: u64 = 16 << 30;
 /// Most that is read from a pipe, in bytes: more than the largest library released.
-const PIPE_LIMIT_BYTES: u64 = 1 << 30;
+const PIPE_LIMIT_BYTES: u64 = 2 << 30;
+/// Up to this size, in bytes, what comes from a pipe stays in memory.
+const IN_MEMORY_BYTES: u64 = 64 << 20;
+/// Types of file systems whose files the kernel makes up as they are read: proc, sysfs, debugfs,
+/// tracefs, securityfs, configfs, bpf, both cgroups. A read of some never ends.
+const MADE_UP: [i64; 9] = [
+    0x9FA0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x6265_6570,
+    0xCAFE_4A11,
+    0x0027_E0EB,
+    0x6367_7270,
+];
 
 /// A file's bytes.
 pub(super) enum MappedFile {
     /// Of a file that says how long it is.
-    Mapped(Mmap),
+    Mapped(Guarded),
     /// Of a pipe, or of a file that says that it is empty.
     Read(Vec<u8>),
+}
+
+/// A mapping, and what the file was when it was mapped. The slot goes before the mapping does.
+pub(super) struct Guarded {
+    slot: &'static Slot,
+    map: Mmap,
+    file: File,
+    state: (u64, Option<SystemTime>),
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.slot.start.store(0, Ordering::SeqCst);
+        self.slot.taken.store(false, Ordering::SeqCst);
+    }
 }
 
 impl MappedFile {
     /// Maps a whole file, or reads it where its length is not known. An empty one reads as no bytes.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
-            return read_to_end(file, PIPE_LIMIT_BYTES).map(Self::Read);
+        // A pipe by name may have no writer; what is piped to this process has one.
+        let is_own = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|own| path.starts_with(own));
+        let flags = if is_own { OFlags::NOCTTY } else { OFlags::NOCTTY | OFlags::NONBLOCK };
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let facts = file.metadata()?;
+        if facts.file_type().is_fifo() && !is_own {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a pipe by name, which may never end"));
         }
-        // SAFETY: the mapping is valid as long as `Mmap` lives, which owns it. What cannot be
-        // promised is that no other process changes the file meanwhile: if it is cut short, the
-        // kernel ends this process with SIGBUS before any verdict is printed; if it is overwritten,
-        // reads see old or new bytes. Every read here is of plain bytes with its own bounds check
-        // against the fixed length of the mapping, so changed bytes can mislead the answer about a
-        // file that no longer is what it was, but not the memory of this process. A proof is never
-        // made over a mapping: `prove` takes bytes that the caller owns.
-        let map = unsafe { Mmap::map(&file) }?;
-        Ok(Self::Mapped(map))
+        if facts.file_type().is_char_device() && !is_own {
+            return empty_device(file);
+        }
+        let kind = rustix::fs::fstatfs(&file)?.f_type;
+        if facts.is_file() && MADE_UP.contains(&kind) {
+            let reason = "a file that the kernel makes up as it is read";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        if facts.len() > FILE_LIMIT_BYTES {
+            let reason = format!("{} bytes, more than any library has", facts.len());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        if facts.len() == 0 {
+            return read_to_end(file, PIPE_LIMIT_BYTES);
+        }
+        match Slot::take() {
+            Some(slot) => map(file, slot).map(Self::Mapped),
+            None => read_to_end(file, PIPE_LIMIT_BYTES),
+        }
+    }
+
+    /// What happened to the file since it was opened, so that nothing is known about it.
+    pub(super) fn disturbance(&self) -> Option<&'static str> {
+        let Self::Mapped(Guarded { slot, file, state, .. }) = self else { return None };
+        if slot.cut.load(Ordering::SeqCst) {
+            return Some("it was cut short while it was read");
+        }
+        let now = file.metadata().map(|facts| (facts.len(), facts.modified().ok()));
+        (now.ok() != Some(*state)).then_some("it was changed while it was read")
     }
 }
 
-fn read_to_end(source: impl Read, limit_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(limit_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit_bytes {
-        let reason = format!("more than {limit_bytes} bytes came from what is no plain file");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+/// A device that holds nothing, such as `/dev/null`; any other may never end.
+fn empty_device(mut file: File) -> io::Result<MappedFile> {
+    match file.read(&mut [0])? {
+        0 => Ok(MappedFile::Read(Vec::new())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a character device, which may never end")),
     }
-    Ok(bytes)
+}
+
+fn map(file: File, slot: &'static Slot) -> io::Result<Guarded> {
+    let release = |error| {
+        slot.taken.store(false, Ordering::SeqCst);
+        error
+    };
+    let facts = file.metadata().map_err(release)?;
+    // SAFETY: the mapping is valid as long as `Mmap` lives, which owns it. What cannot be promised is
+    // that no other process changes the file meanwhile: where it is cut short, the handler below puts
+    // zeros, and where it is overwritten, reads see old or new bytes. Every read is of plain bytes with
+    // its own bounds check against the fixed length of the mapping, so changed bytes can mislead an
+    // answer, which `disturbance` then takes back, but not the memory of this process. A proof is never
+    // made over a mapping: `prove` takes bytes that the caller owns.
+    let map = unsafe { Mmap::map(&file) }.map_err(release)?;
+    slot.length.store(map.len(), Ordering::SeqCst);
+    slot.start.store(map.as_ptr().addr(), Ordering::SeqCst);
+    Ok(Guarded { slot, map, file, state: (facts.len(), facts.modified().ok()) })
+}
+
+/// One mapping that the handler knows.
+pub(super) struct Slot {
+    taken: AtomicBool,
+    start: AtomicUsize,
+    length: AtomicUsize,
+    cut: AtomicBool,
+}
+
+/// Mappings at one time: a file, and what is unpacked from it level by level.
+static SLOTS: [Slot; 32] = [const {
+    Slot {
+        taken: AtomicBool::new(false),
+        start: AtomicUsize::new(0),
+        length: AtomicUsize::new(0),
+        cut: AtomicBool::new(false),
+    }
+}; 32];
+static HANDLER: Once = Once::new();
+
+impl Slot {
+    /// A slot that nobody uses, with the handler in place.
+    fn take() -> Option<&'static Self> {
+        HANDLER.call_once(install);
+        let slot = SLOTS.iter().find(|slot| !slot.taken.swap(true, Ordering::SeqCst))?;
+        slot.start.store(0, Ordering::SeqCst);
+        slot.cut.store(false, Ordering::SeqCst);
+        Some(slot)
+    }
+}
+
+/// Puts the handler for SIGBUS in place.
+fn install() {
+    // SAFETY: the structure is plain data, for which zeros are valid: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_bus_error as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: `action` is initialised and outlives the call; no old action is asked for.
+    unsafe { libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut()) };
+}
+
+/// Puts zeros where a mapped file was cut short; any other fault ends the process as it would have.
+extern "C" fn on_bus_error(signal: libc::c_int, facts: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid structure to a handler installed with SA_SIGINFO, and for SIGBUS
+    // its address field is set.
+    let at = unsafe { (*facts).si_addr() }.addr();
+    for slot in &SLOTS {
+        let (start, length) = (slot.start.load(Ordering::SeqCst), slot.length.load(Ordering::SeqCst));
+        let Some(inside) = at.checked_sub(start).filter(|&inside| start != 0 && inside < length) else {
+            continue;
+        };
+        slot.cut.store(true, Ordering::SeqCst);
+        // The page is no smaller than this on any supported host, and mappings start with one.
+        let page = start + inside / 4096 * 4096;
+        let rest = length - inside / 4096 * 4096;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        // SAFETY: the range lies in a mapping that `Guarded` owns and that its slot still names, so
+        // nothing else is there; it stays mapped, readable, and of the same length. mmap is a plain
+        // system call, which a handler may make.
+        let mapped = unsafe {
+            libc::mmap(std::ptr::with_exposed_provenance_mut(page), rest, libc::PROT_READ, flags, -1, 0)
+        };
+        if mapped != libc::MAP_FAILED {
+            return;
+        }
+    }
+    // SAFETY: restores the default; the fault then repeats and ends the process.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Reads what does not say how long it is; a lot of it goes to a temporary file.
+fn read_to_end(source: impl Read, limit_bytes: u64) -> io::Result<MappedFile> {
+    let mut source = source.take(limit_bytes + 1);
+    let mut bytes = Vec::new();
+    source.by_ref().take(IN_MEMORY_BYTES.min(limit_bytes + 1)).read_to_end(&mut bytes)?;
+    let refuse = || {
+        let reason = format!("more than {limit_bytes} bytes came from what is no plain file");
+        io::Error::new(io::ErrorKind::FileTooLarge, reason)
+    };
+    if bytes.len() as u64 > limit_bytes {
+        return Err(refuse());
+    }
+    if (bytes.len() as u64) < IN_MEMORY_BYTES {
+        return Ok(MappedFile::Read(bytes));
+    }
+    let mut file = tempfile::NamedTempFile::new()?;
+    let start = io::copy(&mut bytes.as_slice(), &mut file)?;
+    let rest = io::copy(&mut source, &mut file)?;
+    if start + rest > limit_bytes {
+        return Err(refuse());
+    }
+    file.seek(SeekFrom::Start(0))?;
+    MappedFile::open(file.path())
 }
 
 impl Deref for MappedFile {
@@ -54,7 +231,7 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(guarded) => &guarded.map,
             Self::Read(bytes) => bytes,
         }
     }
@@ -62,12 +239,51 @@ impl Deref for MappedFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Write;
+
     use super::*;
 
     #[test]
     fn an_endless_source_is_refused_at_the_limit() {
         assert_eq!(read_to_end(io::repeat(7).take(8), 8).unwrap().len(), 8);
-        let error = read_to_end(io::repeat(7), 8).unwrap_err();
+        let error = read_to_end(io::repeat(7), 8).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_file_cut_short_while_it_is_read_gives_zeros_and_says_so() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; 1 << 20]).unwrap();
+        let mapped = MappedFile::open(file.path()).unwrap();
+        assert_eq!((mapped[0], mapped.disturbance()), (7, None));
+        file.as_file().set_len(0).unwrap();
+        let sum: u64 = mapped.iter().map(|&byte| u64::from(byte)).sum();
+        assert!(sum < 7 << 20, "the end of the file is gone");
+        assert_eq!(mapped.disturbance(), Some("it was cut short while it was read"));
+    }
+
+    #[test]
+    fn a_file_that_grows_is_no_longer_what_was_read() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"one").unwrap();
+        let mapped = MappedFile::open(file.path()).unwrap();
+        file.write_all(b"two").unwrap();
+        assert_eq!(mapped.disturbance(), Some("it was changed while it was read"));
+    }
+
+    #[test]
+    fn what_never_ends_is_refused_by_its_kind() {
+        for path in ["/proc/kmsg", "/proc/self/maps", "/dev/zero"] {
+            assert!(MappedFile::open(Path::new(path)).is_err(), "{path}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(status.success());
+        assert!(MappedFile::open(&pipe).is_err());
+        let huge = folder.path().join("huge");
+        fs::File::create(&huge).unwrap().set_len(100 << 30).unwrap();
+        assert_eq!(MappedFile::open(&huge).err().unwrap().kind(), io::ErrorKind::FileTooLarge);
     }
 }

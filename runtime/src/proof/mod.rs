@@ -11,63 +11,74 @@
 //! | `bytes` | checked little-endian reads |
 //! | `compression` | payloads, unpacked within bounds |
 //! | `fatbin` | containers and entries |
-//! | `compat`, `note`, `nvinfo`, `cubin` | machine code and what it says about itself |
-//! | `marker`, `kernel` | the `a`, and the kernels |
+//! | `cubin`, `marker`, `kernel`, `compat`, `note` | what machine code says about itself |
+//! | `cubin_reader`, `nvinfo` | reading it: header, sections, kernels, the `a` |
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
 //! | `host` | the host ELF around device code |
-//! | `sieve`, `scan`, `ground` | every byte offset of a file, and which are accounted for |
-//! | `task`, `crew` | pieces of the reading, spread over every core |
+//! | `loader` | the same as the loader sees it, and every byte of it |
+//! | `archive` | every byte of an `ar` archive |
+//! | `signature` | formats by their first bytes |
+//! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
+//! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
 //! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
+//! | `zip_file`, `tar_file`, `stream` | what archives and compressed streams hold, every byte of them |
 //! | `witness`, `verdict` | questions, and the judgement |
 //! | `proven` | the proof, stored and checked again |
 //!
 //! Bytes prove consistency, not provenance: whoever can forge every witness alike can forge a
 //! build. Only a rebuild that gives the same bytes goes further.
 
+mod archive;
 mod build_files;
 mod bytes;
 mod command;
 mod compat;
 mod compression;
-mod crew;
+mod coverage;
 mod cubin;
+mod cubin_reader;
 mod examination;
 mod examiner;
 mod fatbin;
 mod folder;
-mod ground;
 mod host;
 mod image;
 mod input;
 mod kernel;
+mod loader;
 mod mapped;
 mod marker;
 mod note;
 mod nvinfo;
+mod prefilter;
 mod proven;
 mod ptx;
 mod scan;
-mod sieve;
+mod signature;
+mod stream;
+mod tar_file;
 mod task;
 mod verdict;
 mod witness;
+mod zip_file;
 
 pub use build_files::{claim_in_compile_commands, claim_in_log, claim_in_ninja};
 pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
-pub use cubin::{Cubin, CubinProblem, CubinType, Layout, SpecialInstructions};
-pub use examination::{Container, Entry, Examination, Format, Place, Problem};
-pub use examiner::{Depth, examine, examine_to};
+pub use cubin::{Cubin, CubinProblem, CubinType, DebugPtx, Layout, SpecialInstructions};
+pub use examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
+pub use examiner::{examine, examine_to};
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
 pub use host::RuntimeJit;
 pub use input::{InputError, Specimen, Tally, visit, visit_bytes};
 pub use kernel::{Kernel, demangle};
+pub use loader::MissingLibrary;
 pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};

@@ -7,6 +7,7 @@ use super::command::RequestedClaim;
 use super::examination::Entry;
 use super::examiner::examine;
 use super::fatbin::EntryKind;
+use super::loader::MissingLibrary;
 use super::verdict::{Judgement, Policy, Verdict, judge};
 use super::witness::Witness;
 
@@ -28,12 +29,9 @@ pub struct ProvenImage {
     pub kernels: Vec<String>,
 }
 
-/// The proof that a library holds machine code for exactly one architecture, as requested.
-///
-/// It can only be had from [`prove`] or [`RecordedProof::recheck`], which both read the bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[must_use]
-pub struct Proof {
+/// A proof as it was stored: worth nothing until the bytes prove it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedProof {
     version: u32,
     arch: Arch,
     library_digest: Digest,
@@ -42,35 +40,53 @@ pub struct Proof {
     witnesses: Vec<Witness>,
 }
 
+/// The proof that a library holds machine code for exactly one architecture, as requested.
+///
+/// It can only be had from [`prove`] or [`RecordedProof::recheck`], which both read the bytes. It is
+/// stored as the record that it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+#[must_use]
+pub struct Proof {
+    record: RecordedProof,
+    #[serde(skip)]
+    missing_libraries: Vec<MissingLibrary>,
+}
+
 impl Proof {
     /// The architecture.
     pub fn arch(&self) -> Arch {
-        self.arch
+        self.record.arch
     }
 
     /// SHA-256 of the library's bytes.
     pub fn library_digest(&self) -> Digest {
-        self.library_digest
+        self.record.library_digest
     }
 
     /// What the command asked for.
     pub fn requested(&self) -> &RequestedClaim {
-        &self.requested
+        &self.record.requested
     }
 
     /// The images in the library, by offset, each with the digest of what the driver would load.
     pub fn device_images(&self) -> &[ProvenImage] {
-        &self.images
+        &self.record.images
     }
 
     /// Every kernel, as linked.
     pub fn kernels(&self) -> impl Iterator<Item = &str> {
-        self.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
+        self.record.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
+    }
+
+    /// Libraries of CUDA that it calls without naming them: proven, but it will not load without them.
+    pub fn missing_libraries(&self) -> &[MissingLibrary] {
+        &self.missing_libraries
     }
 
     /// Every witness that was heard.
     pub fn witnesses(&self) -> &[Witness] {
-        &self.witnesses
+        &self.record.witnesses
     }
 }
 
@@ -82,14 +98,15 @@ pub fn prove(requested: &RequestedClaim, library: &[u8], arch: Arch) -> Result<P
     if judgement.verdict() != Verdict::Exact {
         return Err(Box::new(judgement));
     }
-    Ok(Proof {
+    let record = RecordedProof {
         version: RECORD_VERSION,
         arch,
         library_digest: Digest::of_bytes(library),
         requested: requested.clone(),
         images: examination.entries.iter().filter_map(proven).collect(),
         witnesses: judgement.witnesses().to_vec(),
-    })
+    };
+    Ok(Proof { record, missing_libraries: examination.missing_libraries })
 }
 
 fn proven(entry: &Entry) -> Option<ProvenImage> {
@@ -101,17 +118,6 @@ fn proven(entry: &Entry) -> Option<ProvenImage> {
         digest: entry.digest?,
         kernels: cubin.kernels.iter().map(|kernel| kernel.name.clone()).collect(),
     })
-}
-
-/// A proof as it was stored: worth nothing until the bytes prove it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedProof {
-    version: u32,
-    arch: Arch,
-    library_digest: Digest,
-    requested: RequestedClaim,
-    images: Vec<ProvenImage>,
-    witnesses: Vec<Witness>,
 }
 
 /// Why a stored proof does not hold for a library.
@@ -169,9 +175,13 @@ impl RecordedProof {
         differ("library digest", &self.library_digest, &found)?;
         let proof = prove(&self.requested, library, self.arch)
             .map_err(|judgement| RecheckError::Unproven { judgement })?;
-        let recorded = serde_json::to_string(&self.images).unwrap_or_default();
-        let proven = serde_json::to_string(&proof.images).unwrap_or_default();
-        differ("list of device images", &recorded, &proven)?;
+        if self.images != proof.record.images {
+            return Err(RecheckError::Different {
+                field: "list of device images",
+                found: listed(&self.images),
+                expected: listed(&proof.record.images),
+            });
+        }
         Ok(proof)
     }
 }
@@ -187,15 +197,13 @@ fn differ<T: PartialEq + ToString>(
     Err(RecheckError::Different { field, found: recorded.to_string(), expected: proven.to_string() })
 }
 
-impl From<&Proof> for RecordedProof {
-    fn from(proof: &Proof) -> Self {
-        Self {
-            version: proof.version,
-            arch: proof.arch,
-            library_digest: proof.library_digest,
-            requested: proof.requested.clone(),
-            images: proof.images.clone(),
-            witnesses: proof.witnesses.clone(),
-        }
-    }
+fn listed(images: &[ProvenImage]) -> String {
+    let named: Vec<String> = images
+        .iter()
+        .map(|image| {
+            let ProvenImage { offset, arch, image_bytes, digest, kernels } = image;
+            format!("{arch} at {offset:#x}, {image_bytes} bytes, {digest}, kernels {}", kernels.join(" "))
+        })
+        .collect();
+    named.join("; ")
 }

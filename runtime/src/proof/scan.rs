@@ -11,13 +11,14 @@
 //! a header that we cannot read must not vanish from the answer, and a program that handles
 //! containers itself can load what is in no file.
 //!
-//! One pass over a [`sieve`](super::sieve): only blocks that hold two neighbouring bytes of a pattern are
+//! One pass behind a [`prefilter`](super::prefilter): only blocks that hold two neighbouring bytes of a pattern are
 //! looked at byte by byte.
 
 use super::bytes::u16_at;
-use super::cubin::EM_CUDA;
+use super::cubin_reader::EM_CUDA;
 use super::fatbin::{ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
-use super::sieve::{Pair, sieve};
+use super::prefilter::{Pair, prefilter};
+use super::ptx;
 
 /// What was seen at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) enum Mark {
     Ancient,
     /// An ELF header for `EM_CUDA`.
     CudaElf,
-    /// `.target sm_`.
+    /// `.target` and `sm_`, whatever stands between.
     PtxTarget,
 }
 
@@ -75,19 +76,17 @@ const PATTERNS: [Pattern; 5] = [
     Pattern { bytes: &WRAPPER_MAGIC.to_le_bytes(), probe: 0, mark: Mark::Wrapper },
     Pattern { bytes: &ANCIENT_MAGIC.to_le_bytes(), probe: 1, mark: Mark::Ancient },
     Pattern { bytes: b"\x7FELF", probe: 0, mark: Mark::CudaElf },
-    Pattern { bytes: PTX_TARGET, probe: 4, mark: Mark::PtxTarget },
+    Pattern { bytes: ptx::TARGET, probe: 3, mark: Mark::PtxTarget },
 ];
 
-/// How a PTX text names its target.
-pub(super) const PTX_TARGET: &[u8] = b".target sm_";
-
-/// Bytes from a pattern's start within which it is decided: the ELF header up to its machine.
-pub(super) const REACH_BYTES: usize = 20;
+/// Bytes from a pattern's start within which it is decided: the ELF header up to its machine, and blanks
+/// and comments between a PTX directive and its target. A comment beyond that counts as seen.
+pub(super) const REACH_BYTES: usize = 1024;
 
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
     let mut sightings = Vec::new();
-    sieve(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
+    prefilter(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
         look_closely(bytes, start, end, &mut sightings);
     });
     sightings.sort_by_key(|sighting| sighting.offset);
@@ -107,8 +106,12 @@ fn look_closely(bytes: &[u8], start: usize, end: usize, sightings: &mut Vec<Sigh
 }
 
 fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
-    bytes[offset..].starts_with(pattern.bytes)
-        && (pattern.mark != Mark::CudaElf || u16_at(bytes, offset + 18) == Some(EM_CUDA))
+    let rest = &bytes[offset..];
+    match pattern.mark {
+        Mark::CudaElf => rest.starts_with(pattern.bytes) && u16_at(rest, 18) == Some(EM_CUDA),
+        Mark::PtxTarget => ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true),
+        _ => rest.starts_with(pattern.bytes),
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ mod tests {
             (Mark::Wrapper, 0x4662_43B1_u32.to_le_bytes().to_vec()),
             (Mark::Ancient, 0x1EE5_5A01_u32.to_le_bytes().to_vec()),
             (Mark::CudaElf, cuda_elf()),
-            (Mark::PtxTarget, PTX_TARGET.to_vec()),
+            (Mark::PtxTarget, b".target sm_90".to_vec()),
         ];
         for (mark, sample) in samples {
             for offset in 0..200 {

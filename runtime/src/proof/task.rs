@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use super::examination::Entry;
-use super::examiner::Depth;
+use super::examination::{Depth, Entry};
 use super::host::{self, RuntimeJit};
 use super::image::{self, Job};
 use super::scan::{self, Sighting};

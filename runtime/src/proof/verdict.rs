@@ -204,6 +204,11 @@ fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (
     let mut strangers: Vec<String> =
         examination.entries.iter().filter(|entry| !is_permitted(entry, policy)).map(describe).collect();
     strangers.extend(examination.entries.iter().filter_map(|entry| describe_linked_in(entry, policy)));
+    let unexplained = unexplained(examination);
+    if strangers.is_empty() && !unexplained.is_empty() {
+        return (Verdict::Unreadable, unexplained);
+    }
+    strangers.extend(unexplained);
     if strangers.is_empty() {
         (Verdict::Exact, vec![describe_target(&target, policy)])
     } else {
@@ -233,7 +238,7 @@ fn unreadable(examination: &Examination, policy: &Policy) -> Vec<String> {
         .unaccounted
         .iter()
         .chain(examination.entries.iter().flat_map(|entry| &entry.problems))
-        .map(|problem| format!("at {:#x}: {}", problem.offset, problem.reason))
+        .map(ToString::to_string)
         .collect();
     for entry in &examination.entries {
         let at = entry.offset;
@@ -251,6 +256,18 @@ fn unreadable(examination: &Examination, policy: &Policy) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// Bytes that no rule explains, around device code and in it.
+fn unexplained(examination: &Examination) -> Vec<String> {
+    let around = examination.unexplained.iter().map(ToString::to_string);
+    let inside = examination.entries.iter().flat_map(|entry| {
+        let cubin = entry.cubin.iter();
+        cubin.flat_map(|cubin| &cubin.unexplained).map(|problem| {
+            format!("in the image at {:#x}, at {:#x}: {}", entry.offset, problem.offset, problem.reason)
+        })
+    });
+    around.chain(inside).collect()
 }
 
 /// Whether an entry may be there at all.

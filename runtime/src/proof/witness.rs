@@ -43,23 +43,29 @@ pub struct Witness {
 
 /// Asks everything about one entry; the claim is its own declared architecture.
 pub(super) fn question(index: usize, entry: &Entry) -> Vec<Witness> {
-    let mut bench = Bench { index, base: entry_base(entry), witnesses: Vec::new() };
+    let mut inquiry = Inquiry { index, base: entry_base(entry), witnesses: Vec::new() };
     let Some(arch) = entry.arch else {
-        bench.say("architecture", entry.offset, "none", "names no architecture", Stance::Contradicts);
-        return bench.witnesses;
+        let several = entry.ptx.as_ref().map(|ptx| ptx.several_targets.join(" and "));
+        let found = several.filter(|several| !several.is_empty()).unwrap_or_else(|| "none".to_owned());
+        inquiry.say("architecture", entry.offset, found, "names no one architecture", Stance::Contradicts);
+        return inquiry.witnesses;
     };
     if let Some(header) = &entry.header {
-        bench.header(entry, header, arch);
+        inquiry.header(entry, header, arch);
     }
     if let Some(cubin) = &entry.cubin {
-        bench.cubin(cubin, arch, entry.kind);
+        inquiry.cubin(cubin, arch, entry.kind);
     }
     if let Some(ptx) = &entry.ptx {
-        let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
+        let found = match (ptx.target, ptx.several_targets.as_slice()) {
+            (Some(target), _) => target.to_string(),
+            (None, []) => "none".to_owned(),
+            (None, several) => several.join(" and "),
+        };
         let stance = agree(ptx.target == Some(arch));
-        bench.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
+        inquiry.say(".target", entry.payload_offset, found, "the PTX text names its target", stance);
     }
-    bench.witnesses
+    inquiry.witnesses
 }
 
 /// What is added to offsets inside the image: nothing when the image had to be decompressed.
@@ -72,13 +78,13 @@ fn agree(yes: bool) -> Stance {
     if yes { Stance::Confirms } else { Stance::Contradicts }
 }
 
-struct Bench {
+struct Inquiry {
     index: usize,
     base: u64,
     witnesses: Vec<Witness>,
 }
 
-impl Bench {
+impl Inquiry {
     fn say(
         &mut self,
         name: &'static str,
@@ -172,6 +178,24 @@ impl Bench {
         }
         self.tools(cubin, arch, kind);
         self.arch_notes(cubin, arch);
+        self.debug_ptx(cubin, arch);
+    }
+
+    /// A build for debuggers repeats the PTX that it was made from.
+    fn debug_ptx(&mut self, cubin: &Cubin, arch: Arch) {
+        for ptx in &cubin.debug_ptx {
+            let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
+            let (meaning, stance) = match ptx.target {
+                Some(target) if target == arch => {
+                    ("the PTX that it repeats for debuggers names the same target", Stance::Confirms)
+                }
+                Some(target) if target.number < arch.number => {
+                    ("the front end compiled for an earlier architecture", Stance::Silent)
+                }
+                _ => ("the PTX that it repeats for debuggers names another target", Stance::Contradicts),
+            };
+            self.say("debug PTX", self.base + ptx.offset, found, meaning, stance);
+        }
     }
 
     fn marker(&mut self, cubin: &Cubin, arch: Arch) {

@@ -37,8 +37,16 @@ pub(super) fn report(answer: &Answer) -> String {
     if with_code.is_empty() {
         let _ = writeln!(text, "  because  {}", nothing_in(&answer.tally));
     }
+    text += &missing_libraries(examined);
     text += &labels(examined);
     text.trim_end().to_owned()
+}
+
+/// Libraries that a proven file needs and does not name.
+fn missing_libraries(examined: &[Examined]) -> String {
+    let missing = examined.iter().flat_map(|one| &one.examination.missing_libraries);
+    let lines: BTreeSet<String> = missing.map(ToString::to_string).collect();
+    limited(&lines.into_iter().collect::<Vec<_>>(), "note  ")
 }
 
 /// That there is no device code, and where it was looked for.

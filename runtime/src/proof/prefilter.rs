@@ -1,5 +1,5 @@
-//! Sieves bytes for pairs of neighbours in straight-line code, which compilers turn into vector
-//! instructions without any `unsafe`.
+//! Passes over blocks of bytes that hold none of some pairs of neighbours, in straight-line code, which
+//! compilers turn into vector instructions without any `unsafe`.
 //!
 //! Measured on one core of an AMD EPYC with the vectors of the oldest x86-64: five pairs at 8.7 GB/s,
 //! four at 15; a plain sum of the same bytes runs at 17. Built with AVX2, five pairs run at 15 as well.
@@ -13,7 +13,7 @@ pub(super) type Pair = (u8, u8);
 /// Calls `look` with each range `[start, end)` of a block in which one of the pairs starts, and with
 /// the rest behind the last whole block.
 #[inline]
-pub(super) fn sieve<const N: usize>(bytes: &[u8], pairs: [Pair; N], mut look: impl FnMut(usize, usize)) {
+pub(super) fn prefilter<const N: usize>(bytes: &[u8], pairs: [Pair; N], mut look: impl FnMut(usize, usize)) {
     let mut at = 0;
     // One byte more than the block, because each byte is tested with its neighbour.
     while let Some(block) = bytes.get(at..=at + BLOCK) {
@@ -49,7 +49,7 @@ mod tests {
             let mut bytes = vec![0; 302];
             bytes[at..at + 2].copy_from_slice(b"xy");
             let mut seen = false;
-            sieve(&bytes, [(b'x', b'y'), (b'p', b'q')], |start, end| seen |= (start..end).contains(&at));
+            prefilter(&bytes, [(b'x', b'y'), (b'p', b'q')], |start, end| seen |= (start..end).contains(&at));
             assert!(seen, "{at}");
         }
     }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn whole_blocks_without_a_pair_are_passed_over() {
         let mut looked = Vec::new();
-        sieve(b"x y".repeat(100).as_slice(), [(b'x', b'y')], |start, end| looked.push((start, end)));
+        prefilter(b"x y".repeat(100).as_slice(), [(b'x', b'y')], |start, end| looked.push((start, end)));
         assert_eq!(looked, [(256, 300)]);
     }
 }

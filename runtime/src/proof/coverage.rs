@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What a range of the file is known to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ground {
+pub(super) enum Coverage {
     /// The header of a container or an entry, or something that was reported as broken.
     Header,
     /// A payload whose stored bytes mean nothing before decompression.
@@ -20,22 +20,22 @@ pub(super) enum Ground {
 /// Ranges by their start. A later range that starts inside an earlier one cuts it short: what is
 /// behind then counts as unaccounted, which errs on the safe side.
 #[derive(Debug, Default)]
-pub(super) struct GroundMap {
-    ranges: BTreeMap<u64, (u64, Ground)>,
+pub(super) struct CoverageMap {
+    ranges: BTreeMap<u64, (u64, Coverage)>,
 }
 
-impl GroundMap {
+impl CoverageMap {
     /// Marks `[start, end)`; the first mark of a start stays.
-    pub(super) fn mark(&mut self, start: u64, end: u64, ground: Ground) {
+    pub(super) fn mark(&mut self, start: u64, end: u64, coverage: Coverage) {
         if start < end {
-            self.ranges.entry(start).or_insert((end, ground));
+            self.ranges.entry(start).or_insert((end, coverage));
         }
     }
 
     /// The range around an offset: its start and what it is.
-    pub(super) fn at(&self, offset: u64) -> Option<(u64, Ground)> {
-        let (&start, &(end, ground)) = self.ranges.range(..=offset).next_back()?;
-        (offset < end).then_some((start, ground))
+    pub(super) fn at(&self, offset: u64) -> Option<(u64, Coverage)> {
+        let (&start, &(end, coverage)) = self.ranges.range(..=offset).next_back()?;
+        (offset < end).then_some((start, coverage))
     }
 
     /// The parts of `[0, end)` in which a sighting would mean something: all but payloads that are
@@ -43,8 +43,8 @@ impl GroundMap {
     pub(super) fn legible(&self, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::new();
         let mut at = 0;
-        for (&start, &(opaque_end, ground)) in &self.ranges {
-            if ground == Ground::Opaque && start >= at {
+        for (&start, &(opaque_end, coverage)) in &self.ranges {
+            if coverage == Coverage::Opaque && start >= at {
                 parts.push((at, start));
                 // A later mark inside would cut the range short, see `at`.
                 let next = self.ranges.range(start + 1..).next().map_or(opaque_end, |(&next, _)| next);
@@ -63,30 +63,30 @@ mod tests {
 
     #[test]
     fn an_offset_is_known_only_inside_a_range() {
-        let mut map = GroundMap::default();
-        map.mark(10, 20, Ground::Cubin);
-        map.mark(20, 20, Ground::Ptx);
-        map.mark(10, 99, Ground::Opaque);
+        let mut map = CoverageMap::default();
+        map.mark(10, 20, Coverage::Cubin);
+        map.mark(20, 20, Coverage::Ptx);
+        map.mark(10, 99, Coverage::Opaque);
         assert_eq!(map.at(9), None);
-        assert_eq!(map.at(19), Some((10, Ground::Cubin)));
+        assert_eq!(map.at(19), Some((10, Coverage::Cubin)));
         assert_eq!(map.at(20), None);
     }
 
     #[test]
     fn only_opaque_ranges_are_illegible() {
-        let mut map = GroundMap::default();
-        map.mark(10, 20, Ground::Opaque);
-        map.mark(20, 30, Ground::Cubin);
-        map.mark(40, 60, Ground::Opaque);
-        map.mark(50, 52, Ground::Header);
+        let mut map = CoverageMap::default();
+        map.mark(10, 20, Coverage::Opaque);
+        map.mark(20, 30, Coverage::Cubin);
+        map.mark(40, 60, Coverage::Opaque);
+        map.mark(50, 52, Coverage::Header);
         assert_eq!(map.legible(100), [(0, 10), (20, 40), (50, 100)]);
     }
 
     #[test]
     fn an_overlap_leaves_the_rest_unaccounted() {
-        let mut map = GroundMap::default();
-        map.mark(0, 100, Ground::Opaque);
-        map.mark(50, 60, Ground::Header);
+        let mut map = CoverageMap::default();
+        map.mark(0, 100, Coverage::Opaque);
+        map.mark(50, 60, Coverage::Header);
         assert_eq!(map.at(70), None);
     }
 }

@@ -1,0 +1,123 @@
+//! Registered device code: the wrappers in `.nvFatBinSegment`, and where they point.
+//!
+//! A wrapper is `{u32 0x466243B1, u32 version, u64 container, u64 list}`; its address is what the host
+//! code hands to the runtime. Version 1 has no list. Version 2 comes from `-rdc` and from nvlink's stub:
+//! its list is filled while the program starts, so it lies in memory that no file fills.
+
+use super::elf::{Elf, Kind, Section};
+use super::image::Image;
+use super::relocation::Value;
+use crate::proof::bytes::{slice, u32_at, u64_at};
+use crate::proof::examination::Problem;
+use crate::proof::fatbin::WRAPPER_MAGIC;
+
+/// Name of the section that toolkits fill with wrappers.
+const SECTION: &str = ".nvFatBinSegment";
+/// Size of a wrapper, in bytes.
+const WRAPPER_BYTES: u64 = 24;
+
+/// One wrapper that points to bytes of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proof) struct Wrapper {
+    /// Its offset in the ELF.
+    pub(in crate::proof) offset: u64,
+    /// Offset in the ELF of what it points to, where a container must start.
+    pub(in crate::proof) target: u64,
+}
+
+/// Where a pointer leads.
+enum Target {
+    /// To bytes of the file that nothing may write.
+    Constant(u64),
+    /// To bytes of the file that the program may change before it registers them.
+    Writable,
+    /// To memory that no file fills.
+    Unfilled,
+    /// To nothing.
+    Null,
+    /// To a place that this file does not tell.
+    Unknown,
+}
+
+/// Reads the wrappers; what does not point to constant bytes is reported.
+pub(super) fn read(elf: &Elf<'_>, image: &Image<'_>, problems: &mut Vec<Problem>) -> Vec<Wrapper> {
+    let mut found = Vec::new();
+    let sections = elf.sections.iter().filter(|section| section.name == SECTION && section.has_bytes());
+    for section in sections {
+        if !section.size.is_multiple_of(WRAPPER_BYTES) {
+            let reason = "the section of wrappers holds no whole number of them";
+            problems.push(Problem::over(section.offset, section.size, reason));
+        }
+        for at in (section.offset..section.end()).step_by(24) {
+            if let Some(record) = slice(elf.bytes, at, WRAPPER_BYTES) {
+                found.extend(wrapper(elf, image, at, record, problems));
+            }
+        }
+    }
+    found
+}
+
+fn wrapper(
+    elf: &Elf<'_>,
+    image: &Image<'_>,
+    at: u64,
+    record: &[u8],
+    problems: &mut Vec<Problem>,
+) -> Option<Wrapper> {
+    let mut refuse = |reason: &str| {
+        problems.push(Problem::over(at, WRAPPER_BYTES, reason));
+        None
+    };
+    let (magic, version) = (u32_at(record, 0)?, u32_at(record, 4)?);
+    if magic != WRAPPER_MAGIC || !matches!(version, 1 | 2) {
+        return refuse("no wrapper of a known version where wrappers belong");
+    }
+    let expected = [at + 8, at + 16];
+    if image.touching(at, at + WRAPPER_BYTES).any(|write| !expected.contains(&write.offset)) {
+        return refuse("a relocation changes a wrapper elsewhere than in its pointers");
+    }
+    let list = target(elf, image, at + 16, u64_at(record, 16)?);
+    if !matches!((version, list), (_, Target::Null) | (2, Target::Unfilled)) {
+        return refuse("a wrapper with a list of further device code in the file");
+    }
+    match target(elf, image, at + 8, u64_at(record, 8)?) {
+        Target::Constant(target) => Some(Wrapper { offset: at, target }),
+        Target::Writable => refuse("a registered wrapper points to bytes that the program may write"),
+        Target::Unfilled => refuse("a registered wrapper points to memory that no file fills"),
+        Target::Null => refuse("a registered wrapper points nowhere"),
+        Target::Unknown => refuse("a registered wrapper points to what is not in this file"),
+    }
+}
+
+/// Where the pointer at `offset` leads, once loaded; `stored` is what the file holds there.
+fn target(elf: &Elf<'_>, image: &Image<'_>, offset: u64, stored: u64) -> Target {
+    match (image.written_at(offset), elf.kind) {
+        (None, _) if stored == 0 => Target::Null,
+        (None, Kind::Executable) => mapped(elf, stored),
+        (Some(Value::Known(address)), Kind::Dynamic | Kind::Executable) => mapped(elf, address),
+        (Some(Value::Inside { section, offset }), _) => {
+            let section = elf.sections.get(usize::from(section));
+            section.map_or(Target::Unknown, |section| placed(section, offset))
+        }
+        _ => Target::Unknown,
+    }
+}
+
+fn mapped(elf: &Elf<'_>, address: u64) -> Target {
+    let Some(segment) = elf.segment_at(address) else { return Target::Unknown };
+    match segment.file_offset(address) {
+        None => Target::Unfilled,
+        Some(_) if segment.flags & 2 != 0 => Target::Writable,
+        Some(offset) => Target::Constant(offset),
+    }
+}
+
+fn placed(section: &Section, offset: u64) -> Target {
+    if !section.has_bytes() || offset >= section.size {
+        Target::Unfilled
+    } else if section.is_writable() {
+        Target::Writable
+    } else {
+        Target::Constant(section.offset.saturating_add(offset))
+    }
+}
