@@ -8,7 +8,7 @@
 //! | [`mod@plan`] | the complete commands, before anything runs |
 //! | [`nvcc`] | the one file that runs them |
 //! | [`folder`] | the place where they run |
-//! | [`unit`] | what one source became, so that it need not be compiled again |
+//! | [`mod@unit`] | what one source became, so that it need not be compiled again |
 //! | [`diagnostics`] | what the compilers say about the sources |
 //! | `link_log` | what the linker says, and which files it read |
 //! | `symbols` | what a library exports and what it lacks |

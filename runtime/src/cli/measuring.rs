@@ -28,8 +28,8 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
-    /// Write system calls that players refuse to standard error, to find out what a driver lacks; foreign
-    /// text then reaches the terminal unescaped.
+    /// Name on standard error the system calls that are refused while measuring, to find out what a driver
+    /// lacks; foreign text then reaches the terminal unescaped.
     #[arg(long, hide = true)]
     pub show_refused_calls: bool,
 }
