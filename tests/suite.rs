@@ -18,7 +18,10 @@ mod tampering;
 mod toolchain_room;
 mod verify;
 mod verify_inputs;
+mod verify_labels;
 mod verify_mutations;
+mod verify_release;
+mod verify_requests;
 
 /// A file that no `mod` line names would never run.
 #[test]

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::compression::Compression;
 use super::cubin::Cubin;
 use super::fatbin::{EntryHeader, EntryKind};
-use super::host::RuntimeJit;
 use super::ptx::Ptx;
+use super::runtime_jit::RuntimeJit;
 
 /// What kind of file it is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -14,6 +14,7 @@ use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::ground::{Ground, GroundMap};
 use super::host::{self, Role};
 use super::image::{self, Job, bare};
+use super::runtime_jit;
 use super::scan::{Mark, PTX_TARGET, Sighting};
 use super::task::{Outcome, Task, chunks};
 
@@ -208,7 +209,7 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        self.found.runtime_jit.extend(runtime_jit::elf_signs(bytes));
         let texts = sections.iter().filter(|section| section.holds_text());
         self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
         let code = sections.iter().filter(|section| section.executable);

@@ -10,6 +10,7 @@ use zip::ZipArchive;
 
 use super::folder::{Listing, Unread, name_of_kind};
 use super::mapped::MappedFile;
+use super::runtime_jit;
 
 /// Members up to this size are unpacked in memory, in bytes; larger ones into a temporary file.
 const IN_MEMORY_BYTES: u64 = 16 << 20;
@@ -179,10 +180,13 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
     }
 }
 
-/// Whether a file among others is worth a look: anything binary, and PTX by its name.
+/// Whether a file among others is worth a look: anything binary, PTX by its name, Python that compiles.
 fn is_candidate(name: &str, bytes: &[u8]) -> bool {
     let named = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ptx"));
-    named || bytes[..bytes.len().min(PROBE_BYTES)].contains(&0)
+    let is_python = Path::new(name).extension().is_some_and(|extension| extension == "py");
+    named
+        || bytes[..bytes.len().min(PROBE_BYTES)].contains(&0)
+        || (is_python && !runtime_jit::text_signs(bytes).is_empty())
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 
-use super::command::RequestedClaim;
 use super::examination::Entry;
 use super::examiner::examine;
 use super::fatbin::EntryKind;
+use super::requested::RequestedClaim;
 use super::verdict::{Judgement, Policy, Verdict, judge};
 use super::witness::Witness;
 
