@@ -104,11 +104,6 @@ impl JudgeDevice {
         usize::try_from(slots(layout, self.pair_bytes)).expect("at most a few hundred")
     }
 
-    /// Sizes of a pair of blocks.
-    pub fn block_bytes(&self) -> [u64; 2] {
-        [self.shared[0].whole().size_bytes(), self.shared[1].whole().size_bytes()]
-    }
-
     /// What the GPU is.
     pub fn environment(&self, cupti: Option<String>) -> Environment {
         environment(&self.gpu, self.conditions(), cupti)
