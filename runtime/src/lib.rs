@@ -8,6 +8,7 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`] |
+//! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → record, report | [`record`], [`report`] |
 //! | what people type | [`cli`]: one verb a file |
@@ -29,5 +30,6 @@ pub mod process_tree;
 pub mod proof;
 pub mod rebuild;
 pub mod record;
+pub mod recording;
 pub mod report;
 pub mod toolchain;

@@ -22,6 +22,7 @@
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
+//! | `extract` | the image of an entry itself |
 //! | `command` | the requested claim |
 //! | `build_files` | requested claims in ninja files, compilation databases and logs |
 //! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
@@ -43,6 +44,7 @@ mod cubin;
 mod cubin_reader;
 mod examination;
 mod examiner;
+mod extract;
 mod fatbin;
 mod folder;
 mod host;
@@ -73,6 +75,7 @@ pub use compression::Compression;
 pub use cubin::{Cubin, CubinProblem, CubinType, DebugPtx, Layout, SpecialInstructions};
 pub use examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
 pub use examiner::{examine, examine_to};
+pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
 pub use host::RuntimeJit;
