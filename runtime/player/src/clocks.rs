@@ -47,9 +47,9 @@ pub struct Clocks {
     gpu: Rc<Gpu>,
     flush_value: u32,
     own_token: u32,
-    /// Whether traced calls are held until all their launches are queued, so that the gaps between kernels are
-    /// the device's own. Foreign host code may wait for the device inside its call, so it is not held.
-    holds_traced_calls: bool,
+    /// Whether the calls are a stage's. Then traced calls are held until all their launches are queued, so that
+    /// the gaps between kernels are the device's own; foreign host code may wait for the device inside its call.
+    is_stage: bool,
 }
 
 /// A call that puts its work on a stream.
@@ -90,7 +90,7 @@ impl Clocks {
             gpu,
             flush_value: 0,
             own_token: 0,
-            holds_traced_calls: role == Role::Stage,
+            is_stage: role == Role::Stage,
         })
     }
 
@@ -153,7 +153,7 @@ impl Clocks {
 
     fn traced(&mut self, page: &SharedMemory, clock: Clock, entry: Call<'_>) -> Result<CallReport, Trouble> {
         self.gpu.synchronize()?;
-        if self.holds_traced_calls {
+        if self.is_stage {
             self.hold(page)?;
         }
         let begun = Instant::now();
@@ -247,8 +247,18 @@ impl Clocks {
         })
     }
 
+    /// A stage's own work before the call, which puts memory back, is none of the call's.
     fn activities(&self, records: Vec<Record>) -> Vec<Activity> {
-        records.into_iter().map(|record| self.activity(record)).collect()
+        let mut activities: Vec<Activity> = records.into_iter().map(|record| self.activity(record)).collect();
+        if self.is_stage {
+            let opens = |one: &&Activity| matches!(one.instrument, Instrument::Flush | Instrument::Mark);
+            let mut opened: Vec<u64> = activities.iter().filter(opens).map(|one| one.start_ns).collect();
+            opened.sort_unstable();
+            if let [.., opened, _] = opened[..] {
+                activities.retain(|one| one.start_ns >= opened);
+            }
+        }
+        activities
     }
 
     fn activity(&self, record: Record) -> Activity {

@@ -390,11 +390,10 @@ impl PlayerLoop {
     }
 }
 
-/// Puts a stage's memory back and scrubs what no address names; nothing of it shows among the call's records.
+/// Puts a stage's memory back and scrubs what no address names.
 fn put_back(stage: &Stage, clocks: &Clocks) -> Result<(), Trouble> {
     stage.restore(clocks.stream())?;
-    clocks.scrub(stage.uses_local_memory())?;
-    Ok(clocks.forget_records()?)
+    Ok(clocks.scrub(stage.uses_local_memory())?)
 }
 
 fn launch_slot(stage: &Stage, slot: u32, stream: &Stream) -> Outcome {
