@@ -15,6 +15,7 @@ use super::host::{self, Role};
 use super::image::{self, Job, bare};
 use super::loader::{self, Elf, Section};
 use super::ptx;
+use super::runtime_jit;
 use super::scan::{Mark, Sighting};
 use super::signature::{self, format_of};
 use super::task::{Outcome, Task, chunks};
@@ -205,7 +206,7 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        self.found.runtime_jit.extend(runtime_jit::elf_signs(bytes));
         match Elf::read(bytes) {
             Ok(elf) => self.loader_view(start, &elf),
             Err(reason) => {

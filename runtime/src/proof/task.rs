@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::examination::{Depth, Entry};
-use super::host::{self, RuntimeJit};
 use super::image::{self, Job};
+use super::runtime_jit::{self, RuntimeJit};
 use super::scan::{self, Sighting};
 
 /// One piece of work.
@@ -37,8 +37,8 @@ impl Task<'_> {
         match self {
             Self::Read(job) => Outcome::Entries(image::read(*job, depth)),
             Self::Text(range) => {
-                let reach = file.len().min(range.end + host::REACH_BYTES);
-                Outcome::Signs(host::text_signs(&file[range.start..reach]))
+                let reach = file.len().min(range.end + runtime_jit::REACH_BYTES);
+                Outcome::Signs(runtime_jit::text_signs(&file[range.start..reach]))
             }
             Self::Scan(range) => Outcome::Sightings(sightings(file, range)),
         }
