@@ -54,6 +54,10 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("toolchain.list"),
     schema!("unpack"),
     schema!("verify"),
+    schema!("verify-difference"),
+    schema!("verify-kernels"),
+    schema!("verify-policy"),
+    schema!("verify-runs-on"),
 ];
 
 /// Runs the verb.
