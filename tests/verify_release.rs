@@ -5,7 +5,7 @@ use std::io::{Cursor, Write as _};
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, repository};
+use crate::support::{Sandbox, repository, schema};
 
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(repository().join("tests/fixtures/proof").join(name)).unwrap()
@@ -104,6 +104,7 @@ fn images_come_out_under_names_that_nobody_else_chose() {
     let wheel = wheel(&sandbox, "p.whl", &[("../../etc/\u{1b}[2Kk.so", "exact_13.0.so"), TWO[1]]);
     sandbox.run(["verify", &wheel, "--list", "--extract", "out"]).expect(0);
     let index: Value = serde_json::from_slice(&fs::read(sandbox.path("out/index.json")).unwrap()).unwrap();
+    schema::check(&index);
     let images = index["images"].as_array().unwrap();
     let mut names: Vec<String> = fs::read_dir(sandbox.path("out"))
         .unwrap()
@@ -130,6 +131,9 @@ fn a_kernel_that_one_architecture_lacks_is_named() {
     let wheel = wheel(&sandbox, "p.whl", TWO);
     let outcome = sandbox.run(["verify", &wheel, "--kernels-missing", "--arch", "sm_103a"]).expect(1);
     assert!(outcome.stdout.contains("sm_103a  lacks"), "{outcome:?}");
+    let lacking = ["verify", &wheel, "--kernels-missing", "--arch", "sm_103a", "--json"];
+    let document = sandbox.run(lacking).expect(1).json();
+    assert_eq!(document["inputs"][0]["archs"][0]["arch"], "sm_103a", "{document:#}");
     let exact = sandbox.write("k.so", fixture("exact_13.0.so")).display().to_string();
     sandbox.run(["verify", &exact, "--kernels-missing"]).expect(0);
 }
@@ -144,7 +148,8 @@ fn a_gpu_is_told_by_what_something_runs_there() {
     {
         assert!(text.contains(line), "{line} is missing in {text}");
     }
-    sandbox.run(["verify", &wheel, "--runs-on", "sm_100"]).expect(0);
+    let document = sandbox.run(["verify", &wheel, "--runs-on", "sm_100", "--json"]).expect(0).json();
+    assert_eq!(document["inputs"][0]["gpus"][0]["by"], "machine_code", "{document:#}");
 }
 
 #[test]
@@ -179,7 +184,7 @@ fn questions_exclude_each_other() {
 fn the_document_of_many_files_is_one_document() {
     let sandbox = Sandbox::new();
     for number in 0..300 {
-        sandbox.write(format!("many/{number}.bin"), [0, 1, 2, 3]);
+        sandbox.write(format!("many/{number}.fatbin"), fixture("exact_13.0.fatbin"));
     }
     sandbox.write("many/k.so", fixture("exact_13.0.so"));
     let document = sandbox.run(["verify", "many", "--json"]).expect(0).json();

@@ -43,6 +43,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("diff"),
     schema!("doctor"),
     schema!("error"),
+    schema!("extraction"),
     schema!("inspect"),
     schema!("new"),
     schema!("pack"),
