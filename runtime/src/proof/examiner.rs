@@ -29,6 +29,8 @@ const ALLOWANCE_PER_BYTE: u64 = 64;
 /// program can load what no scan of its file can show, so it stays unread.
 const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
                        itself, and what it loads is in no file";
+/// The widest write of a relocation that is not refused by itself, in bytes.
+const WIDEST_WRITE_BYTES: u64 = 16;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
@@ -61,6 +63,8 @@ struct Examiner<'a> {
     host_texts: Vec<(u64, u64)>,
     host_code: Vec<(u64, u64)>,
     registered: Vec<Registered>,
+    /// Where relocations write, as offsets in the file with a width in bytes.
+    written: Vec<(u64, u64)>,
     found: Examination,
 }
 
@@ -77,6 +81,7 @@ impl<'a> Examiner<'a> {
             host_texts: Vec::new(),
             host_code: Vec::new(),
             registered: Vec::new(),
+            written: Vec::new(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -94,6 +99,7 @@ impl<'a> Examiner<'a> {
         // What the scan came upon has been scanned.
         self.work_off(&[]);
         self.follow_wrappers();
+        self.hold_against_writes();
         self.explain_the_rest();
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
@@ -132,6 +138,31 @@ impl<'a> Examiner<'a> {
                 let reason =
                     format!("a registered wrapper points to {container:#x}, where no container starts");
                 self.unaccounted(wrapper, reason);
+            }
+        }
+    }
+
+    /// Nothing may write into device code, wherever it lies, while it is loaded.
+    fn hold_against_writes(&mut self) {
+        let mut written = std::mem::take(&mut self.written);
+        written.sort_unstable();
+        let containers = self.found.containers.iter().map(|one| (one.offset, one.size_bytes));
+        let bare = self.found.entries.iter().filter(|entry| entry.container.is_none());
+        let images: Vec<(u64, u64)> =
+            containers.chain(bare.map(|entry| (entry.offset, entry.image_bytes))).collect();
+        for (start, size) in images {
+            let near = start.saturating_sub(WIDEST_WRITE_BYTES);
+            let from = written.partition_point(|&(offset, _)| offset < near);
+            let touching = written[from..]
+                .iter()
+                .take_while(|&&(offset, _)| offset < start.saturating_add(size))
+                .find(|&&(offset, width)| offset.saturating_add(width) > start);
+            if let Some(&(offset, width)) = touching {
+                self.refuse(Problem::over(
+                    offset,
+                    width,
+                    "a relocation changes device code when it is loaded",
+                ));
             }
         }
     }
@@ -240,12 +271,7 @@ impl<'a> Examiner<'a> {
     /// Holds the sections against what the loader makes of them.
     fn loader_view(&mut self, start: u64, elf: &Elf<'_>) {
         self.found.unexplained.extend(loader::unexplained(elf).into_iter().map(|one| one.moved(start)));
-        self.found.missing_libraries.extend(loader::missing(elf));
-        let mut device = Vec::new();
         for section in elf.sections.iter().filter(|section| section.has_bytes()) {
-            if host::role_of(&section.name) == Some(Role::Fatbin) {
-                device.push((section.offset, section.end()));
-            }
             if is_link_time_code(section, elf.content(section)) {
                 let reason = format!(
                     "section {} holds code for link-time optimisation: what it will hold is decided when it is linked",
@@ -254,7 +280,10 @@ impl<'a> Examiner<'a> {
                 self.refuse(Problem::over(start + section.offset, section.size, reason));
             }
         }
-        let view = loader::view(elf, &device);
+        let view = loader::view(elf);
+        self.found.missing_libraries.extend(view.missing_libraries);
+        let writes = view.writes.iter().map(|&(offset, width)| (start + offset, width));
+        self.written.extend(writes);
         for problem in view.problems {
             self.refuse(problem.moved(start));
         }

@@ -45,14 +45,15 @@ impl Task<'_> {
     }
 }
 
-/// Reads a little beyond the end, so that each sighting belongs to the one range in which it starts.
+/// Reads a little around the range, so that each sighting belongs to the one range in which it starts.
 fn sightings(file: &[u8], range: Range<usize>) -> Vec<Sighting> {
+    let start = range.start.saturating_sub(scan::LOOK_BEHIND_BYTES);
     let reach = file.len().min(range.end + scan::REACH_BYTES);
-    let mut sightings = scan::scan(&file[range.start..reach]);
-    sightings.retain(|sighting| sighting.offset < range.len() as u64);
+    let mut sightings = scan::scan(&file[start..reach]);
     for sighting in &mut sightings {
-        sighting.offset += range.start as u64;
+        sighting.offset += start as u64;
     }
+    sightings.retain(|sighting| (range.start as u64..range.end as u64).contains(&sighting.offset));
     sightings
 }
 
@@ -87,6 +88,18 @@ mod tests {
             let seen: Vec<u64> =
                 pieces.into_iter().flat_map(|piece| sightings(&file, piece)).map(|one| one.offset).collect();
             assert_eq!(seen, [at as u64]);
+        }
+    }
+
+    #[test]
+    fn prose_across_two_pieces_is_prose() {
+        let mut file = vec![b' '; 2 * CHUNK_BYTES];
+        for (word, seen) in [(&b"requires"[..], 0), (b"\n", 1)] {
+            file[CHUNK_BYTES - 20..CHUNK_BYTES - 20 + word.len()].copy_from_slice(word);
+            file[CHUNK_BYTES..CHUNK_BYTES + 13].copy_from_slice(b".target sm_60");
+            let pieces = chunks(&file, &[(0, file.len() as u64)]);
+            assert_eq!(pieces.into_iter().flat_map(|piece| sightings(&file, piece)).count(), seen);
+            file.fill(b' ');
         }
     }
 

@@ -21,13 +21,13 @@ const TARGETS: usize = 10_000;
 
 /// One long list, an element a line.
 struct List {
-    file: SpooledTempFile,
+    file: BufWriter<SpooledTempFile>,
     elements: usize,
 }
 
 impl Default for List {
     fn default() -> Self {
-        Self { file: SpooledTempFile::new(IN_MEMORY_BYTES), elements: 0 }
+        Self { file: BufWriter::new(SpooledTempFile::new(IN_MEMORY_BYTES)), elements: 0 }
     }
 }
 
@@ -41,8 +41,10 @@ impl List {
 
     fn write_to(&mut self, output: &mut impl Write) -> io::Result<()> {
         output.write_all(b"[")?;
-        self.file.seek(SeekFrom::Start(0))?;
-        io::copy(&mut self.file, output)?;
+        self.file.flush()?;
+        let file = self.file.get_mut();
+        file.seek(SeekFrom::Start(0))?;
+        io::copy(file, output)?;
         output.write_all(if self.elements == 0 { b"]" } else { b"\n  ]" })
     }
 }

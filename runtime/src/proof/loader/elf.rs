@@ -103,6 +103,8 @@ pub(super) struct Symbol {
     pub(super) section: u16,
     /// Its value.
     pub(super) value: u64,
+    /// Its size, in bytes.
+    pub(super) size: u64,
     /// Offset of its name in the string table.
     pub(super) name: u32,
 }
@@ -267,6 +269,7 @@ pub(super) fn symbol_in(entry: &[u8]) -> Option<Symbol> {
         info: *entry.get(4)?,
         section: u16_at(entry, 6)?,
         value: u64_at(entry, 8)?,
+        size: u64_at(entry, 16)?,
     })
 }
 
