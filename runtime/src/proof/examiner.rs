@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
 
+use super::allotment::{self, Kept};
 use super::archive;
 use super::bytes::{slice, text_of};
 use super::coverage::{Coverage, CoverageMap};
@@ -18,7 +19,7 @@ use super::ptx;
 use super::runtime_jit;
 use super::scan::{Mark, Sighting};
 use super::signature::{self, format_of};
-use super::task::{Outcome, Task, chunks};
+use super::task::{self, Outcome, Task, chunks};
 use rayon::prelude::*;
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
@@ -33,6 +34,8 @@ const OPERAND: &str = "the magic of containers in an instruction: this program r
 const WIDEST_WRITE_BYTES: u64 = 16;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
+/// Most signs of code made at run time that are kept.
+const SIGNS_LIMIT: usize = 1000;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
 const UNACCOUNTED_LIMIT: usize = 1000;
 
@@ -65,6 +68,7 @@ struct Examiner<'a> {
     registered: Vec<Registered>,
     /// Where relocations write, as offsets in the file with a width in bytes.
     written: Vec<(u64, u64)>,
+    kept: Kept,
     found: Examination,
 }
 
@@ -82,6 +86,7 @@ impl<'a> Examiner<'a> {
             host_code: Vec::new(),
             registered: Vec::new(),
             written: Vec::new(),
+            kept: Kept::default(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -106,6 +111,7 @@ impl<'a> Examiner<'a> {
         self.found.unexplained.sort_by_key(|problem| problem.offset);
         self.found.runtime_jit.sort();
         self.found.runtime_jit.dedup();
+        self.found.runtime_jit.truncate(SIGNS_LIMIT);
         self.found
     }
 
@@ -117,8 +123,8 @@ impl<'a> Examiner<'a> {
         let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
         let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
         let mut sightings = Vec::new();
-        let (file, depth) = (self.bytes, self.depth);
-        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth)).collect();
+        let (file, depth, kept) = (self.bytes, self.depth, &self.kept);
+        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth, kept)).collect();
         for outcome in outcomes {
             match outcome {
                 Outcome::Entries(entries) => self.found.entries.extend(entries),
@@ -337,6 +343,11 @@ impl<'a> Examiner<'a> {
 
     /// Reads one container; gives the offset behind it unless it is none.
     fn container(&mut self, at: u64, end: u64, place: &Place) -> Option<u64> {
+        let entries = self.jobs.len() + self.found.entries.len();
+        if self.found.containers.len().max(entries) >= allotment::ENTRIES {
+            self.unaccounted(at, "more device code than any library has, which is not read");
+            return None;
+        }
         let raw = match fatbin::read(slice(self.bytes, 0, end)?, at) {
             Ok(raw) => raw,
             Err(reason) => {
@@ -393,6 +404,7 @@ impl<'a> Examiner<'a> {
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
         entry.digest = whole.map(Digest::of_bytes);
         entry.cubin = Some(cubin);
+        task::keep(&mut entry, &self.kept);
         self.found.entries.push(entry);
     }
 
@@ -402,6 +414,7 @@ impl<'a> Examiner<'a> {
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
         image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);
+        task::keep(&mut entry, &self.kept);
         self.found.entries.push(entry);
     }
 

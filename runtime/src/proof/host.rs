@@ -6,6 +6,9 @@ use object::read::elf::{FileHeader, SectionHeader as _};
 
 use super::bytes::text_of;
 
+/// What the names of all sections together may take, in bytes.
+const NAMES_LIMIT_BYTES: usize = 64 << 20;
+
 /// One section that has bytes in the file.
 pub(super) struct HostSection {
     /// Its name.
@@ -62,17 +65,21 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<HostSection>, String> {
         Some(1) => sections_of::<FileHeader32<Endianness>>(bytes),
         _ => sections_of::<FileHeader64<Endianness>>(bytes),
     }
-    .map_err(|error| error.to_string())
 }
 
-fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<HostSection>> {
-    let header = Elf::parse(bytes)?;
-    let endian = header.endian()?;
-    let sections = header.sections(endian, bytes)?;
+fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Vec<HostSection>, String> {
+    let broken = |error: object::Error| error.to_string();
+    let header = Elf::parse(bytes).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let sections = header.sections(endian, bytes).map_err(broken)?;
     let mut found = Vec::new();
+    let mut to_keep = NAMES_LIMIT_BYTES;
     for section in sections.iter() {
         let Some((offset, size)) = section.file_range(endian) else { continue };
-        let name = text_of(sections.section_name(endian, section)?);
+        let name = sections.section_name(endian, section).map_err(broken)?;
+        // Names may lie over each other, and each of them is kept.
+        to_keep = to_keep.checked_sub(name.len()).ok_or("very long names of sections")?;
+        let name = text_of(name);
         let executable = section.sh_flags(endian).contains(SHF_EXECINSTR);
         let align = section.sh_addralign(endian).into();
         found.push(HostSection { name, offset, size, executable, align });

@@ -11,7 +11,7 @@ use proofmark_packager::escape;
 use super::bytes::slice;
 use super::examination::{Format, Problem};
 use super::folder::{Listing, Unread, name_of_kind};
-use super::mapped::MappedFile;
+use super::mapped::{self, MappedFile};
 use super::runtime_jit;
 use super::scan;
 use super::signature::{format_of, is_tar, is_zip, packed};
@@ -125,7 +125,9 @@ struct Visitor<F> {
 
 impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
     fn folder(&mut self, listing: Listing) {
-        self.tally.unread = listing.unread;
+        for one in listing.unread {
+            self.unread(&one.path, one.reason);
+        }
         for path in listing.files {
             let name = shown(&path);
             match MappedFile::open(&path) {
@@ -241,7 +243,10 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
                 Err(reason) => self.unread(name, reason),
             },
             Method::Deflated => match stream::inflate(content, member.size, member.crc) {
-                Ok(content) => self.unpacked(name, &content, depth, Company::Among),
+                Ok(unpacked) => {
+                    mapped::release(content);
+                    self.unpacked(name, &unpacked, depth, Company::Among);
+                }
                 Err(reason) => self.unread(name, reason),
             },
             Method::Other(number) => {

@@ -20,6 +20,7 @@
 //! | `archive` | every byte of an `ar` archive |
 //! | `signature` | formats by their first bytes |
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
+//! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
 //! | `requested` | the requested claim, and where build systems keep it |
@@ -33,6 +34,7 @@
 //! Bytes prove consistency, not provenance: whoever can forge every witness alike can forge a
 //! build. Only a rebuild that gives the same bytes goes further.
 
+mod allotment;
 mod archive;
 mod bytes;
 mod compat;

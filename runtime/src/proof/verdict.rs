@@ -169,6 +169,19 @@ pub fn combine(said: impl IntoIterator<Item = Verdict>, unread: &[Unread]) -> Ve
     }
 }
 
+/// What speaks against believing a file, whatever is asked of it: its witnesses disagree, or something of
+/// it was not read or explained.
+pub(super) fn faults(examination: &Examination) -> Vec<(Verdict, String)> {
+    let heard: Vec<Witness> =
+        examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
+    let family = examination.entries.iter().filter_map(family_doubt);
+    let against = contradictions(&heard).into_iter().chain(family);
+    let open = Policy::for_file(Arch::SM_100A);
+    let unread = unreadable(examination, &open).into_iter().chain(unexplained(examination));
+    let of = |verdict| move |reason| (verdict, reason);
+    against.map(of(Verdict::Contradicted)).chain(unread.map(of(Verdict::Unreadable))).collect()
+}
+
 fn contradictions(witnesses: &[Witness]) -> Vec<String> {
     witnesses
         .iter()

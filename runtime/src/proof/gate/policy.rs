@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use proofmark_packager::Arch;
+use proofmark_packager::{Arch, Feature};
 
 use super::finding::{Finding, FindingKind};
+use crate::proof::verdict::faults;
+use crate::proof::witness::{front_end, linked_in};
 use crate::proof::{Entry, EntryKind, Examination, Policy, RequestedClaim, Verdict, judge, reach};
 
 /// Most reasons of one kind that one file gives.
@@ -190,15 +192,13 @@ fn open_policy(arch: Arch, entries: &[Entry]) -> Policy {
 
 /// What could not be read, and what disagrees.
 fn integrity(examination: &Examination, claim: Option<&RequestedClaim>) -> Vec<(FindingKind, String)> {
-    let arch = examination.entries.iter().find_map(|entry| entry.arch).unwrap_or(Arch::SM_100A);
+    let found = faults(examination).into_iter().map(|(verdict, reason)| match verdict {
+        Verdict::Contradicted => (FindingKind::Contradicted, reason),
+        _ => (FindingKind::Unreadable, reason),
+    });
+    let found: Vec<_> = found.take(REASONS).collect();
     // The command is held against the bytes, not against one of the architectures that are asked for.
-    let judgement = judge(examination, None, &open_policy(arch, &examination.entries));
-    let kind = match judgement.verdict() {
-        Verdict::Contradicted => FindingKind::Contradicted,
-        Verdict::Unreadable => FindingKind::Unreadable,
-        _ => return claim.map(|claim| stale(examination, claim)).unwrap_or_default(),
-    };
-    judgement.reasons().iter().take(REASONS).map(|reason| (kind, reason.clone())).collect()
+    if found.is_empty() { claim.map(|claim| stale(examination, claim)).unwrap_or_default() } else { found }
 }
 
 /// Whether the bytes hold other machine code than the build files beside them ask for.
@@ -235,6 +235,9 @@ impl Rule {
         let mut strangers: BTreeSet<(FindingKind, String)> = BTreeSet::new();
         for entry in code {
             let required = entry.arch.is_some_and(|arch| self.require.contains(&arch));
+            for what in self.foreign_parts(entry) {
+                strangers.insert((FindingKind::MachineCode, what));
+            }
             let kind = match entry.kind {
                 EntryKind::Elf | EntryKind::Cubin if required || self.allow.allows(entry.arch) => continue,
                 EntryKind::Elf | EntryKind::Cubin => FindingKind::MachineCode,
@@ -253,6 +256,25 @@ impl Rule {
             }
         }
         found
+    }
+}
+
+impl Rule {
+    /// Code for an architecture whose features the compiler did not use, and objects for others that are
+    /// linked in, unless machine code for those is allowed too.
+    fn foreign_parts(&self, entry: &Entry) -> Vec<String> {
+        let allows = |arch| self.require.contains(&arch) || self.allow.allows(Some(arch));
+        let plain = |number| Arch { number, feature: Feature::Plain };
+        let front = front_end(entry).filter(|&number| !allows(plain(number)));
+        let arch = entry.arch.map_or_else(String::new, |arch| arch.to_string());
+        let front = front.map(|number| {
+            format!("machine code for {arch} compiled for compute_{number}, which is not allowed")
+        });
+        let objects = linked_in(entry).into_iter().filter(|&arch| !allows(arch));
+        let objects = objects.map(|linked| {
+            format!("machine code for {arch} with an object for {linked} linked in, which is not allowed")
+        });
+        front.into_iter().chain(objects).collect()
     }
 }
 
@@ -317,6 +339,30 @@ mod tests {
         assert_eq!(kinds(&policy, "lib/deep/k.so", &exact()), [(FindingKind::DeviceCode, false)]);
         assert!(kinds(&policy, "lib/k.so", &exact()).is_empty());
         assert_eq!(policy.unused(&BTreeSet::new())[0].kind, FindingKind::UnusedRule);
+    }
+
+    #[test]
+    fn what_is_not_explained_is_found_whatever_else_is_allowed() {
+        let mut policy = ReleasePolicy::only(Arch::SM_100A);
+        policy.rules[0].ptx = Allowed::Any;
+        policy.rules[0].lto_ir = true;
+        policy.rules[0].require.clear();
+        policy.rules[0].allow = Allowed::Any;
+        for file in [
+            &include_bytes!("../../../../tests/fixtures/proof/exact_13.0.so")[..],
+            include_bytes!("../../../../tests/fixtures/proof/lto_13.0.o"),
+        ] {
+            assert!(kinds(&policy, "k", &examine(file)).is_empty());
+            let longer = [file, b"whatever this may be"].concat();
+            assert_eq!(kinds(&policy, "k", &examine(&longer)), [(FindingKind::Unreadable, false)]);
+        }
+    }
+
+    #[test]
+    fn a_weaker_front_end_is_not_what_is_required() {
+        let weak = examine(include_bytes!("../../../../tests/fixtures/proof/weak_front_end_13.0.fatbin"));
+        let found = kinds(&ReleasePolicy::only(Arch::SM_100A), "k.fatbin", &weak);
+        assert_eq!(found, [(FindingKind::Missing, false), (FindingKind::MachineCode, false)]);
     }
 
     #[test]

@@ -46,11 +46,15 @@ fn calls_in(bytes: &[u8]) -> object::Result<Option<Calls>> {
     let mut functions = Vec::new();
     let mut targets: Vec<(u64, String)> = Vec::new();
     let mut has_static_runtime = false;
+    // Names may lie over each other.
+    let mut to_read = bytes.len().saturating_mul(16);
     for symbol in symbols.iter().filter(|symbol| symbol.st_type() == elf::STT_FUNC) {
         if symbol.is_undefined(endian) {
             continue;
         }
         let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
+        let Some(rest) = to_read.checked_sub(name.len()) else { break };
+        to_read = rest;
         let of_runtime = is_of_runtime(name);
         has_static_runtime |= name.starts_with(b"libcudart_static_");
         let start = symbol.st_value(endian);

@@ -30,6 +30,9 @@ const FUNCTIONS: [&str; 16] = [
     "cudaGetDriverEntryPoint",
     "__nvrtc",
 ];
+/// Longest name that is looked at, in bytes, and most functions that are named.
+const NAME_LIMIT: usize = 256;
+const SIGNS_LIMIT: usize = 1000;
 /// Functions that find any other by a name made at run time.
 const LOADERS: [&str; 2] = ["dlopen", "dlmopen"];
 /// Functions that start programs.
@@ -91,15 +94,19 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
     let symbols = sections.symbols(endian, bytes, table)?;
     let mut imported = Vec::new();
     let mut defines_runtime = false;
+    // Names may lie over each other.
+    let mut to_read = bytes.len().saturating_mul(16);
     for symbol in symbols.iter() {
         let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
-        let name = String::from_utf8_lossy(name).into_owned();
+        let Some(rest) = to_read.checked_sub(name.len()) else { break };
+        to_read = rest;
+        let Some(name) = str::from_utf8(name).ok().filter(|name| name.len() <= NAME_LIMIT) else { continue };
         if !symbol.is_undefined(endian) {
             defines_runtime |= name == "cudaGetDriverEntryPoint" || name == "cudaMalloc";
             continue;
         }
-        if is_jit_function(&name) {
-            signs.push(RuntimeJit::Imports(name.clone()));
+        if is_jit_function(name) && signs.len() < SIGNS_LIMIT {
+            signs.push(RuntimeJit::Imports(name.to_owned()));
         }
         imported.push(name);
     }
@@ -121,11 +128,11 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
     let has_static_runtime =
         defines_runtime || called.has_static_runtime || holds_static_runtime(bytes, &imported);
     if (needs_cuda || imports_cuda || holds_code) && !has_static_runtime {
-        let loaders = LOADERS.iter().filter(|loader| imported.iter().any(|name| name == *loader));
+        let loaders = LOADERS.iter().filter(|loader| imported.contains(loader));
         signs.extend(loaders.map(|name| RuntimeJit::Imports((*name).to_owned())));
     }
     signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));
-    if imported.iter().any(|name| STARTERS.contains(&name.as_str())) {
+    if imported.iter().any(|name| STARTERS.contains(name)) {
         let texts = PROGRAMS
             .iter()
             .filter(|(_, texts)| texts.iter().any(|text| memmem::find(bytes, text.as_bytes()).is_some()));
@@ -135,8 +142,8 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
 }
 
 /// Whether a stripped library holds the static CUDA runtime: it registers kernels, and imports no runtime.
-fn holds_static_runtime(bytes: &[u8], imported: &[String]) -> bool {
+fn holds_static_runtime(bytes: &[u8], imported: &[&str]) -> bool {
     let imports_runtime =
-        imported.iter().any(|name| name.starts_with("__cudaRegister") || name == "cudaLaunchKernel");
+        imported.iter().any(|name| name.starts_with("__cudaRegister") || *name == "cudaLaunchKernel");
     !imports_runtime && memmem::find(bytes, b"cudaErrorInsufficientDriver").is_some()
 }
