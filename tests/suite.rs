@@ -19,10 +19,13 @@ mod toolchain_room;
 mod verify;
 mod verify_bytes;
 mod verify_inputs;
+mod verify_labels;
 mod verify_loader;
 mod verify_mutations;
 mod verify_packing;
 mod verify_property;
+mod verify_release;
+mod verify_requests;
 
 /// A file that no `mod` line names would never run.
 #[test]

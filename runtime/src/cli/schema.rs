@@ -43,6 +43,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("diff"),
     schema!("doctor"),
     schema!("error"),
+    schema!("extraction"),
     schema!("inspect"),
     schema!("new"),
     schema!("pack"),
@@ -54,6 +55,10 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("toolchain.list"),
     schema!("unpack"),
     schema!("verify"),
+    schema!("verify-difference"),
+    schema!("verify-kernels"),
+    schema!("verify-policy"),
+    schema!("verify-runs-on"),
 ];
 
 /// Runs the verb.
