@@ -105,6 +105,7 @@ fn build_in(scratch: &Path, plan: &BuildPlan) -> BuildOutcome {
 }
 
 fn build_with(scratch: &Path, plan: &BuildPlan, reused: Vec<Option<Unit>>) -> Ended {
+    proofmark::sandbox::announce_launcher(env!("CARGO_BIN_EXE_proofmark"));
     let ended = run(plan, reused, scratch, &Limits::default(), &mut FileDigests::forgetful()).unwrap();
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "a build folder is left");
     ended

@@ -3,5 +3,11 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    proofmark::cli::run(std::env::args_os()).into()
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = proofmark::sandbox::run_verb(&arguments) {
+        return code.into();
+    }
+    // Even after an update has replaced the file, this is the program that runs.
+    proofmark::sandbox::announce_launcher("/proc/self/exe");
+    proofmark::cli::run(arguments).into()
 }

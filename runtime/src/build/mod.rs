@@ -9,6 +9,8 @@
 //! | [`nvcc`] | the one file that runs them |
 //! | [`folder`] | the place where they run |
 //! | [`mod@unit`] | what one source became, so that it need not be compiled again |
+//! | `objects` | what may not reach the linker |
+//! | `blame` | whose fault a failure is |
 //! | [`diagnostics`] | what the compilers say about the sources |
 //! | `link_log` | what the linker says, and which files it read |
 //! | `symbols` | what a library exports and what it lacks |
@@ -16,7 +18,8 @@
 //! | [`resources`] | what ptxas says about each kernel |
 //! | [`dependencies`] | every file that was read |
 
-pub mod buildable;
+pub mod blame;
+mod buildable;
 pub mod dependencies;
 pub mod diagnostics;
 pub mod flags;
@@ -24,6 +27,7 @@ pub mod folder;
 pub mod headers;
 mod link_log;
 pub mod nvcc;
+mod objects;
 mod options;
 pub mod plan;
 pub mod resources;
@@ -36,7 +40,7 @@ pub use dependencies::{Dependencies, locate, packed_path};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use flags::{FlagRefusal, Flags, Reason, accepted_flags};
 pub use folder::sweep;
-pub use nvcc::{BuildError, BuildOutcome, BuildOutput, Ended, Limits, run};
+pub use nvcc::{BuildError, BuildOutcome, BuildOutput, Demand, Ended, Limits, run};
 pub use plan::{BuildPlan, Command, PlanError, PlanRequest, plan};
 pub use resources::KernelResources;
 pub use unit::{Unit, UnitCounts};

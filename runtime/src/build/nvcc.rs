@@ -9,14 +9,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::blame::{self, Blame};
 use super::dependencies::{self, Dependencies};
 use super::diagnostics::{self, Diagnostic, Diagnostics};
 use super::folder::BuildFolder;
 use super::headers::{self, MissingHeader};
+use super::objects;
 use super::plan::{BuildPlan, Command, HERE, place};
 use super::unit::{Unit, UnitCounts};
 use super::{link_log, symbols};
-use crate::process_tree::{self, Finished, ProcessError};
+use crate::process_tree::{self, ProcessError};
+use crate::sandbox::{self, Bounds, Ending, Layers, Policy, Run, SandboxError};
 use crate::toolchain::FileDigests;
 use crate::toolchain::toolkit::ARCH_SIGN;
 
@@ -29,6 +32,17 @@ pub struct Limits {
     pub log_bytes: usize,
     /// How many files are compiled side by side.
     pub jobs: NonZeroUsize,
+    /// Whether a sandbox that lacks a layer will do.
+    pub sandbox: Demand,
+}
+
+/// What is asked of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Every layer that the machine gives; what is missing is reported.
+    BestEffort,
+    /// Every layer, or no build.
+    Whole,
 }
 
 impl Limits {
@@ -42,7 +56,12 @@ impl Default for Limits {
     /// jobs as processors.
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { time: Duration::from_secs(Self::TIME_SECONDS), log_bytes: 1024 * 1024, jobs }
+        Self {
+            time: Duration::from_secs(Self::TIME_SECONDS),
+            log_bytes: 1024 * 1024,
+            jobs,
+            sandbox: Demand::BestEffort,
+        }
     }
 }
 
@@ -66,6 +85,8 @@ pub struct BuildOutput {
     pub dependencies: Dependencies,
     /// How it came by its units.
     pub units: UnitCounts,
+    /// The sandbox that all of the commands ran in.
+    pub sandbox: Layers,
 }
 
 /// A build and what can be kept of it.
@@ -91,6 +112,9 @@ pub enum BuildError {
     /// A compiler could not be started, or did not end in time.
     #[error(transparent)]
     Process(ProcessError),
+    /// The sandbox lacks a layer and all of them were asked for, or it did not work.
+    #[error(transparent)]
+    Sandbox(SandboxError),
     /// Ctrl-C or a request to terminate.
     #[error("the build was interrupted")]
     Interrupted,
@@ -152,6 +176,10 @@ impl BuildError {
             }
             Self::Environment { .. } => "look at space, memory and the toolchain: `proofmark doctor`",
             Self::Process(_) | Self::Library { .. } => "look at the toolchain: `proofmark doctor`",
+            Self::Sandbox(SandboxError::Incomplete { .. }) => {
+                "`proofmark doctor` shows what this machine gives; without --require-sandbox the build goes on"
+            }
+            Self::Sandbox(_) => "look at the sandbox: `proofmark doctor`",
             Self::Interrupted => return Vec::new(),
         };
         vec![way.to_owned()]
@@ -170,16 +198,36 @@ pub fn run(
 ) -> Result<Ended, BuildError> {
     let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
     let folder = BuildFolder::create(scratch, plan).map_err(no_folder)?;
-    let deadline = Instant::now().checked_add(limits.time);
-    let outcome = Run { plan, folder: folder.path(), limits, deadline }.to_the_end(reused, digests, scratch);
+    let run = Build {
+        plan,
+        folder: folder.path(),
+        policy: policy_of(plan, folder.path(), limits),
+        limits,
+        deadline: Instant::now().checked_add(limits.time),
+        layers: Mutex::new(Vec::new()),
+    };
+    let outcome = run.to_the_end(reused, digests, scratch);
     // A folder that stays is swept later; the outcome is worth more than the complaint.
     let _ = folder.remove();
     outcome
 }
 
-struct Run<'a> {
+/// What the commands may read and write: the toolchain and the sources, and what the commands make.
+fn policy_of(plan: &BuildPlan, folder: &Path, limits: &Limits) -> Policy {
+    let written = [place::OBJECT, place::TEMPORARY, place::DRIVER].map(|name| folder.join(name));
+    plan.policy
+        .clone()
+        .bounded(Bounds::of_compilers(limits.time))
+        .reading([folder])
+        .writing(written.iter().map(PathBuf::as_path))
+}
+
+struct Build<'a> {
     plan: &'a BuildPlan,
     folder: &'a Path,
+    policy: Policy,
+    /// What each command's sandbox was.
+    layers: Mutex<Vec<Layers>>,
     limits: &'a Limits,
     /// `None` for a limit beyond the end of the clock.
     deadline: Option<Instant>,
@@ -191,7 +239,7 @@ struct Done {
     log: String,
 }
 
-impl Run<'_> {
+impl Build<'_> {
     fn to_the_end(
         &self,
         mut reused: Vec<Option<Unit>>,
@@ -231,7 +279,13 @@ impl Run<'_> {
             }
             let units = reused.iter().flatten().chain(compiled.iter().map(|(_, unit)| unit));
             let read = units.flat_map(|unit| unit.reads.clone()).collect();
-            let output = BuildOutput { library: Vec::new(), log, dependencies: read, units: counts };
+            let output = BuildOutput {
+                library: Vec::new(),
+                log,
+                dependencies: read,
+                units: counts,
+                sandbox: Layers::default(),
+            };
             self.link(output, digests, scratch)?
         } else {
             BuildOutcome::CompileError(escaped(&escapes, log))
@@ -247,6 +301,10 @@ impl Run<'_> {
         scratch: &Path,
     ) -> Result<BuildOutcome, BuildError> {
         let no_folder = |source| BuildError::Folder { scratch: scratch.to_owned(), source };
+        let foreign = self.foreign_sections().map_err(no_folder)?;
+        if !foreign.is_empty() {
+            return Ok(BuildOutcome::CompileError(Diagnostics::of_finding(foreign, Vec::new(), output.log)));
+        }
         let mut traced = String::new();
         if self.plan.links_driver {
             self.make_driver_stand_in()?;
@@ -272,7 +330,27 @@ impl Run<'_> {
         if !findings.is_empty() {
             return Ok(BuildOutcome::CompileError(Diagnostics::of_finding(findings, hints, output.log)));
         }
+        output.sandbox = self.sandbox();
         Ok(BuildOutcome::Built(output))
+    }
+
+    /// What all of the commands had.
+    fn sandbox(&self) -> Layers {
+        let layers = self.layers.lock().expect("nobody panics while holding it");
+        Layers::common(layers.iter().cloned()).unwrap_or_default()
+    }
+
+    /// What is in the objects that no linker should see.
+    fn foreign_sections(&self) -> io::Result<Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        for (index, command) in self.plan.compile.iter().enumerate() {
+            let bytes = fs::read(self.object(index))?;
+            let file = command.source.as_ref().map(ToString::to_string);
+            if let Some(message) = objects::refusal(&bytes) {
+                found.push(Diagnostic { file, ..Diagnostic::error(message) });
+            }
+        }
+        Ok(found)
     }
 
     /// What makes a library useless that the linker did not object to.
@@ -368,14 +446,19 @@ impl Run<'_> {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let time = self.deadline.map_or(self.limits.time, left);
         let limits = process_tree::Limits { time, log_bytes: self.limits.log_bytes };
-        match process_tree::run(process, limits, &mut |_| ()) {
-            Ok(finished) => judge(finished),
-            Err(error) => Err(self.explain(error)),
+        let run = sandbox::run(process, &self.policy, limits, &mut |_| ());
+        let Run { ending, log, layers } = run.map_err(|error| self.explain(error))?;
+        if self.limits.sandbox == Demand::Whole && !layers.is_whole() {
+            let missing = layers.missing_words();
+            return Err(BuildError::Sandbox(SandboxError::Incomplete { missing }));
         }
+        self.layers.lock().expect("nobody panics while holding it").push(layers);
+        judge(&ending, log, self.folder)
     }
 
     /// Names the program as people know it, and the limit of the whole build.
-    fn explain(&self, error: ProcessError) -> BuildError {
+    fn explain(&self, error: SandboxError) -> BuildError {
+        let SandboxError::Process(error) = error else { return BuildError::Sandbox(error) };
         let named = |program: String| program.rsplit('/').next().unwrap_or_default().to_owned();
         BuildError::Process(match error {
             ProcessError::Interrupted => return BuildError::Interrupted,
@@ -443,19 +526,6 @@ fn escaped(names: &[String], log: String) -> Diagnostics {
     Diagnostics::of_finding(names.iter().map(finding).collect(), Vec::new(), log)
 }
 
-/// Signs that a command failed for a reason outside the sources.
-const ENVIRONMENT_SIGNS: [&str; 9] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    "Cannot allocate memory",
-    "virtual memory exhausted",
-    "Killed signal terminated program",
-    "unsupported GNU version",
-    "nvcc fatal   :",
-    "cannot execute",
-    "error while loading shared libraries",
-];
-
 /// How nvcc begins when it gives up by itself.
 const NVCC_GIVES_UP: &str = "nvcc fatal   : ";
 
@@ -476,28 +546,16 @@ fn read_complaint(log: &str) -> Option<String> {
     known.then(|| complaint.trim().to_owned())
 }
 
-fn judge(finished: Finished) -> Result<Done, BuildError> {
-    let Finished { status, log } = finished;
-    if status.success() {
+fn judge(ending: &Ending, log: String, folder: &Path) -> Result<Done, BuildError> {
+    if ending.is_success() {
         return Ok(Done { succeeded: true, log });
     }
     if let Some(complaint) = read_complaint(&log) {
         return Err(BuildError::Unsupported { complaint, archs: Vec::new() });
     }
-    // Indented lines quote the sources, which may say anything.
-    let own_words = log.lines().filter(|line| !line.starts_with(' '));
-    let sign = own_words.into_iter().find(|line| ENVIRONMENT_SIGNS.iter().any(|sign| line.contains(sign)));
-    // A shell reports a program that a signal ended as 128 and the signal; nvcc passes it on.
-    let ended_by_signal = status.code().is_none_or(|code| (129..160).contains(&code));
-    match sign {
-        Some(line) => {
-            let reason = diagnostics::tidy(line).trim().to_owned();
-            Err(BuildError::Environment { reason, log: diagnostics::tidy(&log) })
-        }
-        None if ended_by_signal => {
-            Err(BuildError::Environment { reason: format!("a stage ended with {status}"), log })
-        }
-        None => Ok(Done { succeeded: false, log }),
+    match blame::decide(ending, &log, folder) {
+        Blame::Submission => Ok(Done { succeeded: false, log }),
+        Blame::Machine(reason) => Err(BuildError::Environment { reason, log: diagnostics::tidy(&log) }),
     }
 }
 
@@ -506,17 +564,15 @@ mod tests {
     use super::*;
 
     fn ended(code: i32, log: &str) -> Result<Done, BuildError> {
-        use std::os::unix::process::ExitStatusExt;
-        judge(Finished { status: process::ExitStatus::from_raw(code << 8), log: log.to_owned() })
+        judge(&Ending::Code(code), log.to_owned(), &std::env::temp_dir())
     }
 
     #[test]
     fn sources_cannot_pass_their_errors_off_as_trouble_of_the_machine() {
-        let quoted = "k.cu:1:2: error: x\n    1 | // No space left on device\n";
+        let quoted = "k.cu:1:2: error: #error No space left on device\n";
         assert!(ended(1, quoted).is_ok_and(|done| !done.succeeded));
         let real = "k.s: fatal error: No space left on device\n";
         assert!(matches!(ended(1, real), Err(BuildError::Environment { .. })));
-        assert!(matches!(ended(137, ""), Err(BuildError::Environment { .. })));
         assert!(ended(0, real).is_ok_and(|done| done.succeeded));
     }
 

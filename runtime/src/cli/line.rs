@@ -15,7 +15,7 @@ use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
 use super::progress::Progress;
-use crate::build::Limits;
+use crate::build::{Demand, Limits};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
 use crate::pipeline::{self, Download, Settings};
@@ -39,6 +39,9 @@ pub struct MachineOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::TIME_SECONDS,
         value_parser = clap::value_parser!(u64).range(1..=LONGEST_TIMEOUT_SECONDS))]
     pub timeout: u64,
+    /// Refuse to compile where the sandbox lacks a layer; `proofmark doctor` lists them.
+    #[arg(long)]
+    pub require_sandbox: bool,
     /// Do not trust remembered file digests: read every file of the toolchain again.
     #[arg(long)]
     pub rehash: bool,
@@ -70,6 +73,7 @@ impl Default for LineOptions {
             cuda_home: None,
             offline: false,
             timeout: Limits::TIME_SECONDS,
+            require_sandbox: false,
             rehash: false,
             place: Place { cache_dir: None },
         };
@@ -85,7 +89,11 @@ impl MachineOptions {
             search: Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() },
             download: if self.offline { Download::Refused } else { Download::Allowed },
             trust: if self.rehash { Trust::Nothing } else { Trust::ChangeTime },
-            limits: Limits { time: Duration::from_secs(self.timeout), ..Limits::default() },
+            limits: Limits {
+                time: Duration::from_secs(self.timeout),
+                sandbox: if self.require_sandbox { Demand::Whole } else { Demand::BestEffort },
+                ..Limits::default()
+            },
             tvm_ffi: None,
             cupti: None,
             refusals: Refusals::Silent,
