@@ -215,9 +215,11 @@ pub fn run(
 /// What the commands may read and write: the toolchain and the sources, and what the commands make.
 fn policy_of(plan: &BuildPlan, folder: &Path, limits: &Limits) -> Policy {
     let written = [place::OBJECT, place::TEMPORARY, place::DRIVER].map(|name| folder.join(name));
+    let linked = plan.links.iter().map(|link| link.target.as_path());
     plan.policy
         .clone()
         .bounded(Bounds::of_compilers(limits.time))
+        .reading(linked)
         .reading([folder])
         .writing(written.iter().map(PathBuf::as_path))
 }
