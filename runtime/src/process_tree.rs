@@ -26,7 +26,7 @@ const KEEPER_GRACE: Duration = Duration::from_secs(3);
 
 /// What a run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct RunLimits {
     /// Wall time until the tree is killed.
     pub time: Duration,
     /// How much of the output is kept: its first half and its last half.
@@ -35,14 +35,14 @@ pub struct Limits {
 
 /// Output and standard error of a program, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Log {
+pub struct KeptOutput {
     head: Vec<u8>,
     tail: Vec<u8>,
     limit: usize,
     dropped: u64,
 }
 
-impl Log {
+impl KeptOutput {
     fn new(limit: usize) -> Self {
         Self { limit, ..Self::default() }
     }
@@ -135,7 +135,7 @@ impl ProcessError {
 /// Runs a program to its end. Each complete line of its output is shown to `on_line` as it comes.
 pub fn run(
     command: Command,
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished, ProcessError> {
     start_and_follow(command, Stdio::null(), None, limits, on_line)
@@ -147,7 +147,7 @@ pub(crate) fn run_behind(
     keeper: Command,
     input: Stdio,
     (lifeline, orders): (&mut Lifeline, &Orders),
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished, ProcessError> {
     start_and_follow(keeper, input, Some((lifeline, orders)), limits, on_line)
@@ -157,7 +157,7 @@ fn start_and_follow(
     mut command: Command,
     input: Stdio,
     behind: Option<(&mut Lifeline, &Orders)>,
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -178,7 +178,7 @@ fn start_and_follow(
         }
         None => (None, Ok(())),
     };
-    let mut log = Log::new(limits.log_bytes);
+    let mut log = KeptOutput::new(limits.log_bytes);
     let outcome = ordered.and_then(|()| follow(&mut tree, reader, limits, &interruption, &mut log, on_line));
     let mut end = || match lifeline {
         Some(lifeline) => tree.end_behind(lifeline),
@@ -213,9 +213,9 @@ enum Follow {
 fn follow(
     tree: &mut Tree,
     mut reader: PipeReader,
-    limits: Limits,
+    limits: RunLimits,
     interruption: &Interruption,
-    log: &mut Log,
+    log: &mut KeptOutput,
     on_line: &mut dyn FnMut(&str),
 ) -> io::Result<Follow> {
     // A limit beyond the end of the clock is none.
@@ -376,8 +376,8 @@ mod tests {
         command
     }
 
-    fn limits(time: Duration) -> Limits {
-        Limits { time, log_bytes: 1000 }
+    fn limits(time: Duration) -> RunLimits {
+        RunLimits { time, log_bytes: 1000 }
     }
 
     #[test]

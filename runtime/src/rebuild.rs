@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
 
 use crate::build::{
-    self, BuildError, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics, KernelResources,
-    Limits, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
+    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics,
+    KernelResources, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
@@ -29,7 +29,7 @@ pub struct BuildContext<'a> {
     /// What keeps builds.
     pub store: &'a Store,
     /// What a build may cost.
-    pub limits: &'a Limits,
+    pub limits: &'a BuildLimits,
     /// Whether a cached build will do.
     pub freshness: Freshness,
     /// Told what takes time.
@@ -173,7 +173,7 @@ pub fn rebuild(
     let reused = reusable(&units, &ingredients, context);
     // Waiting for another builder counts.
     let time = context.limits.time.saturating_sub(began.elapsed());
-    let limits = Limits { time, ..*context.limits };
+    let limits = BuildLimits { time, ..*context.limits };
     let ended = build::run(&plan, reused, &context.store.scratch(), &limits, context.digests)?;
     for (index, unit) in &ended.compiled {
         // What cannot be kept, because another process clears the cache, is compiled again: slower, never wrong.

@@ -5,6 +5,7 @@
 //!
 //! * The submission is blamed only where a compiler names an error of the sources. A failure that names
 //!   none, such as a killed linker, is the machine's.
+//! * A compiler that crashes over the sources does so again: they do not compile.
 //! * The machine is blamed against such an error only where a fact outside of the log supports it: a
 //!   write to the build folder fails, or this process runs under limits that no build fits into.
 
@@ -60,6 +61,20 @@ const LINKING: [&str; 8] = [
     "undefined symbol",
 ];
 
+/// What the system calls the signals of a program that goes wrong by itself, as compilers print it of one
+/// that they started: illegal instruction, trap, abort, bus error, arithmetic, invalid memory.
+const CRASHES: [&str; 9] = [
+    "internal compiler error",
+    "died due to signal 4 ",
+    "died due to signal 6 ",
+    "died due to signal 7 ",
+    "died due to signal 8 ",
+    "died due to signal 11 ",
+    "terminated with signal 6 ",
+    "terminated with signal 7 ",
+    "terminated with signal 11 ",
+];
+
 /// Decides for a command that failed. `folder` is where it ran.
 pub(super) fn decide(ending: &Ending, log: &str, folder: &Path) -> Blame {
     judge(ending, log, || cannot_write(folder).or_else(|| too_low().into_iter().next()))
@@ -96,6 +111,9 @@ fn bears_sign(line: &str) -> bool {
 /// Whether a line is a compiler's error about the sources: at a place in them, or of a tool that reads
 /// only what was made of them.
 fn is_error_of_sources(line: &str) -> bool {
+    if CRASHES.iter().any(|crash| line.contains(crash)) {
+        return true;
+    }
     // `k.cu:3:2: error: …`, `k.cu(3): error: …`, `{standard input}:7: Error: …`: whatever the text says,
     // it is at a place.
     let marks = [": error", ": fatal error: ", ": catastrophic error", ": Error: "];
@@ -159,6 +177,10 @@ mod tests {
             "ptxas fatal   : Unresolved extern function 'f'\n",
             "nvlink error   : Undefined reference to 'f' in '0.o'\n",
             "/usr/bin/ld: cannot find -lfoo: No such file or directory\n",
+            "nvcc error   : 'cicc' died due to signal 11 (Invalid memory reference)\n",
+            "collect2: fatal error: ld terminated with signal 11 [Segmentation fault]\n",
+            "g++: internal compiler error: Segmentation fault signal terminated program cc1plus\n",
+            "k.cu:3:2: internal compiler error: in tree_to_shwi, at tree.cc:6\n",
         ] {
             assert_eq!(blame(1, log), Blame::Submission, "{log}");
         }
@@ -175,6 +197,9 @@ mod tests {
             "ptxas fatal   : Memory allocation failure\n",
             "cc1plus: out of memory allocating 65536 bytes after a total of 1 bytes\n",
             "sh: 1: Cannot fork\n",
+            "nvcc error   : 'cicc' died due to signal 9 (Kill signal)\n",
+            "g++: fatal error: Killed signal terminated program cc1plus\n",
+            "terminate called after throwing an instance of 'std::bad_alloc'\n",
             "",
         ] {
             assert!(matches!(blame(1, log), Blame::Machine(_)), "{log}");

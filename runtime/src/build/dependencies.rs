@@ -92,8 +92,9 @@ pub(super) fn read_by_linker(
         });
         let belongs = match belongs(plan, folder, name) {
             _ if inside => Belongs::Intermediate,
-            // The linker finds its own files, and no flag lets a submission name others.
-            Belongs::Outside if Path::new(name).is_absolute() && Path::new(name).is_file() => system(name),
+            // The linker finds its own files, and no flag lets a submission name others. But an object can
+            // make it print any name: what it could not have read, it has not.
+            Belongs::Outside if plan.policy.allows_reading(Path::new(name)) => system(name),
             other => other,
         };
         (belongs, name.clone())

@@ -23,7 +23,7 @@ const TEMPORARY_GRACE: Duration = Duration::from_secs(60);
 
 /// What may stay.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct SweepLimits {
     /// Entries beyond this sum go, least recently used first.
     pub max_size_bytes: Option<u64>,
     /// Entries not used for longer go.
@@ -125,7 +125,7 @@ impl Store {
 
     /// Removes what dead processes left, what was set aside, and what exceeds the limits. Records
     /// under `plans/` and `names/` stay: they are small and explain the next miss.
-    pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
+    pub fn sweep(&self, limits: SweepLimits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
         if !self.root().is_dir() {
             return Ok(swept);
@@ -162,7 +162,7 @@ impl Store {
     /// Removes every entry, object file and record. Staging folders of living processes stay.
     pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
         let before = self.stats();
-        let mut swept = self.sweep(Limits::default(), now)?;
+        let mut swept = self.sweep(SweepLimits::default(), now)?;
         let _alone = UseLock::take(self.root(), Use::Alone);
         for slot in self.slots() {
             self.remove_entry(&slot)?;

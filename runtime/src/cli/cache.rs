@@ -12,7 +12,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::cache::{CacheError, Key, Limits, LockScope, Store, Swept};
+use crate::cache::{CacheError, Key, LockScope, Store, SweepLimits, Swept};
 use crate::path_text;
 
 /// Look at the build cache, check it, sweep it.
@@ -23,7 +23,7 @@ use crate::path_text;
   proofmark cache gc --max-size 2G --max-age 30d")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    place: CacheFolder,
     #[command(subcommand)]
     action: Action,
 }
@@ -34,13 +34,13 @@ pub(super) const WRITABLE_FOLDER: &str =
 
 /// Where the cache is.
 #[derive(Debug, Clone, Args)]
-pub struct Place {
+pub struct CacheFolder {
     /// The cache folder [default: $PROOFMARK_CACHE, $XDG_CACHE_HOME/proofmark, ~/.cache/proofmark].
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
 }
 
-impl Place {
+impl CacheFolder {
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Action::Stats => stats(&store, console),
         Action::Verify => verify(&store, console),
         Action::Gc { max_size, max_age } => {
-            let limits = Limits { max_size_bytes: max_size, max_age };
+            let limits = SweepLimits { max_size_bytes: max_size, max_age };
             report_sweep(store.sweep(limits, SystemTime::now()).map_err(explain)?, console)
         }
         Action::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),

@@ -16,7 +16,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::device;
-use crate::process_tree::{self, Limits};
+use crate::process_tree::{self, RunLimits};
 use crate::sandbox::{self, Layers};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     cuda_home: Option<std::path::PathBuf>,
     #[command(flatten)]
-    cache: cache::Place,
+    cache: cache::CacheFolder,
 }
 
 /// How one check came out.
@@ -207,7 +207,7 @@ fn sandbox_layers(layers: &Layers) -> Vec<Check> {
 }
 
 /// Where proven builds are kept.
-fn cache_folder(place: &cache::Place) -> Check {
+fn cache_folder(place: &cache::CacheFolder) -> Check {
     const SUBJECT: &str = "cache folder";
     let folder = match place.folder() {
         Ok(folder) => folder,
@@ -315,7 +315,7 @@ fn standing(path: &Path) -> Option<&Path> {
 fn pip() -> Option<String> {
     let mut command = Command::new("python3");
     command.args(["-m", "pip", "--version", "--disable-pip-version-check"]);
-    let limits = Limits { time: Duration::from_secs(20), log_bytes: 4096 };
+    let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
     let finished = process_tree::run(command, limits, &mut |_| ()).ok()?;
     // `pip 23.2.1 from /…/pip (python 3.11)`: the folder says nothing.
     let words: Vec<&str> = finished.log.split_whitespace().take(2).collect();

@@ -53,8 +53,28 @@ pub use runner::{Ending, Run, SandboxError, announce_launcher, probe, run, super
 const KEEPER_VERB: &str = "sandbox-keeper";
 const FIRST_VERB: &str = "sandbox-first";
 
+/// Makes this program one that can start sandboxes; the first call of its `main`, before any thread is
+/// started. Gives the exit code with which the program must end at once where it was itself started to be a
+/// part of a sandbox. A program that uses this library and does not call it can compile nothing.
+///
+/// ```no_run
+/// let arguments: Vec<_> = std::env::args_os().collect();
+/// if let Some(code) = proofmark::sandbox::take_part(&arguments) {
+///     std::process::exit(code.into());
+/// }
+/// ```
+#[must_use = "a part of a sandbox must end with this code"]
+pub fn take_part(arguments: &[std::ffi::OsString]) -> Option<u8> {
+    let code = run_verb(arguments);
+    if code.is_none() {
+        // Even after an update has replaced the file, this is the program that runs.
+        announce_launcher("/proc/self/exe");
+    }
+    code
+}
+
 /// Runs a hidden verb, if the command line is one, and gives its exit code.
-pub fn run_verb(arguments: &[std::ffi::OsString]) -> Option<u8> {
+fn run_verb(arguments: &[std::ffi::OsString]) -> Option<u8> {
     let verb = arguments.get(1)?;
     let program = arguments.get(2..).unwrap_or_default();
     if verb == KEEPER_VERB {

@@ -156,6 +156,16 @@ impl Policy {
         paths
     }
 
+    /// Whether this is a file that may be read, links on the way to it followed.
+    pub(crate) fn allows_reading(&self, path: &Path) -> bool {
+        let Ok(real) = path.canonicalize() else { return false };
+        let below = |allowed: &OsString| {
+            let allowed = Path::new(allowed);
+            real.starts_with(allowed) || allowed.canonicalize().is_ok_and(|allowed| real.starts_with(allowed))
+        };
+        path.is_absolute() && real.is_file() && self.read.iter().any(below)
+    }
+
     /// What may be written.
     pub(super) fn write(&self) -> Vec<&Path> {
         self.write.iter().map(Path::new).collect()
@@ -174,6 +184,15 @@ mod tests {
         assert!(!read.contains(&Path::new("/home/a/conda")) && !read.contains(&Path::new("/home/a")));
         let policy = Policy::of_system().with_program(Path::new("/opt/g++"));
         assert!(!policy.read().contains(&Path::new("/opt")) && !policy.read().contains(&Path::new("/")));
+    }
+
+    #[test]
+    fn a_name_is_not_read_because_somebody_printed_it() {
+        let policy = Policy::of_system();
+        assert!(policy.allows_reading(Path::new("/bin/sh")));
+        for path in ["/etc/passwd", "/lib/../etc/passwd", "bin/sh", "/usr/lib", "/usr/lib/no-such-file"] {
+            assert!(!policy.allows_reading(Path::new(path)), "{path}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layer::Layers;
 use super::policy::Policy;
-use crate::process_tree::{self, Finished, Limits, ProcessError};
+use crate::process_tree::{self, Finished, ProcessError, RunLimits};
 
 /// How a program in the sandbox ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,12 @@ pub enum SandboxError {
     /// It was not started, did not end in time, or was interrupted.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// Nobody said which program makes sandboxes.
+    #[error("no sandbox for `{program}`: this program did not begin with `proofmark::sandbox::take_part`")]
+    NoLauncher {
+        /// The program that was to be confined, and was not started.
+        program: String,
+    },
     /// A layer that was asked for is not to be had.
     #[error("the sandbox lacks {missing}")]
     Incomplete {
@@ -82,36 +88,36 @@ pub enum SandboxError {
 /// The program that knows the hidden verbs.
 static LAUNCHER: OnceLock<PathBuf> = OnceLock::new();
 
-/// Says which program knows the hidden verbs: `proofmark` itself says so as it starts. Where nobody
-/// has, as in a program that uses this library, compilers run without any layer, and their reports say it.
+/// Says which program knows the hidden verbs: [`super::take_part`] says it of the one that runs. Where nobody
+/// has, nothing that strangers' sources steer is started.
 pub fn announce_launcher(path: impl Into<PathBuf>) {
     let _ = LAUNCHER.set(path.into());
 }
 
 /// Runs a program behind every layer that is to be had. Its environment is what the command names.
 pub fn run(
-    command: Command,
+    command: &Command,
     policy: &Policy,
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Run, SandboxError> {
     let Some(launcher) = LAUNCHER.get() else {
-        let Finished { status, log } = process_tree::run(command, limits, on_line)?;
-        return Ok(Run { ending: Ending::of(status), log, layers: Layers::none("no launcher is known") });
+        let program = command.get_program().to_string_lossy().into_owned();
+        return Err(SandboxError::NoLauncher { program });
     };
     let named = command.get_envs().filter_map(|(name, value)| Some((name.into(), value?.into())));
     let environment = Some(named.collect());
     let orders = Orders { policy: Some(policy.clone()), layers: Layers::default(), environment };
-    let mut keeper = keeper_of(launcher, &command);
+    let mut keeper = keeper_of(launcher, command);
     // Loaders read their variables before any of our code runs.
     keeper.env_clear();
-    run_behind(keeper, &command, &orders, limits, on_line)
+    run_behind(keeper, command, &orders, limits, on_line)
 }
 
 /// Runs a program that is trusted and needs the network, such as pip: it ends with us, however we end.
 pub fn supervise(
     command: Command,
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Run, SandboxError> {
     let Some(launcher) = LAUNCHER.get() else {
@@ -126,7 +132,7 @@ fn run_behind(
     keeper: Command,
     command: &Command,
     orders: &Orders,
-    limits: Limits,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Run, SandboxError> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -218,12 +224,29 @@ impl Ending {
 
 /// Which layers this machine gives, tried with a program that does nothing.
 pub fn probe() -> Layers {
-    let limits = Limits { time: Duration::from_secs(20), log_bytes: 4096 };
+    let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
     let policy = Policy::of_system();
     let mut nothing = Command::new("/bin/true");
     nothing.env_clear().current_dir("/");
-    match run(nothing, &policy, limits, &mut |_| ()) {
+    match run(&nothing, &policy, limits, &mut |_| ()) {
         Ok(run) => run.layers,
         Err(error) => Layers::none(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_start_sandboxes_starts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut touch = Command::new("touch");
+        touch.arg("here").current_dir(folder.path());
+        let limits = RunLimits { time: Duration::from_secs(9), log_bytes: 99 };
+        let refused = run(&touch, &Policy::of_system(), limits, &mut |_| ()).unwrap_err().to_string();
+        assert!(refused.contains("`touch`") && refused.contains("sandbox::take_part"), "{refused}");
+        assert!(!folder.path().join("here").exists());
+        assert!(!probe().missing.is_empty());
     }
 }

@@ -7,7 +7,16 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
 };
+
+// Newer than the C library's list of numbers; the same on every processor.
+const QUOTACTL_FD: i64 = 443;
+const FCHMODAT2: i64 = 452;
+const SETXATTRAT: i64 = 463;
+const REMOVEXATTRAT: i64 = 466;
+const OPEN_TREE_ATTR: i64 = 467;
+const FILE_SETATTR: i64 = 469;
 
 /// Everything that reaches the kernel's rare surfaces, other processes, devices or the file system's
 /// metadata. Landlock does not cover modes, owners, times and attributes.
@@ -46,6 +55,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_syslog,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    QUOTACTL_FD,
     libc::SYS_swapon,
     libc::SYS_swapoff,
     libc::SYS_settimeofday,
@@ -73,10 +83,21 @@ const REFUSED: &[i64] = &[
     libc::SYS_mount_setattr,
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
+    OPEN_TREE_ATTR,
+    // Memory and queues that others see too, where there is no namespace for them.
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
     // Modes, owners, times, attributes, devices: the linker tries to make its output a program, and
     // goes on where it cannot.
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
+    FCHMODAT2,
+    SETXATTRAT,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
     libc::SYS_utimensat,
     libc::SYS_fchown,
     libc::SYS_fchownat,
@@ -129,9 +150,9 @@ pub(super) fn refuse() -> Result<String, String> {
     Ok(format!("{} calls refused", REFUSED.len()))
 }
 
-/// Two filters: one fails with "not permitted", the other with "not there", for `clone3`, whose flags
-/// a filter cannot see: libc then falls back to `clone`.
-fn filters() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+/// One filter fails with "not permitted"; one with "not there", for `clone3`, whose flags a filter cannot
+/// see: libc then falls back to `clone`. A third refuses whatever a second numbering calls.
+fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().map(|&number| (number, Vec::new())).collect();
@@ -148,5 +169,31 @@ fn filters() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let not_permitted = SeccompFilter::new(refused, SeccompAction::Allow, fail(libc::EPERM), arch)?;
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let not_there = SeccompFilter::new(clone3, SeccompAction::Allow, fail(libc::ENOSYS), arch)?;
-    Ok([not_permitted.try_into()?, not_there.try_into()?])
+    let mut programs: Vec<BpfProgram> = vec![not_permitted.try_into()?, not_there.try_into()?];
+    if cfg!(target_arch = "x86_64") {
+        programs.push(only_native_numbers());
+    }
+    Ok(programs)
+}
+
+/// On x86-64 the same calls have a second number each, with this bit set, for programs of 32-bit pointers
+/// (`seccomp(2)`). A list of numbers would miss them; the filters above end programs of other processors.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// `if number >= X32_BIT { fail } else { allow }`.
+fn only_native_numbers() -> BpfProgram {
+    /// Loads a word of what the filter is given; the call's number is its first.
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const FAIL: u32 = 0x0005_0000 | libc::ENOSYS.unsigned_abs();
+    const ALLOW: u32 = 0x7fff_0000;
+    let step =
+        |code, skip_if_true, skip_if_false, k| sock_filter { code, jt: skip_if_true, jf: skip_if_false, k };
+    vec![
+        step(LOAD, 0, 0, 0),
+        step(JUMP_IF_AT_LEAST, 0, 1, X32_BIT),
+        step(RETURN, 0, 0, FAIL),
+        step(RETURN, 0, 0, ALLOW),
+    ]
 }

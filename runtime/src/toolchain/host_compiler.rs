@@ -14,7 +14,7 @@ use proofmark_packager::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::file_digests::FileDigests;
-use crate::process_tree::Limits;
+use crate::process_tree::RunLimits;
 use crate::sandbox::{self, Policy};
 
 /// Where programs are looked up that the driver does not find beside itself. Builds use the same.
@@ -24,7 +24,7 @@ pub const PROGRAM_FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
 const NUMBERED_DRIVERS: [&str; 6] = ["g++-15", "g++-14", "g++-13", "g++-12", "g++-11", "g++-10"];
 
 /// A question to a compiler is answered in milliseconds; more means that the machine is stuck.
-const PROBE_LIMITS: Limits = Limits { time: Duration::from_secs(30), log_bytes: 256 * 1024 };
+const PROBE_LIMITS: RunLimits = RunLimits { time: Duration::from_secs(30), log_bytes: 256 * 1024 };
 
 /// The host compiler of a toolchain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -245,7 +245,7 @@ pub(crate) fn answer(program: &Path, arguments: &[&str]) -> Result<String, HostC
     // A compiler that is only looked at may be anybody's.
     let policy = Policy::of_system().with_program(program).with_installation(installation_of(program));
     let policy = policy.reading([folder.path()]).writing([folder.path()]);
-    match sandbox::run(command, &policy, PROBE_LIMITS, &mut |_| ()) {
+    match sandbox::run(&command, &policy, PROBE_LIMITS, &mut |_| ()) {
         Ok(run) if run.ending.is_success() => Ok(run.log),
         Ok(run) => Err(mute(program, arguments, first_line(&run.log))),
         Err(error) => Err(mute(program, arguments, error.to_string())),

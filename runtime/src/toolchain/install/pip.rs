@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::super::lock_file::Component;
 use super::{Progress, Step};
-use crate::process_tree::{Limits, ProcessError};
+use crate::process_tree::{ProcessError, RunLimits};
 use crate::sandbox::{self, SandboxError};
 
 /// 105 MB in half an hour is 60 kB/s; slower networks retry with what pip has cached.
-const FETCH_LIMITS: Limits = Limits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
+const FETCH_LIMITS: RunLimits = RunLimits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
 
 /// The wheel of TVM-FFI is one for this Python; nothing of Python is used from it.
 const PYTHON_VERSION: &str = "3.12";
