@@ -425,8 +425,11 @@ fn the_sealed_artifacts_in_the_repository_replay() {
     for entry in fs::read_dir(repository().join("solutions")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "zip") {
-            let json = sandbox.build(["replay", path.to_str().unwrap(), "--json"]).expect(0).json();
+            let outcome = sandbox.build(["replay", path.to_str().unwrap(), "--json"]);
+            let (code, json) = (outcome.code, outcome.json());
             assert_eq!(json["device_code_identical"], true, "{}", path.display());
+            // Some were sealed with another host compiler, which nothing here can confirm.
+            assert_eq!(code, i32::from(json["identical"] != true), "{}", path.display());
             count += 1;
         }
     }

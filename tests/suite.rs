@@ -2,6 +2,7 @@
 
 mod breakouts;
 mod build_room;
+mod cache_room;
 mod command_line;
 mod documents;
 mod gpu;
@@ -12,6 +13,7 @@ mod kernels;
 mod line;
 mod packing;
 mod player;
+mod sandbox;
 mod schemas;
 mod support;
 mod tampering;

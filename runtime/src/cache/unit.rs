@@ -20,13 +20,17 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::CacheError;
-use super::gc::Limits;
+use super::gc::SweepLimits;
 use super::key::UnitKey;
 use super::store::{Store, sharded};
 use crate::build::{Dependencies, Unit};
+use crate::regular_file;
 
 /// The folder of all units.
 pub(super) const UNITS_NAME: &str = "units";
+
+/// No object is larger: a build may not write larger files.
+const MOST_BYTES: u64 = 2 << 30;
 
 const FORMAT: &str = "proofmark.cache-unit";
 const VERSION: u32 = 1;
@@ -47,12 +51,12 @@ impl Store {
     /// today by its label, `None` if it is gone.
     pub fn unit(&self, key: UnitKey, current: impl FnMut(&str) -> Option<Digest>) -> Option<Unit> {
         let path = self.unit_path(key);
-        let unit = read(&fs::read(&path).ok()?, key)?;
+        let unit = read(&regular_file::read(&path, MOST_BYTES).ok()?, key)?;
         if !is_current(&unit.reads, current) {
             return None;
         }
         // Remembers the use for `gc`.
-        if let Ok(file) = fs::File::open(&path) {
+        if let Ok(file) = regular_file::open(&path, fs::File::options().read(true)) {
             let _ = file.set_modified(SystemTime::now());
         }
         Some(unit)
@@ -84,7 +88,7 @@ impl Store {
     /// take more than whole builds leave of the limit. Gives how many.
     pub(super) fn sweep_units(
         &self,
-        limits: Limits,
+        limits: SweepLimits,
         builds_bytes: u64,
         now: SystemTime,
     ) -> Result<usize, CacheError> {
@@ -226,11 +230,14 @@ mod tests {
         let (count, bytes) = store.count_units();
         assert_eq!(count, 3);
         let sweep = |limits, builds_bytes| store.sweep_units(limits, builds_bytes, now).unwrap();
-        assert_eq!(sweep(Limits::default(), 0), 0);
-        assert_eq!(sweep(Limits { max_age: Some(Duration::from_secs(2500)), max_size_bytes: None }, 0), 1);
-        assert_eq!(sweep(Limits { max_size_bytes: Some(bytes / 3 + 10), max_age: None }, 10), 1);
+        assert_eq!(sweep(SweepLimits::default(), 0), 0);
+        assert_eq!(
+            sweep(SweepLimits { max_age: Some(Duration::from_secs(2500)), max_size_bytes: None }, 0),
+            1
+        );
+        assert_eq!(sweep(SweepLimits { max_size_bytes: Some(bytes / 3 + 10), max_age: None }, 10), 1);
         assert!(store.unit(key("young"), current).is_some());
-        assert_eq!(sweep(Limits { max_size_bytes: Some(bytes), max_age: None }, bytes), 1);
+        assert_eq!(sweep(SweepLimits { max_size_bytes: Some(bytes), max_age: None }, bytes), 1);
         assert_eq!(store.count_units().0, 0);
     }
 }

@@ -133,7 +133,7 @@ fn comparison_text(comparison: &BuildComparison) -> String {
         if causes.is_empty() {
             format!("{text}, and nothing that was recorded explains it")
         } else {
-            format!("{text}; what changed:{causes}")
+            format!("{text}; the evidence says that this was otherwise:{causes}")
         }
     };
     match comparison.sameness {
@@ -143,11 +143,8 @@ fn comparison_text(comparison: &BuildComparison) -> String {
         Sameness::Identical => {
             because("replayed     identical: the same library, byte for byte, although other things changed")
         }
-        Sameness::SameDeviceCode => {
-            because("replayed     device code identical, host code not: another host compiler or linker")
-        }
         Sameness::Different if comparison.lost_images.is_empty() && comparison.new_images.is_empty() => {
-            because("replayed     different: the device code is the same, the library is not")
+            because("replayed     different: the device code is identical, the host code around it is not")
         }
         Sameness::Different => because("replayed     different: the device code is not the same"),
     }
