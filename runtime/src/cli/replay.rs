@@ -16,12 +16,13 @@ use crate::job::{Action, Measure};
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
 ///
 /// Says one of: identical; the same device code in another library, where another host compiler
-/// explains it; or what differs and why it may. Exit code 0 for the first two, 1 for the last.
+/// explains it; or what differs and why it may. Exit code 0 for the first two, 1 for the last. With `--cached`
+/// a build that the cache has is compared as it is, and the answer says that nothing was rebuilt.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark replay out.zip
   proofmark replay out.zip --cached                compares the cached build, if there is one
-  proofmark replay out.zip --json | jq .identical")]
+  proofmark replay out.zip --json | jq .compared,.identical")]
 pub struct Arguments {
     /// A sealed artifact.
     path: PathBuf,
