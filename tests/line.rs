@@ -271,6 +271,7 @@ fn what_is_sealed_replays_identically_and_a_change_is_caught() {
     let replayed = other.build(["replay", "sealed.zip", "--json"]).expect(0).json();
     assert_eq!((&replayed["identical"], &replayed["cache"]), (&true.into(), &"miss".into()));
     assert_eq!(replayed["library_sha256"], sealed["library_sha256"]);
+    assert_eq!(replayed["compared"], "rebuilt");
     // Packed only: nothing to compare with.
     other.run(["pack", "sealed.zip", "-o", "still-sealed.zip"]).expect(0);
     other.build(["replay", "still-sealed.zip"]).expect(0);
@@ -283,6 +284,28 @@ fn what_is_sealed_replays_identically_and_a_change_is_caught() {
     bytes[at] ^= 1;
     other.write("changed.zip", bytes);
     other.build(["replay", "changed.zip"]).expect(2);
+}
+
+#[test]
+fn a_replay_of_a_cached_build_says_that_nothing_was_rebuilt() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one");
+    let sealed = sandbox.build(["seal", "one", "-o", "sealed.zip", "--json"]).expect(0).json();
+    let replay = ["replay", "sealed.zip", "--cached", "--json"];
+    let compared = sandbox.build(replay).expect(0).json();
+    assert_eq!((&compared["compared"], &compared["identical"]), (&"cached".into(), &true.into()));
+    let text = sandbox.build(["replay", "sealed.zip", "--cached"]).expect(0).stdout;
+    assert!(text.contains("compared     identical: the cached build is the same library"), "{text}");
+    assert!(text.contains("not rebuilt") && !text.contains("replayed"), "{text}");
+    // Without the library, objects of the earlier build are linked again: no rebuild either.
+    let folder = std::path::Path::new(sealed["library"].as_str().unwrap()).parent().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    let linked = sandbox.build(replay).expect(0).json();
+    assert_eq!((&linked["compared"], &linked["identical"]), (&"partly_rebuilt".into(), &true.into()));
+    // With an empty cache it builds, and says so.
+    sandbox.run(["cache", "clear"]).expect(0);
+    let rebuilt = sandbox.build(replay).expect(0).json();
+    assert_eq!((&rebuilt["compared"], &rebuilt["identical"]), (&"rebuilt".into(), &true.into()));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
+use serde::Serialize;
 
 use crate::build::{
     self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics,
@@ -90,6 +91,18 @@ pub enum CacheUse {
     },
 }
 
+/// How much of a build was made just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// All of it: only then do equal bytes say that it can be made again.
+    Rebuilt,
+    /// Some sources were compiled, others came as objects of earlier builds.
+    PartlyRebuilt,
+    /// Nothing: the library is the cache's.
+    Cached,
+}
+
 /// A library and why it is what was asked for.
 #[derive(Debug)]
 pub struct ProvenBuild {
@@ -116,10 +129,18 @@ pub struct ProvenBuild {
 }
 
 impl ProvenBuild {
-    /// Whether the compiler made all of it just now: only then do equal bytes say that it can be
-    /// made again.
+    /// How much of it was made just now.
+    pub fn extent(&self) -> Extent {
+        match &self.cache {
+            CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. } => Extent::Rebuilt,
+            CacheUse::Miss { .. } => Extent::PartlyRebuilt,
+            CacheUse::Hit => Extent::Cached,
+        }
+    }
+
+    /// Whether all of it was made just now.
     pub fn is_rebuilt(&self) -> bool {
-        matches!(self.cache, CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. })
+        self.extent() == Extent::Rebuilt
     }
 }
 

@@ -17,11 +17,12 @@ use crate::job::{Action, Measure};
 ///
 /// Says one of: identical, exit code 0; or what differs and why it may, exit code 1. The same device code
 /// in another library differs: what the evidence says of another host compiler is not proven here.
+/// With `--cached` a build that the cache has is compared as it is, and the answer says that nothing was rebuilt.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark replay out.zip
   proofmark replay out.zip --cached                compares the cached build, if there is one
-  proofmark replay out.zip --json | jq .identical")]
+  proofmark replay out.zip --json | jq .compared,.identical")]
 pub struct Arguments {
     /// A sealed artifact.
     path: PathBuf,

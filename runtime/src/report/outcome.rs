@@ -9,6 +9,7 @@ use crate::evidence::{BuildComparison, Sameness, SpeedComparison};
 use crate::job::{BuiltSubject, Measured, Measurement, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
 use crate::measure::decision::Arm;
+use crate::rebuild::Extent;
 
 /// Lines for people.
 pub fn text(outcome: &Outcome) -> String {
@@ -19,7 +20,8 @@ pub fn text(outcome: &Outcome) -> String {
             format!("{}\n{}", describe_proof(build), measurement_text(measurement))
         }
         Outcome::Replayed { build, sealed_library, comparison, speed } => {
-            let mut text = format!("{}\n{}", describe_proof(build), comparison_text(comparison));
+            let mut text =
+                format!("{}\n{}", describe_proof(build), comparison_text(comparison, build.extent()));
             if comparison.sameness != Sameness::Identical {
                 let now = build.proof.library_digest();
                 text.push_str(&format!("\n  library    {sealed_library} sealed\n             {now} now"));
@@ -62,6 +64,7 @@ pub fn body(outcome: &Outcome) -> Value {
         }
         Outcome::Replayed { build, sealed_library, comparison, speed } => {
             let mut body = document(build);
+            body["compared"] = json!(build.extent());
             body["identical"] = json!(comparison.sameness == Sameness::Identical);
             body["device_code_identical"] =
                 json!(comparison.lost_images.is_empty() && comparison.new_images.is_empty());
@@ -127,27 +130,39 @@ fn measurement_text(measurement: &Measurement) -> String {
     }
 }
 
-fn comparison_text(comparison: &BuildComparison) -> String {
-    let causes = comparison.causes.iter().fold(String::new(), |text, cause| text + "\n  " + cause);
-    let because = |text: &str| {
-        if causes.is_empty() {
-            format!("{text}, and nothing that was recorded explains it")
-        } else {
-            format!("{text}; the evidence says that this was otherwise:{causes}")
-        }
+fn comparison_text(comparison: &BuildComparison, extent: Extent) -> String {
+    // Equal bytes out of the cache say nothing about whether they can be made again.
+    let (word, library, not_rebuilt) = match extent {
+        Extent::Rebuilt => ("replayed", "the same library", ""),
+        Extent::PartlyRebuilt => (
+            "compared",
+            "linked from objects of earlier builds, the same library",
+            "\n  not all rebuilt: without `--cached` every source is compiled again",
+        ),
+        Extent::Cached => (
+            "compared",
+            "the cached build is the same library",
+            "\n  not rebuilt: without `--cached` every source is compiled again",
+        ),
     };
-    match comparison.sameness {
-        Sameness::Identical if causes.is_empty() => {
-            "replayed     identical: the same library, byte for byte".to_owned()
+    let same_device_code = comparison.lost_images.is_empty() && comparison.new_images.is_empty();
+    let found = match comparison.sameness {
+        Sameness::Identical if comparison.causes.is_empty() => {
+            return format!("{word:13}identical: {library}, byte for byte{not_rebuilt}");
         }
-        Sameness::Identical => {
-            because("replayed     identical: the same library, byte for byte, although other things changed")
+        Sameness::Identical => &format!("identical: {library}, byte for byte, although other things changed"),
+        Sameness::Different if same_device_code => {
+            "different: the device code is identical, the host code around it is not"
         }
-        Sameness::Different if comparison.lost_images.is_empty() && comparison.new_images.is_empty() => {
-            because("replayed     different: the device code is identical, the host code around it is not")
-        }
-        Sameness::Different => because("replayed     different: the device code is not the same"),
-    }
+        Sameness::Different => "different: the device code is not the same",
+    };
+    let causes = comparison.causes.iter().fold(String::new(), |text, cause| text + "\n  " + cause);
+    let because = if causes.is_empty() {
+        ", and nothing that was recorded explains it".to_owned()
+    } else {
+        format!("; the evidence says that this was otherwise:{causes}")
+    };
+    format!("{word:13}{found}{because}{not_rebuilt}")
 }
 
 fn speed_text(speed: &ReplayedSpeed) -> String {

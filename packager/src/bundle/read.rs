@@ -1,25 +1,11 @@
-//! Artifacts as zip bytes: the same artifact and evidence give the same bytes.
-//!
-//! Reading trusts nothing. The archive is bounded before and while it is read, every entry must be
-//! one that [`crate::format`] names, and every digest must hold; what comes out is an [`Artifact`]
-//! that validated.
-//!
-//! Bytes that no entry owns are refused, so that nothing travels in an artifact unseen. An artifact
-//! that another tool zipped again is still read: deflated, with its own times and order.
+//! Reads a bundle: every entry is claimed once, and every digest holds.
 
-mod archive;
-mod layout;
-mod seal;
-
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Cursor, Write};
 
 use serde::Deserialize;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
+use super::{Bundle, BundleError, Content, archive, seal};
 use crate::Evidence;
 use crate::artifact::{Artifact, Manifest, PartEntry};
 use crate::format::{
@@ -27,159 +13,9 @@ use crate::format::{
     PROOF_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
-use crate::json::{self, Budget, JsonError};
+use crate::json::{self, Budget};
 use crate::sources::SourceFile;
-use crate::submission::{Submission, Violations};
-
-/// An artifact and what was found out about it.
-#[derive(Debug, Clone)]
-pub struct Bundle {
-    /// The submission.
-    pub artifact: Artifact,
-    /// The evidence; empty before sealing.
-    pub evidence: Evidence,
-}
-
-/// Why bytes are not an artifact.
-#[derive(Debug, thiserror::Error)]
-pub enum BundleError {
-    /// Not a zip, or a damaged one.
-    #[error("not an artifact: {reason}")]
-    NotAnArchive {
-        /// What is wrong with the archive.
-        reason: String,
-    },
-    /// Larger than an artifact can be.
-    #[error("archive exceeds a limit: {found} {what}, expected at most {most}")]
-    TooLarge {
-        /// What is counted.
-        what: &'static str,
-        /// The count as found.
-        found: u64,
-        /// The limit.
-        most: u64,
-    },
-    /// An entry that an artifact cannot have.
-    #[error("unexpected entry `{}` in the archive: {reason}", name.escape_debug())]
-    Entry {
-        /// The entry's name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An entry whose bytes are not what the archive says of them.
-    #[error("entry `{}` of the archive is damaged", name.escape_debug())]
-    Damaged {
-        /// The entry's name.
-        name: String,
-        /// What the reader said.
-        source: std::io::Error,
-    },
-    /// An entry that an artifact must have.
-    #[error("no `{name}` in the archive")]
-    Missing {
-        /// The entry's name.
-        name: String,
-    },
-    /// The manifest cannot be read.
-    #[error("`{name}` is unreadable")]
-    Json {
-        /// The entry's name.
-        name: String,
-        /// The parser's reason.
-        source: JsonError,
-    },
-    /// The manifest is of another format or version.
-    #[error(
-        "artifact format `{}` version {found_version}: this proofmark reads {readable}", found_format.escape_debug()
-    )]
-    Version {
-        /// The format as found.
-        found_format: String,
-        /// The version as found.
-        found_version: u64,
-        /// What would be read, in words.
-        readable: String,
-    },
-    /// Content and digest disagree.
-    #[error("`{name}` was changed: expected {expected}, found {found}")]
-    Digest {
-        /// The entry's name, or `identity`.
-        name: String,
-        /// What the manifest says.
-        expected: String,
-        /// What the bytes say.
-        found: String,
-    },
-    /// Rules are broken.
-    #[error("not a valid submission:\n  {0}")]
-    Invalid(Violations),
-}
-
-pub use archive::LARGEST_ARCHIVE_BYTES;
-
-/// Writes a bundle. The same bundle gives the same bytes on every machine.
-#[must_use]
-pub fn write(bundle: &Bundle) -> Vec<u8> {
-    let artifact = &bundle.artifact;
-    let mut entries = BTreeMap::new();
-    entries.insert(SOLUTION_NAME.to_owned(), text_entry(solution::write(artifact)));
-    entries.extend(parts_of(artifact, "", None));
-    if let Some(reference) = artifact.reference() {
-        entries.extend(parts_of(reference, REFERENCE_PREFIX, Some(artifact)));
-    }
-    for (name, content) in bundle.evidence.files() {
-        entries.insert(format!("{EVIDENCE_PREFIX}{name}"), Cow::Borrowed(content));
-    }
-    if !bundle.evidence.is_empty() {
-        entries.insert(format!("{EVIDENCE_PREFIX}{SEAL_EVIDENCE}"), text_entry(seal::write(bundle)));
-    }
-    zip_of(&entries)
-}
-
-/// What becomes of one entry's bytes.
-type Content<'a> = Cow<'a, [u8]>;
-
-/// The entries of one artifact or reference, without what the artifact around it has as well.
-fn parts_of<'a>(
-    artifact: &'a Artifact,
-    prefix: &str,
-    around: Option<&Artifact>,
-) -> Vec<(String, Content<'a>)> {
-    let manifest = serde_json::to_string_pretty(artifact.manifest()).expect("a manifest always serialises");
-    let mut parts = vec![(format!("{prefix}{MANIFEST_NAME}"), text_entry(manifest))];
-    let attachments = [
-        (DEFINITION_NAME, artifact.definition(), around.and_then(Artifact::definition)),
-        (WORKLOADS_NAME, artifact.workloads(), around.and_then(Artifact::workloads)),
-    ];
-    for (name, text, around) in attachments {
-        let own = text.filter(|_| text != around);
-        parts.extend(own.map(|text| (format!("{prefix}{name}"), Cow::Borrowed(text.as_bytes()))));
-    }
-    for source in artifact.sources() {
-        let name = format!("{prefix}{SOURCES_PREFIX}{}", source.path);
-        parts.push((name, Cow::Borrowed(source.content.as_bytes())));
-    }
-    parts
-}
-
-fn text_entry(text: String) -> Content<'static> {
-    Cow::Owned(text.into_bytes())
-}
-
-fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(DateTime::DEFAULT)
-        .unix_permissions(0o644)
-        .system(System::Unix);
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, content) in entries {
-        writer.start_file(name, options).expect("names are short and unique");
-        writer.write_all(content).expect("memory takes every write below 4 GiB");
-    }
-    writer.finish().expect("memory takes every write below 4 GiB").into_inner()
-}
+use crate::submission::Submission;
 
 /// Reads a bundle and validates every part of it.
 pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
@@ -357,96 +193,14 @@ fn check_parts(claimed: &Manifest, found: &Manifest, prefix: &str) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Cursor, Write};
+
+    use zip::write::SimpleFileOptions;
+    use zip::{CompressionMethod, ZipWriter};
+
+    use super::super::fixtures::{artifact, deflated, entries_of, rezip, sealed, with_reference};
+    use super::super::write;
     use super::*;
-    use crate::submission::SolutionMeta;
-
-    fn artifact() -> Artifact {
-        let text = r#"{"name":"n","definition":"d","author":"a","description":"",
-            "spec":{"language":"cuda","target_hardware":["cuda"],"entry_point":"k.cu::run"},
-            "sources":[{"path":"k.cu","content":"kernel"},{"path":"in/t.cuh","content":"tile"}]}"#;
-        solution::read(text).unwrap()
-    }
-
-    fn sealed() -> Bundle {
-        let evidence =
-            Evidence::default().with("build.json", b"{}".to_vec()).with("proof.json", b"[]".to_vec());
-        Bundle { artifact: artifact(), evidence }
-    }
-
-    /// An artifact with a reference: one definition for both, workloads of its own for each.
-    fn with_reference() -> Bundle {
-        let submission = |name: &str, workloads: &str| Submission {
-            solution: SolutionMeta { name: name.to_owned(), ..artifact().manifest().solution.clone() },
-            build: artifact().manifest().build.clone(),
-            target: artifact().manifest().target.clone(),
-            sources: artifact().sources().to_vec(),
-            definition: Some("{\"name\": \"d\"}".to_owned()),
-            workloads: Some(workloads.to_owned()),
-            reference: None,
-            unknown: serde_json::Map::new(),
-        };
-        let reference = Some(Box::new(submission("reference", "theirs")));
-        let artifact = Artifact::pack(Submission { reference, ..submission("n", "ours") }).unwrap();
-        Bundle { artifact, evidence: Evidence::default() }
-    }
-
-    fn entries_of(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
-        let entries = archive::unzip(bytes).unwrap().into_iter();
-        entries.map(|(name, content)| (name, content.into_owned())).collect()
-    }
-
-    fn rezip(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
-        zip_of(
-            &entries
-                .iter()
-                .map(|(name, content)| (name.clone(), Cow::Borrowed(content.as_slice())))
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn reads_back_what_it_writes_and_writes_it_again() {
-        let bytes = write(&sealed());
-        let bundle = read(&bytes).unwrap();
-        assert_eq!(bundle.artifact.digest(), artifact().digest());
-        assert_eq!(bundle.evidence, sealed().evidence);
-        assert_eq!(write(&bundle), bytes);
-    }
-
-    #[test]
-    fn a_reference_is_part_of_the_identity_and_shares_what_is_the_same() {
-        let (bundle, without) = (with_reference(), artifact());
-        let bytes = write(&bundle);
-        let again = read(&bytes).unwrap();
-        assert_eq!(write(&again), bytes);
-        let (reference, expected) =
-            (again.artifact.reference().unwrap(), bundle.artifact.reference().unwrap());
-        assert_eq!(reference.manifest(), expected.manifest());
-        assert_eq!(
-            (reference.definition(), reference.workloads()),
-            (again.artifact.definition(), Some("theirs"))
-        );
-        let names: Vec<_> =
-            entries_of(&bytes).into_keys().filter(|name| name.starts_with("reference/")).collect();
-        assert_eq!(
-            names,
-            [
-                "reference/proofmark.json",
-                "reference/sources/in/t.cuh",
-                "reference/sources/k.cu",
-                "reference/workloads.jsonl"
-            ]
-        );
-        assert_eq!((without.manifest().version, again.artifact.manifest().version), (1, 2));
-        assert_ne!(bundle.artifact.digest(), without.digest());
-    }
-
-    #[test]
-    fn an_artifact_without_a_reference_keeps_the_digest_that_it_always_had() {
-        // The digest that release 0.1 gave before there were references.
-        let expected = "f6d01ecb13f658973433c4bb77682145d323e7b8118a6a7fc53756773e2f453b";
-        assert_eq!(artifact().digest().to_string(), expected);
-    }
 
     #[test]
     fn a_reference_that_is_none_or_repeats_the_definition_is_refused() {
@@ -466,15 +220,6 @@ mod tests {
         other.remove("reference/workloads.jsonl");
         let error = read(&rezip(&other)).unwrap_err();
         assert!(matches!(&error, BundleError::Digest { name, .. } if name == "identity"), "{error}");
-    }
-
-    #[test]
-    fn evidence_never_changes_the_identity() {
-        let bare = Bundle { artifact: artifact(), evidence: Evidence::default() };
-        assert_eq!(
-            read(&write(&bare)).unwrap().artifact.digest(),
-            read(&write(&sealed())).unwrap().artifact.digest()
-        );
     }
 
     #[test]
@@ -594,17 +339,6 @@ mod tests {
         let bomb = writer.finish().unwrap().into_inner();
         assert!(bomb.len() < 1 << 20, "it should be a bomb: {} bytes", bomb.len());
         assert!(matches!(read(&bomb), Err(BundleError::TooLarge { .. })));
-    }
-
-    /// The same entries, deflated as another tool would.
-    fn deflated(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in entries {
-            writer.start_file(name.as_str(), options).unwrap();
-            writer.write_all(content).unwrap();
-        }
-        writer.finish().unwrap().into_inner()
     }
 
     #[test]
