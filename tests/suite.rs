@@ -13,6 +13,7 @@ mod kernels;
 mod line;
 mod packing;
 mod player;
+mod recording;
 mod sandbox;
 mod schemas;
 mod support;
