@@ -34,6 +34,7 @@ impl Progress {
                 }
                 self.open("{bar:30} {pos}/{len} {msg} {elapsed}", workloads as u64);
             }
+            Event::Recorded { done } => self.bar.set_message(format!("recorded {done}")),
             Event::Begun(workload) => self.bar.set_message(axes(workload)),
             Event::Ended(_) => self.bar.inc(1),
             Event::Cells { done, of } => {

@@ -170,7 +170,8 @@ fn record(
     options: &Options,
 ) -> Result<Result<Recorded, Compared>, BenchError> {
     let workloads: Vec<&Workload> = contest.workloads.iter().collect();
-    let take = |subject| Recordings::take(device, subject, contest.definition, &workloads, options);
+    let take =
+        |subject| Recordings::take(device, subject, contest.definition, &workloads, options, &mut |_| {});
     let both = [take(contest.a)?, take(contest.b)?];
     for (arm, recordings) in [Arm::A, Arm::B].into_iter().zip(&both) {
         let Some((workload, gap)) = recordings.gap() else { continue };

@@ -22,13 +22,14 @@ use crate::recording::{CheckedRecording, DeviceImages, Unrecorded, check};
 pub struct Recordings(HashMap<String, Result<CheckedRecording, Unrecorded>>);
 
 impl Recordings {
-    /// Records a call of each workload.
+    /// Records a call of each workload; `progress` hears how many are done.
     pub fn take(
         device: &JudgeDevice,
         subject: &Subject,
         definition: &Definition,
         workloads: &[&Workload],
         options: &Options,
+        progress: &mut dyn FnMut(usize),
     ) -> Result<Self, BenchError> {
         if options.live == Live::Always {
             let asked = || Err(Unrecorded::Refused("it was asked for".to_owned()));
@@ -40,6 +41,7 @@ impl Recordings {
         for workload in workloads {
             let taken = recorder.record(definition, workload)?;
             recordings.insert(workload.uuid().to_owned(), taken);
+            progress(recordings.len());
         }
         Ok(Self(recordings))
     }

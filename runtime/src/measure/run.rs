@@ -87,8 +87,14 @@ impl<'run> BenchRun<'run> {
     }
 
     /// Records the subject's calls of these workloads. No process with its host code is left afterwards.
-    pub fn record(&mut self, definition: &Definition, workloads: &[&Workload]) -> Result<(), BenchError> {
-        self.recordings = Recordings::take(self.device, self.subject, definition, workloads, self.options)?;
+    pub fn record(
+        &mut self,
+        definition: &Definition,
+        workloads: &[&Workload],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), BenchError> {
+        let Self { device, subject, options, .. } = *self;
+        self.recordings = Recordings::take(device, subject, definition, workloads, options, progress)?;
         Ok(())
     }
 
@@ -211,8 +217,8 @@ impl<'run> BenchRun<'run> {
         let Err(Stop::Verdict(Verdict::IncorrectNumerical { reason })) = sampled else { return sampled };
         if self.computes_live(trial)? {
             let reason = format!(
-                "what it launches depends on what its host code reads or remembers: launched as recorded, {reason}; \
-                 called again, it is right"
+                "launched as recorded, {reason}; called again, it is right: what it launches depends on what its \
+                 host code reads or remembers, or its kernels on what earlier calls left"
             );
             if self.options.live == Live::Never {
                 return Ok(Verdict::NotRecorded { reason });

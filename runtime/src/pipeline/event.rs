@@ -34,6 +34,11 @@ pub enum Event<'a> {
         /// How many workloads are left to measure.
         workloads: usize,
     },
+    /// Workloads whose launches were recorded so far.
+    Recorded {
+        /// How many.
+        done: usize,
+    },
     /// A workload begins.
     Begun(&'a Workload),
     /// A workload ended.

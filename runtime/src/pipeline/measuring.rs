@@ -59,7 +59,7 @@ impl Line<'_, '_> {
         let mut log = RunLog::open(record, context, task.tolerance, options.seed)?;
         let todo: Vec<&Workload> = task.workloads.iter().filter(|one| !log.is_finished(one)).collect();
         (self.listen)(Event::Measuring { facts: &facts, workloads: todo.len() });
-        bench.record(&task.definition, &todo)?;
+        bench.record(&task.definition, &todo, &mut |done| (self.listen)(Event::Recorded { done }))?;
         for workload in todo {
             (self.listen)(Event::Begun(workload));
             let finding = bench.judge(&task.definition, workload)?;

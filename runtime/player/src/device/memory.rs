@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cudarc::driver::sys;
 
@@ -39,6 +40,13 @@ pub struct DeviceBuffer {
     pointer: u64,
     size_bytes: u64,
     origin: Origin,
+    number: u64,
+}
+
+/// A number that no other buffer of this process has: addresses are used again.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A part of a buffer: plain numbers, checked when made. It does not keep the buffer alive; using
@@ -83,7 +91,13 @@ impl DeviceBuffer {
         let length = usize::try_from(size_bytes).unwrap_or(usize::MAX);
         // SAFETY: the address is written to a live variable.
         check("cuMemAlloc", unsafe { sys::cuMemAlloc_v2(&raw mut pointer, length) })?;
-        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Allocated })
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            pointer,
+            size_bytes,
+            origin: Origin::Allocated,
+            number: next_number(),
+        })
     }
 
     /// Allocates a block that another process can map, at least as large as asked.
@@ -100,7 +114,13 @@ impl DeviceBuffer {
             release(memory);
             return Err(error);
         }
-        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Shared { memory } })
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            pointer,
+            size_bytes,
+            origin: Origin::Shared { memory },
+            number: next_number(),
+        })
     }
 
     /// Maps a block of another process at an address of the reserved range.
@@ -120,13 +140,25 @@ impl DeviceBuffer {
         let mapped = map(address, size_bytes, memory);
         release(memory);
         mapped?;
-        Ok(Self { gpu: Rc::clone(gpu), pointer: address, size_bytes, origin: Origin::Mapped })
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            pointer: address,
+            size_bytes,
+            origin: Origin::Mapped,
+            number: next_number(),
+        })
     }
 
     /// Maps fresh memory of this process at an address of the reserved range.
     pub(crate) fn map_fresh(gpu: &Rc<Gpu>, address: u64, size_bytes: u64) -> Result<Self, DeviceError> {
         map_fresh(address, size_bytes)?;
-        Ok(Self { gpu: Rc::clone(gpu), pointer: address, size_bytes, origin: Origin::Mapped })
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            pointer: address,
+            size_bytes,
+            origin: Origin::Mapped,
+            number: next_number(),
+        })
     }
 
     /// The descriptor by which another process maps a shared block.
@@ -141,6 +173,11 @@ impl DeviceBuffer {
         })?;
         // SAFETY: the driver made the descriptor for the caller, who owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+
+    /// A number that no other buffer of this process has.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The GPU that holds it.

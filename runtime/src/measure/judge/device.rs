@@ -25,9 +25,9 @@ use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use super::layout::Layout;
 
 /// Most contents that are made at once: as many as one workload's calls take, as a rule.
-const LARGEST_CONTENT_COUNT: u64 = 256;
+const LARGEST_CONTENT_COUNT: u64 = 192;
 /// Most slots that a player maps: a held batch has a call of each.
-const LARGEST_SLOT_COUNT: u64 = 48;
+const LARGEST_SLOT_COUNT: u64 = 24;
 /// Fewest of both: one called, one to be confused with.
 const LEAST_COUNT: u64 = 2;
 /// A pair of blocks takes at most this many bytes…

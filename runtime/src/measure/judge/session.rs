@@ -90,7 +90,7 @@ pub struct PlayerSession {
     role: Role,
     home: Home,
     call_limit: Duration,
-    /// The address of the first block that the player has, as the judge sees it.
+    /// The number of the first block that the player has.
     mapped: Option<u64>,
     /// Why there are no activity records; `None` when there are.
     pub cupti_problem: Option<String>,
@@ -214,12 +214,12 @@ impl PlayerSession {
 
     /// Gives the player these blocks in place of those that it has, unless it has them.
     pub fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
-        if self.mapped == Some(blocks[0].whole().pointer()) {
+        if self.mapped == Some(blocks[0].number()) {
             return Ok(());
         }
         self.mapped = None;
         self.give(blocks)?;
-        self.mapped = Some(blocks[0].whole().pointer());
+        self.mapped = Some(blocks[0].number());
         Ok(())
     }
 
