@@ -10,6 +10,7 @@ mod human_output;
 mod job;
 mod kernels;
 mod line;
+mod measuring_documents;
 mod packing;
 mod player;
 mod schemas;
