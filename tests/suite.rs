@@ -14,6 +14,7 @@ mod measuring_documents;
 mod packing;
 mod player;
 mod schemas;
+mod solutions;
 mod support;
 mod tampering;
 mod toolchain_room;
