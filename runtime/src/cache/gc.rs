@@ -17,7 +17,7 @@ use super::unit::UNITS_NAME;
 
 /// What may stay.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct SweepLimits {
     /// Entries beyond this sum go, least recently used first.
     pub max_size_bytes: Option<u64>,
     /// Entries not used for longer go.
@@ -110,7 +110,7 @@ impl Store {
 
     /// Removes what dead processes left, what was set aside, and what exceeds the limits. Records
     /// under `plans/` and `names/` stay: they are small and explain the next miss.
-    pub fn sweep(&self, limits: Limits, now: SystemTime) -> Result<Swept, CacheError> {
+    pub fn sweep(&self, limits: SweepLimits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
         let before = self.stats();
         let scratch = self.scratch();
@@ -142,7 +142,7 @@ impl Store {
     /// Removes every entry, object file and record. Staging folders of living processes stay.
     pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
         let before = self.stats();
-        let mut swept = self.sweep(Limits::default(), now)?;
+        let mut swept = self.sweep(SweepLimits::default(), now)?;
         for slot in self.slots() {
             self.remove_entry(&slot)?;
             swept.entries += 1;

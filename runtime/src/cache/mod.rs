@@ -55,7 +55,7 @@ mod unit;
 
 pub use entry::{CacheEntry, EntryFault};
 pub use error::CacheError;
-pub use gc::{Limits, Stats, Swept};
+pub use gc::{Stats, SweepLimits, Swept};
 pub use key::{BuildName, Ingredients, Key, MissReason, PlanKey, UnitKey};
 pub use lock::{LockScope, PlanLock};
 pub use store::{Inserted, Insertion, Lookup, Store};

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::CacheError;
-use super::gc::Limits;
+use super::gc::SweepLimits;
 use super::key::UnitKey;
 use super::store::{Store, sharded};
 use crate::build::{Dependencies, Unit};
@@ -84,7 +84,7 @@ impl Store {
     /// take more than whole builds leave of the limit. Gives how many.
     pub(super) fn sweep_units(
         &self,
-        limits: Limits,
+        limits: SweepLimits,
         builds_bytes: u64,
         now: SystemTime,
     ) -> Result<usize, CacheError> {
@@ -226,11 +226,14 @@ mod tests {
         let (count, bytes) = store.count_units();
         assert_eq!(count, 3);
         let sweep = |limits, builds_bytes| store.sweep_units(limits, builds_bytes, now).unwrap();
-        assert_eq!(sweep(Limits::default(), 0), 0);
-        assert_eq!(sweep(Limits { max_age: Some(Duration::from_secs(2500)), max_size_bytes: None }, 0), 1);
-        assert_eq!(sweep(Limits { max_size_bytes: Some(bytes / 3 + 10), max_age: None }, 10), 1);
+        assert_eq!(sweep(SweepLimits::default(), 0), 0);
+        assert_eq!(
+            sweep(SweepLimits { max_age: Some(Duration::from_secs(2500)), max_size_bytes: None }, 0),
+            1
+        );
+        assert_eq!(sweep(SweepLimits { max_size_bytes: Some(bytes / 3 + 10), max_age: None }, 10), 1);
         assert!(store.unit(key("young"), current).is_some());
-        assert_eq!(sweep(Limits { max_size_bytes: Some(bytes), max_age: None }, bytes), 1);
+        assert_eq!(sweep(SweepLimits { max_size_bytes: Some(bytes), max_age: None }, bytes), 1);
         assert_eq!(store.count_units().0, 0);
     }
 }

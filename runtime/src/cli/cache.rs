@@ -12,7 +12,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::cache::{CacheError, Key, Limits, LockScope, Store, Swept};
+use crate::cache::{CacheError, Key, LockScope, Store, SweepLimits, Swept};
 
 /// Look at the build cache, check it, sweep it.
 #[derive(Debug, Args)]
@@ -22,9 +22,9 @@ use crate::cache::{CacheError, Key, Limits, LockScope, Store, Swept};
   proofmark cache gc --max-size 2G --max-age 30d")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    place: CacheFolder,
     #[command(subcommand)]
-    action: Action,
+    action: CacheAction,
 }
 
 /// The way out where the cache cannot be written.
@@ -33,13 +33,13 @@ pub(super) const WRITABLE_FOLDER: &str =
 
 /// Where the cache is.
 #[derive(Debug, Clone, Args)]
-pub struct Place {
+pub struct CacheFolder {
     /// The cache folder [default: $PROOFMARK_CACHE, $XDG_CACHE_HOME/proofmark, ~/.cache/proofmark].
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
 }
 
-impl Place {
+impl CacheFolder {
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
@@ -52,7 +52,7 @@ impl Place {
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum CacheAction {
     /// List every build, checked as it is read.
     List,
     /// Count builds and bytes.
@@ -87,14 +87,14 @@ struct Listed {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let store = arguments.place.look()?;
     match arguments.action {
-        Action::List => list(&store, console),
-        Action::Stats => stats(&store, console),
-        Action::Verify => verify(&store, console),
-        Action::Gc { max_size, max_age } => {
-            let limits = Limits { max_size_bytes: max_size, max_age };
+        CacheAction::List => list(&store, console),
+        CacheAction::Stats => stats(&store, console),
+        CacheAction::Verify => verify(&store, console),
+        CacheAction::Gc { max_size, max_age } => {
+            let limits = SweepLimits { max_size_bytes: max_size, max_age };
             report_sweep(store.sweep(limits, SystemTime::now()).map_err(explain)?, console)
         }
-        Action::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
+        CacheAction::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     cuda_home: Option<std::path::PathBuf>,
     #[command(flatten)]
-    cache: cache::Place,
+    cache: cache::CacheFolder,
 }
 
 /// How one check came out.
@@ -178,7 +178,7 @@ fn architecture(toolchain: &Toolchain, arch: Arch) -> Check {
 }
 
 /// Where proven builds are kept.
-fn cache_folder(place: &cache::Place) -> Check {
+fn cache_folder(place: &cache::CacheFolder) -> Check {
     const SUBJECT: &str = "cache folder";
     let folder = match place.folder() {
         Ok(folder) => folder,

@@ -9,12 +9,12 @@ use proofmark_packager::{Arch, Bundle};
 use proofmark_player::Refusals;
 use serde_json::Value;
 
-use super::cache::Place;
+use super::cache::CacheFolder;
 use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
-use super::progress::Progress;
+use super::progress::ProgressDisplay;
 use crate::build::Limits;
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
@@ -43,7 +43,7 @@ pub struct MachineOptions {
     #[arg(long)]
     pub rehash: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: CacheFolder,
 }
 
 /// What is built, and how.
@@ -71,7 +71,7 @@ impl Default for LineOptions {
             offline: false,
             timeout: Limits::TIME_SECONDS,
             rehash: false,
-            place: Place { cache_dir: None },
+            place: CacheFolder { cache_dir: None },
         };
         Self { arch: None, fresh: false, as_job: false, machine }
     }
@@ -120,7 +120,7 @@ impl LineOptions {
 
 /// Does a job and shows what takes time.
 pub(super) fn do_job(job: &Job, settings: &Settings, console: &Console) -> Result<Outcome, Failure> {
-    let mut progress = Progress::new(*console);
+    let mut progress = ProgressDisplay::new(*console);
     let outcome = pipeline::run(job, settings, &mut |event| progress.hear(event));
     progress.finish();
     outcome.map_err(explain::pipeline)

@@ -8,7 +8,7 @@ use clap::Args;
 use proofmark_packager::Arch;
 use serde_json::{Value, json};
 
-use super::console::{Console, Format};
+use super::console::{AnswerFormat, Console};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::proof::{
@@ -114,7 +114,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 fn present(arguments: &Arguments, answers: &[Answer], console: &Console) -> Result<(), Failure> {
     let body = |answer| if arguments.list { inventory(answer) } else { judged(answer) };
     let named = || arguments.paths.iter().zip(answers);
-    if console.format() == Format::Json {
+    if console.format() == AnswerFormat::Json {
         let document = match answers {
             [answer] => body(answer),
             _ => json!({
@@ -142,14 +142,14 @@ fn examine_path(
     arguments: &Arguments,
     rebuilt: Option<&ProvenBuild>,
 ) -> Result<Answer, Failure> {
-    let arch = rebuilt.map(|build| build.proof.arch()).or(arguments.arch).unwrap_or(Arch::SM_100A);
+    let arch = rebuilt.map(|build| build.entry.proof.arch()).or(arguments.arch).unwrap_or(Arch::SM_100A);
     let policy = Policy {
         allow_ptx: arguments.allow_ptx,
         also_allowed: arguments.allow.clone(),
         ..Policy::for_file(arch)
     };
     let (place, requested) = match rebuilt {
-        Some(build) => (build.library.as_path(), Some(build.proof.requested().clone())),
+        Some(build) => (build.entry.library.as_path(), Some(build.entry.proof.requested().clone())),
         None => (path, requested_beside(path)),
     };
     let mut examined = Vec::new();
