@@ -437,3 +437,35 @@ fn gpu_14_the_driver_needs_no_call_that_is_refused() {
     assert_eq!(document["run"]["confinement_problem"], Value::Null, "{}", document["run"]);
     assert_eq!(document["run"]["copies"], Value::Bool(false), "device IPC works under the bound on files");
 }
+
+/// Median latency of each workload in microseconds, by batch size.
+fn by_batch(more: &[&str]) -> BTreeMap<u64, f64> {
+    let mut arguments = vec!["--each", "1"];
+    arguments.extend(more);
+    let ended = bench(&kernel(GDN), &arguments);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let mut medians = BTreeMap::new();
+    for one in ended.json()["workloads"].as_array().unwrap() {
+        let samples = one["measurements"][0]["samples_ns"].as_array().unwrap();
+        let samples: Vec<f64> = samples.iter().filter_map(Value::as_f64).collect();
+        let median = proofmark::measure::statistics::median(&samples).expect("samples");
+        medians.insert(one["workload"]["axes"]["batch_size"].as_u64().unwrap(), median / 1e3);
+    }
+    medians
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_14_times_of_recordings_are_those_of_the_process_itself() {
+    let rounds: Vec<_> = (0..3).map(|_| (by_batch(&[]), by_batch(&["--live", "always"]))).collect();
+    for batch in rounds[0].0.keys() {
+        let median = |times: Vec<f64>| proofmark::measure::statistics::median(&times).unwrap();
+        let hermetic = median(rounds.iter().map(|(hermetic, _)| hermetic[batch]).collect());
+        let live = median(rounds.iter().map(|(_, live)| live[batch]).collect());
+        println!(
+            "  B={batch}: hermetic {hermetic:.2} µs, live {live:.2} µs, {:+.1} %",
+            100.0 * (hermetic / live - 1.0)
+        );
+        assert!((hermetic / live - 1.0).abs() < 0.05);
+    }
+}

@@ -78,7 +78,7 @@ fn a_doctor_where_nothing_is_installed() {
     let sandbox = Sandbox::new();
     let mut outcome = run(sandbox.command().env("PATH", "/nonexistent").arg("doctor"));
     // The machine and its disk differ everywhere.
-    let own = ["machine", "cache folder", "data folder"];
+    let own = ["machine", "cache folder", "data folder", "sandbox"];
     let shown = |line: &str| match own
         .iter()
         .find(|subject| line.get(6..).is_some_and(|rest| rest.starts_with(*subject)))
@@ -88,7 +88,14 @@ fn a_doctor_where_nothing_is_installed() {
     };
     // What a GPU still needs stands at the end.
     let gpu = outcome.stdout.find("  gpu ").map_or(outcome.stdout.len(), |at| at - 4);
-    outcome.stdout = outcome.stdout[..gpu].lines().map(shown).collect();
+    let layers = |line: &&str| line.get(6..).is_some_and(|rest| rest.starts_with("sandbox"));
+    let mut lines: Vec<&str> = outcome.stdout[..gpu].lines().collect();
+    // Which layers a machine gives takes one line or two, the second with ways out below it.
+    let first = lines.iter().position(layers).expect("the doctor speaks of the sandbox");
+    let is_other = |line: &&str| !layers(line) && !line.starts_with(' ');
+    let behind = lines[first..].iter().position(is_other).map_or(lines.len(), |length| first + length);
+    lines.splice(first..behind, ["note  sandbox"]);
+    outcome.stdout = lines.into_iter().map(shown).collect();
     shows("doctor", &sandbox, &outcome);
 }
 

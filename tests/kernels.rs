@@ -42,6 +42,7 @@ fn header(name: &str, path: &Path) -> String {
 fn wrong_calls_of_gdn_decode_are_refused_and_the_reference_computes_the_definition() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
+    proofmark::sandbox::announce_launcher(env!("CARGO_BIN_EXE_proofmark"));
     let mut search =
         Search::from_variables(|name: &str| (name == "PATH").then(|| std::env::var_os(name)).flatten());
     search.data = Some(DataFolder::at(data_folder()));

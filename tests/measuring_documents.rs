@@ -3,14 +3,16 @@
 
 use std::fs;
 
+use proofmark::evidence::SpeedComparison;
 use proofmark::job::input::Library;
-use proofmark::job::{BuiltSubject, Measured, Outcome};
+use proofmark::job::{BuiltSubject, Measured, Outcome, ReplayedSpeed};
 use proofmark::measure::decision::simulation::{self, World};
 use proofmark::measure::decision::{Arm, Protocol};
 use proofmark::measure::environment::RunFacts;
 use proofmark::measure::verdict::Verdict;
 use proofmark::measure::{Compared, Settled};
 use proofmark::record::{ComparisonRecord, Record, RunId, WorkloadRecord};
+use proofmark::recording::Trust;
 use proofmark::report;
 use proofmark_packager::Arch;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
@@ -92,6 +94,19 @@ fn what_a_gpu_left_makes_documents_of_bench_and_of_a_job() {
 }
 
 #[test]
+fn a_sealed_speed_held_against_itself_is_what_the_schema_of_replay_allows() {
+    let schema = json!({ "$defs": all()["proofmark.replay"]["$defs"], "$ref": "#/$defs/speed" });
+    for records in recorded_runs() {
+        let compared = SpeedComparison::of(&records, &records).expect("it passed");
+        assert!(compared.holds);
+        let speed = json!(ReplayedSpeed::Compared(compared));
+        assert_eq!(faults(&schema, &speed), Vec::<String>::new(), "{speed:#}");
+    }
+    let skipped = json!(ReplayedSpeed::Skipped { skipped: "no GPU".to_owned() });
+    assert_eq!(faults(&schema, &skipped), Vec::<String>::new());
+}
+
+#[test]
 fn decisions_of_every_kind_make_documents_of_compare_and_of_a_job() {
     let protocol = Protocol { samples_per_cell: 3, blocks_per_process: 4, ..Protocol::default() };
     let worlds = [
@@ -101,6 +116,7 @@ fn decisions_of_every_kind_make_documents_of_compare_and_of_a_job() {
         ("undecided", World { process_deviation: 0.2, clock_is_visible: false, ..World::default() }),
     ];
     for (decision, world) in worlds {
+        let trust = if decision == "equal" { Trust::before_recordings() } else { Trust::Hermetic };
         let comparison = simulation::run(&protocol, &world, 2, 1);
         let report = comparison.report().expect("it has ended");
         let context = recorded_runs()[0][0].context.clone();
@@ -108,11 +124,13 @@ fn decisions_of_every_kind_make_documents_of_compare_and_of_a_job() {
             timestamp: recorded_runs()[0][0].timestamp.clone(),
             a: context.clone(),
             b: context,
+            trust: trust.clone(),
             report: report.clone(),
             events: comparison.events().to_vec(),
             readings: Vec::new(),
         };
-        let settled = Settled { report, events: comparison.events().to_vec(), readings: Vec::new() };
+        let events = comparison.events().to_vec();
+        let settled = Settled { report, trust, events, readings: Vec::new() };
         let outcome = Outcome::Compared {
             incumbent: subject(),
             candidate: subject(),

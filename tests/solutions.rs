@@ -13,8 +13,11 @@ use crate::support::{Sandbox, repository};
 fn replays(name: &str) {
     let sandbox = Sandbox::sharing_builds();
     let path = repository().join("solutions").join(name).display().to_string();
-    let json = sandbox.build(["replay", &path, "--cached", "--no-measure", "--json"]).expect(0).json();
+    let outcome = sandbox.build(["replay", &path, "--cached", "--no-measure", "--json"]);
+    let (code, json) = (outcome.code, outcome.json());
     assert_eq!(json["device_code_identical"], true, "{}", json["comparison"]);
+    // Some were sealed with another host compiler, which nothing here can confirm.
+    assert_eq!(code, i32::from(json["identical"] != true));
 }
 
 macro_rules! artifacts {

@@ -2,6 +2,7 @@
 
 mod breakouts;
 mod build_room;
+mod cache_room;
 mod command_line;
 mod documents;
 mod gpu;
@@ -13,6 +14,7 @@ mod line;
 mod measuring_documents;
 mod packing;
 mod player;
+mod sandbox;
 mod schemas;
 mod solutions;
 mod support;
@@ -21,10 +23,13 @@ mod toolchain_room;
 mod verify;
 mod verify_bytes;
 mod verify_inputs;
+mod verify_labels;
 mod verify_loader;
 mod verify_mutations;
 mod verify_packing;
 mod verify_property;
+mod verify_release;
+mod verify_requests;
 
 /// A file that no `mod` line names would never run.
 #[test]

@@ -70,6 +70,42 @@ fn another_library_is_not_excused_by_a_header_of_the_device_compiler() {
 }
 
 #[test]
+fn a_forged_library_is_not_excused_by_what_the_evidence_says_of_the_host() {
+    let sandbox = Sandbox::new();
+    sealed(&sandbox, "one", "1.0f");
+    let ones = "1".repeat(64);
+    let adopt = || fs::copy(sandbox.path("forged.zip"), sandbox.path("one.zip")).unwrap();
+    forge(&sandbox, "build.json", |build| build["library"]["sha256"] = json!(ones));
+    adopt();
+    forge(&sandbox, "proof.json", |proof| proof["library_digest"] = json!(ones));
+    adopt();
+    let differs = || {
+        let outcome = sandbox.build(["replay", "forged.zip"]).expect(1);
+        assert!(outcome.stdout.contains("replayed     different"), "{}", outcome.stdout);
+        assert!(!outcome.stdout.lines().any(|line| line.starts_with("replayed     identical")));
+        assert!(!outcome.stdout.contains(['\u{1b}', '\u{202e}', '\r']), "{:?}", outcome.stdout);
+        let json = sandbox.build(["replay", "forged.zip", "--json"]).expect(1).json();
+        assert_eq!(
+            (&json["identical"], &json["comparison"]["sameness"]),
+            (&json!(false), &json!("different"))
+        );
+    };
+    forge(&sandbox, "build.json", |build| {
+        let headers = build["dependencies"].as_object_mut().unwrap();
+        let system = headers.keys().find(|label| label.starts_with("<system>/")).unwrap().clone();
+        headers[&system] = json!(ones);
+    });
+    differs();
+    let lie = "g++ 99\u{1b}[2K\rreplayed     identical\nreplayed     identical: the same library\u{202e}";
+    forge(&sandbox, "build.json", |build| build["toolchain"]["host_compiler"] = json!(lie));
+    differs();
+    forge(&sandbox, "build.json", |build| {
+        build["dependencies"].as_object_mut().unwrap().insert(format!("<system>/{lie}"), json!(ones));
+    });
+    differs();
+}
+
+#[test]
 fn a_whole_entry_in_the_place_of_another_is_caught() {
     let sandbox = Sandbox::new();
     for (name, factor) in [("one", "1.0f"), ("two", "2.0f")] {

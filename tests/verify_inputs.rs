@@ -163,6 +163,6 @@ fn several_paths_are_judged_one_by_one_and_the_worst_decides() {
 fn sources_are_not_taken_among_several_paths() {
     let sandbox = Sandbox::new();
     sandbox.submission("sample", &[("kernel.cu", "")]);
-    let outcome = sandbox.run(["verify", "sample", &fixture("exact_13.0.so")]).expect(2);
+    let outcome = sandbox.run(["verify", "sample", &fixture("exact_13.0.so"), "--build"]).expect(2);
     assert!(outcome.stderr.contains("rebuilt one at a time"), "{outcome:?}");
 }

@@ -3,7 +3,8 @@
 use proofmark::proof::{Verdict, examine};
 
 use crate::support::forge::{
-    Forgeries, content, fixture, index, name_of, put, section, section_header, segment_header, verdict,
+    Forgeries, content, fixture, index, name_of, number, put, section, section_header, segment_header,
+    verdict,
 };
 
 /// Offset of the entry of `.rela.dyn` whose target is the wrapper's pointer.
@@ -101,6 +102,104 @@ fn relocations_into_device_code_are_found() {
     put(&mut unfilled, at, 8, 0x5090);
     forgeries.refuse_because("into .bss", &unfilled, "memory that no file fills");
     forgeries.finish(30);
+}
+
+/// The headers of all segments of a type.
+fn segments_of(bytes: &[u8], kind: u64) -> Vec<usize> {
+    let headers = (0..index(bytes, 56, 2)).map(|segment| segment_header(bytes, segment));
+    headers.filter(|&header| number(bytes, header, 4) == kind).collect()
+}
+
+/// Where the dynamic table has an entry of this tag.
+fn dynamic_entry(bytes: &[u8], tag: u64) -> usize {
+    let (start, size) = content(bytes, ".dynamic");
+    let found = (start..start + size).step_by(16).find(|&at| number(bytes, at, 8) == tag);
+    found.unwrap_or_else(|| panic!("no entry {tag:#x}"))
+}
+
+#[test]
+fn a_dynamic_table_that_the_loader_reads_otherwise_is_found() {
+    let honest = fixture("exact_13.0.so");
+    let table = segments_of(&honest, 2)[0];
+    let note = segments_of(&honest, 4)[0];
+    let mut forgeries = Forgeries::default();
+
+    let mut two = honest.clone();
+    two.copy_within(table..table + 56, note);
+    forgeries.refuse_because("two of them", &two, "several segments name a dynamic table");
+    // The loader takes the last, whichever is the honest one.
+    put(&mut two, table + 16, 8, 0x2000);
+    forgeries.refuse_because("two of them, one elsewhere", &two, "several segments name a dynamic table");
+
+    let mut cut = honest.clone();
+    put(&mut cut, table + 32, 8, 16);
+    forgeries.refuse_because("without its end in the segment", &cut, "the loader reads on");
+    let mut early = honest.clone();
+    put(&mut early, dynamic_entry(&honest, 7), 8, 0);
+    forgeries.refuse("that ends before its relocations", &early);
+
+    for (name, tag, offset, value, words) in [
+        ("a table of relocations with half of one", 8, 8, 0x99_u64, "ends inside of one"),
+        ("relocations of another size", 9, 8, 16, "no 64-bit toolchain writes"),
+        ("symbols of another size", 11, 8, 16, "no 64-bit toolchain writes"),
+        ("a library that audits", 0x6FFF_FFF9, 0, 0x6FFF_FEFC, "linkers do not write"),
+        ("a library that audits what it needs", 0x6FFF_FFF9, 0, 0x6FFF_FEFB, "linkers do not write"),
+        ("a filter", 0x6FFF_FFF9, 0, 0x7FFF_FFFF, "linkers do not write"),
+        ("an auxiliary filter", 0x6FFF_FFF9, 0, 0x7FFF_FFFD, "linkers do not write"),
+        ("relocations without addend", 0x6FFF_FFF9, 0, 17, "linkers do not write"),
+        ("Android's relocations", 0x6FFF_FFF9, 0, 0x6000_0011, "linkers do not write"),
+    ] {
+        let mut forged = honest.clone();
+        put(&mut forged, dynamic_entry(&honest, tag) + offset, 8, value);
+        forgeries.refuse_because(name, &forged, words);
+    }
+    forgeries.finish(13);
+}
+
+#[test]
+fn segments_that_load_or_order_others_are_found() {
+    let honest = fixture("exact_13.0.so");
+    let mut forgeries = Forgeries::default();
+    let loads = segments_of(&honest, 1);
+    let mut turned = honest.clone();
+    turned.copy_within(loads[1]..loads[1] + 56, loads[0]);
+    turned[loads[1]..loads[1] + 56].copy_from_slice(&honest[loads[0]..loads[0] + 56]);
+    forgeries.refuse_because("out of order", &turned, "segments out of their order");
+    let note = segments_of(&honest, 4)[0];
+    let mut interpreted = honest.clone();
+    put(&mut interpreted, note, 4, 3);
+    forgeries.refuse_because("a loader of its own", &interpreted, "a loader that is not the system's");
+    forgeries.finish(2);
+}
+
+#[test]
+fn what_a_copied_variable_overwrites_is_found() {
+    let honest = fixture("exact_13.0.so");
+    let fatbin = content(&honest, ".nv_fatbin").0 as u64;
+    let mut forgeries = Forgeries::default();
+    for (name, place) in [("the container", fatbin), ("its entry", fatbin + 16), ("a wrapper", 0x5070)] {
+        let mut forged = honest.clone();
+        let at = free_relocation(&forged);
+        put(&mut forged, at, 8, place);
+        put(&mut forged, at + 8, 8, 0x3_0000_0005);
+        forgeries.refuse_because(name, &forged, "is copied over bytes of the file");
+    }
+    forgeries.finish(3);
+}
+
+#[test]
+fn relocations_into_device_code_outside_of_its_section_are_found() {
+    let honest = fixture("exact_13.0.so");
+    let fatbin = content(&honest, ".nv_fatbin").0 as u64;
+    let mut forged = honest.clone();
+    let name = name_of(&forged, ".nv_fatbin");
+    forged[name + 1] = b'x';
+    let at = free_relocation(&forged);
+    put(&mut forged, at, 8, fatbin + 0x400);
+    put(&mut forged, at + 8, 8, 8);
+    let mut forgeries = Forgeries::default();
+    forgeries.refuse_because("loose", &forged, "a relocation changes device code");
+    forgeries.finish(1);
 }
 
 #[test]

@@ -8,10 +8,12 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`] |
+//! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → record, report | [`record`], [`report`] |
+//! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
-//! | processes that must not outlive us | [`process_tree`], [`interruption`] |
+//! | processes that must not outlive us, nor reach anything | [`process_tree`], [`interruption`], [`sandbox`] |
 //!
 //! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
 //! device.
@@ -24,10 +26,14 @@ pub mod evidence;
 pub mod interruption;
 pub mod job;
 pub mod measure;
+pub mod path_text;
 pub mod pipeline;
 pub mod process_tree;
 pub mod proof;
 pub mod rebuild;
 pub mod record;
+pub mod recording;
+pub mod regular_file;
 pub mod report;
+pub mod sandbox;
 pub mod toolchain;

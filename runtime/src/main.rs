@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    proofmark::cli::run(std::env::args_os()).into()
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = proofmark::sandbox::take_part(&arguments) {
+        return code.into();
+    }
+    proofmark::cli::run(arguments).into()
 }

@@ -1,9 +1,9 @@
 //! Runs one program to its end with bounded time and bounded output, and leaves nothing running.
 //!
 //! The program gets a process group of its own. When time is up, when the person presses Ctrl-C or
-//! when this process is asked to terminate, the whole group is killed, and then whatever still has
-//! its working directory in the folder where the program ran: that finds processes that left the
-//! group.
+//! when this process is asked to terminate, the whole group is killed. Where the program runs in the
+//! [sandbox](crate::sandbox), its keeper ends what left the group; elsewhere whatever still has its
+//! working directory in the folder where the program ran is killed.
 
 use std::fs;
 use std::io::{self, PipeReader, Read};
@@ -16,13 +16,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use crate::interruption::Interruption;
+use crate::sandbox::runner::{Lifeline, Orders};
 
 /// How often a waiting loop looks at the clock and for Ctrl-C: unnoticed by people, free for the CPU.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a keeper that is to end everything has for it.
+const KEEPER_GRACE: Duration = Duration::from_secs(3);
+
 /// What a run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct RunLimits {
     /// Wall time until the tree is killed.
     pub time: Duration,
     /// How much of the output is kept: its first half and its last half.
@@ -31,14 +35,14 @@ pub struct Limits {
 
 /// Output and standard error of a program, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Log {
+pub struct KeptOutput {
     head: Vec<u8>,
     tail: Vec<u8>,
     limit: usize,
     dropped: u64,
 }
 
-impl Log {
+impl KeptOutput {
     fn new(limit: usize) -> Self {
         Self { limit, ..Self::default() }
     }
@@ -114,10 +118,46 @@ pub enum ProcessError {
     Interrupted,
 }
 
+impl ProcessError {
+    /// The same of another program: of the one that was asked for, and not of its keeper.
+    #[must_use]
+    pub(crate) fn naming(self, name: &str) -> Self {
+        let program = name.to_owned();
+        match self {
+            Self::Start { source, .. } => Self::Start { program, source },
+            Self::Contact { source, .. } => Self::Contact { program, source },
+            Self::TimedOut { limit, log, .. } => Self::TimedOut { program, limit, log },
+            Self::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 /// Runs a program to its end. Each complete line of its output is shown to `on_line` as it comes.
 pub fn run(
+    command: Command,
+    limits: RunLimits,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Finished, ProcessError> {
+    start_and_follow(command, Stdio::null(), None, limits, on_line)
+}
+
+/// Runs the sandbox's keeper to its end. It is given its orders; should its work have to end early, its
+/// lifeline is cut, and it ends all that it started.
+pub(crate) fn run_behind(
+    keeper: Command,
+    input: Stdio,
+    (lifeline, orders): (&mut Lifeline, &Orders),
+    limits: RunLimits,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Finished, ProcessError> {
+    start_and_follow(keeper, input, Some((lifeline, orders)), limits, on_line)
+}
+
+fn start_and_follow(
     mut command: Command,
-    limits: Limits,
+    input: Stdio,
+    behind: Option<(&mut Lifeline, &Orders)>,
+    limits: RunLimits,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -126,28 +166,39 @@ pub fn run(
     let interruption = Interruption::guard();
     let start = |source| ProcessError::Start { program: program.clone(), source };
     let (reader, writer) = io::pipe().map_err(start)?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(start)?).stderr(writer);
+    command.stdin(input).stdout(writer.try_clone().map_err(start)?).stderr(writer);
     let child = command.process_group(0).spawn().map_err(start)?;
     // The command still owns the write ends; without this the pipe would never end.
     drop(command);
     let mut tree = Tree { child, ended: false };
-    let mut log = Log::new(limits.log_bytes);
-    let outcome = follow(&mut tree, reader, limits, &interruption, &mut log, on_line);
+    let (lifeline, ordered) = match behind {
+        Some((lifeline, orders)) => {
+            let ordered = lifeline.send(orders);
+            (Some(&*lifeline), ordered)
+        }
+        None => (None, Ok(())),
+    };
+    let mut log = KeptOutput::new(limits.log_bytes);
+    let outcome = ordered.and_then(|()| follow(&mut tree, reader, limits, &interruption, &mut log, on_line));
+    let mut end = || match lifeline {
+        Some(lifeline) => tree.end_behind(lifeline),
+        None => tree.end(folder.as_deref()),
+    };
     match outcome {
         Ok(Follow::Ended) => {
             let status = tree.reap().map_err(|source| ProcessError::Contact { program, source })?;
             Ok(Finished { status, log: log.text() })
         }
         Ok(Follow::TimedOut) => {
-            tree.end(folder.as_deref());
+            end();
             Err(ProcessError::TimedOut { program, limit: limits.time, log: log.text() })
         }
         Ok(Follow::Interrupted) => {
-            tree.end(folder.as_deref());
+            end();
             Err(ProcessError::Interrupted)
         }
         Err(source) => {
-            tree.end(folder.as_deref());
+            end();
             Err(ProcessError::Contact { program, source })
         }
     }
@@ -162,9 +213,9 @@ enum Follow {
 fn follow(
     tree: &mut Tree,
     mut reader: PipeReader,
-    limits: Limits,
+    limits: RunLimits,
     interruption: &Interruption,
-    log: &mut Log,
+    log: &mut KeptOutput,
     on_line: &mut dyn FnMut(&str),
 ) -> io::Result<Follow> {
     // A limit beyond the end of the clock is none.
@@ -259,6 +310,16 @@ impl Tree {
         }
     }
 
+    /// Lets the keeper end all that it started, and ends it if that takes too long.
+    fn end_behind(&mut self, lifeline: &Lifeline) {
+        lifeline.cut();
+        let deadline = Instant::now() + KEEPER_GRACE;
+        while matches!(self.has_ended(), Ok(false)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.reap();
+    }
+
     fn kill_group(&self) {
         if let Some(pid) = self.pid() {
             // An error means that nobody is left.
@@ -275,9 +336,9 @@ impl Drop for Tree {
     }
 }
 
-/// Kills every process whose working directory lies in the folder. Several rounds, because a
-/// process may start another one while we look.
-pub fn end_strays(folder: &Path) {
+/// Kills every process whose working directory lies in the folder where the program ran. Several
+/// rounds, because a process may start another one while we look.
+fn end_strays(folder: &Path) {
     let Ok(folder) = folder.canonicalize() else { return };
     for _ in 0..8 {
         let strays: Vec<Pid> = processes().filter(|&pid| works_in(pid, &folder)).collect();
@@ -315,8 +376,8 @@ mod tests {
         command
     }
 
-    fn limits(time: Duration) -> Limits {
-        Limits { time, log_bytes: 1000 }
+    fn limits(time: Duration) -> RunLimits {
+        RunLimits { time, log_bytes: 1000 }
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! Each arrow is one function in one room; [`crate::pipeline`] goes on from here.
 
 use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
 
 use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
 use serde::Serialize;
 
 use crate::build::{
-    self, BuildError, BuildOutcome, BuildPlan, Diagnostic, Diagnostics, KernelResources, Limits, PlanError,
-    PlanRequest, Unit, UnitCounts, diagnostics, resources,
+    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Diagnostic, Diagnostics, KernelResources,
+    PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
 };
 use crate::job::Freshness;
 use crate::proof::{self, Judgement, RequestedClaim, Verdict};
+use crate::sandbox::Layers;
 use crate::toolchain::{FileDigests, Toolchain};
 
 /// What a build works with besides the artifact.
@@ -27,7 +29,7 @@ pub struct BuildContext<'a> {
     /// What keeps builds.
     pub store: &'a Store,
     /// What a build may cost.
-    pub limits: &'a Limits,
+    pub limits: &'a BuildLimits,
     /// Whether a cached build will do.
     pub freshness: Freshness,
     /// Told what takes time.
@@ -111,6 +113,8 @@ pub struct ProvenBuild {
     pub warnings: Vec<Diagnostic>,
     /// Where it came from.
     pub cache: CacheUse,
+    /// The sandbox that it was built in just now; `None` if it came from the cache.
+    pub sandbox: Option<Layers>,
 }
 
 impl ProvenBuild {
@@ -160,18 +164,28 @@ pub fn rebuild(
     let ingredients = ingredients_of(artifact, &plan, context.toolchain);
     let name = &name_of(artifact);
     let reason = match look_up(name, &ingredients, context)? {
-        Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit)),
+        Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit, None)),
         Lookup::Miss(reason) => reason,
     };
     // One builder a plan: whoever waited finds the other's build.
-    let right = context.store.lock(ingredients.plan_key(), || (context.narrate)(BuildEvent::Waiting))?;
+    let began = Instant::now();
+    let plan_key = ingredients.plan_key();
+    let right =
+        context.store.lock(plan_key, context.limits.time, || (context.narrate)(BuildEvent::Waiting))?;
     if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
-        return Ok(proven(*entry, CacheUse::Hit));
+        return Ok(proven(*entry, CacheUse::Hit, None));
+    }
+    let is_fresh = context.freshness == Freshness::Fresh;
+    if let Some(failure) = context.store.recent_failure(plan_key, SystemTime::now()).filter(|_| !is_fresh) {
+        return Ok(Built::Finding(Finding::CompileError(failure)));
     }
     (context.narrate)(BuildEvent::Building(&reason));
     let units = unit_keys(&plan, &ingredients);
     let reused = reusable(&units, &ingredients, context);
-    let ended = build::run(&plan, reused, &context.store.scratch(), context.limits, context.digests)?;
+    // Waiting for another builder counts.
+    let time = context.limits.time.saturating_sub(began.elapsed());
+    let limits = BuildLimits { time, ..*context.limits };
+    let ended = build::run(&plan, reused, &context.store.scratch(), &limits, context.digests)?;
     for (index, unit) in &ended.compiled {
         // What cannot be kept, because another process clears the cache, is compiled again: slower, never wrong.
         let _ = context.store.keep_unit(units[*index], unit);
@@ -179,6 +193,8 @@ pub fn rebuild(
     let output = match ended.outcome {
         BuildOutcome::Built(output) => output,
         BuildOutcome::CompileError(diagnostics) => {
+            // What is not remembered is compiled again: slower, never wrong.
+            let _ = context.store.remember_failure(&right, plan_key, &diagnostics);
             return Ok(Built::Finding(Finding::CompileError(diagnostics)));
         }
     };
@@ -203,7 +219,7 @@ pub fn rebuild(
     };
     let inserted = context.store.insert(&right, &insertion)?;
     let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with, units: output.units };
-    Ok(proven(inserted.entry, cache))
+    Ok(proven(inserted.entry, cache, Some(output.sandbox)))
 }
 
 fn look_up(
@@ -267,8 +283,8 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
     }
 }
 
-fn proven(entry: CacheEntry, cache: CacheUse) -> Built {
+fn proven(entry: CacheEntry, cache: CacheUse, sandbox: Option<Layers>) -> Built {
     // Read from the words that are kept, so that a hit shows what the first build showed.
     let (resources, warnings) = (resources::read(&entry.log), diagnostics::warnings(&entry.log));
-    Built::Proven(Box::new(ProvenBuild { entry, resources, warnings, cache }))
+    Built::Proven(Box::new(ProvenBuild { entry, resources, warnings, cache, sandbox }))
 }

@@ -1,12 +1,14 @@
-//! One test a fixture: every cheat is caught, and every honest submission passes.
+//! One test a fixture: no cheat gets a time below the honest one, and every honest submission passes.
 //!
-//! A fixture is a folder below `tests/fixtures/honest` or `tests/fixtures/cheats`: a submission, and
-//! the verdicts that it may get in the file `verdict`.
+//! A fixture is a folder below `tests/fixtures/honest` or `tests/fixtures/cheats`: a submission, and the verdicts
+//! that it may get live in the file `verdict`. Measured from a recording, a cheat may pass: what it does in its
+//! own process does not count there, and its time is that of the work. An honest submission that cannot be
+//! recorded says why in the file `unrecorded`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, Once, OnceLock};
 
 use super::{RMSNORM_REFERENCE, arch, bench, kernel, proofmark};
 use crate::support::repository;
@@ -28,13 +30,14 @@ macro_rules! one_test_each {
 }
 
 one_test_each! { honest:
-    graph, in_place_state, plain, slow, two_streams, waits, workspace,
+    clusters, cooperative, dependent_launch, graph, in_place_state, plain, slow, two_streams, variables, waits,
+    workspace,
 }
 
 one_test_each! { cheats:
-    bad_access, calls_home, catches_its_crash, changes_inputs, code_at_run_time, crashes,
+    answers_when_captured, bad_access, calls_home, catches_its_crash, changes_inputs, code_at_run_time, crashes,
     every_other_call, fake_result, fingerprint_cache, forged_answer, forged_clocks, forged_records,
-    half_the_rows, hangs, host_fallback, kernel_hangs, no_work, not_a_number, persists_l2,
+    half_the_rows, half_when_captured, hangs, host_fallback, kernel_hangs, memo_in_a_variable, memo_in_shared_memory, no_work, not_a_number, persists_l2,
     pointer_cache, reads_the_judge, resets_the_device, side_stream, side_thread, skips_after_warmup,
     stale_output, starts_a_process, warms_l2, zero_output,
 }
@@ -58,25 +61,76 @@ fn place(kind: &str, name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(kind).join(name)
 }
 
+/// A cheat's time is below the honest one where it is less by this factor.
+const NOISE: f64 = 0.97;
+
+/// What `bench` says of a fixture's one workload.
+struct Found {
+    status: String,
+    reason: String,
+    latency_ns: Option<f64>,
+}
+
 fn gets_its_verdict(kind: &str, name: &str) {
     build_ahead();
     let folder = tempfile::tempdir().unwrap();
+    let recorded = measured(folder.path(), kind, name, &[]);
+    let unrecorded = fs::read_to_string(place(kind, name).join("unrecorded"));
+    if kind == "cheats" {
+        let honest = honest_ns();
+        let latency = recorded.latency_ns.unwrap_or(f64::INFINITY);
+        assert!(latency >= NOISE * honest, "{name} got {latency} ns, honest is {honest} ns");
+    } else if let Ok(words) = unrecorded {
+        assert_eq!(recorded.status, "not_recorded");
+        assert!(recorded.reason.contains(words.trim()), "{}", recorded.reason);
+    } else {
+        assert_eq!(recorded.status, "passed", "{}", recorded.reason);
+    }
     let expected = fs::read_to_string(place(kind, name).join("verdict")).unwrap();
-    let made = submission(folder.path(), kind, name).display().to_string();
-    let reference = reference(folder.path(), name).display().to_string();
-    let ended = bench(&made, &["--reference", &reference, "--call-limit", "3000"]);
+    let live = measured(folder.path(), kind, name, &["--live", "always"]);
+    assert!(
+        expected.split_whitespace().any(|one| one == live.status),
+        "expected {expected}, found {}: {}",
+        live.status,
+        live.reason
+    );
+}
+
+/// The time of the honest kernel that cheats hide behind.
+fn honest_ns() -> f64 {
+    static HONEST: OnceLock<f64> = OnceLock::new();
+    *HONEST.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        measured(folder.path(), "honest", "plain", &[]).latency_ns.expect("the honest kernel passes")
+    })
+}
+
+fn measured(folder: &Path, kind: &str, name: &str, more: &[&str]) -> Found {
+    let made = submission(folder, kind, name).display().to_string();
+    let reference = reference(folder, name).display().to_string();
+    let mut arguments = vec!["--reference", &reference, "--call-limit", "3000"];
+    arguments.extend(more);
+    let ended = bench(&made, &arguments);
     let document = ended.json();
     let one = &document["workloads"][0];
-    let found = one["verdict"]["status"].as_str().unwrap_or("none");
-    let reason = one["verdict"]["reason"].as_str().unwrap_or("");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("").to_owned();
+    let found = Found {
+        status: text(&one["verdict"]["status"]),
+        reason: text(&one["verdict"]["reason"]),
+        latency_ns: document["overall"]["arithmetic_mean_ns"].as_f64(),
+    };
     let launches = &one["launches"];
     let counts = format!("{}/{}/{}", launches["kernels"], launches["copies"], launches["fills"]);
-    println!("{kind}_{name:27} {found:20} {:5.1} s  {counts:14} {reason:.150}", ended.seconds);
-    assert!(
-        expected.split_whitespace().any(|one| one == found),
-        "expected {expected}, found {found}: {reason} {}",
-        ended.stderr
+    println!(
+        "{kind}_{name:27} {:8} {:20} {:9.2} µs {:5.1} s  {counts:14} {:.150}",
+        text(&one["trust"]["kind"]),
+        found.status,
+        found.latency_ns.unwrap_or(f64::NAN) / 1e3,
+        ended.seconds,
+        found.reason
     );
+    assert!(!found.status.is_empty(), "{}", ended.stderr);
+    found
 }
 
 fn submission(folder: &Path, kind: &str, name: &str) -> PathBuf {
@@ -89,7 +143,8 @@ pub(super) fn fixture(folder: &Path, place: &Path, name: &str) -> PathBuf {
     fs::create_dir_all(&made).unwrap();
     for entry in fs::read_dir(place).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_file() && path.file_name().unwrap() != "verdict" {
+        if path.is_file() && !["verdict", "unrecorded"].contains(&path.file_name().unwrap().to_str().unwrap())
+        {
             fs::copy(&path, made.join(path.file_name().unwrap())).unwrap();
         }
     }

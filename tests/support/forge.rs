@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proofmark::proof::{Depth, Policy, Verdict, combine, examine_to, judge, visit_bytes};
+use proofmark::proof::{Depth, Policy, Verdict, combine, examine_to, judge, say, visit_bytes};
 use proofmark_packager::Arch;
 
 use super::repository;
@@ -80,7 +80,8 @@ pub fn verdict(bytes: &[u8]) -> (Verdict, String) {
         let judgement = judge(&examination, None, &policy);
         judged.push((examination, judgement));
     });
-    let verdict = combine(judged.iter().map(|(found, judgement)| (found, judgement)), &tally.unread);
+    let verdict =
+        combine(judged.iter().filter_map(|(found, judgement)| say(found, judgement)), &tally.unread);
     let unread = tally.unread.iter().map(|one| format!("{}: {}", one.path, one.reason));
     let reasons = judged.iter().flat_map(|(_, judgement)| judgement.reasons().iter().cloned());
     (verdict, unread.chain(reasons).collect::<Vec<_>>().join("; "))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::{FileDigests, Search, TvmFfi, search::find_tvm_ffi};
 use proofmark_player::process::PlayerSpec;
-use proofmark_player::protocol::{Answer, Home, Order, Start};
+use proofmark_player::protocol::{Answer, Home, Order, Role, Start};
 use proofmark_player::{Player, Refusals};
 
 use super::{data_folder, repository};
@@ -52,6 +52,7 @@ pub fn start(library: &[u8], host_bytes: [u64; 2]) -> Player {
     let cast = PlayerSpec { program, library, host_bytes, refusals: Refusals::Silent };
     let mut player = Player::start(&cast).unwrap();
     let start = Order::Start(Start {
+        role: Role::Live,
         home: Home::Cpu,
         nonce: "abc".to_owned(),
         tvm_ffi: tvm_ffi().library().display().to_string(),

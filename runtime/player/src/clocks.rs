@@ -15,7 +15,7 @@ use crate::device::instruments::Instruments;
 use crate::device::memory::DeviceBuffer;
 use crate::device::stream::{Event, Stream};
 
-use super::protocol::{Activity, CallReport, Clock, Instrument, L2};
+use super::protocol::{Activity, CallReport, Clock, Instrument, L2, Role};
 use super::shared::{SharedMemory, Word};
 
 /// How long a held call waits for its launches, in nanoseconds: a thousand times what a launch
@@ -47,7 +47,13 @@ pub struct Clocks {
     gpu: Rc<Gpu>,
     flush_value: u32,
     own_token: u32,
+    /// Whether the calls are a stage's. Then traced calls are held until all their launches are queued, so that
+    /// the gaps between kernels are the device's own; foreign host code may wait for the device inside its call.
+    is_stage: bool,
 }
+
+/// A call that puts its work on a stream.
+type Call<'call> = &'call mut dyn FnMut(&Stream) -> Outcome;
 
 /// Why a call could not be reported.
 #[derive(Debug)]
@@ -66,7 +72,12 @@ impl From<DeviceError> for Trouble {
 
 impl Clocks {
     /// Opens the GPU and everything that clocks need.
-    pub fn open(nonce: &str, recorder: Option<Recorder>, page: &SharedMemory) -> Result<Self, DeviceError> {
+    pub fn open(
+        nonce: &str,
+        recorder: Option<Recorder>,
+        page: &SharedMemory,
+        role: Role,
+    ) -> Result<Self, DeviceError> {
         let gpu = Gpu::open()?;
         Ok(Self {
             window: HostWindow::open(&gpu, page)?,
@@ -79,6 +90,7 @@ impl Clocks {
             gpu,
             flush_value: 0,
             own_token: 0,
+            is_stage: role == Role::Stage,
         })
     }
 
@@ -107,6 +119,11 @@ impl Clocks {
         Ok((long(0), long(8)))
     }
 
+    /// Overwrites what a kernel finds in shared memory, and with `frames` in local memory.
+    pub(crate) fn scrub(&self, frames: bool) -> Result<(), DeviceError> {
+        self.instruments.scrub(frames, &self.stream)
+    }
+
     /// Forgets what was recorded so far: the player's own copies, where there is no device IPC.
     pub fn forget_records(&self) -> Result<(), DeviceError> {
         self.gpu.synchronize()?;
@@ -119,7 +136,7 @@ impl Clocks {
         page: &SharedMemory,
         clock: Clock,
         l2: L2,
-        entry: &mut dyn FnMut() -> Outcome,
+        entry: Call<'_>,
     ) -> Result<CallReport, Trouble> {
         self.gpu.forget_persisting_l2()?;
         if l2 == L2::Cold {
@@ -129,17 +146,23 @@ impl Clocks {
             self.instruments.mark(&self.stream)?;
         }
         match clock {
-            Clock::Host | Clock::Cupti => self.traced(clock, entry),
+            Clock::Host | Clock::Cupti => self.traced(page, clock, entry),
             Clock::Events => self.paired(page, entry),
         }
     }
 
-    fn traced(&mut self, clock: Clock, entry: &mut dyn FnMut() -> Outcome) -> Result<CallReport, Trouble> {
+    fn traced(&mut self, page: &SharedMemory, clock: Clock, entry: Call<'_>) -> Result<CallReport, Trouble> {
         self.gpu.synchronize()?;
+        if self.is_stage {
+            self.hold(page)?;
+        }
         let begun = Instant::now();
-        entry().map_err(Trouble::Raised)?;
+        let outcome = entry(&self.stream);
         let host_ns = nanoseconds(begun.elapsed());
-        self.instruments.mark(&self.stream)?;
+        let marked =
+            outcome.map_err(Trouble::Raised).and_then(|()| Ok(self.instruments.mark(&self.stream)?));
+        page.set(Word::OwnRelease, self.own_token);
+        marked?;
         self.gpu.synchronize()?;
         let activities = match (&self.recorder, clock) {
             (Some(recorder), Clock::Cupti) => self.activities(recorder.take()?),
@@ -148,19 +171,20 @@ impl Clocks {
         self.report(host_ns, None, false, activities)
     }
 
-    fn paired(
-        &mut self,
-        page: &SharedMemory,
-        entry: &mut dyn FnMut() -> Outcome,
-    ) -> Result<CallReport, Trouble> {
+    /// Holds the stream until this process lets it go.
+    fn hold(&mut self, page: &SharedMemory) -> Result<(), DeviceError> {
         self.own_token = self.own_token.wrapping_add(1).max(1);
         page.set(Word::GaveUp, 0);
         let flag = self.window.words(Word::OwnRelease as u64)?;
         let gave_up = self.window.words(Word::GaveUp as u64)?;
-        self.instruments.hold(flag, self.own_token, CALL_HOLD_NS, gave_up, &self.stream)?;
+        self.instruments.hold(flag, self.own_token, CALL_HOLD_NS, gave_up, &self.stream)
+    }
+
+    fn paired(&mut self, page: &SharedMemory, entry: Call<'_>) -> Result<CallReport, Trouble> {
+        self.hold(page)?;
         self.start.record(&self.stream)?;
         let begun = Instant::now();
-        let outcome = entry();
+        let outcome = entry(&self.stream);
         let host_ns = nanoseconds(begun.elapsed());
         let ended = self.end.record(&self.stream);
         page.set(Word::OwnRelease, self.own_token);
@@ -176,7 +200,8 @@ impl Clocks {
         &mut self,
         page: &SharedMemory,
         token: u32,
-        mut entries: impl Iterator<Item = Outcome>,
+        slots: &[u32],
+        call: &mut dyn FnMut(u32, &Stream) -> Outcome,
     ) -> Result<f64, Trouble> {
         self.gpu.forget_persisting_l2()?;
         self.gpu.synchronize()?;
@@ -187,7 +212,7 @@ impl Clocks {
         self.instruments.hold(flag, token, BATCH_HOLD_NS, gave_up, &self.stream)?;
         self.start.record(&self.stream)?;
         let begun = Instant::now();
-        let outcome = entries.try_for_each(|outcome| outcome);
+        let outcome = slots.iter().try_for_each(|slot| call(*slot, &self.stream));
         let host_ns = nanoseconds(begun.elapsed());
         self.end.record(&self.stream)?;
         self.stream.write_word(self.window.words(Word::Done as u64)?, token)?;
@@ -222,8 +247,18 @@ impl Clocks {
         })
     }
 
+    /// A stage's own work before the call, which puts memory back, is none of the call's.
     fn activities(&self, records: Vec<Record>) -> Vec<Activity> {
-        records.into_iter().map(|record| self.activity(record)).collect()
+        let mut activities: Vec<Activity> = records.into_iter().map(|record| self.activity(record)).collect();
+        if self.is_stage {
+            let opens = |one: &&Activity| matches!(one.instrument, Instrument::Flush | Instrument::Mark);
+            let mut opened: Vec<u64> = activities.iter().filter(opens).map(|one| one.start_ns).collect();
+            opened.sort_unstable();
+            if let [.., opened, _] = opened[..] {
+                activities.retain(|one| one.start_ns >= opened);
+            }
+        }
+        activities
     }
 
     fn activity(&self, record: Record) -> Activity {

@@ -40,6 +40,14 @@ pub(crate) struct Inheritance {
 
 /// Sends the page, the inputs, the outputs and the library.
 pub(crate) fn hand_over(conversation: &UnixStream, descriptors: [BorrowedFd<'_>; COUNT]) -> io::Result<()> {
+    send_descriptors(conversation, descriptors)
+}
+
+/// Sends descriptors with one byte.
+pub(crate) fn send_descriptors<const MANY: usize>(
+    conversation: &UnixStream,
+    descriptors: [BorrowedFd<'_>; MANY],
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(COUNT))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
@@ -50,14 +58,15 @@ pub(crate) fn hand_over(conversation: &UnixStream, descriptors: [BorrowedFd<'_>;
     Ok(())
 }
 
-/// Takes over what the judge sent. Fails where standard input is no judge's conversation.
-pub(crate) fn take_over() -> io::Result<Inheritance> {
-    let conversation = UnixStream::from(fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST)?);
+/// Receives as many descriptors as are due, and the byte that they travel with.
+pub(crate) fn receive_descriptors<const MANY: usize>(
+    conversation: &UnixStream,
+) -> io::Result<[OwnedFd; MANY]> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(COUNT))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut greeting = [0];
     let received = recvmsg(
-        &conversation,
+        conversation,
         &mut [io::IoSliceMut::new(&mut greeting)],
         &mut control,
         RecvFlags::CMSG_CLOEXEC,
@@ -73,8 +82,13 @@ pub(crate) fn take_over() -> io::Result<Inheritance> {
     if received.bytes != 1 || greeting != [GREETING] {
         return Err(io::Error::other("no greeting"));
     }
-    let [page, inputs, outputs, library] =
-        descriptors.try_into().map_err(|_| io::Error::other("not the descriptors that were due"))?;
+    descriptors.try_into().map_err(|_| io::Error::other("not the descriptors that were due"))
+}
+
+/// Takes over what the judge sent. Fails where standard input is no judge's conversation.
+pub(crate) fn take_over() -> io::Result<Inheritance> {
+    let conversation = UnixStream::from(fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST)?);
+    let [page, inputs, outputs, library] = receive_descriptors(&conversation)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     Ok(Inheritance { conversation, page, inputs, outputs, library })
 }

@@ -16,14 +16,21 @@
 //! | [`shared`] | memory that both map: flags, and tensors where there is no device IPC |
 //! | `inheritance` | what a player gets beside orders: the conversation and four descriptors |
 //! | [`mod@serve`] | the player's loop: receives orders, calls the kernel, answers |
+//! | [`recording`] | what a call puts on the GPU, as a document |
+//! | `recorder` | makes a recording, beside the foreign code |
+//! | `stage` | launches a recording, without any foreign code of the host |
 //! | [`clocks`] | the player's clocks on the GPU |
 //! | [`confinement`] | what the player may no longer do |
 //! | [`tvm_ffi`] | calling a compiled kernel without Python |
 //! | [`device`] | the driver: context, memory, streams, activity records, our own kernels |
 //!
-//! The judge owns every buffer. Where CUDA IPC works, the player maps two of the judge's blocks, inputs
-//! and outputs, and nothing is copied. Where it does not, both map host memory and the player keeps
-//! device copies of its own; the judge decides which by trying.
+//! A player plays one of three parts ([`protocol::Role`]). *Live* calls the entry point and reads the clocks
+//! beside it. The *recorder* calls it on inputs that nobody uses again, and says what it puts on the GPU. The
+//! *stage* loads proven images only and launches what was recorded.
+//!
+//! The judge owns every buffer. Where device memory can be shared by a descriptor, the player maps two of the
+//! judge's blocks, inputs and outputs, and nothing is copied. Where it cannot, both map host memory and the
+//! player keeps device copies of its own; the judge decides which by trying.
 //!
 //! # What the confinement is, and what it is not
 //!
@@ -61,8 +68,11 @@ mod inheritance;
 mod output;
 pub mod process;
 pub mod protocol;
+mod recorder;
+pub mod recording;
 pub mod serve;
 pub mod shared;
+mod stage;
 pub mod tvm_ffi;
 pub mod wire;
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, kill_process_group, set_dum
 
 use super::confinement::{Refusals, SHOW_REFUSALS_FLAG};
 use super::end::{PlayerEnd, describe};
-use super::inheritance::hand_over;
+use super::inheritance::{hand_over, send_descriptors};
 use super::output::collect;
 use super::protocol::{Answer, Order};
 use super::shared::{SharedMemory, seal_copy};
@@ -111,6 +111,12 @@ impl Player {
             Answer::Done => Ok(()),
             other => Err(self.unexpected(name(order), &other)),
         }
+    }
+
+    /// Sends descriptors behind an order that announces them; a player that is gone shows that when it is
+    /// listened to.
+    pub fn send_descriptors(&mut self, descriptors: [BorrowedFd<'_>; 2]) {
+        let _ = send_descriptors(&self.conversation, descriptors);
     }
 
     /// Waits for one more answer.
@@ -245,7 +251,7 @@ fn is_wait(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-fn name(order: &Order) -> &'static str {
+pub(crate) fn name(order: &Order) -> &'static str {
     match order {
         Order::Start(_) => "start",
         Order::Load { .. } => "load",
@@ -258,6 +264,11 @@ fn name(order: &Order) -> &'static str {
         Order::Trace(_) => "trace",
         Order::Cycles(_) => "cycles",
         Order::Modules => "modules",
+        Order::Record { .. } => "record",
+        Order::Fetch { .. } => "fetch",
+        Order::Image(_) => "image",
+        Order::Contents { .. } => "contents",
+        Order::Stage { .. } => "stage",
     }
 }
 

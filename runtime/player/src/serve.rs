@@ -1,15 +1,20 @@
 //! The child: receives orders, calls the kernel, answers. One thread, one conversation, no secrets.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::device::arena::{Arena, BLOCKS};
 use crate::device::cupti::{self, Recorder};
+use crate::device::error::DeviceError;
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
-use crate::device::readiness;
+use crate::device::stream::Stream;
+use crate::device::{interception, readiness};
+use crate::recorder::{self, Recorded};
+use crate::stage::Stage;
 use crate::tvm_ffi::{Any, DlDtype, Entry, Place, Tensor, TvmFfi};
 
 use super::clocks::{Clocks, Outcome, Trouble, nanoseconds};
@@ -17,10 +22,12 @@ use super::confinement::{
     Extent, Files, Protections, Reach, Refusals, drop_all_capabilities, give_up_privileges,
     refuse_system_calls, restore_crash_signals,
 };
-use super::inheritance::{Inheritance, close_strays, take_over};
-use super::protocol::{Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Start, Tracing};
+use super::inheritance::{Inheritance, close_strays, receive_descriptors, take_over};
+use super::protocol::{
+    Answer, Argument, Block, CallReport, Clock, Home, L2, NO_CALL, Order, Role, Start, Tracing,
+};
 use super::shared::SharedMemory;
-use super::wire::{receive, send};
+use super::wire::{PIECE_BYTES, receive, send};
 
 /// Serves the judge until it hangs up. The process that calls this can be lost at any moment.
 pub fn serve(refusals: Refusals) -> io::Result<()> {
@@ -34,11 +41,15 @@ pub fn serve(refusals: Refusals) -> io::Result<()> {
         library,
         refusals,
         reach: None,
+        role: Role::Live,
         ffi: None,
         entry: None,
+        stage: None,
+        recorded: None,
         clocks: None,
         home: Home::Cpu,
         device: None,
+        arena: None,
         slots: Vec::new(),
     };
     loop {
@@ -62,9 +73,13 @@ struct Slot {
 struct PlayerLoop {
     slots: Vec<Slot>,
     entry: Option<Entry>,
+    stage: Option<Stage>,
+    recorded: Option<Recorded>,
     ffi: Option<Rc<TvmFfi>>,
     device: Option<[DeviceBuffer; 2]>,
+    arena: Option<Arena>,
     clocks: Option<Clocks>,
+    role: Role,
     page: SharedMemory,
     host: [SharedMemory; 2],
     home: Home,
@@ -84,7 +99,7 @@ impl PlayerLoop {
         Ok(match order {
             Order::Start(start) => self.start(&start).unwrap_or_else(refused),
             Order::Load { symbol } => self.load(&symbol).unwrap_or_else(refused),
-            Order::Map { sizes, handles } => self.map(sizes, handles).unwrap_or_else(refused),
+            Order::Map { sizes } => self.map(sizes, conversation)?.unwrap_or_else(refused),
             Order::Bind { slots, arguments } => self.bind(slots, &arguments).unwrap_or_else(refused),
             Order::Push(block, offset, length) => self.push(block, offset, length).unwrap_or_else(refused),
             Order::Pull(block, offset, length) => self.pull(block, offset, length).unwrap_or_else(refused),
@@ -93,20 +108,29 @@ impl PlayerLoop {
             Order::Trace(tracing) => self.trace(tracing).unwrap_or_else(refused),
             Order::Cycles(stretch_ns) => self.cycles(stretch_ns).unwrap_or_else(refused),
             Order::Modules => self.modules(),
+            Order::Record { variables } => self.record(&variables),
+            Order::Fetch { number, offset } => self.fetch(number, offset).unwrap_or_else(refused),
+            Order::Image(bytes) => self.image(&bytes).unwrap_or_else(refused),
+            Order::Contents { number, bytes } => self.contents(number, &bytes).unwrap_or_else(refused),
+            Order::Stage { document } => self.prepare(&document).unwrap_or_else(refused),
         })
     }
 
     fn start(&mut self, start: &Start) -> Result<Answer, String> {
-        self.home = start.home;
-        let ffi_path = PathBuf::from(&start.tvm_ffi);
+        (self.home, self.role) = (start.home, start.role);
         let mut libraries: Vec<PathBuf> = start.cupti.iter().map(PathBuf::from).collect();
-        // Libraries are opened first, so that the folders of those that were found can be read later.
-        let tracer = (self.home != Home::Cpu).then(|| cupti::load(&libraries).map_err(text));
+        // Libraries are opened first, so that the folders of those that were found can be read later. A
+        // recorder reads no clock of the device.
+        let reads_records = self.home != Home::Cpu && self.role != Role::Recorder;
+        let tracer = reads_records.then(|| cupti::load(&libraries).map_err(text));
         if self.home != Home::Cpu {
             readiness::keep_driver_open();
         }
-        let ffi = TvmFfi::load(&ffi_path).map_err(text)?;
-        libraries.push(ffi_path);
+        if self.role != Role::Stage {
+            let ffi_path = PathBuf::from(&start.tvm_ffi);
+            self.ffi = Some(TvmFfi::load(&ffi_path).map_err(text)?);
+            libraries.push(ffi_path);
+        }
         let reach = Reach::find(&libraries);
         let files = reach.bound(Extent::Starting);
         self.reach = Some((reach, files));
@@ -120,42 +144,118 @@ impl PlayerLoop {
             Err(problem) => (None, problem),
         };
         if self.home != Home::Cpu {
-            self.clocks = Some(Clocks::open(&start.nonce, recorder, &self.page).map_err(text)?);
+            let clocks = Clocks::open(&start.nonce, recorder, &self.page, self.role).map_err(text)?;
+            self.arena = Some(Arena::reserve(clocks.gpu()).map_err(text)?);
+            match self.role {
+                Role::Live => {}
+                Role::Recorder => interception::install().map_err(text)?,
+                Role::Stage => self.stage = Some(Stage::new(clocks.gpu())),
+            }
+            self.clocks = Some(clocks);
         }
         restore_crash_signals();
-        if let Some(clocks) = &self.clocks {
+        if let (Some(clocks), Some(ffi)) = (&self.clocks, &self.ffi) {
             // SAFETY: the stream lives as long as the clocks, and so as the conversation.
             unsafe { ffi.set_stream(clocks.stream().raw().cast()) };
         }
-        self.ffi = Some(ffi);
         Ok(Answer::Ready { cupti_problem, confinement_problem: None })
     }
 
-    /// Gives up the rest, then loads the foreign library.
+    /// Gives up the rest, then loads the foreign library. A stage has none, and gives up as much.
     fn load(&mut self, symbol: &str) -> Result<Answer, String> {
-        let ffi = self.ffi.as_ref().ok_or("load came before start")?;
         let (reach, files) = self.reach.take().ok_or("load came before start, or twice")?;
         let protections = Protections {
             files: files.weaker(reach.bound(Extent::Running)),
             capabilities: drop_all_capabilities().err().map(text),
             system_calls: refuse_system_calls(self.refusals).err(),
         };
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.library.as_raw_fd()));
-        // SAFETY: this process can be lost; that is what it is for.
-        self.entry = Some(unsafe { Entry::load(ffi, &path, symbol) }.map_err(text)?);
-        restore_crash_signals();
+        if self.role != Role::Stage {
+            let ffi = self.ffi.as_ref().ok_or("load came before start")?;
+            let path = PathBuf::from(format!("/proc/self/fd/{}", self.library.as_raw_fd()));
+            // SAFETY: this process can be lost; that is what it is for.
+            self.entry = Some(unsafe { Entry::load(ffi, &path, symbol) }.map_err(text)?);
+            restore_crash_signals();
+        }
         Ok(Answer::Ready { cupti_problem: None, confinement_problem: protections.missing() })
     }
 
-    fn map(&mut self, sizes: [u64; 2], handles: [[u8; 64]; 2]) -> Result<Answer, String> {
+    /// The outer error means that the judge is gone.
+    fn map(&mut self, sizes: [u64; 2], conversation: &UnixStream) -> io::Result<Result<Answer, String>> {
         self.slots.clear();
         self.device = None;
-        let Some(clocks) = &self.clocks else { return Ok(Answer::Done) };
-        let open = |block: usize| match self.home {
-            Home::Ipc => DeviceBuffer::open(clocks.gpu(), handles[block], sizes[block]),
-            Home::Cpu | Home::Copies => DeviceBuffer::allocate(clocks.gpu(), sizes[block]),
+        let descriptors: Option<[OwnedFd; 2]> = match self.home {
+            Home::Shared => Some(receive_descriptors(conversation)?),
+            Home::Cpu | Home::Copies => None,
         };
-        self.device = Some([open(0).map_err(text)?, open(1).map_err(text)?]);
+        Ok(self.map_blocks(sizes, descriptors.as_ref()).map_err(text))
+    }
+
+    fn map_blocks(
+        &mut self,
+        sizes: [u64; 2],
+        descriptors: Option<&[OwnedFd; 2]>,
+    ) -> Result<Answer, DeviceError> {
+        let Some(clocks) = &self.clocks else { return Ok(Answer::Done) };
+        let open = |block: usize| match descriptors {
+            Some(descriptors) => {
+                DeviceBuffer::import(clocks.gpu(), descriptors[block].as_fd(), BLOCKS[block], sizes[block])
+            }
+            None => DeviceBuffer::map_fresh(clocks.gpu(), BLOCKS[block], sizes[block]),
+        };
+        self.device = Some([open(0)?, open(1)?]);
+        Ok(Answer::Done)
+    }
+
+    fn record(&mut self, variables: &[String]) -> Answer {
+        let Self { slots, entry, clocks, .. } = self;
+        let Some(clocks) = clocks else { return Answer::Refused("recording needs a GPU".to_owned()) };
+        let mut call = |slot: u32| call_slot(entry.as_ref(), slots, slot);
+        let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        match recorder::record(clocks.stream(), count, variables, &mut call) {
+            Ok(recorded) => {
+                let document = serde_json::to_vec(&recorded.recording).expect("numbers and texts");
+                if document.len() > PIECE_BYTES {
+                    let text = format!("the launches of {count} calls are more than a recording carries");
+                    return Answer::Unrecorded(text);
+                }
+                let sizes = recorded.contents.iter().map(|bytes| bytes.len() as u64).collect();
+                let host_ns = recorded.host_ns.clone();
+                self.recorded = Some(recorded);
+                Answer::Recorded { document, sizes, host_ns }
+            }
+            Err(uncaptured) => uncaptured.into(),
+        }
+    }
+
+    fn fetch(&self, number: u32, offset: u64) -> Result<Answer, String> {
+        let recorded = self.recorded.as_ref().ok_or("nothing was recorded")?;
+        let bytes = recorded.contents.get(number as usize).ok_or("no such contents")?;
+        let rest =
+            usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).ok_or("behind the end")?;
+        Ok(Answer::Bytes(rest[..rest.len().min(PIECE_BYTES)].to_vec()))
+    }
+
+    fn image(&mut self, bytes: &[u8]) -> Result<Answer, String> {
+        self.stage.as_mut().ok_or("only a stage takes images")?.image(bytes).map_err(text)?;
+        Ok(Answer::Done)
+    }
+
+    fn contents(&mut self, number: u32, bytes: &[u8]) -> Result<Answer, String> {
+        let stage = self.stage.as_mut().ok_or("only a stage takes contents")?;
+        if number == 0 && bytes.is_empty() {
+            stage.clear();
+        } else {
+            stage.contents(number, bytes).map_err(text)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn prepare(&mut self, document: &[u8]) -> Result<Answer, String> {
+        let stage = self.stage.as_mut().ok_or("only a stage takes a recording")?;
+        let clocks = self.clocks.as_ref().ok_or("a stage needs a GPU")?;
+        let recording = serde_json::from_slice(document).map_err(text)?;
+        stage.prepare(&recording, clocks.stream()).map_err(text)?;
+        clocks.forget_records().map_err(text)?;
         Ok(Answer::Done)
     }
 
@@ -232,22 +332,32 @@ impl PlayerLoop {
     }
 
     fn call(&mut self, slot: u32, clock: Clock, l2: L2) -> Answer {
-        let Self { slots, entry, clocks, page, .. } = self;
-        let mut call = || call_slot(entry.as_ref(), slots, slot);
-        let Some(clocks) = clocks else { return host_call(&mut call) };
-        match clocks.call(page, clock, l2, &mut call) {
+        let Self { slots, entry, stage, clocks, page, .. } = self;
+        let Some(clocks) = clocks else { return host_call(&mut || call_slot(entry.as_ref(), slots, slot)) };
+        let outcome = match stage {
+            None => clocks.call(page, clock, l2, &mut |_| call_slot(entry.as_ref(), slots, slot)),
+            Some(stage) => put_back(stage, clocks)
+                .and_then(|()| clocks.call(page, clock, l2, &mut |stream| launch_slot(stage, slot, stream))),
+        };
+        match outcome {
             Ok(report) => Answer::Called(report),
             Err(trouble) => answer_trouble(trouble),
         }
     }
 
     fn batch(&mut self, slots: &[u32], token: u32, conversation: &mut UnixStream) -> io::Result<Answer> {
-        let Self { slots: bound, entry, clocks, page, .. } = self;
-        let mut calls = slots.iter().map(|slot| call_slot(entry.as_ref(), bound, *slot));
+        let Self { slots: bound, entry, stage, clocks, page, .. } = self;
         let Some(clocks) = clocks else {
             return Ok(Answer::Refused("a batch needs a GPU".to_owned()));
         };
-        let host_ns = match clocks.queue_batch(page, token, &mut calls) {
+        let mut call = |slot: u32, stream: &Stream| match stage {
+            None => call_slot(entry.as_ref(), bound, slot),
+            // Without its call a slot's state is put back all the same: that is what the batch costs beside.
+            Some(stage) => {
+                stage.restore(stream).map_err(text).and_then(|()| launch_slot(stage, slot, stream))
+            }
+        };
+        let host_ns = match clocks.queue_batch(page, token, slots, &mut call) {
             Ok(host_ns) => host_ns,
             Err(trouble) => return Ok(answer_trouble(trouble)),
         };
@@ -278,6 +388,16 @@ impl PlayerLoop {
         let recorder = self.clocks.as_ref().and_then(Clocks::recorder);
         Answer::Modules(recorder.map(Recorder::modules).unwrap_or_default())
     }
+}
+
+/// Puts a stage's memory back and scrubs what no address names.
+fn put_back(stage: &Stage, clocks: &Clocks) -> Result<(), Trouble> {
+    stage.restore(clocks.stream())?;
+    Ok(clocks.scrub(stage.uses_local_memory())?)
+}
+
+fn launch_slot(stage: &Stage, slot: u32, stream: &Stream) -> Outcome {
+    if slot == NO_CALL { Ok(()) } else { stage.launch(slot, stream).map_err(text) }
 }
 
 fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> Outcome {

@@ -9,7 +9,9 @@ use std::io::{self, Read, Write};
 use super::foreign_text::escape;
 
 /// No frame is larger: thousands of activity records fit, a flood does not.
-pub const FRAME_LIMIT_BYTES: u32 = 4 * 1024 * 1024;
+pub const FRAME_LIMIT_BYTES: u32 = 64 * 1024 * 1024;
+/// Long bytes travel in pieces of this many.
+pub const PIECE_BYTES: usize = 16 * 1024 * 1024;
 /// No list is longer.
 const LIST_LIMIT: u32 = 1 << 16;
 
@@ -82,8 +84,12 @@ impl Writer {
         self
     }
 
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        self.word(u32::try_from(bytes.len()).unwrap_or(u32::MAX)).raw(bytes)
+    }
+
     pub(crate) fn text(self, text: &str) -> Self {
-        self.word(u32::try_from(text.len()).unwrap_or(u32::MAX)).raw(text.as_bytes())
+        self.bytes(text.as_bytes())
     }
 
     pub(crate) fn option<T>(self, value: Option<&T>, write: impl Fn(Self, &T) -> Self) -> Self {
@@ -139,11 +145,15 @@ impl Reader<'_> {
         }
     }
 
-    pub(crate) fn text(&mut self) -> Result<String, Garbled> {
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, Garbled> {
         let length = self.word()? as usize;
-        let bytes = self.0.get(..length).ok_or(Garbled { what: "a text cut short" })?;
+        let bytes = self.0.get(..length).ok_or(Garbled { what: "bytes cut short" })?;
         self.0 = &self.0[length..];
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        Ok(bytes.to_vec())
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, Garbled> {
+        Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
     }
 
     /// A text of the player's, which may be foreign code's: escaped, so that it can be shown.

@@ -6,8 +6,9 @@
 //! searches by itself; any other file is an escape, and the build is refused. What other commands of
 //! the build have made is an escape too: a unit depends on nothing that is not listed.
 //!
-//! Not covered: a file of the system that was looked for and not found (`__has_include`). If it
-//! appears later, only a rebuild notices. And device assembly cannot read files.
+//! Where the sandbox has its mounts, a file that is none of these does not exist, so it cannot be asked
+//! for either. Not covered: a file of the host compiler's own folders that was looked for and not found
+//! (`__has_include`). If it appears later, only a rebuild notices. And device assembly cannot read files.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -91,8 +92,9 @@ pub(super) fn read_by_linker(
         });
         let belongs = match belongs(plan, folder, name) {
             _ if inside => Belongs::Intermediate,
-            // The linker finds its own files, and no flag lets a submission name others.
-            Belongs::Outside if Path::new(name).is_absolute() && Path::new(name).is_file() => system(name),
+            // The linker finds its own files, and no flag lets a submission name others. But an object can
+            // make it print any name: what it could not have read, it has not.
+            Belongs::Outside if plan.policy.allows_reading(Path::new(name)) => system(name),
             other => other,
         };
         (belongs, name.clone())

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use proofmark_packager::SourcePath;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::link_log::{Line, Reader};
 use super::plan::{HERE, place};
@@ -11,7 +11,7 @@ use super::symbols;
 use crate::proof::demangle;
 
 /// How grave a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file does not compile.
@@ -21,7 +21,7 @@ pub enum Severity {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// How grave it is.
     pub severity: Severity,
@@ -60,7 +60,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Why a submission did not become a library: a finding, with the log it was read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostics {
     /// Errors first, then warnings, each in the order of the log. At least one error.
     pub messages: Vec<Diagnostic>,

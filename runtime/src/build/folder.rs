@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use super::plan::{BuildPlan, place};
-use crate::process_tree::end_strays;
+use crate::regular_file;
 
 /// How the names of build folders start.
 const PREFIX: &str = "build-";
 /// Locked by the process that builds.
 const LOCK: &str = ".lock";
+const UNNAMED_LOCK: &str = ".lock-new";
 
 /// A folder without a lock file is being made right now, unless it is older than this.
 const NEWBORN: Duration = Duration::from_secs(60);
@@ -39,8 +40,11 @@ impl BuildFolder {
         fs::create_dir_all(scratch)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch)?;
         let path = folder.path().canonicalize()?;
-        let lock = File::create(path.join(LOCK))?;
+        // Locked before it has its name: an unlocked one is nobody's.
+        let unnamed = path.join(UNNAMED_LOCK);
+        let lock = File::create(&unnamed)?;
         lock.lock()?;
+        fs::rename(unnamed, path.join(LOCK))?;
         let made = Self { folder, path, _lock: lock };
         made.fill(plan)?;
         Ok(made)
@@ -51,9 +55,8 @@ impl BuildFolder {
         &self.path
     }
 
-    /// Ends whatever still works in the folder, then removes it.
+    /// Removes the folder. Nothing works in it any more: every command has ended with all it started.
     pub(super) fn remove(self) -> io::Result<()> {
-        end_strays(&self.path);
         self.folder.close()
     }
 
@@ -77,15 +80,25 @@ impl BuildFolder {
     }
 }
 
-/// Removes the folders of builds whose process is gone, and ends what still runs in them. Gives
-/// how many there were.
+/// Removes the folders of builds whose process is gone: the sandbox ended what ran in them. Gives how
+/// many there were.
 pub fn sweep(scratch: &Path) -> io::Result<usize> {
     let mut removed = 0;
     for path in folders(scratch)? {
-        if is_abandoned(&path) {
-            end_strays(&path);
-            fs::remove_dir_all(&path)?;
-            removed += 1;
+        // A link or a file under such a name is nobody's work; what a link leads to is not touched.
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        let outcome = match (is_folder, is_folder && is_abandoned(&path)) {
+            (false, _) => fs::remove_file(&path),
+            (true, true) => fs::remove_dir_all(&path),
+            (true, false) => continue,
+        };
+        match outcome {
+            // Its builder, or another sweep, was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => {
+                outcome?;
+                removed += 1;
+            }
         }
     }
     Ok(removed)
@@ -109,7 +122,7 @@ pub fn folders(scratch: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_abandoned(folder: &Path) -> bool {
-    if let Ok(lock) = File::open(folder.join(LOCK)) {
+    if let Ok(lock) = regular_file::open(&folder.join(LOCK), File::options().read(true)) {
         return lock.try_lock().is_ok();
     }
     let made = fs::metadata(folder).and_then(|metadata| metadata.modified());

@@ -6,9 +6,14 @@
 //! | `options` | every option of nvcc and what may become of it |
 //! | `stage` | what may be passed to the programs behind nvcc |
 //! | [`mod@plan`] | the complete commands, before anything runs |
+//! | [`limits`] | what a build may use |
 //! | [`nvcc`] | the one file that runs them |
+//! | `link` | what follows the compilers, and what the linker must not see |
+//! | [`outcome`], [`error`] | how a build ended, or why nobody can tell |
 //! | [`folder`] | the place where they run |
 //! | [`mod@unit`] | what one source became, so that it need not be compiled again |
+//! | `objects` | what may not reach the linker |
+//! | `blame` | whose fault a failure is |
 //! | [`diagnostics`] | what the compilers say about the sources |
 //! | `link_log` | what the linker says, and which files it read |
 //! | `symbols` | what a library exports and what it lacks |
@@ -16,15 +21,21 @@
 //! | [`resources`] | what ptxas says about each kernel |
 //! | [`dependencies`] | every file that was read |
 
-pub mod buildable;
+mod blame;
+mod buildable;
 pub mod dependencies;
 pub mod diagnostics;
+pub mod error;
 pub mod flags;
 pub mod folder;
 pub mod headers;
+pub mod limits;
+mod link;
 mod link_log;
 pub mod nvcc;
+mod objects;
 mod options;
+pub mod outcome;
 pub mod plan;
 pub mod resources;
 mod stage;
@@ -34,9 +45,12 @@ pub mod unit;
 pub use buildable::{Unbuildable, check_buildable};
 pub use dependencies::{Dependencies, locate, packed_path};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use error::BuildError;
 pub use flags::{FlagRefusal, Flags, Reason, accepted_flags};
 pub use folder::sweep;
-pub use nvcc::{BuildError, BuildOutcome, BuildOutput, Ended, Limits, run};
+pub use limits::{BuildLimits, Demand};
+pub use nvcc::run;
+pub use outcome::{BuildOutcome, BuildOutput, Ended};
 pub use plan::{BuildPlan, Command, PlanError, PlanRequest, plan};
 pub use resources::KernelResources;
 pub use unit::{Unit, UnitCounts};

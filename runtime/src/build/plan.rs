@@ -39,6 +39,7 @@ use proofmark_packager::{Digest, EntryPoint, Gencode, SourceFile, SourcePath};
 use serde::Serialize;
 
 use super::flags::{Effect, FlagRefusal, Flags};
+use crate::sandbox::Policy;
 use crate::toolchain::Toolchain;
 
 /// How a process names the folder that it works in.
@@ -95,6 +96,8 @@ pub struct BuildPlan {
     pub system_includes: Vec<PathBuf>,
     /// The driver's library must be there to link against.
     pub links_driver: bool,
+    /// What of this machine the commands may read.
+    pub policy: Policy,
 }
 
 /// One command line of a plan.
@@ -168,6 +171,7 @@ pub fn plan(request: PlanRequest<'_>) -> Result<BuildPlan, PlanError> {
         gencode: request.gencode,
         system_includes: request.toolchain.host_compiler.include_folders.clone(),
         links_driver: flags.have(Effect::Driver),
+        policy: Policy::of_toolchain(request.toolchain),
     })
 }
 
@@ -346,6 +350,8 @@ fn link(units: usize, flags: &Flags, request: &PlanRequest<'_>) -> Vec<Command> 
     }
     arguments.extend(
         [
+            // Objects that hold intermediate code would start compilers with options of their own.
+            "-fno-lto",
             "-Wl,-s",
             "-Wl,--build-id=none",
             // The runtime's functions are ours alone; another library's must not be taken for them.

@@ -13,6 +13,7 @@ use super::key::{BuildName, Ingredients, Key};
 use super::store::Insertion;
 use crate::build::Dependencies;
 use crate::proof::{Proof, RecordedProof};
+use crate::regular_file;
 
 /// The compiled library.
 pub(super) const LIBRARY_NAME: &str = "library.so";
@@ -20,6 +21,9 @@ const LOG_NAME: &str = "build.log";
 const ENTRY_NAME: &str = "entry.json";
 const PROOF_NAME: &str = "proof.json";
 const SUMS_NAME: &str = "SHA256SUMS";
+
+/// No file of an entry is larger: a build may not write larger ones either.
+const MOST_FILE_BYTES: u64 = 1 << 30;
 
 /// What `SHA256SUMS` covers, in its order.
 const COVERED: [&str; 4] = [LOG_NAME, ENTRY_NAME, LIBRARY_NAME, PROOF_NAME];
@@ -189,11 +193,7 @@ fn checked_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, Entry
         let unreadable =
             |error: io::Error| EntryFault::Unreadable { file: name.to_owned(), reason: error.to_string() };
         let path = folder.join(name);
-        // A pipe would be waited for without end.
-        if fs::metadata(&path).map_err(unreadable)?.is_file() {
-            return fs::read(path).map_err(unreadable);
-        }
-        Err(EntryFault::Unreadable { file: name.to_owned(), reason: "it is not a file".to_owned() })
+        regular_file::read(&path, MOST_FILE_BYTES).map_err(unreadable)
     };
     let mut files = BTreeMap::new();
     let mut expected_sums = String::new();

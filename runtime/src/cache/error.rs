@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The file system refused, or no place is known.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,20 @@ pub enum CacheError {
     /// Neither an option nor the environment says where the cache is.
     #[error("no place for the cache: neither PROOFMARK_CACHE, XDG_CACHE_HOME nor HOME is set")]
     NoPlace,
+    /// Others can write to it, and what they write would be built with, or run.
+    #[error("the cache folder {} is not used: {reason}", path.display())]
+    Shared {
+        /// The folder.
+        path: PathBuf,
+        /// Who can write to it.
+        reason: String,
+    },
+    /// Another process builds the same, for longer than was allowed.
+    #[error("another process builds this since {} s and more", waited.as_secs())]
+    Busy {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {

@@ -7,13 +7,19 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::build;
+use crate::toolchain::file_digests;
 
 use super::entry::{self, CacheEntry, EntryFault, LIBRARY_NAME};
 use super::error::CacheError;
 use super::key::Key;
+use super::owner;
 use super::staging;
 use super::store::Store;
 use super::unit::UNITS_NAME;
+use super::use_lock::{Use, UseLock};
+
+/// Longer than it takes to write a file and rename it.
+const TEMPORARY_GRACE: Duration = Duration::from_secs(60);
 
 /// What may stay.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,6 +81,7 @@ impl Store {
     /// Reads and checks every entry, one at a time.
     pub fn entries(&self) -> impl Iterator<Item = (Key, Result<CacheEntry, EntryFault>)> {
         let read = |slot: Slot| {
+            let _use = UseLock::take(self.root(), Use::Shared);
             let entry = entry::read(&slot.folder, slot.key).transpose()?;
             Some((slot.key, entry))
         };
@@ -84,10 +91,18 @@ impl Store {
     /// Sets aside every entry that does not hold what it claims; returns what was found.
     pub fn repair(&self) -> Result<Vec<(Key, EntryFault)>, CacheError> {
         let mut damaged = Vec::new();
-        for (key, entry) in self.entries() {
-            if let Err(fault) = entry {
-                self.set_aside(key)?;
-                damaged.push((key, fault));
+        for slot in self.slots() {
+            let read = || {
+                let _use = UseLock::take(self.root(), Use::Shared);
+                entry::read(&slot.folder, slot.key)
+            };
+            // Looked at again when nobody else is at work: it may just have been replaced.
+            if read().is_err() {
+                let _alone = UseLock::take(self.root(), Use::Alone);
+                if let Err(fault) = entry::read(&slot.folder, slot.key) {
+                    self.set_aside(slot.key)?;
+                    damaged.push((slot.key, fault));
+                }
             }
         }
         Ok(damaged)
@@ -112,9 +127,13 @@ impl Store {
     /// under `plans/` and `names/` stay: they are small and explain the next miss.
     pub fn sweep(&self, limits: SweepLimits, now: SystemTime) -> Result<Swept, CacheError> {
         let mut swept = Swept::default();
+        if !self.root().is_dir() {
+            return Ok(swept);
+        }
+        owner::check(self.root())?;
         let before = self.stats();
         let scratch = self.scratch();
-        // Builds first: what a killed one left running is ended before its folder goes.
+        swept.staging += self.forget_failures(now) + self.remove_temporary(now);
         swept.staging += build::sweep(&scratch).map_err(CacheError::io("sweep", &scratch))?;
         for path in staging::dead(&self.staging_root(), now) {
             swept.staging += 1;
@@ -130,6 +149,7 @@ impl Store {
             if too_old || too_much {
                 kept_bytes -= slot.size_bytes;
                 swept.entries += 1;
+                let _alone = UseLock::take(self.root(), Use::Alone);
                 self.remove_entry(&slot)?;
             }
         }
@@ -143,6 +163,7 @@ impl Store {
     pub fn clear(&self, now: SystemTime) -> Result<Swept, CacheError> {
         let before = self.stats();
         let mut swept = self.sweep(SweepLimits::default(), now)?;
+        let _alone = UseLock::take(self.root(), Use::Alone);
         for slot in self.slots() {
             self.remove_entry(&slot)?;
             swept.entries += 1;
@@ -152,7 +173,7 @@ impl Store {
             swept.staging += 1;
         }
         swept.units += self.count_units().0;
-        for name in ["plans", "names", UNITS_NAME] {
+        for name in ["plans", "names", "failures", UNITS_NAME] {
             remove(&self.root().join(name))?;
         }
         swept.left = self.stats();
@@ -169,6 +190,17 @@ impl Store {
         }
     }
 
+    /// Removes files that were to replace the remembered digests when their writer was killed.
+    fn remove_temporary(&self, now: SystemTime) -> usize {
+        let is_temporary = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let made = fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
+            let age = made.and_then(|made| now.duration_since(made).ok()).unwrap_or_default();
+            name.starts_with(file_digests::TEMPORARY_PREFIX) && age > TEMPORARY_GRACE
+        };
+        children(self.root()).filter(is_temporary).filter(|path| fs::remove_file(path).is_ok()).count()
+    }
+
     fn slots(&self) -> Vec<Slot> {
         let root = self.root().join("entries");
         let folders = children(&root).flat_map(|shard| children(&shard).collect::<Vec<_>>());
@@ -180,7 +212,7 @@ impl Store {
 
 fn slot_of(folder: PathBuf) -> Option<Slot> {
     let key = Key(folder.file_name()?.to_str()?.parse().ok()?);
-    let used = fs::metadata(folder.join(LIBRARY_NAME)).and_then(|metadata| metadata.modified());
+    let used = fs::symlink_metadata(folder.join(LIBRARY_NAME)).and_then(|metadata| metadata.modified());
     // An entry without a library is damaged: the oldest of all.
     Some(Slot { key, size_bytes: size_of(&folder), used: used.unwrap_or(SystemTime::UNIX_EPOCH), folder })
 }
@@ -195,7 +227,9 @@ fn size_of(path: &Path) -> u64 {
 }
 
 fn remove(path: &Path) -> Result<(), CacheError> {
-    let outcome = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    // A link is removed, never what it leads to.
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let outcome = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match outcome {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         outcome => outcome.map_err(CacheError::io("remove", path)),

@@ -3,10 +3,15 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::statfs;
 
 use super::error::CacheError;
+use super::use_lock::open_lock;
+
+/// How often a held lock is tried again: soon enough beside a compiler's seconds.
+const TICK: Duration = Duration::from_millis(20);
 
 /// `f_type` of NFS in `statfs(2)`.
 const NFS_MAGIC: i64 = 0x6969;
@@ -42,13 +47,20 @@ pub struct PlanLock {
 }
 
 impl PlanLock {
-    /// Waits for the lock; `waiting` is called once if somebody else holds it.
-    pub(super) fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self, CacheError> {
+    /// Waits for the lock, but not for ever; `waiting` is called once if somebody else holds it.
+    pub(super) fn acquire(
+        path: &Path,
+        patience: Duration,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, CacheError> {
+        let began = Instant::now();
         let unusable = || CacheError::io("lock", path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(unusable())?;
         }
-        let file = File::options().create(true).write(true).truncate(false).open(path).map_err(unusable())?;
+        let file = open_lock(path)
+            .ok_or_else(|| io::Error::other("it cannot be opened as a file"))
+            .map_err(unusable())?;
         match file.try_lock() {
             Ok(()) => return Ok(Self { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => waiting(),
@@ -56,10 +68,12 @@ impl PlanLock {
             Err(TryLockError::Error(error)) => return Err(unusable()(error)),
         }
         loop {
-            match file.lock() {
+            match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: Some(file) }),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(unusable()(error)),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(TICK),
+                Err(TryLockError::WouldBlock) => return Err(CacheError::Busy { waited: began.elapsed() }),
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(error)) => return Err(unusable()(error)),
             }
         }
     }

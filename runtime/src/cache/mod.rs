@@ -12,6 +12,8 @@
 //! ├── units/<u2>/<unit>      one object file and what went into it; see `unit.rs`
 //! ├── names/<n2>/<name>.json  the ingredients of a name's last build; explains a miss
 //! ├── locks/<plan>.lock       one builder a plan; empty files
+//! ├── in-use.lock             shared by uses, held alone while something is taken away
+//! ├── failures/<p2>/<plan>.json  what a plan's last build said, for seconds: many at once compile it once
 //! └── staging/<random>/       half-made things: builds and entries; swept by `gc`
 //!
 //! <cache>/v2/file-digests    digests of files by inode and times; see `toolchain::FileDigests`
@@ -46,12 +48,15 @@
 
 mod entry;
 mod error;
+mod failures;
 mod gc;
 mod key;
 mod lock;
+mod owner;
 mod staging;
 mod store;
 mod unit;
+mod use_lock;
 
 pub use entry::{CacheEntry, EntryFault};
 pub use error::CacheError;

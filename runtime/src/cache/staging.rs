@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::CacheError;
+use crate::regular_file;
 
 /// The file that its maker holds locked: an unlocked one belongs to a dead process.
 const OWNER_NAME: &str = ".owner";
@@ -65,7 +66,8 @@ fn is_dead(folder: &Path, now: SystemTime) -> bool {
     }
     let made = fs::symlink_metadata(folder).and_then(|metadata| metadata.modified());
     let age = made.ok().and_then(|made| now.duration_since(made).ok()).unwrap_or_default();
-    match File::options().write(true).open(folder.join(OWNER_NAME)).map(|file| file.try_lock()) {
+    let owner = regular_file::open(&folder.join(OWNER_NAME), File::options().write(true));
+    match owner.map(|file| file.try_lock()) {
         Ok(Ok(())) | Err(_) => age > GRACE,
         Ok(Err(fs::TryLockError::WouldBlock)) => false,
         Ok(Err(fs::TryLockError::Error(_))) => age > LOCKLESS_GRACE,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,20 @@ use super::entry::{self, CacheEntry, LIBRARY_NAME};
 use super::error::CacheError;
 use super::key::{BuildName, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
+use super::owner;
 use super::staging::{SET_ASIDE_PREFIX, Staging};
+use super::use_lock::{Use, UseLock};
 use crate::build::Dependencies;
 use crate::proof::Proof;
+use crate::regular_file;
 
 /// The folder of this layout's version.
 const LAYOUT: &str = "v2";
 
 const FOLDER_NAME: &str = "proofmark";
+
+/// A hundred times the record of a build that reads every header of CUDA.
+const MOST_RECORD_BYTES: u64 = 64 << 20;
 
 /// What the cache says about a plan.
 #[derive(Debug)]
@@ -93,7 +99,15 @@ impl Store {
     /// Opens the cache in a folder, which need not exist yet.
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
         let root = folder.join(LAYOUT);
-        fs::create_dir_all(&root).map_err(CacheError::io("create", &root))?;
+        owner::claim(folder)?;
+        owner::claim(&root)?;
+        for part in
+            ["entries", "plans", "names", "units", "failures", "locks", "staging"].map(|name| root.join(name))
+        {
+            if part.symlink_metadata().is_ok() {
+                owner::check(&part)?;
+            }
+        }
         // Compilers run elsewhere: a relative place would move with them.
         let root = root.canonicalize().map_err(CacheError::io("resolve", &root))?;
         Ok(Self { root })
@@ -121,6 +135,7 @@ impl Store {
         ingredients: &Ingredients,
         mut current: impl FnMut(&str) -> Option<Digest>,
     ) -> Result<Lookup, CacheError> {
+        let _use = UseLock::take(&self.root, Use::Shared);
         let plan = ingredients.plan_key();
         let Some(record) = self.plan_record(plan) else {
             let last = self.last_build(name);
@@ -162,8 +177,13 @@ impl Store {
     }
 
     /// Waits for the right to build a plan.
-    pub fn lock(&self, plan: PlanKey, waiting: impl FnOnce()) -> Result<PlanLock, CacheError> {
-        PlanLock::acquire(&self.root.join("locks").join(format!("{plan}.lock")), waiting)
+    pub fn lock(
+        &self,
+        plan: PlanKey,
+        patience: Duration,
+        waiting: impl FnOnce(),
+    ) -> Result<PlanLock, CacheError> {
+        PlanLock::acquire(&self.root.join("locks").join(format!("{plan}.lock")), patience, waiting)
     }
 
     /// Makes a private folder on the cache's own file system; a dead process's is swept by `gc`.
@@ -174,6 +194,7 @@ impl Store {
     /// Puts a proven build in: all of it or nothing.
     pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<Inserted, CacheError> {
         let Insertion { name, ingredients, dependencies, proof, .. } = build;
+        let _use = UseLock::take(&self.root, Use::Shared);
         let plan = ingredients.plan_key();
         let key = plan.with(dependencies);
         let staging = self.stage()?;
@@ -222,7 +243,7 @@ impl Store {
     }
 
     /// Replaces a small file by rename.
-    fn replace(&self, path: &Path, content: &impl Serialize) -> Result<(), CacheError> {
+    pub(super) fn replace(&self, path: &Path, content: &impl Serialize) -> Result<(), CacheError> {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(CacheError::io("create", folder))?;
         let staging = self.staging_root();
@@ -247,18 +268,18 @@ impl Store {
     /// Remembers the use for `gc`. A cache that cannot be written is still a cache.
     fn touch(&self, key: Key) {
         let library = self.entry_folder(key).join(LIBRARY_NAME);
-        if let Ok(file) = fs::File::open(library) {
+        if let Ok(file) = regular_file::open(&library, fs::File::options().read(true)) {
             let _ = file.set_modified(SystemTime::now());
         }
     }
 
     /// A record that cannot be read is as good as none: the build is done again.
     fn plan_record(&self, plan: PlanKey) -> Option<PlanRecord> {
-        serde_json::from_slice(&fs::read(self.plan_path(plan)).ok()?).ok()
+        serde_json::from_slice(&regular_file::read(&self.plan_path(plan), MOST_RECORD_BYTES).ok()?).ok()
     }
 
     fn last_build(&self, name: &BuildName) -> Option<Ingredients> {
-        serde_json::from_slice(&fs::read(self.name_path(name)).ok()?).ok()
+        serde_json::from_slice(&regular_file::read(&self.name_path(name), MOST_RECORD_BYTES).ok()?).ok()
     }
 
     pub(super) fn entry_folder(&self, key: Key) -> PathBuf {

@@ -24,9 +24,13 @@ use super::gc::SweepLimits;
 use super::key::UnitKey;
 use super::store::{Store, sharded};
 use crate::build::{Dependencies, Unit};
+use crate::regular_file;
 
 /// The folder of all units.
 pub(super) const UNITS_NAME: &str = "units";
+
+/// No object is larger: a build may not write larger files.
+const MOST_BYTES: u64 = 2 << 30;
 
 const FORMAT: &str = "proofmark.cache-unit";
 const VERSION: u32 = 1;
@@ -47,12 +51,12 @@ impl Store {
     /// today by its label, `None` if it is gone.
     pub fn unit(&self, key: UnitKey, current: impl FnMut(&str) -> Option<Digest>) -> Option<Unit> {
         let path = self.unit_path(key);
-        let unit = read(&fs::read(&path).ok()?, key)?;
+        let unit = read(&regular_file::read(&path, MOST_BYTES).ok()?, key)?;
         if !is_current(&unit.reads, current) {
             return None;
         }
         // Remembers the use for `gc`.
-        if let Ok(file) = fs::File::open(&path) {
+        if let Ok(file) = regular_file::open(&path, fs::File::options().read(true)) {
             let _ = file.set_modified(SystemTime::now());
         }
         Some(unit)

@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             // Stdout belongs to the file.
             return Ok(ExitCode::Yes);
         }
-        extra.push(("output", json!(path)));
+        extra.push(("output", json!(crate::path_text::text(path))));
     }
     let code = line::answer("proofmark.build", &outcome, extra, console)?;
     if let Outcome::Built(build) = &outcome {

@@ -13,6 +13,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::cache::{CacheError, Key, LockScope, Store, SweepLimits, Swept};
+use crate::path_text;
 
 /// Look at the build cache, check it, sweep it.
 #[derive(Debug, Args)]
@@ -79,6 +80,7 @@ struct Listed {
     definition: Option<String>,
     arch: Option<Arch>,
     size_bytes: Option<usize>,
+    #[serde(serialize_with = "path_text::serialize_option")]
     library: Option<PathBuf>,
     fault: Option<String>,
 }
@@ -133,7 +135,11 @@ fn list(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
         ]);
     }
     console.print(if listed.is_empty() { "the cache is empty".to_owned() } else { table.to_string() })?;
-    console.document("proofmark.cache-list", 1, &json!({ "cache": store.root(), "entries": listed }))?;
+    console.document(
+        "proofmark.cache-list",
+        1,
+        &json!({ "cache": path_text::text(store.root()), "entries": listed }),
+    )?;
     let damaged = listed.iter().any(|one| one.fault.is_some());
     Ok(if damaged { ExitCode::No } else { ExitCode::Yes })
 }
@@ -150,7 +156,7 @@ fn stats(store: &Store, console: &Console) -> Result<ExitCode, Failure> {
             "locks    network file system: perhaps per machine only; builds may run twice, results stay right"
         }
     })?;
-    let body = json!({ "cache": store.root(), "stats": stats, "lock_scope": scope });
+    let body = json!({ "cache": path_text::text(store.root()), "stats": stats, "lock_scope": scope });
     console.document("proofmark.cache-stats", 1, &body)?;
     Ok(ExitCode::Yes)
 }
@@ -180,7 +186,14 @@ fn report_sweep(swept: Swept, console: &Console) -> Result<ExitCode, Failure> {
 
 /// Says what a cache failure means for the caller.
 pub(super) fn explain(error: CacheError) -> Failure {
-    Failure::could_not_judge(error).hint(WRITABLE_FOLDER)
+    let way_out = match &error {
+        CacheError::Shared { path, .. } => {
+            format!("`chmod go-w {}` if it is yours, or name another with `--cache-dir`", path.display())
+        }
+        CacheError::Busy { .. } => "allow more with --timeout".to_owned(),
+        CacheError::NoPlace | CacheError::Io { .. } => WRITABLE_FOLDER.to_owned(),
+    };
+    Failure::could_not_judge(error).hint(way_out)
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {

@@ -1,11 +1,10 @@
 //! `proofmark completions`: tab completion for a shell.
 
-use std::io;
-
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::CommandLine;
+use super::console::write_out;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 
@@ -20,7 +19,6 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-#[expect(clippy::unnecessary_wraps, reason = "every verb answers in one shape")]
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let full = CommandLine::command();
     let mut shown = Command::new("proofmark")
@@ -28,6 +26,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .propagate_version(true)
         .args(full.get_arguments().cloned())
         .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned());
-    clap_complete::generate(arguments.shell, &mut shown, "proofmark", &mut io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(arguments.shell, &mut shown, "proofmark", &mut text);
+    write_out(&text)?;
     Ok(ExitCode::Yes)
 }

@@ -16,7 +16,8 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::device;
-use crate::process_tree::{self, Limits};
+use crate::process_tree::{self, RunLimits};
+use crate::sandbox::{self, Layers};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
 use crate::toolchain::{FileDigests, Search, Toolchain, ToolchainError, ToolkitFault, find};
@@ -90,6 +91,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     checks.extend(building(&search, &toolchain, &mut digests));
     checks.extend(toolchain.as_ref().ok().map(|toolchain| architecture(toolchain, arguments.arch)));
     checks.push(cache_folder(&arguments.cache));
+    let layers = sandbox::probe();
+    checks.extend(sandbox_layers(&layers));
     checks.extend(installing(&search, toolchain.is_err()));
     checks.extend(measuring());
     for check in &checks {
@@ -109,6 +112,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         "healthy": healthy,
         "arch": arguments.arch,
         "checks": checks,
+        "sandbox": layers,
         "toolchain": fingerprint,
         "toolchain_digest": fingerprint.map(crate::toolchain::Fingerprint::digest),
     });
@@ -175,6 +179,31 @@ fn architecture(toolchain: &Toolchain, arch: Arch) -> Check {
             Check::bad(SUBJECT, fault.to_string(), vec![way_out.to_owned()])
         }
     }
+}
+
+/// What confines compilers here. A missing layer is a note: builds go on without it unless asked not to.
+fn sandbox_layers(layers: &Layers) -> Vec<Check> {
+    const SUBJECT: &str = "sandbox";
+    let held = layers.held.iter().map(|(layer, words)| match words.as_str() {
+        "" => layer.to_string(),
+        words => format!("{layer} ({words})"),
+    });
+    let held = held.collect::<Vec<_>>().join(", ");
+    let mut checks = Vec::new();
+    if !held.is_empty() {
+        checks.push(Check::good(SUBJECT, held));
+    }
+    if !layers.is_whole() {
+        let mut check = Check::note(SUBJECT, format!("not to be had here: {}", layers.missing_words()));
+        check.ways_out = vec![
+            "a kernel with Landlock and user namespaces gives all of them; containers often refuse \
+             namespaces"
+                .to_owned(),
+            "`--require-sandbox` refuses to compile without them".to_owned(),
+        ];
+        checks.push(check);
+    }
+    checks
 }
 
 /// Where proven builds are kept.
@@ -286,7 +315,7 @@ fn standing(path: &Path) -> Option<&Path> {
 fn pip() -> Option<String> {
     let mut command = Command::new("python3");
     command.args(["-m", "pip", "--version", "--disable-pip-version-check"]);
-    let limits = Limits { time: Duration::from_secs(20), log_bytes: 4096 };
+    let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
     let finished = process_tree::run(command, limits, &mut |_| ()).ok()?;
     // `pip 23.2.1 from /…/pip (python 3.11)`: the folder says nothing.
     let words: Vec<&str> = finished.log.split_whitespace().take(2).collect();

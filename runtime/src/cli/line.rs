@@ -15,7 +15,7 @@ use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
 use super::progress::ProgressDisplay;
-use crate::build::Limits;
+use crate::build::{BuildLimits, Demand};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
 use crate::pipeline::{self, Download, Settings};
@@ -36,9 +36,12 @@ pub struct MachineOptions {
     #[arg(long)]
     pub offline: bool,
     /// Longest time that the compiler may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = Limits::TIME_SECONDS,
+    #[arg(long, value_name = "SECONDS", default_value_t = BuildLimits::TIME_SECONDS,
         value_parser = clap::value_parser!(u64).range(1..=LONGEST_TIMEOUT_SECONDS))]
     pub timeout: u64,
+    /// Refuse to compile where the sandbox lacks a layer; `proofmark doctor` lists them.
+    #[arg(long)]
+    pub require_sandbox: bool,
     /// Do not trust remembered file digests: read every file of the toolchain again.
     #[arg(long)]
     pub rehash: bool,
@@ -69,7 +72,8 @@ impl Default for LineOptions {
         let machine = MachineOptions {
             cuda_home: None,
             offline: false,
-            timeout: Limits::TIME_SECONDS,
+            timeout: BuildLimits::TIME_SECONDS,
+            require_sandbox: false,
             rehash: false,
             place: CacheFolder { cache_dir: None },
         };
@@ -85,7 +89,11 @@ impl MachineOptions {
             search: Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() },
             download: if self.offline { Download::Refused } else { Download::Allowed },
             trust: if self.rehash { Trust::Nothing } else { Trust::ChangeTime },
-            limits: Limits { time: Duration::from_secs(self.timeout), ..Limits::default() },
+            limits: BuildLimits {
+                time: Duration::from_secs(self.timeout),
+                sandbox: if self.require_sandbox { Demand::Whole } else { Demand::BestEffort },
+                ..BuildLimits::default()
+            },
             tvm_ffi: None,
             cupti: None,
             refusals: Refusals::Silent,
@@ -181,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_time_is_bounded_and_the_default_is_the_rooms_own() {
-        assert_eq!(parse(&[]).unwrap().limits, Limits::default());
+        assert_eq!(parse(&[]).unwrap().limits, BuildLimits::default());
         assert_eq!(parse(&["--timeout", "86400"]).unwrap().limits.time.as_secs(), 86_400);
         for seconds in ["0", "86401", "18446744073709551615", "-1"] {
             assert!(parse(&["--timeout", seconds]).is_err(), "{seconds}");

@@ -16,7 +16,7 @@ use super::line::{self, LineOptions};
 use super::task::TaskOptions;
 use crate::job::input::Library;
 use crate::job::{self, Input, Measure, Reference};
-use crate::measure::{Seed, Sharing};
+use crate::measure::{Live, Seed, Sharing};
 use crate::pipeline::Settings;
 
 /// Where the libraries of measuring are on this machine.
@@ -67,7 +67,11 @@ pub struct MeasuringOptions {
     pub call_limit: u64,
     #[command(flatten)]
     pub driver: DriverOptions,
-    /// Pass tensors through host memory even where device IPC works.
+    /// Measure live: in the process that runs the submission's host code, which can forge what is read in
+    /// it. Alone it concerns what cannot be recorded; every place that shows such a number says so.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_value = "never", default_missing_value = "where-needed")]
+    pub live: Live,
+    /// Pass tensors through host memory even where device memory can be shared.
     #[arg(long)]
     pub copies: bool,
 }
@@ -122,6 +126,7 @@ impl MeasuringOptions {
             budget,
             call_limit: Duration::from_millis(self.call_limit),
             sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
+            live: self.live,
         })
     }
 

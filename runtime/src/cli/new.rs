@@ -15,7 +15,6 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
-use super::unpack::shown;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
@@ -69,15 +68,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         ));
     }
     let edited = unpacked.files.iter().find(|file| file.ends_with(kernel.as_str()));
-    let edited = edited.map_or_else(|| kernel.to_string(), |file| shown(file));
-    let files: Vec<_> = unpacked.files.iter().map(|file| shown(file)).collect();
+    let edited = edited.map_or_else(|| kernel.to_string(), crate::path_text::text);
+    let files: Vec<_> = unpacked.files.iter().map(crate::path_text::text).collect();
     console.print(format!(
         "wrote {}\nnext     edit {edited}, then: proofmark seal {} -o out.zip",
         files.join(", "),
         folder.display(),
     ))?;
     let body = json!({
-        "folder": shown(&folder), "files": files, "definition": name, "definition_is_known": operator.is_some(),
+        "folder": crate::path_text::text(&folder), "files": files, "definition": name, "definition_is_known": operator.is_some(),
     });
     console.document("proofmark.new", 1, &body)?;
     Ok(ExitCode::Yes)

@@ -2,12 +2,19 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use proofmark_packager::{Bundle, Evidence};
 use tempfile::NamedTempFile;
 
 use super::console::write_out;
 use super::failure::Failure;
+
+/// How the name of a file starts that is about to become a result.
+const TEMPORARY_PREFIX: &str = ".proofmark-";
+
+/// Longer than any result takes to be written.
+const TEMPORARY_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Writes a file by rename, with the permissions that the user's umask gives.
 pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
@@ -51,10 +58,29 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile, Failure> {
     if !folder.is_dir() {
         return Err(cannot_write(path, &format!("{} is no folder", folder.display())));
     }
+    sweep_beside(folder);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".proofmark-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(TEMPORARY_PREFIX).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // The kind alone: the temporary file's name means nothing to anybody.
     builder.tempfile_in(folder).map_err(|error| cannot_write(path, &error.kind()))
+}
+
+/// Removes what earlier calls left here when they were killed: files of ours alone, and old ones.
+fn sweep_beside(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| {
+            name.strip_prefix(TEMPORARY_PREFIX)
+                .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|one| one.is_ascii_alphanumeric()))
+        });
+        let is_old = || {
+            let found = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            Some(found.modified().ok()?.elapsed().ok()? > TEMPORARY_GRACE)
+        };
+        if is_ours && is_old().unwrap_or_default() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn elsewhere(failure: Failure) -> Failure {

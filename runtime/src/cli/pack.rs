@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::{input, output, unpack};
+use super::{input, output};
 use crate::build::Flags;
 
 /// Pack a submission into one self-contained file
@@ -204,7 +204,7 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
     }
     Ok(Packed {
         digest: artifact.digest(),
-        output: unpack::shown(&path),
+        output: crate::path_text::text(&path),
         size_bytes: content.len() as u64,
         sha256: Digest::of_bytes(&content),
         flashinfer_hashes: solution::hashes(artifact),

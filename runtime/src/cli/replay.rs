@@ -15,9 +15,10 @@ use crate::job::{Action, Measure};
 
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
 ///
-/// Says one of: identical; the same device code in another library, where another host compiler
-/// explains it; or what differs and why it may. Exit code 0 for the first two, 1 for the last. With `--cached`
-/// a build that the cache has is compared as it is, and the answer says that nothing was rebuilt.
+/// Says one of: identical, exit code 0; or what differs and why it may, exit code 1. The same device code
+/// in another library differs: what the evidence says of another host compiler is not proven here.
+/// With `--cached` a build that the cache has is compared as it is, and the answer says that nothing was
+/// rebuilt.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark replay out.zip

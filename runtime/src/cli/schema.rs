@@ -44,6 +44,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("diff"),
     schema!("doctor"),
     schema!("error"),
+    schema!("extraction"),
     schema!("inspect"),
     schema!("job"),
     schema!("new"),
@@ -57,6 +58,10 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("toolchain.list"),
     schema!("unpack"),
     schema!("verify"),
+    schema!("verify-difference"),
+    schema!("verify-kernels"),
+    schema!("verify-policy"),
+    schema!("verify-runs-on"),
 ];
 
 /// Runs the verb.

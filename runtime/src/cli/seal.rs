@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let extra = [
         ("digest", json!(digest)),
         ("evidence_digest", json!(evidence_digest)),
-        ("output", json!(path)),
+        ("output", json!(crate::path_text::text(&path))),
         ("output_sha256", json!(Digest::of_bytes(&bytes))),
     ];
     let code = line::answer("proofmark.seal", &outcome, extra, console)?;

@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     console.document(
         "proofmark.target",
         1,
-        &json!({ "target": target, "changed": changed, "config": config }),
+        &json!({ "target": target, "changed": changed, "config": crate::path_text::text(config) }),
     )?;
     Ok(ExitCode::Yes)
 }

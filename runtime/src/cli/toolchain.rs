@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use crate::path_text;
 use crate::toolchain::data_folder::DataFolder;
 use crate::toolchain::install::{Existing, WheelSource};
 use crate::toolchain::lock_file::{Component, ComponentName};
@@ -109,7 +110,11 @@ fn run_install(arguments: &Install, console: &Console) -> Result<ExitCode, Failu
     for folder in &folders {
         console.print(folder.display().to_string())?;
     }
-    console.document("proofmark.toolchain.install", 1, &json!({ "folders": folders }))?;
+    console.document(
+        "proofmark.toolchain.install",
+        1,
+        &json!({ "folders": folders.iter().map(path_text::text).collect::<Vec<_>>() }),
+    )?;
     Ok(ExitCode::Yes)
 }
 
@@ -201,7 +206,7 @@ fn run_list(arguments: &List, console: &Console) -> Result<ExitCode, Failure> {
     for folder in &partial {
         console.print(format!("unfinished installation: {}", folder.display()))?;
     }
-    let body = json!({ "toolkits": found, "pinned": pinned, "unfinished": partial });
+    let body = json!({ "toolkits": found, "pinned": pinned, "unfinished": partial.iter().map(path_text::text).collect::<Vec<_>>() });
     console.document("proofmark.toolchain.list", 1, &body)?;
     Ok(ExitCode::Yes)
 }
@@ -215,7 +220,7 @@ fn describe(
         Ok(toolkit) => (Some(toolkit.release), None),
         Err(fault) => (None, Some(fault.to_string())),
     };
-    json!({ "origin": origin, "home": home, "usable": fault.is_none(), "release": release, "fault": fault })
+    json!({ "origin": origin, "home": path_text::text(home), "usable": fault.is_none(), "release": release, "fault": fault })
 }
 
 fn list_pinned(search: &Search, console: &Console) -> Result<Vec<Value>, Failure> {
@@ -236,7 +241,7 @@ fn list_pinned(search: &Search, console: &Console) -> Result<Vec<Value>, Failure
         listed.push(json!({
             "component": component.name.as_str(),
             "version": component.version,
-            "folder": folder,
+            "folder": folder.as_ref().map(path_text::text),
             "wheels": wheels.collect::<Vec<_>>(),
         }));
     }

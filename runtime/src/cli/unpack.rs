@@ -39,19 +39,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         1,
         &json!({
             "digest": digest,
-            "output": shown(&arguments.output),
-            "submission": shown(&unpacked.submission),
-            "files": unpacked.files.iter().map(|file| shown(file)).collect::<Vec<_>>(),
+            "output": crate::path_text::text(&arguments.output),
+            "submission": crate::path_text::text(&unpacked.submission),
+            "files": unpacked.files.iter().map(crate::path_text::text).collect::<Vec<_>>(),
             "packs_to_same_digest": unpacked.packs_to_same_digest(),
             "losses": unpacked.losses,
         }),
     )?;
     Ok(ExitCode::Yes)
-}
-
-/// A path as text, whatever bytes it has: not every path has a place in JSON.
-pub(super) fn shown(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 fn describe(unpacked: &Unpacked, output: &Path, digest: &Digest) -> String {

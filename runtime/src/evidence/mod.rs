@@ -3,7 +3,8 @@
 //! `evidence/build.json` holds everything that a replay compares: the toolchain's identity, the
 //! complete command, the headers, the library's digest, and the digest of every device image in it.
 //! Device images depend on the CUDA compiler alone; the library around them also on the host
-//! compiler and linker. So sameness has two levels, and a replay says which one holds.
+//! compiler and linker. A replay that gives the same images in another library says so, and still
+//! differs: that another host compiler is the cause is what the evidence claims, and no more.
 
 pub mod sealed;
 pub mod speed;
@@ -11,7 +12,7 @@ pub mod speed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
-use proofmark_packager::{Arch, Digest, Evidence, Gencode};
+use proofmark_packager::{Arch, Digest, Evidence, Gencode, escape};
 use serde::{Deserialize, Serialize};
 
 use crate::build::Dependencies;
@@ -173,9 +174,8 @@ pub fn seal(
 pub enum Sameness {
     /// The same library, byte for byte.
     Identical,
-    /// The same device code in another library, and another host compiler or linker explains it.
-    SameDeviceCode,
-    /// Something else differs.
+    /// Something differs. Where the device code is the same, both lists of images are empty; that another
+    /// host compiler explains the rest is a claim of the evidence, which nothing here confirms.
     Different,
 }
 
@@ -203,8 +203,6 @@ pub fn compare(sealed: &BuildEvidence, new: &BuildEvidence) -> BuildComparison {
     let same_device_code = sealed.device_images == new.device_images;
     let sameness = if sealed.library == new.library && same_device_code {
         Sameness::Identical
-    } else if same_device_code && only_the_host_differs(sealed, new) {
-        Sameness::SameDeviceCode
     } else {
         Sameness::Different
     };
@@ -221,20 +219,6 @@ fn comparable(dependencies: &Dependencies) -> Dependencies {
     dependencies.iter().map(|(label, digest)| (one_name(label), *digest)).collect()
 }
 
-/// Whether everything that makes device code is the same, and something that makes host code is not.
-fn only_the_host_differs(sealed: &BuildEvidence, new: &BuildEvidence) -> bool {
-    let split = |evidence: &BuildEvidence| -> (Dependencies, Dependencies) {
-        comparable(&evidence.dependencies).into_iter().partition(|(label, _)| label.starts_with("<system>"))
-    };
-    let ((sealed_system, sealed_device), (new_system, new_device)) = (split(sealed), split(new));
-    let device_side = sealed.commands == new.commands
-        && sealed.gencode == new.gencode
-        && sealed.toolchain.device_digest() == new.toolchain.device_digest()
-        && sealed_device == new_device;
-    let host_side = sealed.toolchain == new.toolchain && sealed_system == new_system;
-    device_side && !host_side
-}
-
 fn causes_between(sealed: &BuildEvidence, new: &BuildEvidence) -> Vec<String> {
     let mut causes = Vec::new();
     if sealed.gencode != new.gencode {
@@ -245,7 +229,8 @@ fn causes_between(sealed: &BuildEvidence, new: &BuildEvidence) -> Vec<String> {
     }
     causes.extend(sealed.toolchain.differences(&new.toolchain));
     causes.extend(changed_files(&comparable(&sealed.dependencies), &comparable(&new.dependencies)));
-    causes
+    // Evidence is of others: it must not write lines of its own.
+    causes.iter().map(|cause| escape::line(cause)).collect()
 }
 
 /// What differs among the files that were read: each by name, or of many under one root their number.

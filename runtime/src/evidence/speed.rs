@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::measure::WorkloadFinding;
 use crate::measure::statistics::overall;
 use crate::record::WorkloadRecord;
+use crate::recording::Trust;
 
 /// How far a replayed mean may lie from the sealed one and still hold, as a share: what an
 /// unchanged artifact moves between two devices of one model in the field's own reports (5 to 9 %).
@@ -25,6 +26,10 @@ pub struct SpeedComparison {
     pub holds: bool,
     /// The margin, as a share.
     pub margin: f64,
+    /// How the sealed speed was measured: `hermetic`, `live`, or `mixed`.
+    pub sealed_trust: &'static str,
+    /// How today's was.
+    pub trust: &'static str,
     /// The device of the sealed measurement.
     pub sealed_device: String,
     /// Today's.
@@ -57,9 +62,27 @@ impl SpeedComparison {
             ratio,
             holds: (ratio - 1.0).abs() <= HOLDS_WITHIN,
             margin: HOLDS_WITHIN,
+            sealed_trust: trust_of(sealed),
+            trust: trust_of(now),
             sealed_device: device(sealed),
             device: device(now),
         })
+    }
+}
+
+/// How the workloads that passed were measured.
+fn trust_of(records: &[WorkloadRecord]) -> &'static str {
+    let mut names: Vec<&str> = records
+        .iter()
+        .filter(|record| record.finding.latency_ns().is_some())
+        .map(|record| Trust::name(&record.finding.trust))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        ["hermetic"] => "hermetic",
+        ["live"] => "live",
+        _ => "mixed",
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::reference::Reference;
 use super::task::Task;
 use crate::measure::statistics::StoppingRule;
-use crate::measure::{Options, Seed, Sharing};
+use crate::measure::{Live, Options, Seed, Sharing};
 
 /// How to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Measuring {
     pub call_limit: Duration,
     /// Where tensors live.
     pub sharing: Sharing,
+    /// What is measured live, and labelled so.
+    #[serde(default)]
+    pub live: Live,
 }
 
 impl Measuring {
@@ -44,6 +47,7 @@ impl Measuring {
             call_limit: self.call_limit,
             data_root: self.task.data_root.clone(),
             sharing: self.sharing,
+            live: self.live,
             refusals: Refusals::Silent,
         }
     }

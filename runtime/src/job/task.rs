@@ -24,6 +24,7 @@ pub struct Task {
     /// How far outputs may be off.
     pub tolerance: Tolerance,
     /// The folder that the paths of captured tensors start from, on the machine that runs the job.
+    #[serde(serialize_with = "crate::path_text::serialize")]
     pub data_root: PathBuf,
 }
 

@@ -15,15 +15,17 @@ use super::environment::Reading;
 use super::finding::WorkloadFinding;
 use super::judge::device::JudgeDevice;
 use super::judge::layout::Layout;
-use super::judge::session::{PlayerSession, Stop};
+use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::{Dice, Trial};
+use super::recordings::Recordings;
 use super::sampler::{CYCLE_STRETCH_NS, Sampler};
-use super::subject::{BenchError, Options, Subject};
+use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
-use super::timing::{ClockReadings, distrust, span};
+use super::timing::{ClockReadings, Least, distrust, span};
 use super::verdict::Verdict;
+use crate::recording::{Trust, Unrecorded};
 use proofmark_player::PlayerEnd;
-use proofmark_player::protocol::{Clock, Tracing};
+use proofmark_player::protocol::{Clock, Role, Tracing};
 
 /// What a comparison came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,8 @@ pub enum Compared {
 pub struct Settled {
     /// Everything that is known.
     pub report: Report,
+    /// Whether the numbers rest on recordings.
+    pub trust: Trust,
     /// Every answer that the decision got, raw samples included.
     pub events: Vec<Event>,
     /// The device at the start of every process, and at the end.
@@ -88,13 +92,23 @@ pub fn compare(
         let layout = Layout::of(contest.definition, workload)?;
         trials.push(Trial::new(device, contest.definition, workload, layout, options)?);
     }
-    let reference = PlayerSession::start(device, &device.secret, contest.reference, options)
+    let recordings = match record(device, &contest, options)? {
+        Ok(recordings) => recordings,
+        Err(disqualified) => return Ok(disqualified),
+    };
+    let trust = match &recordings {
+        Recorded::Both(_) => Trust::Hermetic,
+        Recorded::Neither { reason } => Trust::Live { reason: reason.clone() },
+    };
+    let part = Part { subject: contest.reference, role: Role::Live };
+    let reference = PlayerSession::start(device, &device.reference, part, options)
         .map_err(|stop| reference_failed(stop, "that comes first"))?;
     let mut run = CompareRun {
         contest,
         device,
         options,
         trials,
+        recordings,
         reference,
         arms: Vec::new(),
         current: None,
@@ -133,7 +147,47 @@ pub fn compare(
     }
     readings.push(device.reading());
     let events = decision.events().to_vec();
-    Ok(Compared::Decided(Box::new(Settled { report, events, readings })))
+    Ok(Compared::Decided(Box::new(Settled { report, trust, events, readings })))
+}
+
+/// What the arms are measured as: both from recordings, or neither.
+enum Recorded {
+    /// A's and B's.
+    Both(Box<[Recordings; 2]>),
+    /// They are measured live.
+    Neither {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Records both arms on every workload. Where that cannot be done they are both measured live, if that was
+/// asked for: a recorded arm and a live one are not compared.
+fn record(
+    device: &JudgeDevice,
+    contest: &Contest<'_>,
+    options: &Options,
+) -> Result<Result<Recorded, Compared>, BenchError> {
+    let workloads: Vec<&Workload> = contest.workloads.iter().collect();
+    let take = |subject| Recordings::take(device, subject, contest.definition, &workloads, options);
+    let both = [take(contest.a)?, take(contest.b)?];
+    for (arm, recordings) in [Arm::A, Arm::B].into_iter().zip(&both) {
+        let Some((workload, gap)) = recordings.gap() else { continue };
+        let verdict = match gap {
+            Unrecorded::Refused(reason) if options.live != Live::Never => {
+                return Ok(Ok(Recorded::Neither {
+                    reason: format!("arm {}: {reason}", if arm == Arm::B { "B" } else { "A" }),
+                }));
+            }
+            Unrecorded::Refused(reason) => Verdict::NotRecorded { reason: reason.clone() },
+            Unrecorded::Ended(end @ PlayerEnd::TimedOut { .. }, _) => {
+                Verdict::Timeout { reason: end.to_string() }
+            }
+            Unrecorded::Ended(end, _) => Verdict::RuntimeError { reason: end.to_string() },
+        };
+        return Ok(Err(Compared::Disqualified { arm, workload: workload.to_owned(), verdict }));
+    }
+    Ok(Ok(Recorded::Both(Box::new(both))))
 }
 
 fn out_of_step(error: &ComparisonError) -> BenchError {
@@ -165,6 +219,7 @@ struct CompareRun<'run> {
     device: &'run JudgeDevice,
     options: &'run Options,
     trials: Vec<Trial<'run>>,
+    recordings: Recorded,
     reference: PlayerSession,
     /// A, B, A′.
     arms: Vec<PlayerSession>,
@@ -184,7 +239,11 @@ impl CompareRun<'_> {
         self.arms.clear();
         let of_arm = [self.contest.a, self.contest.b, self.contest.a];
         let order = self.dice.permutation(ARMS.len());
-        let parts: Vec<&Subject> = order.iter().map(|arm| of_arm[*arm]).collect();
+        let role = match self.recordings {
+            Recorded::Both(_) => Role::Stage,
+            Recorded::Neither { .. } => Role::Live,
+        };
+        let parts: Vec<Part<'_>> = order.iter().map(|arm| Part { subject: of_arm[*arm], role }).collect();
         let started = PlayerSession::start_all(self.device, &self.device.shared, &parts, self.options);
         let mut sessions: Vec<(usize, PlayerSession)> = Vec::new();
         for (arm, started) in order.into_iter().zip(started.map_err(Setback::Bench)?) {
@@ -220,8 +279,8 @@ impl CompareRun<'_> {
             return Ok(());
         }
         let uuid = self.contest.workloads[workload].uuid();
-        let trial = &self.trials[workload];
-        let prepared = trial.prepare(&mut self.reference).and_then(|_| trial.refusal());
+        let trial = &mut self.trials[workload];
+        let prepared = trial.prepare(&mut self.reference).and_then(|()| trial.refusal());
         match prepared {
             Ok(None) => {}
             Ok(Some(detail)) => {
@@ -231,12 +290,21 @@ impl CompareRun<'_> {
             Err(stop) => return Err(Setback::Bench(reference_failed(stop, uuid))),
         }
         for arm in ARMS {
-            if let Err(stop) = self.trials[workload].bind(&mut self.arms[place(arm)]) {
+            if let Err(stop) = self.bind(workload, arm) {
                 return Err(self.setback(stop, arm, workload));
             }
         }
         self.current = Some(workload);
         Ok(())
+    }
+
+    /// Gives an arm what it runs on a workload.
+    fn bind(&mut self, workload: usize, arm: Arm) -> Result<(), Stop> {
+        let session = &mut self.arms[place(arm)];
+        let Recorded::Both(both) = &self.recordings else { return self.trials[workload].bind(session) };
+        let recordings = if arm == Arm::B { &both[1] } else { &both[0] };
+        let recording = recordings.of(&self.contest.workloads[workload]).expect("every workload has one");
+        Ok(session.stage(&recording.recording, &recording.contents, recording.code())?)
     }
 
     /// Takes the other clocks of A and B once a workload: what spans are held against.
@@ -253,6 +321,7 @@ impl CompareRun<'_> {
                 options: self.options,
                 trial: &mut self.trials[workload],
                 session,
+                reference: &mut self.reference,
                 readings: ClockReadings::default(),
                 finding: &mut finding,
             };
@@ -270,11 +339,12 @@ impl CompareRun<'_> {
     fn check_modules(&mut self, arm: usize, workload: usize) -> Result<(), Setback> {
         let images = if arm == 1 { &self.contest.b.images } else { &self.contest.a.images };
         let session = &mut self.arms[arm];
+        let least = if session.is_stage() { Least::Anything } else { Least::Kernel };
         let loaded = match session.modules() {
             Ok(loaded) => loaded,
             Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
         };
-        match executed(&session.own_modules, &loaded, images) {
+        match executed(&session.own_modules, &loaded, images, least) {
             Executed::Foreign(reason) => {
                 let verdict = Verdict::UntrustedTiming { reason };
                 Err(self.setback(Stop::Verdict(verdict), ARMS[arm], workload))
@@ -301,7 +371,8 @@ impl CompareRun<'_> {
 
     fn sample(&mut self, workload: usize, arm: Arm, clock: Clock) -> Result<f64, Setback> {
         let session = &mut self.arms[place(arm)];
-        let report = match self.trials[workload].call(session, clock) {
+        let least = if session.is_stage() { Least::Anything } else { Least::Kernel };
+        let report = match self.trials[workload].call(session, &mut self.reference, clock) {
             Ok(report) => report,
             Err(stop) => return Err(self.setback(stop, arm, workload)),
         };
@@ -312,7 +383,7 @@ impl CompareRun<'_> {
         match clock {
             Clock::Host => Ok(report.host_ns),
             Clock::Events => Ok(report.event_ns.expect("a session gives no event call without its time")),
-            Clock::Cupti => span(&report.activities).map(|found| found.elapsed_ns).map_err(|found| {
+            Clock::Cupti => span(&report.activities, least).map(|found| found.elapsed_ns).map_err(|found| {
                 let verdict = Verdict::UntrustedTiming { reason: found.to_string() };
                 self.setback(Stop::Verdict(verdict), arm, workload)
             }),

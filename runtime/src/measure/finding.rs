@@ -7,6 +7,7 @@ use super::environment::Reading;
 use super::judge::comparison::Comparison;
 use super::measurement::Measurement;
 use super::verdict::Verdict;
+use crate::recording::Trust;
 
 /// What one workload showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct WorkloadFinding {
     pub verdict: Option<Verdict>,
     /// Why this workload cannot judge: a null output would pass.
     pub refusal: Option<String>,
+    /// Whether the numbers rest on a recording.
+    #[serde(default = "Trust::before_recordings")]
+    pub trust: Trust,
     /// Raw samples of every clock; the first is the one that is scored.
     pub measurements: Vec<Measurement>,
     /// Each output of the first checked call, in full.
@@ -29,7 +33,8 @@ pub struct WorkloadFinding {
     pub traffic_bytes: u64,
     /// Median of the reference's event clock in nanoseconds.
     pub reference_ns: Option<f64>,
-    /// Median host time of one call in nanoseconds: from the call to the kernel's return.
+    /// Median host time of one call in nanoseconds, from the call to the entry point's return, as the process
+    /// that runs it says.
     pub dispatch_ns: Option<f64>,
     /// The judge's own bound on one call in nanoseconds, by its own clock.
     pub wall_bound_ns: Option<f64>,
@@ -48,6 +53,7 @@ impl WorkloadFinding {
             workload,
             verdict: None,
             refusal: None,
+            trust: Trust::Hermetic,
             measurements: Vec::new(),
             comparisons: Vec::new(),
             checked_calls: 0,

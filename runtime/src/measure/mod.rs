@@ -11,6 +11,7 @@
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
 //! | [`seed`] | where inputs come from, and its commitment |
+//! | [`recordings`] | what a subject launches, taken before anything is measured |
 //! | `sampler` | takes one workload's samples under every clock |
 //! | [`run`] | the whole: workloads in, findings out |
 //! | [`mod@compare`] | two libraries in, a decision out |
@@ -24,6 +25,7 @@ pub mod environment;
 pub mod finding;
 pub mod judge;
 pub mod measurement;
+pub mod recordings;
 pub mod run;
 mod sampler;
 pub mod seed;
@@ -36,4 +38,4 @@ pub use compare::{Compared, Contest, Settled, compare};
 pub use finding::WorkloadFinding;
 pub use run::BenchRun;
 pub use seed::Seed;
-pub use subject::{BenchError, Options, Sharing, Subject};
+pub use subject::{BenchError, Live, Options, Sharing, Subject};

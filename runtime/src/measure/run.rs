@@ -9,16 +9,18 @@ use super::environment::RunFacts;
 use super::finding::WorkloadFinding;
 use super::judge::device::JudgeDevice;
 use super::judge::layout::Layout;
-use super::judge::session::{PlayerSession, Stop};
+use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::Trial;
+use super::recordings::Recordings;
 use super::sampler::Sampler;
 use super::statistics::median;
-use super::subject::{BenchError, Options, Subject};
+use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
 use super::timing::{ClockReadings, distrust};
 use super::verdict::Verdict;
+use crate::recording::{CheckedRecording, Trust, Unrecorded};
 use proofmark_player::PlayerEnd;
-use proofmark_player::protocol::{Clock, L2};
+use proofmark_player::protocol::{Clock, L2, Role};
 
 /// One run: the subject's and the reference's players, and what they run.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct BenchRun<'run> {
     sessions: [Option<PlayerSession>; 2],
     /// Why the subject cannot even be loaded: then no workload needs to try again.
     unloadable: Option<String>,
+    recordings: Recordings,
     copy_bandwidth: f64,
 }
 
@@ -47,8 +50,17 @@ impl<'run> BenchRun<'run> {
     ) -> Result<Self, BenchError> {
         let copy_bandwidth = device.copy_bandwidth()?;
         let sessions = [None, None];
-        let mut run =
-            Self { device, subject, reference, options, sessions, unloadable: None, copy_bandwidth };
+        let recordings = Recordings::default();
+        let mut run = Self {
+            device,
+            subject,
+            reference,
+            options,
+            sessions,
+            unloadable: None,
+            recordings,
+            copy_bandwidth,
+        };
         match run.session(REFERENCE) {
             Ok(_) => Ok(run),
             Err(stop) => Err(run.reference_failed(stop, "that comes first")),
@@ -70,6 +82,12 @@ impl<'run> BenchRun<'run> {
         }
     }
 
+    /// Records the subject's calls of these workloads. No process with its host code is left afterwards.
+    pub fn record(&mut self, definition: &Definition, workloads: &[&Workload]) -> Result<(), BenchError> {
+        self.recordings = Recordings::take(self.device, self.subject, definition, workloads, self.options)?;
+        Ok(())
+    }
+
     /// Measures one workload.
     pub fn judge(
         &mut self,
@@ -81,7 +99,7 @@ impl<'run> BenchRun<'run> {
         let mut finding = WorkloadFinding::new(workload.clone(), traffic);
         let mut trial = Trial::new(self.device, definition, workload, layout, self.options)?;
         finding.readings.push(self.device.reading());
-        self.prepare(&trial, workload, &mut finding)?;
+        self.prepare(&mut trial, workload, &mut finding)?;
         match trial.refusal() {
             Ok(None) => {}
             Ok(refusal) => {
@@ -90,34 +108,35 @@ impl<'run> BenchRun<'run> {
             }
             Err(stop) => return Err(self.reference_failed(stop, workload.uuid())),
         }
-        match self.sample(&mut trial, &mut finding) {
+        let outcome = match self.recordings.of(workload).cloned() {
+            Ok(recording) => self.hermetic(&mut trial, &recording, &mut finding),
+            Err(Unrecorded::Refused(reason)) if self.options.live != Live::Never => {
+                finding.trust = Trust::Live { reason };
+                self.sample(&mut trial, None, &mut finding)
+            }
+            Err(Unrecorded::Refused(reason)) => Ok(Verdict::NotRecorded { reason }),
+            Err(Unrecorded::Ended(end, output)) => {
+                note_end(&end, output, &mut finding);
+                finding.readings.push(self.device.reading());
+                return Ok(finding);
+            }
+        };
+        match outcome {
             Ok(verdict) | Err(Stop::Verdict(verdict)) => finding.verdict = Some(verdict),
             Err(Stop::Bench(error)) => return Err(error),
-            Err(Stop::End(end)) => self.note_end(&end, &mut finding),
+            Err(Stop::End(end)) => {
+                let output = self.sessions[SUBJECT].take().map(PlayerSession::end).unwrap_or_default();
+                note_end(&end, output, &mut finding);
+            }
         }
         finding.checked_calls = trial.checked;
         finding.readings.push(self.device.reading());
         Ok(finding)
     }
 
-    /// A player that ended ends its workload; the next one gets a fresh player.
-    fn note_end(&mut self, end: &PlayerEnd, finding: &mut WorkloadFinding) {
-        let output = self.sessions[SUBJECT].take().map(PlayerSession::end).unwrap_or_default();
-        let said = output.trim_end();
-        let mut last: Vec<&str> = said.lines().rev().take(5).collect();
-        last.reverse();
-        let tail = last.join(" | ");
-        let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
-        finding.verdict = Some(match end {
-            PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
-            _ => Verdict::RuntimeError { reason },
-        });
-        finding.output = (!output.is_empty()).then_some(output);
-    }
-
     fn prepare(
         &mut self,
-        trial: &Trial<'_>,
+        trial: &mut Trial<'_>,
         workload: &Workload,
         finding: &mut WorkloadFinding,
     ) -> Result<(), BenchError> {
@@ -157,38 +176,111 @@ impl<'run> BenchRun<'run> {
     }
 
     fn session(&mut self, role: usize) -> Result<&mut PlayerSession, Stop> {
+        let part =
+            Part { subject: if role == SUBJECT { self.subject } else { self.reference }, role: Role::Live };
+        self.session_as(role, part)
+    }
+
+    fn session_as(&mut self, role: usize, part: Part<'_>) -> Result<&mut PlayerSession, Stop> {
+        // A stage and a live player take each other's place.
+        if self.sessions[role].as_ref().is_some_and(|session| session.role() != part.role) {
+            self.sessions[role] = None;
+        }
         if self.sessions[role].is_none() {
-            let (part, blocks) = match role {
-                SUBJECT => (self.subject, &self.device.shared),
-                _ => (self.reference, &self.device.secret),
-            };
+            let blocks = if role == SUBJECT { &self.device.shared } else { &self.device.reference };
             let session = PlayerSession::start(self.device, blocks, part, self.options)?;
             self.sessions[role] = Some(session);
         }
         Ok(self.sessions[role].as_mut().expect("started just above"))
     }
 
-    fn sample(&mut self, trial: &mut Trial<'_>, finding: &mut WorkloadFinding) -> Result<Verdict, Stop> {
+    /// Measures what was recorded. Where its outputs are off and the entry point's are not, the recording is
+    /// not what the entry point computes.
+    fn hermetic(
+        &mut self,
+        trial: &mut Trial<'_>,
+        recording: &CheckedRecording,
+        finding: &mut WorkloadFinding,
+    ) -> Result<Verdict, Stop> {
+        finding.dispatch_ns = recording.host_ns;
+        let sampled = self.sample(trial, Some(recording), finding);
+        let Err(Stop::Verdict(Verdict::IncorrectNumerical { reason })) = sampled else { return sampled };
+        if self.computes_live(trial)? {
+            let reason = format!(
+                "what it launches depends on what its host code reads or remembers: launched as recorded, {reason}; \
+                 called again, it is right"
+            );
+            if self.options.live == Live::Never {
+                return Ok(Verdict::NotRecorded { reason });
+            }
+            finding.trust = Trust::Live { reason };
+            finding.measurements.clear();
+            finding.comparisons.clear();
+            return self.sample(trial, None, finding);
+        }
+        Ok(Verdict::IncorrectNumerical { reason })
+    }
+
+    /// Whether one call of the entry point itself is right.
+    fn computes_live(&mut self, trial: &mut Trial<'_>) -> Result<bool, Stop> {
+        let outcome = self.session(SUBJECT).map(drop).and_then(|()| {
+            let [Some(session), Some(reference)] = &mut self.sessions else {
+                unreachable!("both are started")
+            };
+            trial.bind(session)?;
+            trial.detailed_call(session, reference)
+        });
+        match outcome {
+            Ok(_) => Ok(true),
+            Err(Stop::Bench(error)) => Err(Stop::Bench(error)),
+            Err(Stop::Verdict(_)) => Ok(false),
+            Err(Stop::End(_)) => {
+                self.sessions[SUBJECT] = None;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes a workload's samples: of a recording, or of the entry point itself.
+    fn sample(
+        &mut self,
+        trial: &mut Trial<'_>,
+        recording: Option<&CheckedRecording>,
+        finding: &mut WorkloadFinding,
+    ) -> Result<Verdict, Stop> {
         let (options, device, images) = (self.options, self.device, &self.subject.images);
         if let Some(reason) = &self.unloadable {
             return Ok(Verdict::RuntimeError { reason: reason.clone() });
         }
-        if let Err(stop) = self.session(SUBJECT) {
+        let role = if recording.is_some() { Role::Stage } else { Role::Live };
+        if let Err(stop) = self.session_as(SUBJECT, Part { subject: self.subject, role }) {
             if let Stop::End(end) = &stop {
                 self.unloadable = Some(end.to_string());
             }
             return Err(stop);
         }
-        let session = self.session(SUBJECT)?;
-        trial.bind(session)?;
-        let mut sampler =
-            Sampler { device, options, trial, session, readings: ClockReadings::default(), finding };
+        let [Some(session), Some(reference)] = &mut self.sessions else { unreachable!("both are started") };
+        match recording {
+            Some(recording) => {
+                session.stage(&recording.recording, &recording.contents, recording.code())?;
+            }
+            None => trial.bind(session)?,
+        }
+        let mut sampler = Sampler {
+            device,
+            options,
+            trial,
+            session,
+            reference,
+            readings: ClockReadings::default(),
+            finding,
+        };
         sampler.warm_up()?;
         sampler.events()?;
         sampler.batches()?;
         let suspicion = sampler.spans()?;
         let modules = sampler.session.modules()?;
-        let code = executed(&sampler.session.own_modules, &modules, images);
+        let code = executed(&sampler.session.own_modules, &modules, images, sampler.least());
         let readings = sampler.readings;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
@@ -200,4 +292,18 @@ impl<'run> BenchRun<'run> {
         let reason = suspicion.or_else(|| distrust(&readings));
         Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
     }
+}
+
+/// A player that ended ends its workload; the next one gets a fresh player.
+fn note_end(end: &PlayerEnd, output: String, finding: &mut WorkloadFinding) {
+    let said = output.trim_end();
+    let mut last: Vec<&str> = said.lines().rev().take(5).collect();
+    last.reverse();
+    let tail = last.join(" | ");
+    let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
+    finding.verdict = Some(match end {
+        PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
+        _ => Verdict::RuntimeError { reason },
+    });
+    finding.output = (!output.is_empty()).then_some(output);
 }

@@ -19,7 +19,7 @@ use super::judge::trial::Trial;
 use super::measurement::{Clocks, DroppedBlock, L2State, Measurement, Method};
 use super::statistics::{StopReason, median};
 use super::subject::Options;
-use super::timing::{ClockReadings, Span, span};
+use super::timing::{ClockReadings, Least, Span, floor_ns, span};
 use proofmark_player::protocol::{CallReport, Clock, L2, NO_CALL, Tracing};
 
 /// Calls before any clock counts: loading code lazily, growing pools, clocks of an idle GPU.
@@ -48,6 +48,7 @@ pub(super) struct Sampler<'run, 'trial, 'device> {
     pub(super) options: &'run Options,
     pub(super) trial: &'trial mut Trial<'device>,
     pub(super) session: &'run mut PlayerSession,
+    pub(super) reference: &'run mut PlayerSession,
     pub(super) readings: ClockReadings,
     pub(super) finding: &'run mut WorkloadFinding,
 }
@@ -64,6 +65,10 @@ impl Sampler<'_, '_, '_> {
         self.session.cupti_problem.is_none()
     }
 
+    pub(super) fn least(&self) -> Least {
+        if self.session.is_stage() { Least::Anything } else { Least::Kernel }
+    }
+
     fn note_l2(&mut self, report: &CallReport) {
         self.readings.persisting_bytes = self.readings.persisting_bytes.max(report.persisting_bytes);
         self.readings.window_bytes = self.readings.window_bytes.max(report.window_bytes);
@@ -71,9 +76,12 @@ impl Sampler<'_, '_, '_> {
     }
 
     pub(super) fn warm_up(&mut self) -> Result<(), Stop> {
-        self.finding.comparisons = self.trial.detailed_call(self.session)?;
+        let outputs = &self.trial.layout().outputs.places;
+        let output_bytes = outputs.iter().map(|place| place.tensor.size_bytes).sum();
+        self.readings.floor_ns = floor_ns(output_bytes, self.device.gpu.facts().peak_bandwidth);
+        self.finding.comparisons = self.trial.detailed_call(self.session, self.reference)?;
         for _ in 1..WARMUP_COUNT {
-            let report = self.trial.call(self.session, Clock::Host)?;
+            let report = self.trial.call(self.session, self.reference, Clock::Host)?;
             self.note_l2(&report);
         }
         if !self.has_tracer() {
@@ -81,9 +89,9 @@ impl Sampler<'_, '_, '_> {
         }
         // How many launches a call makes decides how many calls can be held.
         self.session.trace(Tracing::On)?;
-        let report = self.trial.call(self.session, Clock::Cupti)?;
+        let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
         self.session.trace(Tracing::Off)?;
-        if let Ok(found) = span(&report.activities) {
+        if let Ok(found) = span(&report.activities, self.least()) {
             self.readings.launches = Some(found.kernels.len() + found.copies + found.fills);
             self.finding.launches = Some(launches(found));
         }
@@ -99,7 +107,7 @@ impl Sampler<'_, '_, '_> {
         let begun = Instant::now();
         let mut samples = Vec::new();
         let stop_reason = loop {
-            let report = self.trial.call(self.session, Clock::Events)?;
+            let report = self.trial.call(self.session, self.reference, Clock::Events)?;
             self.note_l2(&report);
             samples.extend(report.event_ns);
             // Without activity records this is the clock that counts, and it goes on as long as one.
@@ -131,24 +139,33 @@ impl Sampler<'_, '_, '_> {
         let per_call = launches.map_or(8, |found| found.kernels + found.copies + found.fills).max(1);
         let limit = if self.readings.waits { WAITING_BATCH } else { QUEUE_DEPTH / per_call };
         let count = limit.clamp(1, self.trial.slots());
-        let mut empty = f64::INFINITY;
+        // What the batch costs beside its calls: a stage puts memory back before each.
+        let nothing = if self.session.is_stage() { vec![NO_CALL; count] } else { Vec::new() };
+        let (mut empty, mut empty_event) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..3 {
-            empty = empty.min(self.session.batch(Vec::new())?.wall_ns);
+            let report = self.session.batch(nothing.clone())?;
+            empty = empty.min(report.wall_ns);
+            empty_event = empty_event.min(report.event_ns);
+        }
+        if nothing.is_empty() {
+            empty_event = 0.0;
         }
         let (mut walls, mut events, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..BATCH_ROUNDS {
-            let report = self.trial.batch(self.session, count)?;
+            let report = self.trial.batch(self.session, self.reference, count)?;
             self.readings.waits |= report.waits;
             #[allow(clippy::cast_precision_loss)] // a few hundred
             let calls = count as f64;
             walls.push((report.wall_ns - empty) / calls);
-            events.push(report.event_ns / calls);
+            events.push((report.event_ns - empty_event) / calls);
             hosts.push(report.host_ns / calls);
         }
         self.readings.wall_ns = walls.iter().copied().reduce(f64::min);
         self.readings.batch_event_ns = median(&events);
         self.finding.wall_bound_ns = self.readings.wall_ns;
-        self.finding.dispatch_ns = median(&hosts);
+        if !self.session.is_stage() {
+            self.finding.dispatch_ns = median(&hosts);
+        }
         let ring_bytes = self.trial.layout().slot_bytes().saturating_mul(count as u64);
         let cold = ring_bytes > 2 * self.device.gpu.facts().l2_bytes;
         self.finding.measurements.push(Measurement {
@@ -178,9 +195,9 @@ impl Sampler<'_, '_, '_> {
             let mut block = Block { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, throttle: Vec::new() };
             let mut stop = None;
             while block.samples_ns.len() < BLOCK_COUNT && stop.is_none() {
-                let report = self.trial.call(self.session, Clock::Cupti)?;
+                let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
                 self.note_l2(&report);
-                match span(&report.activities) {
+                match span(&report.activities, self.least()) {
                     Ok(found) => {
                         block.samples_ns.push(found.elapsed_ns);
                         flat.push(found.elapsed_ns);

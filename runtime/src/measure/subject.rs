@@ -38,6 +38,19 @@ pub enum Sharing {
     Copies,
 }
 
+/// What is measured live: in the process that runs the submission's host code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Live {
+    /// Nothing: what cannot be recorded has no number.
+    #[default]
+    Never,
+    /// What cannot be recorded.
+    WhereNeeded,
+    /// Everything: nothing is recorded.
+    Always,
+}
+
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -59,6 +72,8 @@ pub struct Options {
     pub data_root: PathBuf,
     /// Where tensors live.
     pub sharing: Sharing,
+    /// What is measured live.
+    pub live: Live,
     /// What becomes of system calls that players refuse.
     pub refusals: Refusals,
 }

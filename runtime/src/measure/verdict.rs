@@ -28,6 +28,11 @@ pub enum Verdict {
         /// What was waited for, and how long.
         reason: String,
     },
+    /// What it launches cannot be recorded, and measuring it live was not asked for.
+    NotRecorded {
+        /// What a recording does not carry.
+        reason: String,
+    },
     /// Outputs were right, but the clocks disagree or work ran outside the timed span.
     UntrustedTiming {
         /// Which clocks, which work.
@@ -44,6 +49,7 @@ impl Verdict {
             Self::IncorrectNumerical { .. } => "incorrect_numerical",
             Self::RuntimeError { .. } => "runtime_error",
             Self::Timeout { .. } => "timeout",
+            Self::NotRecorded { .. } => "not_recorded",
             Self::UntrustedTiming { .. } => "untrusted_timing",
         }
     }
@@ -56,6 +62,7 @@ impl Verdict {
             Self::IncorrectNumerical { reason }
             | Self::RuntimeError { reason }
             | Self::Timeout { reason }
+            | Self::NotRecorded { reason }
             | Self::UntrustedTiming { reason } => Some(reason),
         }
     }
@@ -67,13 +74,15 @@ impl Verdict {
     }
 
     /// The closest status of FlashInfer-Bench. It knows no distrust: a timing that cannot be
-    /// believed must not become a latency, so it counts as a failure while running.
+    /// believed, or was not taken, must not become a latency, so it counts as a failure while running.
     #[must_use]
     pub fn flashinfer_status(&self) -> Status {
         match self {
             Self::Passed => Status::Passed,
             Self::IncorrectNumerical { .. } => Status::IncorrectNumerical,
-            Self::RuntimeError { .. } | Self::UntrustedTiming { .. } => Status::RuntimeError,
+            Self::RuntimeError { .. } | Self::NotRecorded { .. } | Self::UntrustedTiming { .. } => {
+                Status::RuntimeError
+            }
             Self::Timeout { .. } => Status::Timeout,
         }
     }

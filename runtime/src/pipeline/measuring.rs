@@ -59,6 +59,7 @@ impl Line<'_, '_> {
         let mut log = RunLog::open(record, context, task.tolerance, options.seed)?;
         let todo: Vec<&Workload> = task.workloads.iter().filter(|one| !log.is_finished(one)).collect();
         (self.listen)(Event::Measuring { facts: &facts, workloads: todo.len() });
+        bench.record(&task.definition, &todo)?;
         for workload in todo {
             (self.listen)(Event::Begun(workload));
             let finding = bench.judge(&task.definition, workload)?;
@@ -106,6 +107,7 @@ impl Line<'_, '_> {
                     timestamp: Timestamp::now(),
                     a: context(&incumbent),
                     b: context(&candidate),
+                    trust: settled.trust.clone(),
                     report: settled.report.clone(),
                     events: settled.events.clone(),
                     readings: settled.readings.clone(),

@@ -6,7 +6,7 @@ use proofmark_packager::{Arch, Artifact, Gencode};
 use proofmark_player::Refusals;
 
 use super::{Event, Listener, PipelineError};
-use crate::build::{Limits, check_buildable};
+use crate::build::{BuildLimits, check_buildable};
 use crate::cache::Store;
 use crate::job::Freshness;
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
@@ -25,7 +25,7 @@ pub struct Settings {
     /// Whether remembered file digests count.
     pub trust: Trust,
     /// What a build may cost.
-    pub limits: Limits,
+    pub limits: BuildLimits,
     /// `libtvm_ffi.so`; `None` takes the one that the toolchain builds against.
     pub tvm_ffi: Option<PathBuf>,
     /// `libcupti.so`; `None` looks for it.

@@ -5,6 +5,9 @@
 
 use proofmark_packager::escape;
 
+/// Longest text that is taken over, in bytes.
+const TEXT_LIMIT_BYTES: usize = 64 << 10;
+
 /// The bytes `[offset, offset + length)`, if they all exist.
 pub(super) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
     let start = usize::try_from(offset).ok()?;
@@ -38,8 +41,12 @@ fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
 
 /// A text of strangers, replaced where it is not UTF-8 and escaped where a terminal would obey it: names
 /// of files, members, sections, symbols and tools reach tables and messages from here.
+/// Beyond a limit longer than any symbol the rest is left out, because names may lie over each other.
 pub(super) fn text_of(bytes: &[u8]) -> String {
-    escape::line(&String::from_utf8_lossy(bytes))
+    match bytes.get(..TEXT_LIMIT_BYTES) {
+        Some(start) => escape::line(&String::from_utf8_lossy(start)) + "…",
+        None => escape::line(&String::from_utf8_lossy(bytes)),
+    }
 }
 
 /// The text from an offset up to its terminating zero, which must exist.

@@ -11,8 +11,8 @@
 use serde::Serialize;
 
 /// The most that one payload may grow to, in bytes: above the largest cubin seen in released
-/// libraries by a factor of ten, below what would threaten a small machine.
-pub(super) const PAYLOAD_LIMIT_BYTES: u64 = 1 << 30;
+/// libraries by a factor of four, below what would threaten a small machine.
+pub(super) const PAYLOAD_LIMIT_BYTES: u64 = 512 << 20;
 
 /// How far a compressed byte can expand: Zstandard's run-length blocks spend four bytes on
 /// 128 KiB, so nothing honest expands further.

@@ -20,6 +20,9 @@ use super::note::{ArchNote, ToolNote};
 /// Where `e_flags` lies in a 64-bit ELF header.
 pub(super) const E_FLAGS_OFFSET: u64 = 48;
 
+/// Most problems of one cubin that are named.
+const PROBLEM_LIMIT: usize = 200;
+
 /// How the ELF identifies itself, which decides where the other facts lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,7 +140,15 @@ impl Cubin {
         release.map(|(major, minor)| format!("{major}.{minor}"))
     }
 
+    pub(super) fn unexplained(&mut self, offset: u64, reason: impl Into<String>) {
+        if self.unexplained.len() < PROBLEM_LIMIT {
+            self.unexplained.push(CubinProblem { offset, reason: reason.into() });
+        }
+    }
+
     pub(super) fn problem(&mut self, offset: u64, reason: impl Into<String>) {
-        self.problems.push(CubinProblem { offset, reason: reason.into() });
+        if self.problems.len() < PROBLEM_LIMIT {
+            self.problems.push(CubinProblem { offset, reason: reason.into() });
+        }
     }
 }

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::compression::Compression;
 use super::cubin::Cubin;
 use super::fatbin::{EntryHeader, EntryKind};
-use super::host::RuntimeJit;
 use super::loader::MissingLibrary;
 use super::ptx::Ptx;
+use super::runtime_jit::RuntimeJit;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

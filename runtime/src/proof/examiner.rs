@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
 
+use super::allotment::{self, Kept};
 use super::archive;
 use super::bytes::{slice, text_of};
 use super::coverage::{Coverage, CoverageMap};
@@ -15,9 +16,10 @@ use super::host::{self, Role};
 use super::image::{self, Job, bare};
 use super::loader::{self, Elf, Section};
 use super::ptx;
+use super::runtime_jit;
 use super::scan::{Mark, Sighting};
 use super::signature::{self, format_of};
-use super::task::{Outcome, Task, chunks};
+use super::task::{self, Outcome, Task, chunks};
 use rayon::prelude::*;
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
@@ -28,8 +30,12 @@ const ALLOWANCE_PER_BYTE: u64 = 64;
 /// program can load what no scan of its file can show, so it stays unread.
 const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
                        itself, and what it loads is in no file";
+/// The widest write of a relocation that is not refused by itself, in bytes.
+const WIDEST_WRITE_BYTES: u64 = 16;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
+/// Most signs of code made at run time that are kept.
+const SIGNS_LIMIT: usize = 1000;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
 const UNACCOUNTED_LIMIT: usize = 1000;
 
@@ -60,6 +66,9 @@ struct Examiner<'a> {
     host_texts: Vec<(u64, u64)>,
     host_code: Vec<(u64, u64)>,
     registered: Vec<Registered>,
+    /// Where relocations write, as offsets in the file with a width in bytes.
+    written: Vec<(u64, u64)>,
+    kept: Kept,
     found: Examination,
 }
 
@@ -76,6 +85,8 @@ impl<'a> Examiner<'a> {
             host_texts: Vec::new(),
             host_code: Vec::new(),
             registered: Vec::new(),
+            written: Vec::new(),
+            kept: Kept::default(),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -93,12 +104,14 @@ impl<'a> Examiner<'a> {
         // What the scan came upon has been scanned.
         self.work_off(&[]);
         self.follow_wrappers();
+        self.hold_against_writes();
         self.explain_the_rest();
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
         self.found.unexplained.sort_by_key(|problem| problem.offset);
         self.found.runtime_jit.sort();
         self.found.runtime_jit.dedup();
+        self.found.runtime_jit.truncate(SIGNS_LIMIT);
         self.found
     }
 
@@ -110,8 +123,8 @@ impl<'a> Examiner<'a> {
         let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
         let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
         let mut sightings = Vec::new();
-        let (file, depth) = (self.bytes, self.depth);
-        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth)).collect();
+        let (file, depth, kept) = (self.bytes, self.depth, &self.kept);
+        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth, kept)).collect();
         for outcome in outcomes {
             match outcome {
                 Outcome::Entries(entries) => self.found.entries.extend(entries),
@@ -131,6 +144,31 @@ impl<'a> Examiner<'a> {
                 let reason =
                     format!("a registered wrapper points to {container:#x}, where no container starts");
                 self.unaccounted(wrapper, reason);
+            }
+        }
+    }
+
+    /// Nothing may write into device code, wherever it lies, while it is loaded.
+    fn hold_against_writes(&mut self) {
+        let mut written = std::mem::take(&mut self.written);
+        written.sort_unstable();
+        let containers = self.found.containers.iter().map(|one| (one.offset, one.size_bytes));
+        let bare = self.found.entries.iter().filter(|entry| entry.container.is_none());
+        let images: Vec<(u64, u64)> =
+            containers.chain(bare.map(|entry| (entry.offset, entry.image_bytes))).collect();
+        for (start, size) in images {
+            let near = start.saturating_sub(WIDEST_WRITE_BYTES);
+            let from = written.partition_point(|&(offset, _)| offset < near);
+            let touching = written[from..]
+                .iter()
+                .take_while(|&&(offset, _)| offset < start.saturating_add(size))
+                .find(|&&(offset, width)| offset.saturating_add(width) > start);
+            if let Some(&(offset, width)) = touching {
+                self.refuse(Problem::over(
+                    offset,
+                    width,
+                    "a relocation changes device code when it is loaded",
+                ));
             }
         }
     }
@@ -205,7 +243,7 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(host::dynamic_signs(bytes));
+        self.found.runtime_jit.extend(runtime_jit::elf_signs(bytes));
         match Elf::read(bytes) {
             Ok(elf) => self.loader_view(start, &elf),
             Err(reason) => {
@@ -239,12 +277,7 @@ impl<'a> Examiner<'a> {
     /// Holds the sections against what the loader makes of them.
     fn loader_view(&mut self, start: u64, elf: &Elf<'_>) {
         self.found.unexplained.extend(loader::unexplained(elf).into_iter().map(|one| one.moved(start)));
-        self.found.missing_libraries.extend(loader::missing(elf));
-        let mut device = Vec::new();
         for section in elf.sections.iter().filter(|section| section.has_bytes()) {
-            if host::role_of(&section.name) == Some(Role::Fatbin) {
-                device.push((section.offset, section.end()));
-            }
             if is_link_time_code(section, elf.content(section)) {
                 let reason = format!(
                     "section {} holds code for link-time optimisation: what it will hold is decided when it is linked",
@@ -253,7 +286,10 @@ impl<'a> Examiner<'a> {
                 self.refuse(Problem::over(start + section.offset, section.size, reason));
             }
         }
-        let view = loader::view(elf, &device);
+        let view = loader::view(elf);
+        self.found.missing_libraries.extend(view.missing_libraries);
+        let writes = view.writes.iter().map(|&(offset, width)| (start + offset, width));
+        self.written.extend(writes);
         for problem in view.problems {
             self.refuse(problem.moved(start));
         }
@@ -307,6 +343,11 @@ impl<'a> Examiner<'a> {
 
     /// Reads one container; gives the offset behind it unless it is none.
     fn container(&mut self, at: u64, end: u64, place: &Place) -> Option<u64> {
+        let entries = self.jobs.len() + self.found.entries.len();
+        if self.found.containers.len().max(entries) >= allotment::ENTRIES {
+            self.unaccounted(at, "more device code than any library has, which is not read");
+            return None;
+        }
         let raw = match fatbin::read(slice(self.bytes, 0, end)?, at) {
             Ok(raw) => raw,
             Err(reason) => {
@@ -363,6 +404,7 @@ impl<'a> Examiner<'a> {
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
         entry.digest = whole.map(Digest::of_bytes);
         entry.cubin = Some(cubin);
+        task::keep(&mut entry, &self.kept);
         self.found.entries.push(entry);
     }
 
@@ -372,6 +414,7 @@ impl<'a> Examiner<'a> {
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
         image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);
+        task::keep(&mut entry, &self.kept);
         self.found.entries.push(entry);
     }
 

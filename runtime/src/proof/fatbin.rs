@@ -38,6 +38,7 @@
 use proofmark_packager::{Arch, Feature};
 use serde::Serialize;
 
+use super::allotment;
 use super::bytes::{self, first_nonzero, slice, u16_at, u32_at, u64_at};
 use super::compression::Compression;
 
@@ -235,6 +236,10 @@ pub(super) fn read(bytes: &[u8], offset: u64) -> Result<RawContainer<'_>, String
     let mut container = RawContainer { end, entries: Vec::new(), broken: None };
     let mut at = body_at;
     while at < end {
+        if container.entries.len() >= allotment::ENTRIES {
+            container.broken = Some((at, "more entries than any library has".to_owned()));
+            break;
+        }
         match entry(bytes, at, end) {
             Ok((entry, next)) => {
                 container.entries.push(entry);
@@ -412,6 +417,9 @@ fn parts(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) -> Vec<RawP
     let mut from = start + 8;
     while from < bytes.len() {
         let rest = &bytes[from..];
+        if parts.len() >= allotment::ENTRIES {
+            return refuse(violations, "more images than any library has");
+        }
         if rest.len() < start {
             return refuse(violations, "a header in the table is cut off");
         }

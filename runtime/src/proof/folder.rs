@@ -27,6 +27,10 @@ impl Unread {
     }
 }
 
+/// Most files of one folder, so that their names fit into memory.
+const FILES_LIMIT: usize = 2_000_000;
+const TOO_MANY: &str = "this file and others behind it: more than are read of one folder";
+
 /// What lies below a folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -85,6 +89,14 @@ impl Listing {
     }
 
     fn add(&mut self, path: PathBuf, real: PathBuf) {
+        if self.files.len() >= FILES_LIMIT {
+            if self.files.len() == FILES_LIMIT
+                && self.unread.last().is_none_or(|last| last.reason != TOO_MANY)
+            {
+                self.unread.push(Unread::new(&path, TOO_MANY));
+            }
+            return;
+        }
         if self.seen.insert(real) {
             self.files.push(path);
         }

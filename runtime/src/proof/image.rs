@@ -2,6 +2,7 @@
 
 use proofmark_packager::Digest;
 
+use super::allotment::Share;
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
 use super::cubin_reader;
@@ -35,6 +36,8 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
         entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
         return vec![entry];
     }
+    let unpacked_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
+    let _share = packed.then(|| Share::of(unpacked_bytes));
     let unpacked = if affordable {
         unpack(&entry, payload)
     } else {

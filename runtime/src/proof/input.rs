@@ -11,8 +11,8 @@ use proofmark_packager::escape;
 use super::bytes::slice;
 use super::examination::{Format, Problem};
 use super::folder::{Listing, Unread, name_of_kind};
-use super::host;
-use super::mapped::MappedFile;
+use super::mapped::{self, MappedFile};
+use super::runtime_jit;
 use super::scan;
 use super::signature::{format_of, is_tar, is_zip, packed};
 use super::stream::{self, Unpacked};
@@ -125,7 +125,9 @@ struct Visitor<F> {
 
 impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
     fn folder(&mut self, listing: Listing) {
-        self.tally.unread = listing.unread;
+        for one in listing.unread {
+            self.unread(&one.path, one.reason);
+        }
         for path in listing.files {
             let name = shown(&path);
             match MappedFile::open(&path) {
@@ -241,7 +243,10 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
                 Err(reason) => self.unread(name, reason),
             },
             Method::Deflated => match stream::inflate(content, member.size, member.crc) {
-                Ok(content) => self.unpacked(name, &content, depth, Company::Among),
+                Ok(unpacked) => {
+                    mapped::release(content);
+                    self.unpacked(name, &unpacked, depth, Company::Among);
+                }
                 Err(reason) => self.unread(name, reason),
             },
             Method::Other(number) => {
@@ -266,11 +271,12 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
 /// looks like device code or makes some, and PTX by its name. Texts count like all else: PTX is one.
 fn is_candidate(name: &str, bytes: &[u8]) -> bool {
     let named = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ptx"));
+    let is_python = Path::new(name).extension().is_some_and(|extension| extension == "py");
     let is_text = !bytes[..bytes.len().min(PROBE_BYTES)].contains(&0);
     named
         || format_of(bytes) != Format::Other
         || !scan::scan(bytes).is_empty()
-        || (!is_text && !host::text_signs(bytes).is_empty())
+        || ((!is_text || is_python) && !runtime_jit::text_signs(bytes).is_empty())
 }
 
 #[cfg(test)]

@@ -162,6 +162,29 @@ impl Slot {
     }
 }
 
+/// Pages that the kernel maps around the one that is touched, in bytes.
+const AROUND_BYTES: usize = 64 << 10;
+
+/// Gives back the memory behind some bytes of a mapped file, which is read again where it is still needed:
+/// so a file of any size takes little of it. Does nothing for bytes that lie elsewhere.
+pub(super) fn release(bytes: &[u8]) {
+    let (from, to) = (bytes.as_ptr().addr(), bytes.as_ptr().addr() + bytes.len());
+    for slot in &SLOTS {
+        let (start, length) = (slot.start.load(Ordering::SeqCst), slot.length.load(Ordering::SeqCst));
+        if start == 0 || from < start || to > start + length || from == to {
+            continue;
+        }
+        let from = (from / AROUND_BYTES * AROUND_BYTES).max(start);
+        let to = to.next_multiple_of(4096).min((start + length).next_multiple_of(4096));
+        let page = std::ptr::with_exposed_provenance_mut(from);
+        // SAFETY: the range lies in a mapping of a file, private and never written, which lives as long as
+        // `bytes` borrows from it; what is dropped is read from the file again, or is zeros that the
+        // handler put there and that come back as zeros.
+        unsafe { libc::madvise(page, to - from, libc::MADV_DONTNEED) };
+        return;
+    }
+}
+
 /// Puts the handler for SIGBUS in place.
 fn install() {
     // SAFETY: the structure is plain data, for which zeros are valid: no flags, an empty mask.
@@ -261,6 +284,20 @@ mod tests {
         let sum: u64 = mapped.iter().map(|&byte| u64::from(byte)).sum();
         assert!(sum < 7 << 20, "the end of the file is gone");
         assert_eq!(mapped.disturbance(), Some("it was cut short while it was read"));
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_read_again() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..1 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+        file.write_all(&bytes).unwrap();
+        let mapped = MappedFile::open(file.path()).unwrap();
+        assert!(*mapped == *bytes);
+        for range in [0..bytes.len(), 70_000..70_001, 300_000..900_000, 5..5] {
+            release(&mapped[range]);
+        }
+        release(&bytes);
+        assert!(*mapped == *bytes && mapped.disturbance().is_none());
     }
 
     #[test]

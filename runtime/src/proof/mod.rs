@@ -15,27 +15,28 @@
 //! | `cubin_reader`, `nvinfo` | reading it: header, sections, kernels, the `a` |
 //! | `ptx` | PTX and its target |
 //! | `image` | payloads turned into entries |
-//! | `host` | the host ELF around device code |
+//! | `host`, `runtime_jit` | the host ELF around device code, and signs of more at run time |
 //! | `loader` | the same as the loader sees it, and every byte of it |
 //! | `archive` | every byte of an `ar` archive |
 //! | `signature` | formats by their first bytes |
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
+//! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `examination` | the walk over a file, and what it found |
-//! | `command` | the requested claim |
-//! | `build_files` | requested claims in ninja files, compilation databases and logs |
+//! | `requested` | the requested claim, and where build systems keep it |
 //! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
 //! | `zip_file`, `tar_file`, `stream` | what archives and compressed streams hold, every byte of them |
 //! | `witness`, `verdict` | questions, and the judgement |
+//! | `reach`, `extract` | on which GPUs an image runs, and the image itself |
+//! | `gate` | what a maintainer asks of every file of a release |
 //! | `proven` | the proof, stored and checked again |
 //!
 //! Bytes prove consistency, not provenance: whoever can forge every witness alike can forge a
 //! build. Only a rebuild that gives the same bytes goes further.
 
+mod allotment;
 mod archive;
-mod build_files;
 mod bytes;
-mod command;
 mod compat;
 mod compression;
 mod coverage;
@@ -43,8 +44,10 @@ mod cubin;
 mod cubin_reader;
 mod examination;
 mod examiner;
+mod extract;
 mod fatbin;
 mod folder;
+pub mod gate;
 mod host;
 mod image;
 mod input;
@@ -57,6 +60,9 @@ mod nvinfo;
 mod prefilter;
 mod proven;
 mod ptx;
+mod reach;
+mod requested;
+mod runtime_jit;
 mod scan;
 mod signature;
 mod stream;
@@ -66,16 +72,14 @@ mod verdict;
 mod witness;
 mod zip_file;
 
-pub use build_files::{claim_in_compile_commands, claim_in_log, claim_in_ninja};
-pub use command::{RequestedClaim, RequestedForm, RequestedImage};
 pub use compat::CompatRecord;
 pub use compression::Compression;
 pub use cubin::{Cubin, CubinProblem, CubinType, DebugPtx, Layout, SpecialInstructions};
 pub use examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
 pub use examiner::{examine, examine_to};
+pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
-pub use host::RuntimeJit;
 pub use input::{InputError, Specimen, Tally, visit, visit_bytes};
 pub use kernel::{Kernel, demangle};
 pub use loader::MissingLibrary;
@@ -83,5 +87,11 @@ pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;
-pub use verdict::{Judgement, Loose, Policy, Unlinked, Verdict, combine, judge};
+pub use reach::{Reach, reach};
+pub use requested::{
+    RequestedClaim, RequestedForm, RequestedImage, Requests, TargetClaim, claim_of_file, is_compiler_check,
+    requests_in_folder,
+};
+pub use runtime_jit::RuntimeJit;
+pub use verdict::{Judgement, Loose, Policy, Unlinked, Verdict, combine, judge, say};
 pub use witness::{Stance, Witness};

@@ -3,11 +3,11 @@
 use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 
-use super::command::RequestedClaim;
 use super::examination::Entry;
 use super::examiner::examine;
 use super::fatbin::EntryKind;
 use super::loader::MissingLibrary;
+use super::requested::RequestedClaim;
 use super::verdict::{Judgement, Policy, Verdict, judge};
 use super::witness::Witness;
 

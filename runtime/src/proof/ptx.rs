@@ -13,6 +13,8 @@ use serde::Serialize;
 pub(super) const TARGET: &[u8] = b".target";
 /// Most targets of one text that are kept: one text has one.
 const TARGET_LIMIT: usize = 16;
+/// How far before a directive its line is looked at, in bytes.
+pub(super) const LOOK_BEHIND_BYTES: usize = 64;
 
 /// The head of a PTX text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,43 +70,89 @@ pub(super) fn names_target(text: &[u8], at_end: bool) -> bool {
     name.strip_prefix(b"sm_").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// The names behind each `.target` that is not in a comment.
-fn targets(text: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut code_from = 0;
-    for at in memmem::find_iter(text, TARGET) {
-        if is_commented(text, &mut code_from, at)
-            || text.get(at + TARGET.len()).is_some_and(|&byte| is_word(byte))
-        {
-            continue;
-        }
-        let name = behind_blanks(&text[at + TARGET.len()..]);
-        let end = name.iter().position(|&byte| !is_word(byte)).unwrap_or(name.len());
-        found.push(String::from_utf8_lossy(&name[..end]).into_owned());
-        if found.len() >= TARGET_LIMIT {
-            break;
-        }
+/// Whether a directive may stand at `at` in text of which no more is known than the line before it. In PTX
+/// nothing but the number behind `.version` comes before the first `.target`; a word or a comment on the
+/// same line makes it prose, such as the assembler's own message `requires .target sm_60 or higher`.
+pub(super) fn may_stand_at(bytes: &[u8], at: usize) -> bool {
+    let before = &bytes[at.saturating_sub(LOOK_BEHIND_BYTES)..at];
+    let blanks = before.iter().rev().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
+    match before[..before.len() - blanks] {
+        [.., b'/', b'/'] => before.len() - blanks > 2 && before[before.len() - blanks - 3] == b'*',
+        [.., last] => !last.is_ascii_alphabetic(),
+        [] => true,
     }
-    found
 }
 
-/// Whether an offset lies in a comment; everything up to `from` is known to be none, and moves on.
-fn is_commented(text: &[u8], from: &mut usize, at: usize) -> bool {
-    while let Some(slash) = text.get(*from..at).and_then(|between| memchr::memchr(b'/', between)) {
-        let start = *from + slash;
-        let rest = &text[start..];
-        let length = match rest.get(1) {
-            Some(b'/') => memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1),
-            Some(b'*') => memmem::find(&rest[2..], b"*/").map_or(rest.len(), |end| end + 4),
-            _ => 1,
-        };
-        if start + length > at {
-            return true;
-        }
-        *from = start + length;
+/// The names behind each `.target` in code.
+fn targets(text: &[u8]) -> Vec<String> {
+    let mut code = Code::of(text);
+    let is_directive = |at: usize| !text.get(at + TARGET.len()).is_some_and(|&byte| is_word(byte));
+    memmem::find_iter(text, TARGET)
+        .filter(|&at| is_directive(at) && code.holds(at))
+        .map(|at| {
+            let name = behind_blanks(&text[at + TARGET.len()..]);
+            let end = name.iter().position(|&byte| !is_word(byte)).unwrap_or(name.len());
+            String::from_utf8_lossy(&name[..end]).into_owned()
+        })
+        .take(TARGET_LIMIT)
+        .collect()
+}
+
+/// What of a text is code: neither comment nor string.
+struct Code<'a> {
+    text: &'a [u8],
+    /// Everything before is decided; this is outside of comments and strings.
+    from: usize,
+    /// Whether something stood there that two readers may end at different places. Then nothing counts as
+    /// hidden, whatever stands around it.
+    doubtful: bool,
+}
+
+impl<'a> Code<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, from: 0, doubtful: false }
     }
-    *from = (*from).max(at);
-    false
+
+    /// Whether an offset lies in code; offsets must not go back.
+    fn holds(&mut self, at: usize) -> bool {
+        while !self.doubtful
+            && let Some(next) =
+                self.text.get(self.from..at).and_then(|rest| memchr::memchr2(b'/', b'"', rest))
+        {
+            let start = self.from + next;
+            let length = self.hidden(&self.text[start..]);
+            if self.doubtful {
+                return true;
+            }
+            if start + length > at {
+                return length == 1;
+            }
+            self.from = start + length;
+        }
+        self.doubtful || self.from <= at
+    }
+
+    /// The length of the comment or string at the start of `rest`; 1 where it is neither.
+    fn hidden(&mut self, rest: &[u8]) -> usize {
+        match rest {
+            [b'/', b'/', ..] => {
+                let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+                let line = rest[..end].strip_suffix(b"\n").unwrap_or(rest);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                // A carriage return alone may end the line, a backslash at its end continue it.
+                self.doubtful |= memchr::memchr(b'\r', line).is_some() || line.ends_with(b"\\");
+                end
+            }
+            [b'/', b'*', ..] => memmem::find(&rest[2..], b"*/").map_or(rest.len(), |end| end + 4),
+            [b'"', ..] => {
+                let end = rest[1..].iter().position(|byte| matches!(byte, b'"' | b'\n'));
+                let end = end.map_or(rest.len(), |end| end + 1);
+                self.doubtful |= rest.get(end) != Some(&b'"') || rest[..end].contains(&b'\\');
+                end + 1
+            }
+            _ => 1,
+        }
+    }
 }
 
 fn is_word(byte: u8) -> bool {
@@ -133,11 +181,13 @@ fn behind_blanks(mut text: &[u8]) -> &[u8] {
     }
 }
 
-/// The names behind `.entry`.
+/// The names behind each `.entry` in code.
 fn kernels(text: &[u8]) -> Vec<String> {
     const MARKER: &[u8] = b".entry";
     let is_name = |byte: &u8| is_word(*byte) || matches!(byte, b'$' | b'.' | b'%');
+    let mut code = Code::of(text);
     memmem::find_iter(text, MARKER)
+        .filter(|&at| code.holds(at))
         .filter_map(|at| {
             let behind = &text[at + MARKER.len()..];
             let rest = behind_blanks(behind);
@@ -150,6 +200,8 @@ fn kernels(text: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TARGET_TEXT: &str = ".target";
 
     fn target(text: &[u8]) -> Option<String> {
         read(text).target.map(|arch| arch.to_string())
@@ -190,6 +242,43 @@ mod tests {
         assert_eq!(target(text).as_deref(), Some("sm_90"));
         assert_eq!(target(b".version 9.0\n/* .target sm_100a"), None);
         assert_eq!(target(b".version 9.0\n.target sm_100a2\n"), None);
+    }
+
+    #[test]
+    fn a_target_in_a_string_is_none_and_a_string_opens_no_comment() {
+        let text = b".version 9.0\n.file 1 \"/*.target sm_100a\"\n.target sm_90\n.pragma \"*/\";\n";
+        assert_eq!(target(text).as_deref(), Some("sm_90"));
+    }
+
+    #[test]
+    fn what_two_readers_may_end_at_different_places_hides_nothing() {
+        for doubt in ["\"\\\"/*\"", "\"open", "// \r.target sm_90\n//", "// \\\n"] {
+            let text = format!(".version 9.0\n{doubt}\n.target sm_100a /* .target sm_90 */\n");
+            assert_eq!(read(text.as_bytes()).target, None, "{doubt:?}");
+        }
+        assert_eq!(target(b".version 9.0\r\n// c:/k\r\n.target sm_90\r\n").as_deref(), Some("sm_90"));
+    }
+
+    #[test]
+    fn kernels_in_comments_are_none() {
+        assert_eq!(read(b".version 9.0\n.target sm_90\n// .entry no(\n.entry yes(){}").kernels, ["yes"]);
+    }
+
+    #[test]
+    fn prose_about_a_target_is_no_directive() {
+        let stands = |text: &str| may_stand_at(text.as_bytes(), text.find(TARGET_TEXT).unwrap());
+        for prose in ["%s requires .target sm_60", "// .target sm_60", "x//  .target sm_60"] {
+            assert!(!stands(prose), "{prose}");
+        }
+        for code in [
+            ".target sm_60",
+            ".version 8.0 .target sm_60",
+            "/**/ .target sm_60",
+            "//\n.target sm_60",
+            "\0.target sm_60",
+        ] {
+            assert!(stands(code), "{code}");
+        }
     }
 
     #[test]

@@ -83,6 +83,9 @@ const PATTERNS: [Pattern; 5] = [
 /// and comments between a PTX directive and its target. A comment beyond that counts as seen.
 pub(super) const REACH_BYTES: usize = 1024;
 
+/// Bytes before a pattern that help to decide whether it is one.
+pub(super) const LOOK_BEHIND_BYTES: usize = ptx::LOOK_BEHIND_BYTES;
+
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
     let mut sightings = Vec::new();
@@ -109,7 +112,9 @@ fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
     let rest = &bytes[offset..];
     match pattern.mark {
         Mark::CudaElf => rest.starts_with(pattern.bytes) && u16_at(rest, 18) == Some(EM_CUDA),
-        Mark::PtxTarget => ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true),
+        Mark::PtxTarget => {
+            ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true) && ptx::may_stand_at(bytes, offset)
+        }
         _ => rest.starts_with(pattern.bytes),
     }
 }

@@ -70,27 +70,37 @@ pub(super) fn check_sum(bytes: &[u8], crc: u32) -> Result<(), String> {
 }
 
 fn gzip(bytes: &[u8], budget: u64) -> Result<Unpacked, String> {
-    let mut rest = bytes;
-    let mut parts = Vec::new();
-    let mut left = budget;
-    // Streams one behind the other are one file to every unpacker.
-    while rest.starts_with(b"\x1F\x8B") {
-        let mut decoder = GzDecoder::new(rest);
-        let part = collect(&mut decoder, left)?;
-        left -= part.len() as u64;
-        if decoder.header().is_some_and(|header| header.extra().is_some()) {
-            return Err("a gzip stream with an extra field, which could hold anything".to_owned());
+    let mut members = GzipMembers { decoder: None, rest: bytes };
+    let out = collect(&mut members, budget)?;
+    behind(members.rest, 0).map(|()| out)
+}
+
+/// Streams one behind the other, which are one file to every unpacker.
+struct GzipMembers<'a> {
+    decoder: Option<GzDecoder<&'a [u8]>>,
+    rest: &'a [u8],
+}
+
+impl Read for GzipMembers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(decoder) = &mut self.decoder else {
+                if !self.rest.starts_with(b"\x1F\x8B") {
+                    return Ok(0);
+                }
+                self.decoder = Some(GzDecoder::new(self.rest));
+                continue;
+            };
+            let count = decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            if decoder.header().is_some_and(|header| header.extra().is_some()) {
+                let reason = "an extra field in a gzip header, which could hold anything";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+            self.rest = self.decoder.take().map(GzDecoder::into_inner).unwrap_or_default();
         }
-        rest = decoder.into_inner();
-        parts.push(part);
-    }
-    behind(rest, 0)?;
-    match parts.len() {
-        1 => parts.pop().ok_or_else(|| "an empty gzip stream".to_owned()),
-        _ => collect(
-            &mut Cursor::new(parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>()),
-            budget,
-        ),
     }
 }
 

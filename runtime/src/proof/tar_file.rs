@@ -4,6 +4,8 @@ use super::bytes::{first_nonzero, slice, text_of};
 use super::examination::Problem;
 
 const BLOCK_BYTES: u64 = 512;
+/// Most files in it.
+const MEMBERS_LIMIT: usize = 500_000;
 /// Most problems that are named one by one.
 const PROBLEM_LIMIT: usize = 20;
 
@@ -51,6 +53,10 @@ pub(super) fn read(bytes: &[u8]) -> TarFile {
         }
         match header[156] {
             0 | b'0' | b'7' => {
+                if tar.members.len() >= MEMBERS_LIMIT {
+                    tar.problem(at, bytes.len() as u64 - at, "more files than any honest tar holds");
+                    return tar;
+                }
                 let name = long_name.take().unwrap_or_else(|| name_in(header));
                 tar.members.push(Member { name, content: (content_at, size) });
             }

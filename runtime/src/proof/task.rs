@@ -6,9 +6,11 @@
 
 use std::ops::Range;
 
-use super::examination::{Depth, Entry};
-use super::host::{self, RuntimeJit};
+use super::allotment::{KERNEL_BYTES, Kept};
+use super::examination::{Depth, Entry, Problem};
 use super::image::{self, Job};
+use super::mapped;
+use super::runtime_jit::{self, RuntimeJit};
 use super::scan::{self, Sighting};
 
 /// One piece of work.
@@ -33,26 +35,63 @@ pub(super) enum Outcome {
 
 impl Task<'_> {
     /// Does it. Ranges end inside `file`.
-    pub(super) fn run(self, file: &[u8], depth: Depth) -> Outcome {
-        match self {
-            Self::Read(job) => Outcome::Entries(image::read(*job, depth)),
-            Self::Text(range) => {
-                let reach = file.len().min(range.end + host::REACH_BYTES);
-                Outcome::Signs(host::text_signs(&file[range.start..reach]))
+    pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept) -> Outcome {
+        let (outcome, used) = match self {
+            Self::Read(job) => {
+                let payload = job.raw.payload;
+                let mut entries = image::read(*job, depth);
+                for entry in &mut entries {
+                    keep(entry, kept);
+                }
+                (Outcome::Entries(entries), payload)
             }
-            Self::Scan(range) => Outcome::Sightings(sightings(file, range)),
+            Self::Text(range) => {
+                let reach = file.len().min(range.end + runtime_jit::REACH_BYTES);
+                let signs = runtime_jit::text_signs(&file[range.start..reach]);
+                (Outcome::Signs(signs), &file[range])
+            }
+            Self::Scan(range) => (Outcome::Sightings(sightings(file, range.clone())), &file[range]),
+        };
+        if file.len() >= LARGE_BYTES {
+            mapped::release(used);
         }
+        outcome
     }
 }
 
-/// Reads a little beyond the end, so that each sighting belongs to the one range in which it starts.
-fn sightings(file: &[u8], range: Range<usize>) -> Vec<Sighting> {
-    let reach = file.len().min(range.end + scan::REACH_BYTES);
-    let mut sightings = scan::scan(&file[range.start..reach]);
-    sightings.retain(|sighting| sighting.offset < range.len() as u64);
-    for sighting in &mut sightings {
-        sighting.offset += range.start as u64;
+/// From this size on, in bytes, a mapped file gives back the memory behind what was read.
+const LARGE_BYTES: usize = 128 << 20;
+
+/// Keeps the kernels of an entry, as long as those of one file together stay within bounds.
+pub(super) fn keep(entry: &mut Entry, kept: &Kept) {
+    let cubin = entry.cubin.iter_mut().map(|cubin| {
+        let names = cubin.kernels.iter().map(|kernel| KERNEL_BYTES + kernel.name.len() as u64);
+        names.sum::<u64>()
+    });
+    let ptx =
+        entry.ptx.iter().flat_map(|ptx| ptx.kernels.iter().map(|name| KERNEL_BYTES + name.len() as u64));
+    if kept.take(cubin.sum::<u64>() + ptx.sum::<u64>()) {
+        return;
     }
+    if let Some(cubin) = &mut entry.cubin {
+        cubin.kernels = Vec::new();
+    }
+    if let Some(ptx) = &mut entry.ptx {
+        ptx.kernels = Vec::new();
+    }
+    let reason = "the names of its kernels take more memory than those of any honest library";
+    entry.problems.push(Problem::at(entry.offset, reason));
+}
+
+/// Reads a little around the range, so that each sighting belongs to the one range in which it starts.
+fn sightings(file: &[u8], range: Range<usize>) -> Vec<Sighting> {
+    let start = range.start.saturating_sub(scan::LOOK_BEHIND_BYTES);
+    let reach = file.len().min(range.end + scan::REACH_BYTES);
+    let mut sightings = scan::scan(&file[start..reach]);
+    for sighting in &mut sightings {
+        sighting.offset += start as u64;
+    }
+    sightings.retain(|sighting| (range.start as u64..range.end as u64).contains(&sighting.offset));
     sightings
 }
 
@@ -91,13 +130,25 @@ mod tests {
     }
 
     #[test]
+    fn prose_across_two_pieces_is_prose() {
+        let mut file = vec![b' '; 2 * CHUNK_BYTES];
+        for (word, seen) in [(&b"requires"[..], 0), (b"\n", 1)] {
+            file[CHUNK_BYTES - 20..CHUNK_BYTES - 20 + word.len()].copy_from_slice(word);
+            file[CHUNK_BYTES..CHUNK_BYTES + 13].copy_from_slice(b".target sm_60");
+            let pieces = chunks(&file, &[(0, file.len() as u64)]);
+            assert_eq!(pieces.into_iter().flat_map(|piece| sightings(&file, piece)).count(), seen);
+            file.fill(b' ');
+        }
+    }
+
+    #[test]
     fn a_text_across_two_pieces_is_a_sign() {
         let mut file = vec![b' '; 2 * CHUNK_BYTES];
         let name = b"nvrtcCompileProgram";
         file[CHUNK_BYTES - 5..CHUNK_BYTES - 5 + name.len()].copy_from_slice(name);
         let pieces = chunks(&file, &[(0, file.len() as u64)]);
         let signs = pieces.into_iter().filter(|piece| {
-            matches!(Task::Text(piece.clone()).run(&file, Depth::Facts), Outcome::Signs(signs) if !signs.is_empty())
+            matches!(Task::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default()), Outcome::Signs(signs) if !signs.is_empty())
         });
         assert_eq!(signs.count(), 1);
     }

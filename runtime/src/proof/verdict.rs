@@ -6,15 +6,15 @@
 use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
-use super::command::{RequestedClaim, RequestedForm};
 use super::cubin::CubinType;
 use super::examination::{Entry, Examination, Format};
 use super::fatbin::EntryKind;
 use super::folder::Unread;
+use super::requested::{RequestedClaim, RequestedForm};
 use super::witness::{Stance, Witness, front_end, linked_in, question};
 
 /// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Machine code for this architecture, and nothing that the policy does not allow.
@@ -121,11 +121,11 @@ impl Judgement {
 pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, policy: &Policy) -> Judgement {
     let heard: Vec<Witness> =
         examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
+    let (verdict, mut reasons) = weigh(examination, &heard, policy);
     let commands: Vec<Witness> = requested
         .into_iter()
-        .flat_map(|claim| [question_command(claim, policy), compare(claim, examination)])
+        .flat_map(|claim| [question_command(claim, policy, verdict), compare(claim, examination)])
         .collect();
-    let (verdict, mut reasons) = weigh(examination, &heard, policy);
     let against = contradictions(&commands);
     let positive = matches!(verdict, Verdict::Exact | Verdict::Mixed);
     let verdict = if positive && !against.is_empty() { Verdict::Contradicted } else { verdict };
@@ -138,20 +138,16 @@ pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, poli
     Judgement { verdict, policy: policy.clone(), reasons, witnesses }
 }
 
-/// What several files say together: the weightiest trouble first; files without device code, and
-/// those that hold but the device linker's empty images, have no say. What was not read could be
-/// anything.
-pub fn combine<'a>(
-    judged: impl IntoIterator<Item = (&'a Examination, &'a Judgement)>,
-    unread: &[Unread],
-) -> Verdict {
-    let mut said: Vec<Verdict> = judged
-        .into_iter()
-        .filter(|(examination, judgement)| {
-            judgement.verdict != Verdict::Absent || !examination.entries.iter().all(Entry::is_stub)
-        })
-        .map(|(_, judgement)| judgement.verdict)
-        .collect();
+/// What one file says when several are asked together: nothing, if it holds no device code or but the
+/// device linker's empty images.
+pub fn say(examination: &Examination, judgement: &Judgement) -> Option<Verdict> {
+    let has_say = judgement.verdict != Verdict::Absent || !examination.entries.iter().all(Entry::is_stub);
+    has_say.then_some(judgement.verdict)
+}
+
+/// What several files say together: the weightiest trouble first. What was not read could be anything.
+pub fn combine(said: impl IntoIterator<Item = Verdict>, unread: &[Unread]) -> Verdict {
+    let mut said: Vec<Verdict> = said.into_iter().collect();
     if !unread.is_empty() {
         said.push(Verdict::Unreadable);
     }
@@ -171,6 +167,19 @@ pub fn combine<'a>(
     } else {
         Verdict::Absent
     }
+}
+
+/// What speaks against believing a file, whatever is asked of it: its witnesses disagree, or something of
+/// it was not read or explained.
+pub(super) fn faults(examination: &Examination) -> Vec<(Verdict, String)> {
+    let heard: Vec<Witness> =
+        examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
+    let family = examination.entries.iter().filter_map(family_doubt);
+    let against = contradictions(&heard).into_iter().chain(family);
+    let open = Policy::for_file(Arch::SM_100A);
+    let unread = unreadable(examination, &open).into_iter().chain(unexplained(examination));
+    let of = |verdict| move |reason| (verdict, reason);
+    against.map(of(Verdict::Contradicted)).chain(unread.map(of(Verdict::Unreadable))).collect()
 }
 
 fn contradictions(witnesses: &[Witness]) -> Vec<String> {
@@ -356,7 +365,7 @@ fn describe(entry: &Entry) -> String {
 }
 
 /// The requested claim as a witness about the policy.
-fn question_command(claim: &RequestedClaim, policy: &Policy) -> Witness {
+fn question_command(claim: &RequestedClaim, policy: &Policy, verdict: Verdict) -> Witness {
     let acceptable = claim.images.iter().all(|image| match image.form {
         RequestedForm::MachineCode => {
             image.virtual_arch == image.arch
@@ -374,12 +383,18 @@ fn question_command(claim: &RequestedClaim, policy: &Policy) -> Witness {
         .images
         .iter()
         .any(|image| image.form == RequestedForm::MachineCode && image.virtual_arch != image.arch);
-    let (meaning, stance) = if acceptable && asked && claim.unclear.is_empty() {
+    // A build of our own is known to the last word; in somebody else's folder a file of options may be gone.
+    let half_read = !claim.unread.is_empty() && policy.loose == Loose::Judged;
+    let (meaning, stance) = if acceptable && claim.unclear.is_empty() && half_read {
+        ("the command could not be read to its end, and what was read asks for nothing else", Stance::Silent)
+    } else if acceptable && asked && claim.unclear.is_empty() && claim.unread.is_empty() {
         ("the command asks for this architecture, compiled against its own features", Stance::Confirms)
     } else if weaker_front_end {
         let meaning = "the front end compiled against other features than the machine code's, so code \
                        behind feature macros is missing while every marker in the bytes agrees";
         (meaning, Stance::Contradicts)
+    } else if verdict == Verdict::Mixed {
+        ("the command asks for more than this architecture, and so the bytes say", Stance::Silent)
     } else {
         ("the command does not ask for exactly this architecture", Stance::Contradicts)
     };
@@ -401,7 +416,8 @@ fn compare(claim: &RequestedClaim, examination: &Examination) -> Witness {
         list.sort();
         list.dedup();
     }
-    let (meaning, stance) = if !claim.unclear.is_empty() || built.is_empty() {
+    let may_ask_more = !claim.unread.is_empty() && asked.iter().all(|arch| built.contains(arch));
+    let (meaning, stance) = if !claim.unclear.is_empty() || built.is_empty() || may_ask_more {
         ("the command leaves open what it asks for, or there is nothing to compare", Stance::Silent)
     } else if asked == built {
         ("the bytes hold the machine code that the command asks for", Stance::Confirms)
@@ -420,7 +436,9 @@ fn command_witness(
     meaning: &'static str,
     stance: Stance,
 ) -> Witness {
-    let found = claim.images.iter().map(ToString::to_string).chain(claim.unclear.iter().cloned());
+    let unread = claim.unread.iter().map(|what| format!("{what}, not read"));
+    let found =
+        claim.images.iter().map(ToString::to_string).chain(claim.unclear.iter().cloned()).chain(unread);
     let found: Vec<String> = found.collect();
     Witness {
         name: name.into(),

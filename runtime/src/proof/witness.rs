@@ -298,7 +298,8 @@ pub(super) fn front_end(entry: &Entry) -> Option<u32> {
     let (cubin, arch) = (entry.cubin.as_ref()?, entry.arch?);
     // Legacy cubins keep the virtual number in bits 16-23 of e_flags (seen, 12.8 and 12.9).
     let legacy = (cubin.layout == Layout::Abi7).then_some(cubin.e_flags >> 16 & 0xFF);
-    let numbers = cubin.arch_notes.iter().map(|note| note.number).chain(legacy);
+    let debug = cubin.debug_ptx.iter().filter_map(|ptx| ptx.target).map(|target| target.number);
+    let numbers = cubin.arch_notes.iter().map(|note| note.number).chain(legacy).chain(debug);
     numbers.filter(|&number| number != arch.number).min()
 }
 

@@ -30,6 +30,9 @@ const EXTRA_KINDS: [u16; 8] = [0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875, 0
 const EXTRA_LIMIT_BYTES: u64 = 64;
 /// Longest comment that explains itself, in bytes: a commit's name and a little more.
 const COMMENT_LIMIT_BYTES: usize = 128;
+/// Most members, and the most that their directory may take, in bytes.
+const MEMBERS_LIMIT: u64 = 1_000_000;
+const DIRECTORY_LIMIT_BYTES: u64 = 128 << 20;
 /// Most problems that are named one by one.
 const PROBLEM_LIMIT: usize = 20;
 
@@ -117,6 +120,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<ZipFile, Problem> {
         check_comment(&mut zip, end.at, comment);
     }
     let mut at = start;
+    if end.count > MEMBERS_LIMIT || end.directory_bytes > DIRECTORY_LIMIT_BYTES {
+        return Err(Problem::at(start, "a zip with more members than any honest one"));
+    }
     for _ in 0..end.count {
         let next = member(bytes, at, shift, end.directory_stop, &mut zip, &mut parts)
             .ok_or_else(|| Problem::at(at, "the zip's directory is broken"))?;

@@ -99,6 +99,7 @@ fn extra(record: &WorkloadRecord) -> Map<String, serde_json::Value> {
         "library": record.context.library,
         "arch": record.context.arch,
         "tolerance": record.tolerance,
+        "trust": finding.trust,
         "seed": record.seed.to_string(),
         "checked_calls": finding.checked_calls,
         "outputs": finding.comparisons.iter().map(output).collect::<Map<_, _>>(),

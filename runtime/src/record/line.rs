@@ -13,6 +13,7 @@ use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
 use crate::measure::seed::Seed;
+use crate::recording::Trust;
 
 /// Name of the format, in every line.
 pub const SCHEMA: &str = "proofmark.record";
@@ -107,6 +108,9 @@ pub struct ComparisonRecord {
     pub a: Context,
     /// The candidate.
     pub b: Context,
+    /// Whether the numbers rest on recordings.
+    #[serde(default = "Trust::before_recordings")]
+    pub trust: Trust,
     /// What is known.
     pub report: Report,
     /// Every answer that the comparison got, raw samples included; the report follows from them.
@@ -263,6 +267,7 @@ pub(crate) mod tests {
             timestamp: Timestamp::from(std::time::UNIX_EPOCH),
             a: context.clone(),
             b: context,
+            trust: Trust::Hermetic,
             report: comparison.report().unwrap(),
             events: comparison.events().to_vec(),
             readings: Vec::new(),

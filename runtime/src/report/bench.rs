@@ -7,6 +7,7 @@ use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
 use crate::measure::verdict::Verdict;
 use crate::record::Context;
+use crate::recording::Trust;
 
 /// One clock's numbers on one workload; times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +50,8 @@ pub struct WorkloadRow {
     pub verdict: Option<Verdict>,
     /// Why the workload cannot judge.
     pub refusal: Option<String>,
+    /// Whether the numbers rest on a recording.
+    pub trust: Trust,
     /// The number that is scored, in nanoseconds; absent unless it passed.
     pub latency_ns: Option<f64>,
     /// Every clock; the first is the one that is scored.
@@ -86,6 +89,7 @@ impl WorkloadRow {
             axes: axes.join(" "),
             verdict: finding.verdict.clone(),
             refusal: finding.refusal.clone(),
+            trust: finding.trust.clone(),
             latency_ns,
             clocks: finding.measurements.iter().map(ClockReport::new).collect(),
             traffic_bytes: finding.traffic_bytes,
@@ -147,7 +151,15 @@ impl BenchReport {
             }
         }
         let latencies: Vec<f64> = workloads.iter().filter_map(|row| row.latency_ns).collect();
-        let means = overall(&latencies, expected);
+        let means = overall(&latencies, expected).map_err(|error| error.to_string());
+        let measured = || workloads.iter().filter(|row| row.latency_ns.is_some());
+        let hermetic = measured().filter(|row| row.trust.is_hermetic()).count();
+        let means = match measured().count() - hermetic {
+            live if live > 0 && hermetic > 0 => {
+                Err(format!("{hermetic} latencies are hermetic and {live} live, which are not averaged"))
+            }
+            _ => means,
+        };
         let passed =
             workloads.iter().filter(|row| row.verdict.as_ref().is_some_and(Verdict::is_passed)).count();
         Self {
@@ -156,7 +168,7 @@ impl BenchReport {
             device: context.environment.device.clone(),
             passed,
             expected,
-            no_overall: means.as_ref().err().map(ToString::to_string),
+            no_overall: means.as_ref().err().cloned(),
             overall: means.ok(),
             copy_bytes_per_second,
             workloads,
@@ -210,6 +222,22 @@ pub(super) mod tests {
         assert!(missing.overall.is_none() && !missing.is_complete());
         let nothing = report(&[], 0);
         assert!(nothing.overall.is_none() && !nothing.is_complete());
+    }
+
+    #[test]
+    fn hermetic_and_live_latencies_are_not_averaged() {
+        let mut findings = run(None);
+        findings[1].trust = Trust::Live { reason: "it waits".to_owned() };
+        let mixed = report(&findings, 3);
+        assert_eq!(mixed.overall, None);
+        assert_eq!(
+            mixed.no_overall.as_deref(),
+            Some("2 latencies are hermetic and 1 live, which are not averaged")
+        );
+        for finding in &mut findings {
+            finding.trust = Trust::before_recordings();
+        }
+        assert!(report(&findings, 3).overall.is_some());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::figures::{NONE, factor, microseconds, or_none, percent};
 use crate::measure::measurement::{L2State, Method};
 use crate::measure::statistics::{StopReason, Summary};
 use crate::measure::verdict::Verdict;
+use crate::recording::Trust;
 
 /// Digits of a uuid that tell workloads apart on a screen.
 const UUID_LENGTH: usize = 8;
@@ -29,7 +30,7 @@ pub fn bench_table(report: &BenchReport) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{} of {} workloads passed", report.passed, report.expected);
     let _ = writeln!(text, "{}", means(report));
-    for line in failures(report).chain(clocks(report)).chain(doubts(report)) {
+    for line in failures(report).chain(trust(report)).chain(clocks(report)).chain(doubts(report)) {
         let _ = writeln!(text, "{line}");
     }
     text
@@ -65,10 +66,11 @@ fn cells(row: &WorkloadRow, others: &[Clock]) -> Vec<String> {
     let summary = row.summary();
     let of = |value: fn(&Summary) -> String| or_none(summary.map(value));
     let verdict = row.verdict.as_ref().map_or("cannot judge", Verdict::name);
+    let live = if row.latency_ns.is_some() && !row.trust.is_hermetic() { ", live" } else { "" };
     let mut cells = vec![
         row.uuid.chars().take(UUID_LENGTH).collect(),
         row.axes.clone(),
-        verdict.to_owned(),
+        format!("{verdict}{live}"),
         of(|summary| microseconds(summary.median)),
         of(|summary| microseconds(summary.min)),
         of(|summary| microseconds(summary.first_quartile)),
@@ -100,6 +102,30 @@ fn means(report: &BenchReport) -> String {
         microseconds(overall.geometric_mean_ns),
         copy.unwrap_or_default()
     )
+}
+
+/// What was measured: recordings, or a process that could have forged its times.
+fn trust(report: &BenchReport) -> impl Iterator<Item = String> {
+    let measured = || report.workloads.iter().filter(|row| row.latency_ns.is_some());
+    let mut lines = Vec::new();
+    if measured().any(|row| row.trust.is_hermetic()) {
+        lines.push(
+            "hermetic: proven machine code, launched as recorded, without the submission's host code"
+                .to_owned(),
+        );
+    }
+    let mut reasons: Vec<&str> = Vec::new();
+    for row in measured() {
+        if let Trust::Live { reason } = &row.trust
+            && !reasons.contains(&reason.as_str())
+        {
+            reasons.push(reason);
+            lines.push(format!(
+                "live: measured beside the submission's host code, which can forge times: {reason}"
+            ));
+        }
+    }
+    lines.into_iter()
 }
 
 /// Which clock is scored, and what each reads around nothing.
@@ -179,6 +205,7 @@ mod tests {
             "11.6×",
             "3 of 3 workloads passed",
             "arithmetic mean 3.71 µs, geometric mean 3.71 µs, device copy 4.25 TB/s",
+            "hermetic: proven machine code",
             "clock: CUPTI span, cold L2: scored",
             "clock: event pair, cold L2: reads 3.10 µs around nothing",
             "note: 3 medians were not yet precise when sampling ended",

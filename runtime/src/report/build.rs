@@ -25,7 +25,7 @@ pub fn document(build: &ProvenBuild) -> Value {
         "disagrees_with_earlier_build": disagrees_with,
         "units": units,
         "rebuilt": build.is_rebuilt(),
-        "library": build.entry.library,
+        "library": crate::path_text::text(&build.entry.library),
         "library_sha256": build.entry.proof.library_digest(),
         "library_size_bytes": build.entry.library_bytes.len(),
         "gencode": build.entry.ingredients.gencode.to_string(),
@@ -40,6 +40,7 @@ pub fn document(build: &ProvenBuild) -> Value {
         "warnings": build.warnings,
         "proof": proof,
         "log": build.entry.log,
+        "sandbox": build.sandbox,
     })
 }
 
@@ -75,6 +76,9 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
         lines.push(format!(
             "  warning    an earlier build from the same inputs gave {earlier}: not reproducible"
         ));
+    }
+    if let Some(layers) = build.sandbox.as_ref().filter(|layers| !layers.is_whole()) {
+        lines.push(format!("  note       the sandbox lacked {}", layers.missing_words()));
     }
     lines.push(format!("  at         {}", build.entry.library.display()));
     let more = [kernel_table(&build.resources), warning_lines(&build.warnings)];

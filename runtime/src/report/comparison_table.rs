@@ -7,15 +7,22 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 use super::figures::{NONE, change, microseconds, or_none};
 use crate::measure::decision::{Decision, Report, SessionReport, WorkloadReport};
 use crate::measure::statistics::{Interval, Summary};
+use crate::recording::Trust;
 
 const HEADER: [&str; 6] =
     ["workload", "A µs (min Q1 Q3)", "B µs (min Q1 Q3)", "B over A", "samples", "alone"];
 
 /// Writes a comparison of B with A.
-pub fn comparison_table(a: &str, b: &str, report: &Report) -> String {
+pub fn comparison_table(a: &str, b: &str, report: &Report, trust: &Trust) -> String {
     let mut text = format!("B is {}\nA {a}\nB {b}\n", answer(&report.decision));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "B over A: {}", ratio(report.ratio.as_ref()));
+    let _ = match trust {
+        Trust::Hermetic => writeln!(text, "both from recordings, without their host code"),
+        Trust::Live { reason } => {
+            writeln!(text, "both live, beside their host code, which can forge times: {reason}")
+        }
+    };
     if let Some(mean) = report.arithmetic_mean_ratio {
         let _ = writeln!(text, "sum of B's medians over A's: {:+.2} %", 100.0 * (mean - 1.0));
     }
@@ -114,7 +121,7 @@ mod tests {
     fn text(truth: f64) -> String {
         let protocol = Protocol { samples_per_cell: 9, blocks_per_process: 10, ..Protocol::default() };
         let comparison = run(&protocol, &World { truth, ..World::default() }, 2, 3);
-        comparison_table("old", "new", &comparison.report().unwrap())
+        comparison_table("old", "new", &comparison.report().unwrap(), &Trust::Hermetic)
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub fn text(outcome: &Outcome) -> String {
         Outcome::Compared { incumbent, candidate, compared, .. } => {
             let (a, b) = (&incumbent.subject.name, &candidate.subject.name);
             match compared {
-                Compared::Decided(settled) => comparison_table(a, b, &settled.report).trim_end().to_owned(),
+                Compared::Decided(settled) => {
+                    comparison_table(a, b, &settled.report, &settled.trust).trim_end().to_owned()
+                }
                 Compared::Disqualified { arm, workload, verdict } => {
                     let name = if *arm == Arm::B { b } else { a };
                     format!("{name} cannot be compared on workload {workload}: {verdict}")
@@ -78,7 +80,9 @@ pub fn body(outcome: &Outcome) -> Value {
             let arm = |built: &BuiltSubject| json!({ "name": built.subject.name, "library_sha256": built.library() });
             match compared {
                 Compared::Decided(settled) => {
-                    json!({ "a": arm(incumbent), "b": arm(candidate), "report": settled.report })
+                    json!({
+                        "a": arm(incumbent), "b": arm(candidate), "trust": settled.trust, "report": settled.report,
+                    })
                 }
                 Compared::Disqualified { arm, workload, verdict } => json!({
                     "decision": "disqualified", "arm": arm, "workload": workload, "verdict": verdict,
@@ -147,9 +151,8 @@ fn comparison_text(comparison: &BuildComparison, extent: RebuildExtent) -> Strin
             return format!("{word:13}identical: {library}, byte for byte{not_rebuilt}");
         }
         Sameness::Identical => &format!("identical: {library}, byte for byte, although other things changed"),
-        Sameness::SameDeviceCode => "device code identical, host code not: another host compiler or linker",
         Sameness::Different if same_device_code => {
-            "different: the device code is the same, the library is not"
+            "different: the device code is identical, the host code around it is not"
         }
         Sameness::Different => "different: the device code is not the same",
     };
@@ -157,7 +160,7 @@ fn comparison_text(comparison: &BuildComparison, extent: RebuildExtent) -> Strin
     let because = if causes.is_empty() {
         ", and nothing that was recorded explains it".to_owned()
     } else {
-        format!("; what changed:{causes}")
+        format!("; the evidence says that this was otherwise:{causes}")
     };
     format!("{word:13}{found}{because}{not_rebuilt}")
 }
@@ -173,11 +176,15 @@ fn speed_text(speed: &ReplayedSpeed) -> String {
 fn compared_speed_text(comparison: &SpeedComparison) -> String {
     let SpeedComparison { workloads, sealed_mean_us, mean_us, ratio, holds, sealed_device, device, .. } =
         comparison;
+    let SpeedComparison { sealed_trust, trust, .. } = comparison;
     let verdict = if *holds { "holds" } else { "does not hold" };
     let change = 100.0 * (ratio - 1.0);
     let mut text = format!(
         "speed        {verdict}: {mean_us:.3} µs over {workloads} workloads, sealed {sealed_mean_us:.3} µs ({change:+.1} %)"
     );
+    if sealed_trust != trust {
+        text.push_str(&format!("\n  measured otherwise: sealed {sealed_trust}, now {trust}"));
+    }
     if sealed_device != device {
         text.push_str(&format!("\n  other device: sealed on {sealed_device}, now {device}"));
     }

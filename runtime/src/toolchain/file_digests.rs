@@ -32,8 +32,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proofmark_packager::Digest;
 
+use crate::regular_file;
+
 /// The name of the memo inside the cache folder.
 pub const FILE_NAME: &str = "file-digests";
+/// How the name of a file starts that is about to replace it.
+pub(crate) const TEMPORARY_PREFIX: &str = ".file-digests-";
 const HEADER: &str = "proofmark file digests 1";
 
 /// Younger changes are not remembered: the coarsest clock that a file system stamps with is FAT's.
@@ -41,6 +45,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// At most this many lines are kept; about 120 bytes each, and twenty builds' worth of headers.
 const MOST_ENTRIES: usize = 20_000;
+
+/// Far more than that many lines take.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// What may be believed without reading the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +160,7 @@ impl FileDigests {
         }
         let folder = place.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".file-digests-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
         file.write_all(self.render().as_bytes())?;
         file.persist(&place).map_err(|error| error.error)?;
         self.news = false;
@@ -174,7 +181,8 @@ impl FileDigests {
 
     /// Adds what the file says; what is already known stays.
     fn absorb(&mut self, place: &Path) {
-        let Ok(text) = fs::read_to_string(place) else { return };
+        let Ok(bytes) = regular_file::read(place, MOST_BYTES) else { return };
+        let Ok(text) = String::from_utf8(bytes) else { return };
         let Some((first, body)) = text.split_once('\n') else { return };
         if first != format!("{HEADER} {}", Digest::of_bytes(body.as_bytes())) {
             return;

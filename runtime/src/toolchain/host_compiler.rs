@@ -14,7 +14,8 @@ use proofmark_packager::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::file_digests::FileDigests;
-use crate::process_tree::{self, Limits};
+use crate::process_tree::RunLimits;
+use crate::sandbox::{self, Policy};
 
 /// Where programs are looked up that the driver does not find beside itself. Builds use the same.
 pub const PROGRAM_FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
@@ -23,7 +24,7 @@ pub const PROGRAM_FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
 const NUMBERED_DRIVERS: [&str; 6] = ["g++-15", "g++-14", "g++-13", "g++-12", "g++-11", "g++-10"];
 
 /// A question to a compiler is answered in milliseconds; more means that the machine is stuck.
-const PROBE_LIMITS: Limits = Limits { time: Duration::from_secs(30), log_bytes: 256 * 1024 };
+const PROBE_LIMITS: RunLimits = RunLimits { time: Duration::from_secs(30), log_bytes: 256 * 1024 };
 
 /// The host compiler of a toolchain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -238,11 +239,23 @@ fn linker_version(
 pub(crate) fn answer(program: &Path, arguments: &[&str]) -> Result<String, HostCompilerError> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", PROGRAM_FOLDERS.join(":")).env("LC_ALL", "C");
-    match process_tree::run(command, PROBE_LIMITS, &mut |_| ()) {
-        Ok(finished) if finished.status.success() => Ok(finished.log),
-        Ok(finished) => Err(mute(program, arguments, first_line(&finished.log))),
+    // nvcc wants to write a file even to say what it would do.
+    let folder = tempfile::tempdir().map_err(|error| mute(program, arguments, error.to_string()))?;
+    command.current_dir(folder.path()).env("TMPDIR", folder.path());
+    // A compiler that is only looked at may be anybody's.
+    let policy = Policy::of_system().with_program(program).with_installation(installation_of(program));
+    let policy = policy.reading([folder.path()]).writing([folder.path()]);
+    match sandbox::run(&command, &policy, PROBE_LIMITS, &mut |_| ()) {
+        Ok(run) if run.ending.is_success() => Ok(run.log),
+        Ok(run) => Err(mute(program, arguments, first_line(&run.log))),
         Err(error) => Err(mute(program, arguments, error.to_string())),
     }
+}
+
+/// The folder that a program's parts are in: `<installation>/bin/nvcc`.
+fn installation_of(program: &Path) -> &Path {
+    let folder = program.parent().unwrap_or(program);
+    folder.parent().filter(|above| folder.ends_with("bin") && above.parent().is_some()).unwrap_or(folder)
 }
 
 fn mute(path: &Path, arguments: &[&str], answer: String) -> HostCompilerError {

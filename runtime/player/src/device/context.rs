@@ -24,6 +24,8 @@ pub struct GpuFacts {
     pub capability: (u32, u32),
     /// How many multiprocessors there are.
     pub multiprocessors: u32,
+    /// Most shared memory that one block can have, in bytes.
+    pub shared_bytes: u32,
     /// L2 cache in bytes.
     pub l2_bytes: u64,
     /// The largest part of L2 that may be set aside for persisting accesses, in bytes.
@@ -178,6 +180,7 @@ fn facts_of(device: sys::CUdevice, driver_interface: i32) -> Result<GpuFacts, De
             number(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         ),
         multiprocessors: number(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        shared_bytes: number(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         l2_bytes: ask(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
         persisting_l2_bytes: ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE)?,
         memory_bytes: memory_bytes as u64,
@@ -220,6 +223,7 @@ mod tests {
             uuid: String::new(),
             capability: (9, 0),
             multiprocessors: 132,
+            shared_bytes: 232_448,
             l2_bytes: 62_914_560,
             persisting_l2_bytes: 39_321_600,
             memory_bytes: 0,

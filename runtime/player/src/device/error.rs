@@ -46,6 +46,25 @@ pub enum DeviceError {
         /// The buffer's size.
         size: u64,
     },
+    /// A buffer that no other process can map.
+    #[error("this device memory cannot be exported")]
+    NotShared,
+    /// The range of addresses that all processes share came out elsewhere.
+    #[error("the driver reserved addresses at {found:#x} where {wanted:#x} was asked for")]
+    Address {
+        /// What was asked for.
+        wanted: u64,
+        /// What the driver gave.
+        found: u64,
+    },
+    /// A function of the driver could not be replaced.
+    #[error("cannot serve {function} in place of the driver: {detail}")]
+    Interception {
+        /// The function.
+        function: &'static str,
+        /// What is in the way.
+        detail: String,
+    },
     /// A library could not be loaded or lacks a symbol.
     #[error("cannot load {library}: {detail}")]
     Library {

@@ -43,6 +43,23 @@ INSTRUMENT(flush)(uint4* buffer, uint64_t count, uint32_t value) {
     }
 }
 
+// Overwrites shared memory, and with `frames` the local memory of every thread: a kernel finds there what
+// another one left. `sink` is never written.
+extern "C" __global__ void __launch_bounds__(1024, 2)
+proofmark_NONCE_scrub(uint32_t shared_words, uint32_t frames, uint32_t* sink) {
+    extern __shared__ volatile uint32_t words[];
+    for (uint32_t i = threadIdx.x; i < shared_words; i += blockDim.x) words[i] = 0xDEADBEEFu;
+    __syncthreads();
+    uint32_t seen = words[threadIdx.x];
+    if (frames) {
+        volatile uint32_t frame[4096];
+#pragma unroll 1
+        for (int i = 0; i < 4096; ++i) frame[i] = 0xDEADBEEFu;
+        seen ^= frame[threadIdx.x & 4095] ^ 0xDEADBEEFu;
+    }
+    if (seen != 0xDEADBEEFu) *sink = seen;
+}
+
 // Counts cycles of one multiprocessor over a stretch of wall time, tick edge to tick edge.
 INSTRUMENT(count_cycles)(uint64_t* answer, uint64_t stretch_ns) {
     uint64_t start = nanoseconds(), edge = start;
@@ -207,7 +224,7 @@ static __device__ double element(const void* data, uint64_t i, int dtype) {
 struct Comparison {
     unsigned long long off;               // beyond both tolerances, or not finite
     unsigned long long non_finite;        // infinite or NaN
-    unsigned long long reference_broken;  // elements that the reference cannot judge
+    unsigned long long reference_broken;  // elements where infinite or NaN was expected
     unsigned long long max_absolute;      // bits of a double
     unsigned long long max_relative;      // bits of a double
     double squared_error;
@@ -223,7 +240,11 @@ INSTRUMENT(compare)(const void* found, int found_dtype, const void* expected, in
     for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
         const double x = element(found, i, found_dtype), y = element(expected, i, expected_dtype);
         if (!isfinite(y)) {
+            // What is not finite is matched exactly: NaN by NaN, an infinity by the same one.
+            const bool same = isnan(y) ? isnan(x) : x == y;
             ++broken;
+            off += !same;
+            non_finite += !same;
             continue;
         }
         squared_reference += y * y;

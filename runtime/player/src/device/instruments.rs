@@ -17,6 +17,8 @@ use super::stream::Stream;
 const PTX: &str = include_str!("instruments.ptx");
 /// Threads of a block: a multiple of a warp that fills a multiprocessor with eight blocks.
 const BLOCK_THREADS: u32 = 256;
+/// Threads of a block that scrubs: as many as a block can have.
+const SCRUB_THREADS: u32 = 1024;
 /// Blocks per multiprocessor for kernels that stride over their data.
 const BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
 /// A comparison's answer: seven 8-byte words.
@@ -110,11 +112,11 @@ pub struct Compared {
 /// How one output compares with what was expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GpuComparison {
-    /// Elements beyond both tolerances, or not finite.
+    /// Elements beyond both tolerances, or not finite where they should be, or finite where they should not.
     pub off: u64,
-    /// Elements that are infinite or NaN.
+    /// Of these, elements where only one of the two is finite, or both are not and differ.
     pub non_finite: u64,
-    /// Elements that cannot be judged, because the reference is not finite there.
+    /// Elements where infinite or NaN was expected.
     pub reference_broken: u64,
     /// Largest absolute error.
     pub max_absolute: f64,
@@ -179,6 +181,23 @@ impl Instruments {
     /// Marks a point in a stream.
     pub fn mark(&self, stream: &Stream) -> Result<(), DeviceError> {
         self.launch("mark", (1, 1), &[], stream)
+    }
+
+    /// Overwrites the multiprocessors' shared memory, and with `frames` the local memory of threads too.
+    pub(crate) fn scrub(&self, frames: bool, stream: &Stream) -> Result<(), DeviceError> {
+        let facts = self.gpu.facts();
+        let function = self.function("scrub")?;
+        let which = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let most = i32::try_from(facts.shared_bytes).unwrap_or(i32::MAX);
+        // SAFETY: the function lives; a value out of range is refused.
+        check("cuFuncSetAttribute", unsafe { sys::cuFuncSetAttribute(function, which, most) })?;
+        let launch = |blocks: u32, words: u32, frames: u32| {
+            let arguments = [words.into(), frames.into(), self.answer_words(0, 1)?.into()];
+            queue(function, (blocks, SCRUB_THREADS), 4 * words, &arguments, stream)
+        };
+        launch(facts.multiprocessors, facts.shared_bytes / 4, 0)?;
+        // With little shared memory a multiprocessor holds as many threads as it can: each has its frame.
+        if frames { launch(2 * facts.multiprocessors, SCRUB_THREADS, 1) } else { Ok(()) }
     }
 
     /// Overwrites a region, so that L2 holds it and nothing else.
@@ -297,27 +316,7 @@ impl Instruments {
         arguments: &[Argument],
         stream: &Stream,
     ) -> Result<(), DeviceError> {
-        let function = self.function(name)?;
-        let mut values = arguments.to_vec();
-        let mut pointers: Vec<*mut c_void> =
-            values.iter_mut().map(|value| std::ptr::from_mut(&mut value.0).cast()).collect();
-        // SAFETY: the wrappers above pass what the kernel's signature in instruments.cu takes, and
-        // little-endian words hold narrower values in their first bytes.
-        check("cuLaunchKernel", unsafe {
-            sys::cuLaunchKernel(
-                function,
-                blocks,
-                1,
-                1,
-                threads,
-                1,
-                1,
-                0,
-                stream.raw(),
-                pointers.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-        })
+        queue(self.function(name)?, (blocks, threads), 0, arguments, stream)
     }
 
     fn function(&self, name: &str) -> Result<sys::CUfunction, DeviceError> {
@@ -338,6 +337,36 @@ impl Drop for Instruments {
     }
 }
 
+/// Queues a kernel with its arguments.
+fn queue(
+    function: sys::CUfunction,
+    (blocks, threads): (u32, u32),
+    shared_bytes: u32,
+    arguments: &[Argument],
+    stream: &Stream,
+) -> Result<(), DeviceError> {
+    let mut values = arguments.to_vec();
+    let mut pointers: Vec<*mut c_void> =
+        values.iter_mut().map(|value| std::ptr::from_mut(&mut value.0).cast()).collect();
+    // SAFETY: the wrappers above pass what the kernel's signature in instruments.cu takes, and
+    // little-endian words hold narrower values in their first bytes.
+    check("cuLaunchKernel", unsafe {
+        sys::cuLaunchKernel(
+            function,
+            blocks,
+            1,
+            1,
+            threads,
+            1,
+            1,
+            shared_bytes,
+            stream.raw(),
+            pointers.as_mut_ptr(),
+            std::ptr::null_mut(),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,14 +374,14 @@ mod tests {
     #[test]
     fn the_kept_ptx_was_made_from_the_source_beside_it() {
         // After a change: run the command at the top of instruments.cu, then note the new digest here.
-        const MADE_FROM: &str = "30f64ba8304dedbcddde2d894cf8c5f53965e135b852a73fa94a3562602a301c";
+        const MADE_FROM: &str = "4a44ed3cd948448ea209ac5ef3bb1aefb9b13324ff30494eba249d0495c637c3";
         let source = proofmark_packager::Digest::of_bytes(include_bytes!("instruments.cu"));
         assert_eq!(source.to_string(), MADE_FROM);
     }
 
     #[test]
     fn carries_every_kernel_that_it_launches() {
-        for name in ["hold", "mark", "flush", "count_cycles", "count_changed", "compare", "make"] {
+        for name in ["hold", "mark", "scrub", "flush", "count_cycles", "count_changed", "compare", "make"] {
             assert!(PTX.contains(&format!(".entry proofmark_NONCE_{name}(")), "{name}");
         }
     }

@@ -1,5 +1,9 @@
-//! Device memory that one process owns and another may map.
+//! Device memory: blocks of this process, and blocks that another process may map by a descriptor.
+//!
+//! A shared block is physical memory of its own. Nothing reaches it but the descriptor that its owner sends:
+//! unlike the driver's IPC handles, which are numbers that can be guessed, a descriptor cannot be made up.
 
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use cudarc::driver::sys;
@@ -8,17 +12,23 @@ use super::context::Gpu;
 use super::error::{DeviceError, check};
 use super::stream::Stream;
 
-/// Allocations are rounded up to this many bytes. The driver packs smaller ones into one block, and
-/// an IPC handle exports the whole block: rounding keeps neighbours out of what a player can map.
-const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
+/// Allocations are rounded up to this many bytes: the grain of physical memory.
+pub const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The bytes by which another process opens a buffer.
-pub type IpcHandle = [u8; 64];
+const BY_DESCRIPTOR: sys::CUmemAllocationHandleType =
+    sys::CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 
 /// Where a buffer came from, and so how it is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
+    /// The driver's allocator.
     Allocated,
+    /// Physical memory at an address of its own.
+    Shared {
+        /// The physical memory, which can be exported.
+        memory: sys::CUmemGenericAllocationHandle,
+    },
+    /// Physical memory in the address range of [`super::arena`].
     Mapped,
 }
 
@@ -40,6 +50,11 @@ pub struct Region {
 }
 
 impl Region {
+    /// Memory at an address that the driver knows; a wrong address is an error of the driver.
+    pub(crate) fn at(pointer: u64, size_bytes: u64) -> Self {
+        Self { pointer, size_bytes }
+    }
+
     /// The device address.
     pub fn pointer(&self) -> u64 {
         self.pointer
@@ -71,24 +86,61 @@ impl DeviceBuffer {
         Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Allocated })
     }
 
-    /// Maps a block of another process.
-    pub fn open(gpu: &Rc<Gpu>, handle: IpcHandle, size_bytes: u64) -> Result<Self, DeviceError> {
+    /// Allocates a block that another process can map, at least as large as asked.
+    pub fn allocate_shared(gpu: &Rc<Gpu>, size_bytes: u64) -> Result<Self, DeviceError> {
+        let size_bytes = size_bytes.max(1).next_multiple_of(BLOCK_BYTES);
+        let memory = create(size_bytes, BY_DESCRIPTOR)?;
         let mut pointer = 0;
-        // SAFETY: the handle has the driver's layout: 64 opaque bytes.
-        let handle = unsafe { std::mem::transmute::<IpcHandle, sys::CUipcMemHandle>(handle) };
-        let flags = sys::CUipcMem_flags_enum::CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS as u32;
-        // SAFETY: the address is written to a live variable; a wrong handle is refused by the driver.
-        check("cuIpcOpenMemHandle", unsafe { sys::cuIpcOpenMemHandle_v2(&raw mut pointer, handle, flags) })?;
-        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Mapped })
+        let length = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        // SAFETY: the address is written to a live variable.
+        let reserved = check("cuMemAddressReserve", unsafe {
+            sys::cuMemAddressReserve(&raw mut pointer, length, 0, 0, 0)
+        });
+        if let Err(error) = reserved.and_then(|()| map(pointer, size_bytes, memory)) {
+            release(memory);
+            return Err(error);
+        }
+        Ok(Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Shared { memory } })
     }
 
-    /// The handle by which another process of the same user maps this block.
-    pub fn export(&self) -> Result<IpcHandle, DeviceError> {
-        let mut handle = sys::CUipcMemHandle { reserved: [0; 64] };
-        // SAFETY: the block was allocated here; the handle is written to a live variable.
-        check("cuIpcGetMemHandle", unsafe { sys::cuIpcGetMemHandle(&raw mut handle, self.pointer) })?;
-        // SAFETY: the driver's handle is 64 opaque bytes.
-        Ok(unsafe { std::mem::transmute::<sys::CUipcMemHandle, IpcHandle>(handle) })
+    /// Maps a block of another process at an address of the reserved range.
+    pub fn import(
+        gpu: &Rc<Gpu>,
+        descriptor: BorrowedFd<'_>,
+        address: u64,
+        size_bytes: u64,
+    ) -> Result<Self, DeviceError> {
+        let mut memory = 0;
+        let number = descriptor.as_raw_fd().cast_unsigned() as usize as *mut std::ffi::c_void;
+        // SAFETY: the driver takes the descriptor's number in place of a pointer; the handle is written to a
+        // live variable. A descriptor of something else is refused by the driver.
+        check("cuMemImportFromShareableHandle", unsafe {
+            sys::cuMemImportFromShareableHandle(&raw mut memory, number, BY_DESCRIPTOR)
+        })?;
+        let mapped = map(address, size_bytes, memory);
+        release(memory);
+        mapped?;
+        Ok(Self { gpu: Rc::clone(gpu), pointer: address, size_bytes, origin: Origin::Mapped })
+    }
+
+    /// Maps fresh memory of this process at an address of the reserved range.
+    pub(crate) fn map_fresh(gpu: &Rc<Gpu>, address: u64, size_bytes: u64) -> Result<Self, DeviceError> {
+        map_fresh(address, size_bytes)?;
+        Ok(Self { gpu: Rc::clone(gpu), pointer: address, size_bytes, origin: Origin::Mapped })
+    }
+
+    /// The descriptor by which another process maps a shared block.
+    pub fn export(&self) -> Result<OwnedFd, DeviceError> {
+        let Origin::Shared { memory } = self.origin else {
+            return Err(DeviceError::NotShared);
+        };
+        let mut number: RawFd = -1;
+        // SAFETY: the memory lives; the driver writes a descriptor's number to a live variable.
+        check("cuMemExportToShareableHandle", unsafe {
+            sys::cuMemExportToShareableHandle((&raw mut number).cast(), memory, BY_DESCRIPTOR, 0)
+        })?;
+        // SAFETY: the driver made the descriptor for the caller, who owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
     /// The GPU that holds it.
@@ -109,14 +161,67 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
+        let length = usize::try_from(self.size_bytes).unwrap_or(usize::MAX);
         // Errors are not looked at: a dead context frees everything.
-        let _ = match self.origin {
-            // SAFETY: allocated by `allocate`, freed once.
-            Origin::Allocated => unsafe { sys::cuMemFree_v2(self.pointer) },
-            // SAFETY: mapped by `open`, closed once.
-            Origin::Mapped => unsafe { sys::cuIpcCloseMemHandle(self.pointer) },
-        };
+        match self.origin {
+            Origin::Allocated => {
+                // SAFETY: allocated by `allocate`, freed once.
+                let _ = unsafe { sys::cuMemFree_v2(self.pointer) };
+            }
+            Origin::Shared { memory } => {
+                // SAFETY: mapped by `allocate_shared`, unmapped once.
+                let _ = unsafe { sys::cuMemUnmap(self.pointer, length) };
+                // SAFETY: reserved by `allocate_shared`, given back once, after it was unmapped.
+                let _ = unsafe { sys::cuMemAddressFree(self.pointer, length) };
+                release(memory);
+            }
+            // SAFETY: mapped by `import` or `map_fresh`, unmapped once.
+            Origin::Mapped => drop(unsafe { sys::cuMemUnmap(self.pointer, length) }),
+        }
     }
+}
+
+fn create(
+    size_bytes: u64,
+    kind: sys::CUmemAllocationHandleType,
+) -> Result<sys::CUmemGenericAllocationHandle, DeviceError> {
+    // SAFETY: all zeros is a valid value of this structure of plain numbers and pointers.
+    let mut wanted: sys::CUmemAllocationProp = unsafe { std::mem::zeroed() };
+    wanted.type_ = sys::CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
+    wanted.location =
+        sys::CUmemLocation { type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, id: 0 };
+    wanted.requestedHandleTypes = kind;
+    let (mut memory, length) = (0, usize::try_from(size_bytes).unwrap_or(usize::MAX));
+    // SAFETY: the handle is written to a live variable, and the wishes live across the call.
+    check("cuMemCreate", unsafe { sys::cuMemCreate(&raw mut memory, length, &raw const wanted, 0) })?;
+    Ok(memory)
+}
+
+/// Maps memory for reading and writing.
+fn map(address: u64, size_bytes: u64, memory: sys::CUmemGenericAllocationHandle) -> Result<(), DeviceError> {
+    let length = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+    // SAFETY: plain numbers; an address outside of a reservation, or one that is mapped, is refused.
+    check("cuMemMap", unsafe { sys::cuMemMap(address, length, 0, memory, 0) })?;
+    let access = sys::CUmemAccessDesc {
+        location: sys::CUmemLocation { type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, id: 0 },
+        flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+    };
+    // SAFETY: mapped just above; the one description lives across the call.
+    check("cuMemSetAccess", unsafe { sys::cuMemSetAccess(address, length, &raw const access, 1) })
+}
+
+/// Maps fresh memory at an address of the reserved range; whoever asked unmaps it.
+pub(super) fn map_fresh(address: u64, size_bytes: u64) -> Result<(), DeviceError> {
+    let memory = create(size_bytes, sys::CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE)?;
+    let mapped = map(address, size_bytes, memory);
+    release(memory);
+    mapped
+}
+
+/// Gives up a handle; mappings keep the memory.
+fn release(memory: sys::CUmemGenericAllocationHandle) {
+    // SAFETY: a handle that was made or imported, given up once.
+    let _ = unsafe { sys::cuMemRelease(memory) };
 }
 
 /// Fills a region with one byte; `0xFF` makes every float a NaN and every integer -1.

@@ -104,3 +104,39 @@ impl Drop for Event {
         let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };
     }
 }
+
+/// A point in a stream that other streams wait for; it takes no time.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    raw: sys::CUevent,
+    _gpu: Rc<Gpu>,
+}
+
+impl Fence {
+    pub(crate) fn new(gpu: &Rc<Gpu>) -> Result<Self, DeviceError> {
+        let mut raw = std::ptr::null_mut();
+        let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
+        // SAFETY: the handle is written to a live variable.
+        check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut raw, flags) })?;
+        Ok(Self { raw, _gpu: Rc::clone(gpu) })
+    }
+
+    /// Sets the point behind everything that is queued.
+    pub(crate) fn record(&self, stream: &Stream) -> Result<(), DeviceError> {
+        // SAFETY: both handles live.
+        check("cuEventRecord", unsafe { sys::cuEventRecord(self.raw, stream.raw()) })
+    }
+
+    /// Lets a stream wait for the point.
+    pub(crate) fn wait(&self, stream: &Stream) -> Result<(), DeviceError> {
+        // SAFETY: both handles live.
+        check("cuStreamWaitEvent", unsafe { sys::cuStreamWaitEvent(stream.raw(), self.raw, 0) })
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        // SAFETY: destroyed once.
+        let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };
+    }
+}

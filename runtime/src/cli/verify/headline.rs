@@ -1,12 +1,33 @@
 //! The answer in one line.
 
-use crate::proof::{Entry, EntryKind, Policy, Verdict};
+use crate::proof::{Entry, EntryKind, Examination, Policy, Verdict};
 
-use super::Examined;
+/// What there is in place of the machine code that was asked for, over all files.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent sightings")]
+pub(super) struct Weaker {
+    ptx: bool,
+    lto: bool,
+    machine_code: bool,
+    for_others: bool,
+}
+
+impl Weaker {
+    /// Takes in one file.
+    pub(super) fn add(&mut self, examination: &Examination, policy: &Policy) {
+        for entry in examination.entries.iter().filter(|entry| !entry.is_stub()) {
+            let is_for_it = entry.arch == Some(policy.arch);
+            self.for_others |= !is_for_it;
+            self.ptx |= is_for_it && entry.kind == EntryKind::Ptx;
+            self.lto |= is_for_it && entry.kind == EntryKind::Lto;
+            self.machine_code |= is_for_it && Entry::is_machine_code(entry);
+        }
+    }
+}
 
 /// The verdict and what it means here.
-pub(super) fn headline(verdict: Verdict, policy: &Policy, examined: &[Examined]) -> String {
-    format!("{}  {}", word(verdict), sentence(verdict, policy, examined))
+pub(super) fn headline(verdict: Verdict, policy: &Policy, weaker: &Weaker) -> String {
+    format!("{}  {}", word(verdict), sentence(verdict, policy, weaker))
 }
 
 /// The verdict in one word.
@@ -21,7 +42,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn sentence(verdict: Verdict, policy: &Policy, examined: &[Examined]) -> String {
+fn sentence(verdict: Verdict, policy: &Policy, found: &Weaker) -> String {
     let arch = policy.arch;
     match verdict {
         Verdict::Exact if policy.allow_ptx || !policy.also_allowed.is_empty() => {
@@ -29,7 +50,7 @@ fn sentence(verdict: Verdict, policy: &Policy, examined: &[Examined]) -> String 
         }
         Verdict::Exact => format!("machine code for {arch}, and nothing else"),
         Verdict::Mixed => format!("machine code for {arch}, but not alone"),
-        Verdict::Weaker => weaker(policy, examined),
+        Verdict::Weaker => weaker(policy, found),
         Verdict::Absent => format!("no code for {arch}"),
         Verdict::Contradicted => "the witnesses disagree, so nothing is proven".to_owned(),
         Verdict::Unreadable => {
@@ -38,27 +59,19 @@ fn sentence(verdict: Verdict, policy: &Policy, examined: &[Examined]) -> String 
     }
 }
 
-/// What there is in place of the machine code that was asked for.
-fn weaker(policy: &Policy, examined: &[Examined]) -> String {
+fn weaker(policy: &Policy, found: &Weaker) -> String {
     let arch = policy.arch;
-    let entries =
-        || examined.iter().flat_map(|one| &one.examination.entries).filter(|entry| !entry.is_stub());
-    let has = |kind| entries().any(|entry| is_for(entry, policy) && entry.kind == kind);
-    let later = match (has(EntryKind::Ptx), has(EntryKind::Lto)) {
+    let later = match (found.ptx, found.lto) {
         (true, true) => "PTX and LTO-IR for it, which are compiled later",
         (true, false) => "PTX for it, which the driver compiles when it is loaded",
         (false, true) => "LTO-IR for it, which is compiled when it is linked",
-        (false, false) if entries().any(|entry| is_for(entry, policy) && entry.is_machine_code()) => {
+        (false, false) if found.machine_code => {
             return format!("no machine code for {arch} that was compiled for it and could be launched");
         }
         (false, false) => {
             return format!("no machine code for {arch}; only code with fewer features that could run there");
         }
     };
-    let rest = if entries().all(|entry| is_for(entry, policy)) { "" } else { "; the rest is for others" };
+    let rest = if found.for_others { "; the rest is for others" } else { "" };
     format!("no machine code for {arch}; only {later}{rest}")
-}
-
-fn is_for(entry: &Entry, policy: &Policy) -> bool {
-    entry.arch == Some(policy.arch)
 }

@@ -5,48 +5,77 @@ use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use proofmark_packager::Arch;
+use proofmark_packager::{Arch, escape};
 
+use super::answer::Answer;
 use super::headline::{headline, word};
-use super::{Answer, Examined};
-use crate::proof::{
-    Compression, Entry, EntryKind, Kernel, RequestedClaim, RuntimeJit, Tally, Unread, Verdict, demangle,
-};
+use crate::proof::{Kernel, Tally, Unread, demangle};
 
 /// Most reasons and kernels shown; the JSON has all.
 const SHOWN: usize = 12;
+/// Most files in a table.
+const SHOWN_FILES: usize = 40;
 /// Longest kernel name shown, in letters.
 const NAME_LETTERS: usize = 72;
 
 /// The judgement with what led to it.
 pub(super) fn report(answer: &Answer) -> String {
-    let examined = &answer.examined;
-    let mut text = headline(answer.verdict, &answer.policy, examined) + "\n";
-    let with_code: Vec<&Examined> = examined.iter().filter(|one| speaks(one)).collect();
-    if with_code.iter().any(|one| !one.examination.entries.is_empty()) {
+    let mut text = headline(answer.verdict, &answer.policy, &answer.weaker) + "\n";
+    if !answer.contents.rows.is_empty() {
         let _ = writeln!(text, "{}", contents(answer));
     }
-    text += &requested(answer.requested.as_ref());
+    text += &requested(answer);
     text += &unread(&answer.tally.unread);
-    for one in &with_code {
-        if examined.len() > 1 || !answer.tally.unread.is_empty() {
-            let _ = writeln!(text, "{}: {}", one.name, word(one.judgement.verdict()).to_lowercase());
+    text += &by_file(answer);
+    let several = answer.examined > 1 || !answer.tally.unread.is_empty();
+    for one in answer.files.iter().take(SHOWN) {
+        if several {
+            let _ = writeln!(text, "{}: {}", escape::line(&one.name), word(one.verdict).to_lowercase());
         }
-        text += &limited(one.judgement.reasons(), "  because  ");
+        text += &limited(&one.reasons, one.more_reasons, "  because  ");
     }
-    if with_code.is_empty() {
+    if answer.speaking > SHOWN {
+        let _ = writeln!(text, "… and {} more files; --json has all", answer.speaking - SHOWN);
+    }
+    if answer.speaking == 0 {
         let _ = writeln!(text, "  because  {}", nothing_in(&answer.tally));
     }
-    text += &missing_libraries(examined);
-    text += &labels(examined);
+    text += &missing_libraries(answer);
+    text += &labels(answer);
     text.trim_end().to_owned()
 }
 
 /// Libraries that a proven file needs and does not name.
-fn missing_libraries(examined: &[Examined]) -> String {
-    let missing = examined.iter().flat_map(|one| &one.examination.missing_libraries);
-    let lines: BTreeSet<String> = missing.map(ToString::to_string).collect();
-    limited(&lines.into_iter().collect::<Vec<_>>(), "note  ")
+fn missing_libraries(answer: &Answer) -> String {
+    let lines: Vec<String> = answer.missing_libraries.iter().cloned().collect();
+    limited(&lines, 0, "note  ")
+}
+
+/// Sizes and verdicts of several files.
+fn by_file(answer: &Answer) -> String {
+    if answer.speaking < 2 {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["file", "size", "device code", "for", "verdict"]);
+    for column in [1, 2] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for one in answer.files.iter().take(SHOWN_FILES) {
+        table.add_row([
+            escape::line(&one.name),
+            size(one.size_bytes),
+            size(one.device_bytes),
+            one.archs.iter().cloned().collect::<Vec<_>>().join(" "),
+            word(one.verdict).to_lowercase(),
+        ]);
+    }
+    let rest = answer.speaking.saturating_sub(SHOWN_FILES);
+    let more = if rest > 0 { format!("\n… and {rest} more files; --json has all") } else { String::new() };
+    format!("{table}{more}\n")
 }
 
 /// That there is no device code, and where it was looked for.
@@ -55,83 +84,93 @@ pub(super) fn nothing_in(tally: &Tally) -> String {
     format!("no device code found in {} {files} of {}", tally.files, size(tally.size_bytes))
 }
 
-fn requested(claim: Option<&RequestedClaim>) -> String {
-    let Some(claim) = claim else { return String::new() };
-    let asked: Vec<String> =
-        claim.images.iter().map(ToString::to_string).chain(claim.unclear.clone()).collect();
-    format!("requested  {}\n", asked.join("; "))
+/// What the build files ask for: one claim for all, or each with the files that it is about.
+fn requested(answer: &Answer) -> String {
+    let mut text = String::new();
+    let claims = answer.claims();
+    for claim in claims.iter().take(SHOWN) {
+        let about = match (&answer.requests, claims.len()) {
+            (Some(requests), 2..) => {
+                let mut targets = requests.targets().filter(|target| target.claim == *claim);
+                let first = targets.next().map_or_else(String::new, |target| target.target);
+                let rest = targets.count();
+                let first = first.rsplit('/').next().unwrap_or_default().to_owned();
+                if rest > 0 { format!("  ({first} and {rest} more)") } else { format!("  ({first})") }
+            }
+            _ => String::new(),
+        };
+        let asked = claim.images.iter().map(ToString::to_string).chain(claim.unclear.clone());
+        let asked: Vec<String> =
+            asked.chain(claim.unread.iter().map(|what| format!("{what}, not read"))).collect();
+        let _ = writeln!(text, "requested  {}{}", escape::line(&asked.join("; ")), escape::line(&about));
+    }
+    if claims.len() > SHOWN {
+        let _ = writeln!(text, "requested  … and {} more; --json has all", claims.len() - SHOWN);
+    }
+    let notes = answer.requests.as_ref().map_or(&[][..], |requests| &requests.notes[..]);
+    text += &limited(notes, 0, "note  ");
+    if answer.passed_over > 0 {
+        let files = if answer.passed_over == 1 { "file" } else { "files" };
+        let _ = writeln!(
+            text,
+            "passed over  {} {files} of the build system's own compiler check",
+            answer.passed_over
+        );
+    }
+    text
 }
 
 fn unread(unread: &[Unread]) -> String {
-    let lines: Vec<String> = unread.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect();
-    limited(&lines, "not read  ")
+    let lines: Vec<String> =
+        unread.iter().take(SHOWN + 1).map(|one| format!("{}: {}", one.path, one.reason)).collect();
+    limited(&lines, unread.len() - lines.len(), "not read  ")
 }
 
 /// What is in it, by architecture, then the kernels.
 pub(super) fn list(answer: &Answer) -> String {
-    let examined = &answer.examined;
     let mut text = contents(answer);
-    let entries = || examined.iter().flat_map(|one| &one.examination.entries);
-    let kernels: BTreeMap<&str, (&Kernel, BTreeSet<Arch>)> =
-        entries().fold(BTreeMap::new(), |mut known, entry| {
-            for kernel in entry.cubin.iter().flat_map(|cubin| &cubin.kernels) {
-                let row: &mut (&Kernel, BTreeSet<Arch>) =
-                    known.entry(kernel.name.as_str()).or_insert((kernel, BTreeSet::new()));
-                row.1.extend(entry.arch);
-            }
-            known
-        });
-    if !kernels.is_empty() {
-        let _ = write!(text, "\n{}", kernel_table(&kernels));
+    if answer.speaking > 1 {
+        let _ = write!(text, "\n{}", by_file_listed(answer));
     }
-    let packed = entries().filter(|entry| is_packed(entry)).count();
+    let kernels = &answer.contents.kernels;
+    if !kernels.is_empty() {
+        let _ = write!(text, "\n{}", kernel_table(kernels));
+    }
+    let packed = answer.contents.packed;
     if packed > 0 {
         let _ = write!(text, "\n{packed} compressed images stay packed; --kernels reads them too");
     }
-    let unaccounted: Vec<String> = examined
-        .iter()
-        .flat_map(|one| &one.examination.unaccounted)
-        .map(|problem| format!("at {:#x}: {}", problem.offset, problem.reason))
-        .collect();
+    let unaccounted = &answer.contents.unaccounted;
     if !unaccounted.is_empty() {
         text.push('\n');
-        text += limited(&unaccounted, "unaccounted  ").trim_end();
+        text += limited(unaccounted, answer.contents.more_unaccounted, "unaccounted  ").trim_end();
     }
     text.push('\n');
-    text += &requested(answer.requested.as_ref());
+    text += &requested(answer);
     text += &unread(&answer.tally.unread);
-    text += &labels(examined);
+    text += &labels(answer);
     text.trim_end().to_owned()
 }
 
-fn speaks(one: &Examined) -> bool {
-    !one.examination.entries.is_empty() || one.judgement.verdict() != Verdict::Absent
-}
-
-fn is_packed(entry: &Entry) -> bool {
-    entry.is_machine_code() && entry.cubin.is_none() && entry.problems.is_empty()
-}
-
-/// One row an architecture and kind.
-#[derive(Default)]
-struct Row {
-    images: usize,
-    stubs: usize,
-    kernels: BTreeSet<String>,
-    packed: bool,
-    image_bytes: u64,
-    stored_bytes: u64,
-    compressions: BTreeSet<&'static str>,
-    toolkits: BTreeSet<String>,
-    special: bool,
-    text_archs: BTreeSet<Arch>,
+/// Sizes of several files, without a word about what they are worth.
+fn by_file_listed(answer: &Answer) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["file", "size", "device code", "for"]);
+    for one in answer.files.iter().take(SHOWN_FILES) {
+        table.add_row([
+            escape::line(&one.name),
+            size(one.size_bytes),
+            size(one.device_bytes),
+            one.archs.iter().cloned().collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    let rest = answer.speaking.saturating_sub(SHOWN_FILES);
+    if rest > 0 { format!("{table}\n… and {rest} more files; --json has all") } else { table.to_string() }
 }
 
 fn contents(answer: &Answer) -> String {
-    let mut rows: BTreeMap<(Option<Arch>, &'static str), Row> = BTreeMap::new();
-    for entry in answer.examined.iter().flat_map(|one| &one.examination.entries) {
-        add(rows.entry((entry.arch, kind(entry))).or_default(), entry);
-    }
+    let rows = &answer.contents.rows;
     if rows.is_empty() {
         return nothing_in(&answer.tally);
     }
@@ -153,71 +192,29 @@ fn contents(answer: &Answer) -> String {
         let kernels = if row.packed { "packed".to_owned() } else { row.kernels.len().to_string() };
         let texts = row.text_archs.iter().map(|arch| format!("built as {arch}"));
         let special: Vec<String> = texts.chain(row.special.then(|| "tcgen05".to_owned())).collect();
+        let toolkits: Vec<String> = row.toolkits.iter().map(|toolkit| escape::line(toolkit)).collect();
         table.add_row([
             arch,
-            kind.to_owned(),
+            (*kind).to_owned(),
             images,
             kernels,
             size(row.image_bytes),
             size(row.stored_bytes),
-            row.compressions.into_iter().collect::<Vec<_>>().join(","),
-            row.toolkits.into_iter().collect::<Vec<_>>().join(","),
+            row.compressions.iter().copied().collect::<Vec<_>>().join(","),
+            toolkits.join(","),
             special.join(", "),
         ]);
     }
     table.to_string()
 }
 
-fn add(row: &mut Row, entry: &Entry) {
-    if entry.is_stub() {
-        row.stubs += 1;
-    } else {
-        row.images += 1;
-    }
-    row.packed |= is_packed(entry);
-    row.image_bytes += entry.image_bytes;
-    row.stored_bytes += match &entry.header {
-        Some(header) if header.compressed_bytes != 0 => u64::from(header.compressed_bytes),
-        _ => entry.image_bytes,
-    };
-    row.compressions.extend(match entry.compression {
-        Some(Compression::Lz4) => Some("lz4"),
-        Some(Compression::Zstd) => Some("zstd"),
-        Some(Compression::None) => Some("plain"),
-        None => None,
-    });
-    if let Some(cubin) = &entry.cubin {
-        row.kernels.extend(cubin.kernels.iter().map(|kernel| kernel.name.clone()));
-        row.toolkits.extend(cubin.toolkit());
-        row.special |= !cubin.special.is_empty();
-        let named = cubin.tools.iter().filter_map(|tool| tool.arch);
-        row.text_archs.extend(named.filter(|&named| Some(named) != entry.arch));
-    }
-    if let Some(ptx) = &entry.ptx {
-        row.kernels.extend(ptx.kernels.iter().cloned());
-        row.toolkits.extend(ptx.version.as_ref().map(|version| format!("PTX {version}")));
-    }
-}
-
-fn kind(entry: &Entry) -> &'static str {
-    match entry.kind {
-        EntryKind::Elf | EntryKind::Cubin if entry.place.loose => "machine code (loose)",
-        EntryKind::Elf | EntryKind::Cubin => "machine code",
-        EntryKind::Ptx if entry.place.loose => "PTX (loose)",
-        EntryKind::Ptx => "PTX",
-        EntryKind::Lto => "LTO-IR",
-        EntryKind::Concat => "concatenated",
-        EntryKind::Unknown => "unknown",
-    }
-}
-
-fn kernel_table(kernels: &BTreeMap<&str, (&Kernel, BTreeSet<Arch>)>) -> String {
+fn kernel_table(kernels: &BTreeMap<String, (Kernel, BTreeSet<Arch>)>) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["kernel", "code", "registers", "stack", "shared", "for"]);
     let number = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
     for (name, (kernel, archs)) in kernels.iter().take(SHOWN) {
-        let mut name = demangle(name);
+        let mut name = escape::line(&demangle(name));
         if name.chars().count() > NAME_LETTERS {
             name = name.chars().take(NAME_LETTERS).chain("…".chars()).collect();
         }
@@ -237,31 +234,31 @@ fn kernel_table(kernels: &BTreeMap<&str, (&Kernel, BTreeSet<Arch>)>) -> String {
     format!("{table}{more}")
 }
 
-fn labels(examined: &[Examined]) -> String {
-    let signs: BTreeSet<&RuntimeJit> = examined.iter().flat_map(|one| &one.examination.runtime_jit).collect();
-    let Some(first) = signs.first() else { return String::new() };
-    let what = match first {
-        RuntimeJit::Needs(name) => format!("needs {name}"),
-        RuntimeJit::Imports(name) => format!("imports {name}"),
-        RuntimeJit::Names(name) => format!("names {name}"),
-        RuntimeJit::CarriesSource(text) => format!("carries CUDA source (`{text}`)"),
-    };
-    format!("runtime-jit  {what}: code made while it runs is in no file, so this answer cannot cover it\n")
+fn labels(answer: &Answer) -> String {
+    let Some(first) = answer.runtime_jit.first() else { return String::new() };
+    let rest = answer.runtime_jit.len() - 1;
+    let more = if rest > 0 { format!(" and {rest} other signs") } else { String::new() };
+    let what = escape::line(&first.words());
+    format!(
+        "runtime-jit  {what}{more}: code made while it runs is in no file, so this answer cannot cover it\n"
+    )
 }
 
-fn limited(lines: &[String], lead: &str) -> String {
+/// Lines of strangers, the first of them; `more` are left out already.
+pub(super) fn limited(lines: &[String], more: usize, lead: &str) -> String {
     let mut text = String::new();
     for line in lines.iter().take(SHOWN) {
-        let _ = writeln!(text, "{lead}{line}");
+        let _ = writeln!(text, "{lead}{}", escape::line(line));
     }
-    if lines.len() > SHOWN {
-        let _ = writeln!(text, "{lead}… and {} more; --json has all", lines.len() - SHOWN);
+    let rest = lines.len().saturating_sub(SHOWN) + more;
+    if rest > 0 {
+        let _ = writeln!(text, "{lead}… and {rest} more; --json has all");
     }
     text
 }
 
 /// A size in the largest unit that keeps it above one.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut rest = 0;

@@ -1,8 +1,8 @@
 //! The judge's own GPU side: one context, the blocks, the instruments, the sensors.
 //!
-//! Four blocks of device memory. The two `shared` ones are mapped by the subject's player: inputs and
-//! outputs, nothing else. The two `secret` ones hold contents that are not due yet and the expected
-//! outputs; only the reference's player maps them.
+//! Three pairs of blocks of device memory, each one for inputs and one for outputs. The subject's player maps
+//! the `shared` pair, the reference's player the `reference` pair. The `secret` pair holds contents that are
+//! not due yet and the expected outputs; no other process maps it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,14 +24,16 @@ use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
 use super::layout::Layout;
 
-/// Most slots that one workload gets: a held batch must fit into the driver's launch queue.
-pub const LARGEST_SLOT_COUNT: u64 = 256;
-/// Fewest slots: one called, one to be confused with.
-const LEAST_SLOT_COUNT: u64 = 2;
+/// Most contents that are made at once: as many as one workload's calls take, as a rule.
+const LARGEST_CONTENT_COUNT: u64 = 256;
+/// Most slots that a player maps: a held batch has a call of each.
+const LARGEST_SLOT_COUNT: u64 = 48;
+/// Fewest of both: one called, one to be confused with.
+const LEAST_COUNT: u64 = 2;
 /// A pair of blocks takes at most this many bytes…
 const BLOCKS_LIMIT_BYTES: u64 = 8 << 30;
-/// …and at most this share of what is free: there are two pairs, and the submission wants some too.
-const BLOCKS_FREE_SHARE: u64 = 4;
+/// …and at most this share of what is free: there are three pairs, and the submission wants some too.
+const BLOCKS_FREE_SHARE: u64 = 6;
 /// The copy that bandwidth is measured with: many times L2, and at least 0.2 ms long.
 const COPY_BYTES: u64 = 512 << 20;
 const COPY_REPEATS: usize = 8;
@@ -43,6 +45,8 @@ pub struct JudgeDevice {
     pub secret: [DeviceBuffer; 2],
     /// What the subject's player maps.
     pub shared: [DeviceBuffer; 2],
+    /// What the reference's player maps.
+    pub reference: [DeviceBuffer; 2],
     /// The judge's kernels.
     pub instruments: Instruments,
     /// The judge's stream.
@@ -74,21 +78,30 @@ impl JudgeDevice {
         let instruments = Instruments::load(&gpu, &nonce())?;
         let (free, _) = gpu.free_memory()?;
         let limit = BLOCKS_LIMIT_BYTES.min(free / BLOCKS_FREE_SHARE);
-        let sizes = [0, 1].map(|block| {
-            let bytes = |layout: &Layout| {
-                let slot = if block == 0 { layout.inputs.slot_bytes } else { layout.outputs.slot_bytes };
-                slot.saturating_mul(slots(layout, limit))
-            };
-            layouts.iter().map(bytes).max().unwrap_or(0)
-        });
-        let pair = |gpu: &Rc<Gpu>| -> Result<[DeviceBuffer; 2], DeviceError> {
-            Ok([DeviceBuffer::allocate(gpu, sizes[0])?, DeviceBuffer::allocate(gpu, sizes[1])?])
+        let sizes = |count: fn(&Layout, u64) -> u64| {
+            [0, 1].map(|block| {
+                let bytes = |layout: &Layout| {
+                    let slot = if block == 0 { layout.inputs.slot_bytes } else { layout.outputs.slot_bytes };
+                    slot.saturating_mul(count(layout, limit))
+                };
+                layouts.iter().map(bytes).max().unwrap_or(0)
+            })
         };
+        let (contents, slots) = (sizes(content_count), sizes(slot_count));
+        let shared = || -> Result<[DeviceBuffer; 2], DeviceError> {
+            Ok([
+                DeviceBuffer::allocate_shared(&gpu, slots[0])?,
+                DeviceBuffer::allocate_shared(&gpu, slots[1])?,
+            ])
+        };
+        let secret = [DeviceBuffer::allocate(&gpu, contents[0])?, DeviceBuffer::allocate(&gpu, contents[1])?];
+        let (subject, reference) = (shared()?, shared()?);
         let nvml = Sensors::open(&gpu.facts().uuid);
         let candidates = cupti::candidates(options.cupti.as_deref());
         Ok(Self {
-            secret: pair(&gpu)?,
-            shared: pair(&gpu)?,
+            secret,
+            shared: subject,
+            reference,
             instruments,
             stream,
             nvml,
@@ -99,9 +112,14 @@ impl JudgeDevice {
         })
     }
 
-    /// How many slots a workload gets.
+    /// How many slots of a workload a player maps.
     pub fn slots(&self, layout: &Layout) -> usize {
-        usize::try_from(slots(layout, self.pair_bytes)).expect("at most a few hundred")
+        usize::try_from(slot_count(layout, self.pair_bytes)).expect("a few at most")
+    }
+
+    /// How many contents of a workload are made at once.
+    pub fn contents(&self, layout: &Layout) -> usize {
+        usize::try_from(content_count(layout, self.pair_bytes)).expect("at most a few hundred")
     }
 
     /// What the GPU is.
@@ -145,8 +163,12 @@ impl JudgeDevice {
     }
 }
 
-fn slots(layout: &Layout, limit: u64) -> u64 {
-    (limit / layout.slot_bytes().max(1)).clamp(LEAST_SLOT_COUNT, LARGEST_SLOT_COUNT)
+fn content_count(layout: &Layout, limit: u64) -> u64 {
+    (limit / layout.slot_bytes().max(1)).clamp(LEAST_COUNT, LARGEST_CONTENT_COUNT)
+}
+
+fn slot_count(layout: &Layout, limit: u64) -> u64 {
+    content_count(layout, limit).min(LARGEST_SLOT_COUNT)
 }
 
 /// Letters and digits that cannot be guessed.

@@ -1,5 +1,6 @@
 //! A player with its part: the subject or the reference, ready to be called.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::measure::subject::{BenchError, Options, Subject};
@@ -8,9 +9,11 @@ use proofmark_packager::Digest;
 use proofmark_player::device::memory::{DeviceBuffer, download, upload};
 use proofmark_player::process::PlayerSpec;
 use proofmark_player::protocol::{
-    Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Start, Tracing,
+    Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Role, Start, Tracing,
 };
+use proofmark_player::recording::Recording;
 use proofmark_player::shared::Word;
+use proofmark_player::wire::PIECE_BYTES;
 use proofmark_player::{Player, PlayerEnd};
 
 use super::device::{JudgeDevice, nonce};
@@ -18,6 +21,8 @@ use super::layout::{Layout, SlotLayout, dlpack};
 
 /// How long a player may take to open the device or to load a library: a cold driver takes seconds.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
+/// Most bytes that one recording's memory holds.
+const CONTENTS_LIMIT_BYTES: u64 = 1 << 30;
 /// How long the player's own bookkeeping may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -44,6 +49,17 @@ impl<E: Into<BenchError>> From<E> for Stop {
     }
 }
 
+/// What a recorder says: claims.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// The recording.
+    pub recording: Recording,
+    /// What memory held, by number.
+    pub contents: Vec<Vec<u8>>,
+    /// Host nanoseconds of each timed call.
+    pub host_ns: Vec<f64>,
+}
+
 /// A held batch as both sides saw it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchReport {
@@ -57,10 +73,20 @@ pub struct BatchReport {
     pub waits: bool,
 }
 
+/// What a player runs, and as what.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'run> {
+    /// What it runs.
+    pub subject: &'run Subject,
+    /// As what.
+    pub role: Role,
+}
+
 /// A started player.
 #[derive(Debug)]
 pub struct PlayerSession {
     player: Player,
+    role: Role,
     home: Home,
     call_limit: Duration,
     token: u32,
@@ -75,12 +101,12 @@ pub struct PlayerSession {
 }
 
 impl PlayerSession {
-    /// Starts a player, maps its blocks and loads its library. Falls back to copies where the device
-    /// refuses IPC, once for all players of the run.
+    /// Starts a player, maps its blocks and loads its library. Falls back to copies where device
+    /// memory cannot be shared, once for all players of the run.
     pub fn start(
         device: &JudgeDevice,
         blocks: &[DeviceBuffer; 2],
-        part: &Subject,
+        part: Part<'_>,
         options: &Options,
     ) -> Result<Self, Stop> {
         Self::start_all(device, blocks, &[part], options)?.pop().expect("one part, one player")
@@ -91,24 +117,24 @@ impl PlayerSession {
     pub fn start_all(
         device: &JudgeDevice,
         blocks: &[DeviceBuffer; 2],
-        parts: &[&Subject],
+        parts: &[Part<'_>],
         options: &Options,
     ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
-        let home = device.home.get().unwrap_or(Home::Ipc);
-        let spawn = |part: &&Subject| Self::begin(device, blocks, &part.library, options, home);
+        let home = device.home.get().unwrap_or(Home::Shared);
+        let spawn = |part: &Part<'_>| Self::begin(device, blocks, *part, options, home);
         let mut begun = parts.iter().map(spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut sessions = Vec::new();
         for part in parts {
             let mut session = begun.next().expect("one for each part");
             let mut ready = session.finish().and_then(|()| session.map(blocks));
             if matches!(ready, Err(PlayerEnd::Refused { .. })) && device.home.get().is_none() {
-                session = Self::begin(device, blocks, &part.library, options, Home::Copies)?;
+                session = Self::begin(device, blocks, *part, options, Home::Copies)?;
                 ready = session.finish().and_then(|()| session.map(blocks));
             }
             if ready.is_ok() {
                 device.home.set(Some(session.home));
             }
-            let loaded = ready.and_then(|()| session.load(&part.symbol));
+            let loaded = ready.and_then(|()| session.load(&part.subject.symbol));
             sessions.push(match loaded {
                 Ok(()) => Ok(session),
                 Err(end) => Err(Stop::End(session.last_words(end))),
@@ -120,17 +146,20 @@ impl PlayerSession {
     fn begin(
         device: &JudgeDevice,
         blocks: &[DeviceBuffer; 2],
-        library: &[u8],
+        part: Part<'_>,
         options: &Options,
         home: Home,
     ) -> Result<Self, BenchError> {
         let host_bytes = match home {
-            Home::Ipc => [0, 0],
+            Home::Shared => [0, 0],
             Home::Cpu | Home::Copies => [0, 1].map(|block: usize| blocks[block].whole().size_bytes()),
         };
+        // A stage loads no code of the host.
+        let library = if part.role == Role::Stage { &[] } else { part.subject.library.as_slice() };
         let cast = PlayerSpec { program: &options.program, library, host_bytes, refusals: options.refusals };
         let mut player = Player::start(&cast).map_err(|source| BenchError::Start { source })?;
         let start = Order::Start(Start {
+            role: part.role,
             home,
             nonce: nonce(),
             tvm_ffi: options.tvm_ffi.display().to_string(),
@@ -139,6 +168,7 @@ impl PlayerSession {
         player.send(&start);
         Ok(Self {
             player,
+            role: part.role,
             home,
             call_limit: options.call_limit,
             token: 0,
@@ -182,14 +212,86 @@ impl PlayerSession {
 
     fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
         let sizes = [blocks[0].whole().size_bytes(), blocks[1].whole().size_bytes()];
-        let handles = match self.home {
-            Home::Ipc => [0, 1].map(|block: usize| blocks[block].export()),
-            Home::Cpu | Home::Copies => [Ok([0; 64]), Ok([0; 64])],
-        };
-        let [Ok(inputs), Ok(outputs)] = handles else {
+        if self.home != Home::Shared {
+            return self.player.tell(&Order::Map { sizes }, OPENING_LIMIT);
+        }
+        let exported = [blocks[0].export(), blocks[1].export()];
+        let [Ok(inputs), Ok(outputs)] = exported else {
             return Err(PlayerEnd::Refused { text: "the device exports no memory".to_owned() });
         };
-        self.player.tell(&Order::Map { sizes, handles: [inputs, outputs] }, OPENING_LIMIT)
+        self.player.send(&Order::Map { sizes });
+        self.player.send_descriptors([inputs.as_fd(), outputs.as_fd()]);
+        match self.player.listen("map", OPENING_LIMIT)? {
+            Answer::Done => Ok(()),
+            other => Err(self.player.unexpected("map", &other)),
+        }
+    }
+
+    /// What this player is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether this player launches a recording.
+    pub fn is_stage(&self) -> bool {
+        self.role == Role::Stage
+    }
+
+    /// Records a call of each slot that was bound. The inner error says why that cannot be done.
+    pub fn record(&mut self, variables: &[String]) -> Result<Result<Taken, String>, PlayerEnd> {
+        let order = Order::Record { variables: variables.to_vec() };
+        let (document, sizes, host_ns) = match self.player.ask(&order, OPENING_LIMIT + self.call_limit)? {
+            Answer::Recorded { document, sizes, host_ns } => (document, sizes, host_ns),
+            Answer::Unrecorded(reason) => return Ok(Err(reason)),
+            other => return Err(self.player.unexpected("record", &other)),
+        };
+        let Ok(recording) = serde_json::from_slice::<Recording>(&document) else {
+            return Ok(Err("the recorder's document does not read".to_owned()));
+        };
+        let total = sizes.iter().fold(0_u64, |total, size| total.saturating_add(*size));
+        if total > CONTENTS_LIMIT_BYTES {
+            return Ok(Err("its memory holds more than a recording carries".to_owned()));
+        }
+        let mut contents = Vec::new();
+        for (number, size) in (0..).zip(sizes) {
+            contents.push(self.fetch(number, size)?);
+        }
+        Ok(Ok(Taken { recording, contents, host_ns }))
+    }
+
+    fn fetch(&mut self, number: u32, size: u64) -> Result<Vec<u8>, PlayerEnd> {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < size {
+            let order = Order::Fetch { number, offset: bytes.len() as u64 };
+            match self.player.ask(&order, ORDER_LIMIT)? {
+                Answer::Bytes(piece) if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= size => {
+                    bytes.extend(piece);
+                }
+                other => return Err(self.player.unexpected("fetch", &other)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Gives a stage what it launches from now on.
+    pub fn stage<'bytes>(
+        &mut self,
+        recording: &Recording,
+        contents: &[Vec<u8>],
+        images: impl Iterator<Item = &'bytes [u8]>,
+    ) -> Result<(), PlayerEnd> {
+        for image in images {
+            self.player.tell(&Order::Image(image.to_vec()), OPENING_LIMIT)?;
+        }
+        // An empty piece of the first clears what was there.
+        self.player.tell(&Order::Contents { number: 0, bytes: Vec::new() }, ORDER_LIMIT)?;
+        for (number, bytes) in (0..).zip(contents) {
+            for piece in bytes.chunks(PIECE_BYTES) {
+                self.player.tell(&Order::Contents { number, bytes: piece.to_vec() }, ORDER_LIMIT)?;
+            }
+        }
+        let document = serde_json::to_vec(recording).expect("numbers and texts");
+        self.player.tell(&Order::Stage { document }, OPENING_LIMIT)
     }
 
     /// Describes the call for a number of slots.

@@ -1,9 +1,10 @@
 //! One workload: its contents, the expected outputs, and calls that are checked.
 //!
-//! Contents are numbered. Each lies in a slot of the secret blocks together with its expected
-//! outputs. For a call, one content is brought to one slot of the shared blocks, both chosen by secret
-//! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared
-//! with what was expected, and inputs with what they were.
+//! Contents are numbered, and each is used for one call only: nothing that a subject remembers of a call helps
+//! it in another. They are made many at once, together with the outputs that the reference computes, and lie in
+//! the secret blocks. For a call, one of them is brought to one slot of the shared blocks, both chosen by secret
+//! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared with what
+//! was expected, and inputs with what they were.
 
 use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
@@ -68,7 +69,11 @@ pub struct Trial<'device> {
     kept: Vec<(u64, u64)>,
     dice: Dice,
     slots: usize,
-    last_content: usize,
+    contents: usize,
+    /// Rounds of contents that were made.
+    rounds: u32,
+    /// Contents of the round that no call has seen, the next one last.
+    unused: Vec<usize>,
     /// Calls whose outputs were checked.
     pub checked: u64,
 }
@@ -91,14 +96,16 @@ impl<'device> Trial<'device> {
             tolerance: options.tolerance,
             dice: Dice::new(options.seed, "schedule"),
             slots: device.slots(&layout),
+            contents: device.contents(&layout),
             device,
             layout,
-            last_content: usize::MAX,
+            rounds: 0,
+            unused: Vec::new(),
             checked: 0,
         })
     }
 
-    /// How many slots, and as many contents.
+    /// How many slots there are.
     pub fn slots(&self) -> usize {
         self.slots
     }
@@ -113,27 +120,77 @@ impl<'device> Trial<'device> {
         Ok(session.bind(&self.layout, self.sources.values(), self.slots)?)
     }
 
-    /// Makes every content and lets the reference compute what is expected of it.
-    pub fn prepare(&self, reference: &mut PlayerSession) -> Result<BatchReport, Stop> {
+    /// Makes contents that nobody has seen, and lets the reference compute what is expected of them.
+    pub fn prepare(&mut self, reference: &mut PlayerSession) -> Result<(), Stop> {
         let JudgeDevice { secret, stream, instruments, .. } = self.device;
+        // A round begins where contents follow one another as in the first: twins keep their partner.
+        let stride = self.contents.next_multiple_of(usize::from(u8::MAX) + 1);
+        let first = (self.rounds as usize).saturating_mul(stride);
         let mut previous = None;
-        for slot in 0..self.slots {
+        for slot in 0..self.contents {
             let region = self.slot(&secret[0], slot, Side::Inputs)?;
-            let index = u32::try_from(slot).expect("a few hundred");
+            let index = u32::try_from(first + slot).unwrap_or(u32::MAX);
             self.sources.make(index, region, previous, instruments, stream)?;
-            fill(self.slot(&secret[1], slot, Side::Outputs)?, POISON, stream)?;
             previous = Some(region);
         }
         stream.synchronize()?;
         self.bind(reference)?;
-        for slot in 0..self.slots {
-            reference.publish(self.device, secret, &self.layout, slot)?;
+        let all: Vec<usize> = (0..self.contents).collect();
+        for some in all.chunks(self.slots) {
+            self.compute(reference, some)?;
         }
-        let report = reference.batch(all_slots(self.slots))?;
-        for slot in 0..self.slots {
-            reference.collect(self.device, secret, &self.layout, slot)?;
+        self.rounds += 1;
+        self.unused = self.dice.permutation(self.contents);
+        Ok(())
+    }
+
+    /// Lets the reference compute some contents' outputs.
+    fn compute(&self, reference: &mut PlayerSession, contents: &[usize]) -> Result<(), Stop> {
+        let JudgeDevice { secret, reference: blocks, stream, .. } = self.device;
+        for (slot, content) in contents.iter().enumerate() {
+            let made = self.slot(&secret[0], *content, Side::Inputs)?;
+            copy(made, self.slot(&blocks[0], slot, Side::Inputs)?, stream)?;
+            fill(self.slot(&blocks[1], slot, Side::Outputs)?, POISON, stream)?;
         }
-        Ok(report)
+        stream.synchronize()?;
+        for slot in 0..contents.len() {
+            reference.publish(self.device, blocks, &self.layout, slot)?;
+        }
+        reference.batch(all_slots(contents.len()))?;
+        for (slot, content) in contents.iter().enumerate() {
+            reference.collect(self.device, blocks, &self.layout, slot)?;
+            let computed = self.slot(&blocks[1], slot, Side::Outputs)?;
+            copy(computed, self.slot(&secret[1], *content, Side::Outputs)?, stream)?;
+        }
+        Ok(stream.synchronize()?)
+    }
+
+    /// Puts contents into every slot of the shared blocks that no scored call will see, for a recorder.
+    pub fn place_decoys(&self, session: &mut PlayerSession) -> Result<(), Stop> {
+        let JudgeDevice { shared, stream, instruments, .. } = self.device;
+        let mut previous = None;
+        for slot in 0..self.slots {
+            let region = self.slot(&shared[0], slot, Side::Inputs)?;
+            let index = u32::try_from(slot).expect("a few at most");
+            self.sources.make(index, region, previous, instruments, stream)?;
+            fill(self.slot(&shared[1], slot, Side::Outputs)?, POISON, stream)?;
+            previous = Some(region);
+        }
+        stream.synchronize()?;
+        for slot in 0..self.slots {
+            session.publish(self.device, shared, &self.layout, slot)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a number of calls can be made.
+    pub fn provide(&mut self, calls: usize, reference: &mut PlayerSession) -> Result<(), Stop> {
+        if self.unused.len() < calls.min(self.contents) { self.prepare(reference) } else { Ok(()) }
+    }
+
+    /// A content that no call has seen.
+    fn take(&mut self) -> usize {
+        self.unused.pop().expect("callers provide for their calls")
     }
 
     /// Says why this workload cannot judge: an output that nobody computed would pass.
@@ -146,7 +203,7 @@ impl<'device> Trial<'device> {
 
     fn gate(&self, limit: u64) -> Result<Option<String>, Stop> {
         // Content 2 is nobody's twin, so its expected outputs are those of other inputs.
-        let (current, stale) = (0, 2.min(self.slots - 1));
+        let (current, stale) = (0, 2.min(self.contents - 1));
         let secret = &self.device.secret;
         let mut inputs = Vec::new();
         for place in &self.layout.inputs.places {
@@ -169,19 +226,30 @@ impl<'device> Trial<'device> {
         Ok(None)
     }
 
-    /// One checked call with a content and a slot that nobody can foresee.
-    pub fn call(&mut self, session: &mut PlayerSession, clock: Clock) -> Result<CallReport, Stop> {
-        let slot = self.dice.below(self.slots);
-        let mut content = self.dice.below(self.slots);
-        if content == self.last_content {
-            content = (content + 1) % self.slots;
-        }
-        self.last_content = content;
+    /// One checked call with a content that no call has seen, in a slot that nobody can foresee.
+    pub fn call(
+        &mut self,
+        session: &mut PlayerSession,
+        reference: &mut PlayerSession,
+        clock: Clock,
+    ) -> Result<CallReport, Stop> {
+        self.provide(1, reference)?;
+        let (slot, content) = (self.dice.below(self.slots), self.take());
+        self.call_with(session, clock, content, slot)
+    }
+
+    fn call_with(
+        &mut self,
+        session: &mut PlayerSession,
+        clock: Clock,
+        content: usize,
+        slot: usize,
+    ) -> Result<CallReport, Stop> {
         self.place(content, slot)?;
         self.device.stream.synchronize()?;
         let shared = &self.device.shared;
         session.publish(self.device, shared, &self.layout, slot)?;
-        let slot_number = u32::try_from(slot).expect("a few hundred");
+        let slot_number = u32::try_from(slot).expect("a few at most");
         let report = session.call(slot_number, clock, L2::Cold)?;
         session.collect(self.device, shared, &self.layout, slot)?;
         self.check(content, slot)?;
@@ -189,10 +257,16 @@ impl<'device> Trial<'device> {
     }
 
     /// A held batch over fresh contents in a secret order, every output checked.
-    pub fn batch(&mut self, session: &mut PlayerSession, count: usize) -> Result<BatchReport, Stop> {
+    pub fn batch(
+        &mut self,
+        session: &mut PlayerSession,
+        reference: &mut PlayerSession,
+        count: usize,
+    ) -> Result<BatchReport, Stop> {
         let count = count.clamp(1, self.slots);
-        let contents = self.dice.permutation(self.slots);
-        for (slot, content) in contents.iter().enumerate().take(count) {
+        self.provide(count, reference)?;
+        let contents: Vec<usize> = (0..count).map(|_| self.take()).collect();
+        for (slot, content) in contents.iter().enumerate() {
             self.place(*content, slot)?;
         }
         self.device.stream.synchronize()?;
@@ -204,7 +278,7 @@ impl<'device> Trial<'device> {
         for slot in 0..count {
             session.collect(self.device, shared, &self.layout, slot)?;
         }
-        for (slot, content) in contents.iter().enumerate().take(count) {
+        for (slot, content) in contents.iter().enumerate() {
             self.check(*content, slot)?;
         }
         Ok(report)
@@ -293,14 +367,14 @@ impl<'device> Trial<'device> {
     }
 
     /// A checked call whose outputs are then compared in full.
-    pub fn detailed_call(&mut self, session: &mut PlayerSession) -> Result<Vec<(String, Comparison)>, Stop> {
-        let (content, slot) = (0, 0);
-        self.place(content, slot)?;
-        self.device.stream.synchronize()?;
-        session.publish(self.device, &self.device.shared, &self.layout, slot)?;
-        session.call(0, Clock::Host, L2::Cold)?;
-        session.collect(self.device, &self.device.shared, &self.layout, slot)?;
-        self.check(content, slot)?;
+    pub fn detailed_call(
+        &mut self,
+        session: &mut PlayerSession,
+        reference: &mut PlayerSession,
+    ) -> Result<Vec<(String, Comparison)>, Stop> {
+        self.provide(1, reference)?;
+        let (content, slot) = (self.take(), 0);
+        self.call_with(session, Clock::Host, content, slot)?;
         self.details(content, slot)
     }
 

@@ -10,5 +10,5 @@ pub mod executed;
 pub mod span;
 pub mod trust;
 
-pub use span::{Span, Suspicion, span};
-pub use trust::{ClockReadings, distrust};
+pub use span::{Least, Span, Suspicion, span};
+pub use trust::{ClockReadings, distrust, floor_ns};

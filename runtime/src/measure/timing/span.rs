@@ -20,6 +20,15 @@ pub struct Span {
     pub fills: usize,
 }
 
+/// What a call must at least have put on the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Least {
+    /// A kernel: copies alone could be a fallback that computes on the host.
+    Kernel,
+    /// Anything: no host code runs that could compute.
+    Anything,
+}
+
 /// Why a call's records cannot be its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Suspicion {
@@ -51,7 +60,7 @@ pub enum Suspicion {
 }
 
 /// Reads one call's records.
-pub fn span(activities: &[Activity]) -> Result<Span, Suspicion> {
+pub fn span(activities: &[Activity], least: Least) -> Result<Span, Suspicion> {
     if activities.iter().any(|one| one.start_ns == 0 || one.end_ns < one.start_ns) {
         return Err(Suspicion::Impossible);
     }
@@ -70,7 +79,7 @@ pub fn span(activities: &[Activity]) -> Result<Span, Suspicion> {
     if last_end > closed_ns {
         return Err(Suspicion::Late { behind_ns: last_end - closed_ns });
     }
-    if kernels.is_empty() {
+    if kernels.is_empty() && least == Least::Kernel {
         return Err(Suspicion::NoKernel);
     }
     #[allow(clippy::cast_precision_loss)] // far below 2^53 nanoseconds
@@ -107,7 +116,8 @@ mod tests {
 
     #[test]
     fn spans_first_start_to_last_end_over_all_streams() {
-        let found = span(&call(&[(0, 400, 500), (0, 300, 450), (2, 290, 295), (1, 460, 600)])).unwrap();
+        let found = span(&call(&[(0, 400, 500), (0, 300, 450), (2, 290, 295), (1, 460, 600)]), Least::Kernel)
+            .unwrap();
         assert!((found.elapsed_ns - 310.0).abs() < 1e-9);
         assert_eq!((found.kernels.len(), found.copies, found.fills), (2, 1, 1));
         assert_eq!(found.kernels[0], "kernel_300");
@@ -115,28 +125,33 @@ mod tests {
 
     #[test]
     fn work_outside_its_call_is_seen() {
-        assert_eq!(span(&call(&[(0, 150, 400)])), Err(Suspicion::Early { before_ns: 50 }));
-        assert_eq!(span(&call(&[(0, 300, 950)])), Err(Suspicion::Late { behind_ns: 50 }));
-        assert_eq!(span(&call(&[(0, 300, 400), (0, 950, 990)])), Err(Suspicion::Late { behind_ns: 90 }));
+        assert_eq!(span(&call(&[(0, 150, 400)]), Least::Kernel), Err(Suspicion::Early { before_ns: 50 }));
+        assert_eq!(span(&call(&[(0, 300, 950)]), Least::Kernel), Err(Suspicion::Late { behind_ns: 50 }));
+        assert_eq!(
+            span(&call(&[(0, 300, 400), (0, 950, 990)]), Least::Kernel),
+            Err(Suspicion::Late { behind_ns: 90 })
+        );
     }
 
     #[test]
     fn nothing_or_copies_alone_are_no_kernel() {
-        assert_eq!(span(&call(&[])), Err(Suspicion::NoKernel));
-        assert_eq!(span(&call(&[(1, 300, 400)])), Err(Suspicion::NoKernel));
+        assert_eq!(span(&call(&[]), Least::Kernel), Err(Suspicion::NoKernel));
+        assert_eq!(span(&call(&[(1, 300, 400)]), Least::Kernel), Err(Suspicion::NoKernel));
+        assert_eq!(span(&call(&[(1, 300, 400)]), Least::Anything).unwrap().copies, 1);
+        assert_eq!(span(&call(&[]), Least::Anything), Err(Suspicion::NoKernel));
     }
 
     #[test]
     fn records_without_marks_or_times_are_refused() {
-        assert_eq!(span(&[work(Instrument::Foreign, 0, 300, 400)]), Err(Suspicion::NoMarks));
-        assert_eq!(span(&call(&[(0, 0, 400)])), Err(Suspicion::Impossible));
-        assert_eq!(span(&call(&[(0, 500, 400)])), Err(Suspicion::Impossible));
+        assert_eq!(span(&[work(Instrument::Foreign, 0, 300, 400)], Least::Kernel), Err(Suspicion::NoMarks));
+        assert_eq!(span(&call(&[(0, 0, 400)]), Least::Kernel), Err(Suspicion::Impossible));
+        assert_eq!(span(&call(&[(0, 500, 400)]), Least::Kernel), Err(Suspicion::Impossible));
     }
 
     #[test]
     fn only_the_last_pair_of_marks_counts() {
         let mut records = call(&[(0, 300, 400)]);
         records.push(work(Instrument::Mark, 0, 10, 11));
-        assert!(span(&records).is_ok());
+        assert!(span(&records, Least::Kernel).is_ok());
     }
 }

@@ -20,6 +20,10 @@ const BOUND_SLACK_NS: f64 = 2_500.0;
 const HANDOVER_SLACK_NS: f64 = 2_500.0;
 /// More slack where the entry point waits for the device: every call then pays a round trip.
 const WAITING_SLACK_NS: f64 = 40_000.0;
+/// No kernel takes less, in nanoseconds: an empty one reads 500 to 600 on an H200.
+const LEAST_KERNEL_NS: f64 = 250.0;
+/// Outputs that stay in the L2 are written faster than memory, by less than this factor.
+const CACHE_SPEED_FACTOR: f64 = 4.0;
 /// Events around one kernel may read less than its activity record by this factor at most.
 const EVENT_FACTOR: f64 = 0.9;
 /// …and more than it by the bound's factor, the empty pair's reading and this much.
@@ -42,6 +46,8 @@ pub struct ClockReadings {
     pub waits: bool,
     /// Kernels, copies and fills of one call; absent without CUPTI.
     pub launches: Option<usize>,
+    /// Less than any call can take, in nanoseconds.
+    pub floor_ns: f64,
     /// Most bytes of L2 found set aside after a call.
     pub persisting_bytes: u64,
     /// Most bytes found in the stream's access window after a call.
@@ -50,7 +56,29 @@ pub struct ClockReadings {
 
 /// Says why the numbers cannot be believed; `None` when they can.
 pub fn distrust(readings: &ClockReadings) -> Option<String> {
-    persistence(readings).or_else(|| bound(readings)).or_else(|| disagreement(readings))
+    persistence(readings)
+        .or_else(|| absurd(readings))
+        .or_else(|| bound(readings))
+        .or_else(|| disagreement(readings))
+}
+
+/// Less than any call can take on a device: half of what an empty kernel's activity record shows on an H200,
+/// and what writing the outputs takes at several times the speed of memory.
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
+pub fn floor_ns(output_bytes: u64, peak_bytes_per_second: f64) -> f64 {
+    let writing = 1e9 * output_bytes as f64 / (peak_bytes_per_second * CACHE_SPEED_FACTOR);
+    if writing.is_finite() { writing.max(LEAST_KERNEL_NS) } else { LEAST_KERNEL_NS }
+}
+
+fn absurd(readings: &ClockReadings) -> Option<String> {
+    let claimed = readings.span_ns.or(readings.event_ns)?;
+    (claimed < readings.floor_ns).then(|| {
+        format!(
+            "it claims {:.2} µs a call, and no call that writes its outputs takes less than {:.2} µs here",
+            claimed / 1e3,
+            readings.floor_ns / 1e3
+        )
+    })
 }
 
 fn persistence(readings: &ClockReadings) -> Option<String> {
@@ -115,9 +143,19 @@ mod tests {
             wall_ns: Some(18_700.0),
             waits: false,
             launches: Some(1),
+            floor_ns: floor_ns(1 << 20, 4.8e12),
             persisting_bytes: 0,
             window_bytes: 0,
         }
+    }
+
+    #[test]
+    fn no_call_is_faster_than_its_outputs_can_be_written() {
+        let absurd = ClockReadings { floor_ns: floor_ns(1 << 30, 4.8e12), ..honest() };
+        assert!(distrust(&absurd).unwrap().contains("writes its outputs"));
+        let empty = ClockReadings { span_ns: Some(0.0), ..honest() };
+        assert!(distrust(&empty).unwrap().contains("0.25 µs"));
+        assert!((floor_ns(0, f64::NAN) - LEAST_KERNEL_NS).abs() < 1e-9);
     }
 
     #[test]

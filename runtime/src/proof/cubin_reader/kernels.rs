@@ -58,8 +58,14 @@ pub(super) fn read_kernels(
     let symbols = sections.symbols(ENDIAN, bytes, elf::SHT_SYMTAB).map_err(|error| broken(&error))?;
     // Names may overlap in the string table; together they cannot honestly outgrow the file.
     let mut budget = bytes.len();
+    let mut to_read = bytes.len().saturating_mul(16);
     for (index, symbol) in symbols.enumerate() {
         let name = symbols.symbol_name(ENDIAN, symbol).map_err(|error| broken(&error))?;
+        let Some(rest) = to_read.checked_sub(name.len()) else {
+            cubin.problem(0, "its symbols' names lie over each other");
+            break;
+        };
+        to_read = rest;
         if cubin.special.is_empty() && name.starts_with(b"__nv_reservedSMEM_tcgen05") {
             let evidence = format!("symbol {}", text_of(name));
             cubin.special.push(SpecialInstructions { evidence, offset: 0 });

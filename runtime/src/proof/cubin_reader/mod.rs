@@ -36,6 +36,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
         return Err(CubinError::NotCuda { found: machine });
     }
     let sections = header.sections(ENDIAN, bytes).map_err(|error| broken(&error))?;
+    check_sizes(&sections, bytes)?;
     let mut cubin = from_header(header)?;
     let unknown = cubin.e_flags & E_FLAGS_UNKNOWN;
     if cubin.layout == Layout::Abi8 && unknown != 0 {
@@ -48,6 +49,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     parts::explain(&mut cubin, header, &sections, bytes);
     instructions::check(&mut cubin, &sections, bytes);
     Ok(cubin)
+}
+
+/// Sections that lie over each other would be read again and again; builds for debuggers name some bytes
+/// twice.
+fn check_sizes(sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
+    let sizes = sections.iter().filter_map(|section| section.file_range(ENDIAN)).map(|(_, size)| size);
+    let together = sizes.fold(0_u64, u64::saturating_add);
+    if together > (bytes.len() as u64).saturating_mul(4) {
+        return Err(CubinError::Broken { reason: "its sections lie over each other".to_owned() });
+    }
+    Ok(())
 }
 
 fn from_header(header: &Header) -> Result<Cubin, CubinError> {

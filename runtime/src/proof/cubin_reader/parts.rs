@@ -8,7 +8,7 @@ use object::read::elf::SectionHeader as _;
 use super::elf::{ENDIAN, Header, Sections};
 use super::has_body;
 use crate::proof::bytes::{first_nonzero, slice, text_of};
-use crate::proof::cubin::{Cubin, CubinProblem};
+use crate::proof::cubin::Cubin;
 
 /// `SHT_NULL`, `SYMTAB`, `STRTAB`, `RELA`, `NOTE`, `NOBITS`, `REL`; then information, call graph,
 /// prototypes, kinds of shared and global memory, relocation actions, and the sections of Mercury.
@@ -80,7 +80,7 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
         if !known {
             let name = text_of(name);
             let reason = format!("section {name} of type {kind:#x} is no known part of a cubin");
-            cubin.unexplained.push(CubinProblem { offset: at, reason });
+            cubin.unexplained(at, reason);
         }
         if has_body(section)
             && let Some((start, size)) = section.file_range(ENDIAN)
@@ -95,7 +95,7 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
     let mut at = 0;
     for (start, end) in parts {
         if let Some(reason) = gap_doubt(bytes, at, start) {
-            cubin.unexplained.push(CubinProblem { offset: at.min(start), reason });
+            cubin.unexplained(at.min(start), reason);
         }
         at = at.max(end);
     }

@@ -21,6 +21,11 @@ pub(super) const ABSOLUTE: u16 = 0xFFF1;
 /// More symbols than any library has; beyond it a table is not read.
 const SYMBOL_LIMIT: u64 = 50_000_000;
 
+/// Longest name of a section, and what all names together may take, in bytes: `-ffunction-sections` makes a
+/// section a function, and names it so.
+const NAME_LIMIT_BYTES: usize = 64 << 10;
+const NAMES_LIMIT_BYTES: usize = 64 << 20;
+
 /// One section.
 #[derive(Debug, Clone)]
 pub(in crate::proof) struct Section {
@@ -103,6 +108,8 @@ pub(super) struct Symbol {
     pub(super) section: u16,
     /// Its value.
     pub(super) value: u64,
+    /// Its size, in bytes.
+    pub(super) size: u64,
     /// Offset of its name in the string table.
     pub(super) name: u32,
 }
@@ -168,8 +175,10 @@ impl<'a> Elf<'a> {
         let mut sections: Vec<(u32, Section)> = sections.chunks_exact(64).filter_map(section).collect();
         let names = usize::try_from(names).ok().and_then(|index| sections.get(index));
         let names = names.and_then(|(_, names)| slice(bytes, names.offset, names.size)).unwrap_or_default();
+        let mut to_keep = NAMES_LIMIT_BYTES;
         for (name, section) in &mut sections {
-            section.name = name_at(names, *name).ok_or("a section's name is cut off")?;
+            section.name = name_at(names, *name).ok_or("a section's name is cut off or very long")?;
+            to_keep = to_keep.checked_sub(section.name.len()).ok_or("very long names of sections")?;
         }
         let sections = sections.into_iter().map(|(_, section)| section).collect();
         let machine = half(18)?;
@@ -192,16 +201,21 @@ impl<'a> Elf<'a> {
         symbol_in(table.get(at..at.checked_add(SYMBOL_BYTES)?)?)
     }
 
-    /// Every symbol of a table with its name.
+    /// Every symbol of a table with its name; names that lie over each other end it.
     pub(super) fn symbols(&self, table: &Section) -> impl Iterator<Item = (Symbol, &'a [u8])> {
         let names = usize::try_from(table.link).ok().and_then(|index| self.sections.get(index));
         let names = names.map(|names| self.content(names)).unwrap_or_default();
         let limit = usize::try_from(SYMBOL_LIMIT).unwrap_or(usize::MAX);
-        self.content(table).chunks_exact(SYMBOL_BYTES).take(limit).filter_map(symbol_in).map(|symbol| {
-            let name = usize::try_from(symbol.name).ok().and_then(|at| names.get(at..)).unwrap_or_default();
-            let end = memchr::memchr(0, name).unwrap_or(name.len());
-            (symbol, &name[..end])
-        })
+        let mut to_read = self.bytes.len().saturating_mul(16);
+        self.content(table).chunks_exact(SYMBOL_BYTES).take(limit).filter_map(symbol_in).map_while(
+            move |symbol| {
+                let name =
+                    usize::try_from(symbol.name).ok().and_then(|at| names.get(at..)).unwrap_or_default();
+                let end = memchr::memchr(0, name).unwrap_or(name.len());
+                to_read = to_read.checked_sub(end)?;
+                Some((symbol, &name[..end]))
+            },
+        )
     }
 
     /// Segments that are mapped.
@@ -267,6 +281,7 @@ pub(super) fn symbol_in(entry: &[u8]) -> Option<Symbol> {
         info: *entry.get(4)?,
         section: u16_at(entry, 6)?,
         value: u64_at(entry, 8)?,
+        size: u64_at(entry, 16)?,
     })
 }
 
@@ -275,6 +290,6 @@ fn name_at(names: &[u8], at: u32) -> Option<String> {
         return Some(String::new());
     }
     let rest = names.get(usize::try_from(at).ok()?..)?;
-    let end = memchr::memchr(0, rest)?;
+    let end = memchr::memchr(0, &rest[..rest.len().min(NAME_LIMIT_BYTES)])?;
     Some(text_of(&rest[..end]))
 }

@@ -29,19 +29,8 @@ impl Image<'_> {
 }
 
 /// Applies the writes to copies of the bytes around them, and names what they change about device code.
-pub(super) fn apply<'a>(
-    elf: &Elf<'_>,
-    writes: &'a [Relocation],
-    device: &[(u64, u64)],
-    problems: &mut Vec<Problem>,
-) -> Image<'a> {
+pub(super) fn apply<'a>(elf: &Elf<'_>, writes: &'a [Relocation], problems: &mut Vec<Problem>) -> Image<'a> {
     let image = Image { writes };
-    for &(start, end) in device {
-        if let Some(write) = image.touching(start, end).next() {
-            let reason = "a relocation changes device code when it is loaded";
-            problems.push(Problem::over(write.offset, write.width, reason));
-        }
-    }
     if let Some(pair) = writes.windows(2).find(|pair| pair[0].offset + pair[0].width > pair[1].offset) {
         problems.push(Problem::over(pair[1].offset, pair[1].width, "two relocations write the same bytes"));
     }

@@ -10,11 +10,13 @@
 //! |---|---|
 //! | `elf` | headers, sections, segments, symbols |
 //! | `parts` | every byte of the file, held against a closed list of parts |
+//! | `dynamic` | the dynamic table |
 //! | `relocation` | what the loader or the linker writes |
 //! | `image` | the bytes after that writing, and what was not there before it |
 //! | `wrapper` | what is registered, and where it points |
 //! | `needs` | libraries without which it does not load |
 
+mod dynamic;
 mod elf;
 mod image;
 mod needs;
@@ -24,26 +26,33 @@ mod wrapper;
 
 pub(super) use elf::{Elf, Section};
 pub use needs::MissingLibrary;
-pub(super) use needs::missing;
 pub(super) use parts::unexplained;
 pub(super) use wrapper::Wrapper;
 
 use super::examination::Problem;
+use dynamic::Dynamic;
 
 /// What the loader makes of a file, beside its sections. Offsets count from the start of the ELF.
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// The wrappers in `.nvFatBinSegment`.
     pub(super) wrappers: Vec<Wrapper>,
+    /// Where relocations write: offset and width in bytes, in order of offset.
+    pub(super) writes: Vec<(u64, u64)>,
+    /// Libraries of CUDA that it calls without naming them.
+    pub(super) missing_libraries: Vec<MissingLibrary>,
     /// Where the loader's view is another than the file's.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Reads the loader's view; `device` names the ranges of the file that hold containers.
-pub(super) fn view(elf: &Elf<'_>, device: &[(u64, u64)]) -> View {
+/// Reads the loader's view.
+pub(super) fn view(elf: &Elf<'_>) -> View {
     let mut problems = parts::misplaced(elf);
-    let relocations = relocation::read(elf, &mut problems);
-    let image = image::apply(elf, &relocations, device, &mut problems);
+    let dynamic = Dynamic::read(elf, &mut problems);
+    let missing_libraries = needs::missing(elf, dynamic.as_ref());
+    let relocations = relocation::read(elf, dynamic.as_ref(), &mut problems);
+    let image = image::apply(elf, &relocations, &mut problems);
     let wrappers = wrapper::read(elf, &image, &mut problems);
-    View { wrappers, problems }
+    let writes = relocations.iter().map(|write| (write.offset, write.width)).collect();
+    View { wrappers, writes, missing_libraries, problems }
 }

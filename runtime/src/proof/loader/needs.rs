@@ -5,14 +5,12 @@
 
 use serde::Serialize;
 
-use super::elf::{Elf, Kind, Section, UNDEFINED};
-use crate::proof::bytes::{text_of, u64_at};
+use super::dynamic::Dynamic;
+use super::elf::{Elf, Kind, UNDEFINED};
+use crate::proof::bytes::text_of;
 
-/// `SHT_DYNAMIC` and `SHT_DYNSYM`.
-const DYNAMIC: u32 = 6;
+/// `SHT_DYNSYM`.
 const DYNSYM: u32 = 11;
-/// `DT_NEEDED`.
-const NEEDED: u64 = 1;
 /// Binding of symbols that may stay undefined.
 const WEAK: u8 = 2;
 
@@ -33,11 +31,11 @@ impl std::fmt::Display for MissingLibrary {
 }
 
 /// The libraries of CUDA that must be loaded before this one.
-pub(in crate::proof) fn missing(elf: &Elf<'_>) -> Vec<MissingLibrary> {
+pub(super) fn missing(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> Vec<MissingLibrary> {
     if elf.kind != Kind::Dynamic {
         return Vec::new();
     }
-    let named = needed(elf);
+    let named = dynamic.map(|dynamic| dynamic.needed(elf)).unwrap_or_default();
     let mut found: Vec<MissingLibrary> = Vec::new();
     for table in elf.sections.iter().filter(|section| section.kind == DYNSYM) {
         for (symbol, name) in elf.symbols(table) {
@@ -67,26 +65,4 @@ fn library_of(function: &[u8]) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn needed<'a>(elf: &Elf<'a>) -> Vec<&'a [u8]> {
-    let mut names = Vec::new();
-    for table in elf.sections.iter().filter(|section| section.kind == DYNAMIC) {
-        let strings: Option<&Section> =
-            usize::try_from(table.link).ok().and_then(|index| elf.sections.get(index));
-        let strings = strings.map(|strings| elf.content(strings)).unwrap_or_default();
-        for entry in elf.content(table).chunks_exact(16) {
-            let (Some(tag), Some(value)) = (u64_at(entry, 0), u64_at(entry, 8)) else { continue };
-            if tag == 0 {
-                break;
-            }
-            if tag == NEEDED
-                && let Some(name) = usize::try_from(value).ok().and_then(|at| strings.get(at..))
-            {
-                let end = memchr::memchr(0, name).unwrap_or(name.len());
-                names.push(&name[..end]);
-            }
-        }
-    }
-    names
 }

@@ -171,6 +171,9 @@ pub(super) fn misplaced(elf: &Elf<'_>) -> Vec<Problem> {
         let end = load.address.saturating_add(load.memory_bytes).div_ceil(PAGE_BYTES);
         pages.push((start, end, load.offset.wrapping_sub(load.address)));
     }
+    if !pages.is_sorted_by_key(|&(start, ..)| start) {
+        problems.push(Problem::at(0, "segments out of their order, which each loader maps in another way"));
+    }
     pages.sort_unstable();
     for pair in pages.windows(2) {
         let [(_, end, delta), (next, _, next_delta)] = [pair[0], pair[1]];

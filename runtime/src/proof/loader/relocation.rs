@@ -3,6 +3,7 @@
 //! Numbers are those of the processor supplements for x86-64 and `AArch64`; the loader takes the dynamic
 //! ones, the linker takes those of objects.
 
+use super::dynamic::Dynamic;
 use super::elf::{ABSOLUTE, Elf, Kind, Section, UNDEFINED, symbol_in};
 use crate::proof::bytes::{slice, u32_at, u64_at};
 use crate::proof::examination::Problem;
@@ -12,8 +13,8 @@ const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 /// Size of a relocation with addend, in bytes.
 const RELOCATION_BYTES: usize = 24;
-/// `PT_DYNAMIC`.
-const DYNAMIC: u32 = 2;
+/// More relocations than any library has; beyond it the rest is not read.
+const RELOCATIONS_LIMIT: usize = 8 << 20;
 /// `SHT_RELA` and `SHT_REL`.
 const RELA: u32 = 4;
 const REL: u32 = 9;
@@ -65,60 +66,22 @@ enum Rule {
 }
 
 /// Every write, those that compilers never ask for reported.
-pub(super) fn read(elf: &Elf<'_>, problems: &mut Vec<Problem>) -> Vec<Relocation> {
-    let mut found =
-        if elf.kind == Kind::Relocatable { of_object(elf, problems) } else { of_loader(elf, problems) };
+pub(super) fn read(elf: &Elf<'_>, dynamic: Option<&Dynamic>, problems: &mut Vec<Problem>) -> Vec<Relocation> {
+    let mut found = match dynamic {
+        _ if elf.kind == Kind::Relocatable => of_object(elf, problems),
+        Some(dynamic) => of_loader(elf, dynamic, problems),
+        None => Vec::new(),
+    };
+    if found.len() > RELOCATIONS_LIMIT {
+        problems.push(Problem::at(0, "more relocations than any library has, which are not read"));
+    }
     found.sort_by_key(|relocation| relocation.offset);
     found
 }
 
-/// The tables that the dynamic segment names.
-#[derive(Default)]
-struct Dynamic {
-    rela: (u64, u64),
-    plt: (u64, u64),
-    relr: (u64, u64),
-    symbols: u64,
-    other_form: bool,
-}
-
-fn dynamic(elf: &Elf<'_>) -> Option<Dynamic> {
-    let segment = elf.segments.iter().find(|segment| segment.kind == DYNAMIC)?;
-    let at = elf.file_offset(segment.address)?;
-    let table = slice(elf.bytes, at, segment.file_bytes)?;
-    let mut tables = Dynamic::default();
-    for entry in table.chunks_exact(16) {
-        let value = u64_at(entry, 8)?;
-        match u64_at(entry, 0)? {
-            0 => break,
-            2 => tables.plt.1 = value,
-            6 => tables.symbols = value,
-            7 => tables.rela.0 = value,
-            8 => tables.rela.1 = value,
-            // DT_REL, and Android's packed forms.
-            17 | 0x6000_000F | 0x6000_0011 => tables.other_form = true,
-            20 => tables.other_form |= value != 7,
-            23 => tables.plt.0 = value,
-            35 => tables.relr.1 = value,
-            36 => tables.relr.0 = value,
-            _ => {}
-        }
-    }
-    Some(tables)
-}
-
-fn of_loader(elf: &Elf<'_>, problems: &mut Vec<Problem>) -> Vec<Relocation> {
-    let Some(tables) = dynamic(elf) else {
-        if elf.kind == Kind::Dynamic && elf.segments.iter().any(|segment| segment.kind == DYNAMIC) {
-            problems.push(Problem::at(0, "the dynamic table lies in no mapped segment"));
-        }
-        return Vec::new();
-    };
-    if tables.other_form {
-        problems.push(Problem::at(0, "relocations in a form that no 64-bit toolchain writes"));
-    }
+fn of_loader(elf: &Elf<'_>, dynamic: &Dynamic, problems: &mut Vec<Problem>) -> Vec<Relocation> {
     let mut found = Vec::new();
-    for (address, size) in [tables.rela, tables.plt] {
+    for (address, size) in [dynamic.relocations, dynamic.calls] {
         if size == 0 {
             continue;
         }
@@ -127,10 +90,13 @@ fn of_loader(elf: &Elf<'_>, problems: &mut Vec<Problem>) -> Vec<Relocation> {
             continue;
         };
         for entry in table.chunks_exact(RELOCATION_BYTES) {
-            found.extend(loader_entry(elf, &tables, entry, problems));
+            found.extend(loader_entry(elf, dynamic, entry, problems));
+            if found.len() > RELOCATIONS_LIMIT {
+                return found;
+            }
         }
     }
-    packed(elf, tables.relr, &mut found, problems);
+    packed(elf, dynamic.packed, &mut found, problems);
     found
 }
 
@@ -141,7 +107,7 @@ fn words(entry: &[u8]) -> Option<(u64, u32, u32, u64)> {
 
 fn loader_entry(
     elf: &Elf<'_>,
-    tables: &Dynamic,
+    dynamic: &Dynamic,
     entry: &[u8],
     problems: &mut Vec<Problem>,
 ) -> Option<Relocation> {
@@ -151,10 +117,11 @@ fn loader_entry(
         return None;
     }
     let symbol = || {
-        let at = elf.file_offset(tables.symbols)?.checked_add(u64::from(index) * 24)?;
+        let at = elf.file_offset(dynamic.symbols)?.checked_add(u64::from(index) * 24)?;
         symbol_in(slice(elf.bytes, at, 24)?)
     };
-    if rule == Rule::Copy {
+    // Variables of other libraries are copied to memory that no file fills.
+    if rule == Rule::Copy && elf.file_offset(place).is_none() {
         return None;
     }
     let Some(offset) = elf.file_offset(place) else {
@@ -179,7 +146,12 @@ fn loader_entry(
             (8, defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))))
         }
         Rule::Elsewhere(width) => (width, Value::Unknown),
-        Rule::Strange | Rule::Nothing | Rule::Copy => {
+        Rule::Copy => {
+            problems
+                .push(Problem::at(offset, "a variable of another library is copied over bytes of the file"));
+            (symbol().map_or(8, |symbol| symbol.size), Value::Unknown)
+        }
+        Rule::Strange | Rule::Nothing => {
             problems.push(Problem::at(
                 offset,
                 format!("a relocation of kind {kind}, which no linker leaves for a loader"),
@@ -218,6 +190,9 @@ fn packed(
     };
     let mut next = 0_u64;
     let mut write = |place: u64| {
+        if found.len() > RELOCATIONS_LIMIT {
+            return;
+        }
         let offset = elf.file_offset(place);
         let stored = offset.and_then(|at| slice(elf.bytes, at, 8)).and_then(|word| u64_at(word, 0));
         match (offset, stored) {
@@ -256,6 +231,9 @@ fn of_object(elf: &Elf<'_>, problems: &mut Vec<Problem>) -> Vec<Relocation> {
         }
         for entry in elf.content(table).chunks_exact(RELOCATION_BYTES) {
             found.extend(object_entry(elf, table, target, entry, problems));
+            if found.len() > RELOCATIONS_LIMIT {
+                return found;
+            }
         }
     }
     found

@@ -5,7 +5,7 @@
 //! nothing that looks installed.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use super::data_folder::{DataFolder, MARKER, PARTIAL_PREFIX};
 use super::file_digests::FileDigests;
 use super::lock_file::{Component, ComponentName, PinnedWheel};
 use super::search::{Search, Toolchain, ToolchainError, find};
-use crate::process_tree::end_strays;
+use crate::regular_file;
 
 mod pip;
 mod wheel;
@@ -250,6 +250,13 @@ pub fn install(request: &InstallRequest, progress: &mut dyn Progress) -> Result<
     let components: Vec<Component> = components.collect::<Result<_, _>>()?;
     // Looked at before the lock, so that a read-only data folder that has everything will do.
     if request.existing == Existing::Keep && missing(&components, &request.data).is_empty() {
+        // What a killed installation left goes as soon as nobody installs.
+        if request.data.partial().is_ok_and(|left| !left.is_empty())
+            && let Ok(file) = regular_file::open(&request.data.lock(), File::options().write(true))
+            && file.try_lock().is_ok()
+        {
+            let _ = remove_leftovers(&request.data);
+        }
         return Ok(present(&components, &request.data, progress));
     }
     let toolchains = request.data.toolchains();
@@ -288,7 +295,7 @@ fn present(components: &[Component], data: &DataFolder, progress: &mut dyn Progr
 /// Waits for the lock. The system frees it when its holder ends, however it ends.
 fn lock(data: &DataFolder, progress: &mut dyn Progress) -> Result<File, InstallError> {
     let path = data.lock();
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = regular_file::open(&path, File::options().create(true).truncate(false).write(true));
     let file = file.map_err(cannot_write(&path))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
@@ -302,9 +309,9 @@ fn lock(data: &DataFolder, progress: &mut dyn Progress) -> Result<File, InstallE
 /// Only the holder of the lock makes such folders, so any that is there was left by a killed one.
 fn remove_leftovers(data: &DataFolder) -> Result<(), InstallError> {
     for leftover in data.partial().map_err(cannot_write(&data.toolchains()))? {
-        // A pip whose proofmark was killed would fill the folder again.
-        end_strays(&leftover);
-        fs::remove_dir_all(&leftover).map_err(cannot_write(&leftover))?;
+        let is_folder = fs::symlink_metadata(&leftover).is_ok_and(|found| found.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&leftover) } else { fs::remove_file(&leftover) };
+        removed.map_err(cannot_write(&leftover))?;
     }
     Ok(())
 }
@@ -354,21 +361,35 @@ fn fetch(
     partial: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Vec<PathBuf>, InstallError> {
-    let folder = match &request.wheels {
-        WheelSource::Folder(folder) => folder.clone(),
+    // A folder of our own: what is hashed there is what is unpacked.
+    let folder = partial.join("wheels");
+    fs::create_dir(&folder).map_err(cannot_write(&folder))?;
+    let source = match &request.wheels {
+        WheelSource::Folder(folder) => folder,
         WheelSource::Pip { python } => {
-            let folder = partial.join("wheels");
-            fs::create_dir(&folder).map_err(cannot_write(&folder))?;
             pip::download(python, component, &request.machine, &folder, progress)?;
-            folder
+            &folder
         }
     };
     let found = component.wheels.iter().map(|wheel| {
-        let path = folder.join(&wheel.file);
-        let missing = || InstallError::NoWheel { file: wheel.file.clone(), folder: folder.clone() };
-        path.is_file().then_some(path).ok_or_else(missing)
+        let path = source.join(&wheel.file);
+        if !path.is_file() {
+            return Err(InstallError::NoWheel { file: wheel.file.clone(), folder: source.clone() });
+        }
+        if source == &folder {
+            return Ok(path);
+        }
+        let copy = folder.join(&wheel.file);
+        copy_wheel(&path, &copy, wheel.size_bytes).map_err(cannot_write(&copy))?;
+        Ok(copy)
     });
     found.collect()
+}
+
+/// Copies at most one byte more than the pinned wheel has: a longer file is not it.
+fn copy_wheel(path: &Path, copy: &Path, size_bytes: u64) -> io::Result<()> {
+    let mut source = File::open(path)?.take(size_bytes.saturating_add(1));
+    io::copy(&mut source, &mut File::create_new(copy)?).map(drop)
 }
 
 fn check(pinned: &PinnedWheel, path: &Path) -> Result<(), InstallError> {
@@ -442,6 +463,17 @@ mod tests {
         let error = install(&request, &mut Unwatched).unwrap_err();
         assert!(matches!(error, InstallError::WrongWheel { .. }), "{error}");
         assert!(is_empty(&request.data));
+    }
+
+    #[test]
+    fn what_is_hashed_is_a_copy_of_our_own_and_no_longer_than_what_is_pinned() {
+        let folder = tempfile::tempdir().unwrap();
+        let [wheel, copy] = ["wheel", "copy"].map(|name| folder.path().join(name));
+        fs::write(&wheel, "0123456789").unwrap();
+        copy_wheel(&wheel, &copy, 4).unwrap();
+        fs::write(&wheel, "changed").unwrap();
+        assert_eq!(fs::read(&copy).unwrap(), b"01234");
+        assert!(copy_wheel(&wheel, &copy, 4).is_err(), "a copy replaces nothing");
     }
 
     #[test]

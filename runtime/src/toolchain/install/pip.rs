@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::super::lock_file::Component;
 use super::{Progress, Step};
-use crate::process_tree::{self, Limits, ProcessError};
+use crate::process_tree::{ProcessError, RunLimits};
+use crate::sandbox::{self, SandboxError};
 
 /// 105 MB in half an hour is 60 kB/s; slower networks retry with what pip has cached.
-const FETCH_LIMITS: Limits = Limits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
+const FETCH_LIMITS: RunLimits = RunLimits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
 
 /// The wheel of TVM-FFI is one for this Python; nothing of Python is used from it.
 const PYTHON_VERSION: &str = "3.12";
@@ -44,7 +45,7 @@ pub enum PipError {
     #[error("fetching did not end")]
     Unfinished {
         /// How it ended.
-        source: ProcessError,
+        source: SandboxError,
     },
     /// The list of wheels could not be written for pip.
     #[error("cannot write {}", path.display())]
@@ -93,17 +94,16 @@ pub(super) fn download(
     fs::write(&list, requirements(component))
         .map_err(|source| PipError::Folder { path: list.clone(), source })?;
     let mut command = Command::new(spelled_out(python));
-    // pip works in the folder that it fills. Should we be killed, pip lives on; whoever clears the
-    // folder away finds it by that.
+    // pip works in the folder that it fills, and ends with us, however we end.
     command.args(arguments(machine, folder, &list)).current_dir(folder);
     let watch = &mut |line: &str| progress.step(&Step::Said { line: line.to_owned() });
-    match process_tree::run(command, FETCH_LIMITS, watch) {
-        Ok(finished) if finished.status.success() => Ok(()),
-        Ok(finished) if finished.log.contains("No module named pip") => {
+    match sandbox::supervise(command, FETCH_LIMITS, watch) {
+        Ok(run) if run.ending.is_success() => Ok(()),
+        Ok(run) if run.log.contains("No module named pip") => {
             Err(PipError::NoPip { python: python.to_owned() })
         }
-        Ok(finished) => Err(PipError::Refused { reason: reason(&finished.log) }),
-        Err(ProcessError::Start { source, .. }) => {
+        Ok(run) => Err(PipError::Refused { reason: reason(&run.log) }),
+        Err(SandboxError::Process(ProcessError::Start { source, .. })) => {
             Err(PipError::NoPython { python: python.to_owned(), source })
         }
         Err(source) => Err(PipError::Unfinished { source }),

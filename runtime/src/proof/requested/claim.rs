@@ -64,6 +64,10 @@ pub struct RequestedClaim {
     /// Parts that leave the request open, in words: `-arch=native`, an unknown name, no
     /// architecture at all.
     pub unclear: Vec<String>,
+    /// Parts that could hold more of the request but were not there to be read: a file of options
+    /// that is gone, a variable that somebody else sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 impl RequestedClaim {
@@ -87,18 +91,26 @@ impl RequestedClaim {
                 self.images.push(image);
             }
         }
-        for words in other.unclear {
-            if !self.unclear.contains(&words) {
-                self.unclear.push(words);
+        for (into, from) in [(&mut self.unclear, other.unclear), (&mut self.unread, other.unread)] {
+            for words in from {
+                if !into.contains(&words) {
+                    into.push(words);
+                }
             }
         }
         self
+    }
+
+    /// The architectures for which it asks for machine code.
+    pub fn machine_code(&self) -> impl Iterator<Item = Arch> {
+        self.images.iter().filter(|image| image.form == RequestedForm::MachineCode).map(|image| image.arch)
     }
 
     /// Whether it asks for machine code of this architecture, compiled against its own features,
     /// and for nothing else.
     pub fn is_exactly(&self, arch: Arch) -> bool {
         self.unclear.is_empty()
+            && self.unread.is_empty()
             && !self.images.is_empty()
             && self.images.iter().all(|image| {
                 image.form == RequestedForm::MachineCode && image.arch == arch && image.virtual_arch == arch
@@ -132,23 +144,23 @@ impl Reading {
                 }
             }
             "arch" | "gpu-architecture" => {
-                let value = value().map(|value| unquote(&value));
-                if self.arch.is_some() && self.arch != value {
-                    self.unclear("several -arch options");
-                }
-                self.arch = value;
+                // Of several, nvcc takes the last (seen, 13.0).
+                self.arch = value().map(|value| unquote(&value));
             }
             "code" | "gpu-code" => self.codes.extend(value().iter().flat_map(|value| names(value))),
             "cubin" => self.machine_code_only = true,
             "ptx" => self.ptx_only = true,
             "optf" | "options-file" => {
                 let file = value().unwrap_or_default();
-                self.unclear(format!("options in the file {file}, which was not read"));
+                self.claim.unread.push(format!("options in the file {file}"));
             }
             // Options for other programs are not nvcc's; their value must not be read as one.
             "Xcompiler" | "compiler-options" | "Xlinker" | "linker-options" | "Xptxas" | "ptxas-options"
             | "Xnvlink" | "nvlink-options" | "Xfatbin" | "fatbin-options" | "Xarchive"
-            | "archive-options" | "Xcudafe" => {
+            | "archive-options" | "Xcudafe" | "Xnvvm" | "Xopencc" | "Xcicc" | "o" | "output-file"
+            | "odir" | "I" | "include-path" | "include" | "pre-include" | "isystem" | "system-include"
+            | "D" | "define-macro" | "L" | "library-path" | "l" | "library" | "ccbin" | "compiler-bindir"
+            | "MF" | "dependency-output" | "MT" | "MQ" | "std" | "x" => {
                 value();
             }
             _ => {}
@@ -158,20 +170,25 @@ impl Reading {
     /// Reads `arch=compute_100a,code=[sm_100a,compute_100a]`.
     fn gencode(&mut self, text: &str) {
         let plain = unquote(text);
-        let parsed = plain.split_once(',').and_then(|(arch, codes)| {
-            Some((arch.trim().strip_prefix("arch=")?, codes.trim().strip_prefix("code=")?))
+        let parsed = plain.split_once(',').and_then(|(first, rest)| {
+            let (first, rest) = (first.trim(), rest.trim());
+            // Either half may come first (seen, 13.0).
+            let arch = |text: &'_ str| text.strip_prefix("arch=").map(str::to_owned);
+            let code = |text: &'_ str| text.strip_prefix("code=").map(str::to_owned);
+            let swapped = || {
+                let (codes, arch) = plain.rsplit_once(',')?;
+                Some((arch.trim().strip_prefix("arch=")?.to_owned(), code(codes.trim())?))
+            };
+            arch(first).zip(code(rest)).or_else(swapped)
         });
         match parsed {
             Some((arch, codes)) => {
-                for code in names(codes) {
-                    self.image(arch, &code);
+                for code in names(&codes) {
+                    self.image(&arch, &code);
                 }
             }
-            // Without `code=`, nvcc embeds what `arch=` names.
-            None => match plain.strip_prefix("arch=") {
-                Some(arch) if !arch.contains(',') => self.image(arch, arch),
-                _ => self.unclear(format!("-gencode {text}")),
-            },
+            // nvcc takes none without both halves.
+            None => self.unclear(format!("-gencode {text}")),
         }
     }
 
@@ -316,11 +333,33 @@ mod tests {
             "nvcc -arch=sm_100z k.cu",
             "nvcc -gencode",
             "nvcc -code=sm_100a k.cu",
-            "nvcc -gencode arch=compute_100a,code=sm_100a -optf more.txt k.cu",
+            "nvcc -gencode arch=compute_100a k.cu",
         ] {
             assert!(!claim(command).unclear.is_empty(), "{command}");
             assert!(!claim(command).is_exactly(Arch::SM_100A), "{command}");
         }
+    }
+
+    #[test]
+    fn a_file_of_options_that_is_gone_leaves_the_request_unread() {
+        let claim = claim("nvcc -gencode arch=compute_100a,code=sm_100a -optf more.txt k.cu");
+        assert_eq!((claim.images.len(), claim.unread.len(), claim.unclear.len()), (1, 1, 0));
+        assert!(!claim.is_exactly(Arch::SM_100A));
+    }
+
+    #[test]
+    fn the_last_arch_counts_and_adds_to_gencode() {
+        assert_eq!(written("nvcc -arch=sm_90 -arch=compute_80 k.cu"), ["80>ptx_80"]);
+        assert_eq!(
+            written("nvcc -arch=compute_90 -gencode=code=[sm_100a,sm_103a],arch=compute_100a k.cu"),
+            ["100a>sm_100a", "100a>sm_103a", "90>ptx_90"]
+        );
+    }
+
+    #[test]
+    fn the_value_of_another_option_is_no_option() {
+        let command = "nvcc -o -arch=sm_90 -D -arch=sm_80 -gencode arch=compute_100a,code=sm_100a k.cu";
+        assert!(claim(command).is_exactly(Arch::SM_100A));
     }
 
     #[test]

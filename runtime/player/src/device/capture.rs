@@ -1,0 +1,583 @@
+//! Captures what a call puts on a stream, and reads it as a recording's nodes.
+
+use std::ffi::{CStr, c_void};
+
+use cudarc::driver::sys::{
+    self, CUfunction_attribute as FunctionAttribute, CUgraphNodeType as NodeType,
+    CUlaunchAttributeID as LaunchAttribute, CUmemorytype, CUpointer_attribute, CUresult,
+};
+
+use super::arena::{BLOCKS, FOREIGN};
+use super::error::{DeviceError, check};
+use super::interception;
+use super::stream::Stream;
+use crate::recording::{Call, Copy, Fill, Kernel, Launch, NODE_LIMIT, Node, Work};
+
+/// Most parameters of a kernel.
+const PARAMETER_LIMIT: usize = 4096;
+/// The edge by which a kernel may begin while the one before it still runs:
+/// `CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC`, and the port `CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC`.
+const PROGRAMMATIC_EDGE: (u8, u8) = (1, 1);
+
+/// Why a call cannot be recorded.
+#[derive(Debug)]
+pub(crate) enum Uncaptured {
+    /// The entry point raised an error.
+    Raised(String),
+    /// The driver or this file refuses, in words.
+    Refused(String),
+}
+
+impl From<DeviceError> for Uncaptured {
+    fn from(error: DeviceError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// What a module is called by: the driver's handle of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handle {
+    /// Loaded by `cuLibraryLoadData`, as the runtime does.
+    Library(sys::CUlibrary),
+    /// Loaded by `cuModuleLoadData`.
+    Module(sys::CUmodule),
+}
+
+impl Handle {
+    /// Address and size of a variable; `None` where the module has none of this name.
+    pub(crate) fn variable(self, name: &CStr) -> Option<(u64, u64)> {
+        let (mut address, mut size) = (0, 0);
+        let code = match self {
+            // SAFETY: the library lives, the name is terminated, and both answers are live variables.
+            Self::Library(library) => unsafe {
+                sys::cuLibraryGetGlobal(&raw mut address, &raw mut size, library, name.as_ptr())
+            },
+            // SAFETY: as above.
+            Self::Module(module) => unsafe {
+                sys::cuModuleGetGlobal_v2(&raw mut address, &raw mut size, module, name.as_ptr())
+            },
+        };
+        (code == CUresult::CUDA_SUCCESS).then_some((address, size as u64))
+    }
+}
+
+/// A module whose kernels were launched.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) handle: Handle,
+    pub(crate) kernels: Vec<Kernel>,
+}
+
+/// Reads captured calls; modules are gathered over all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    pub(crate) modules: Vec<Seen>,
+}
+
+/// A captured graph, destroyed when it has been read.
+struct Graph(sys::CUgraph);
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by the capture, destroyed once.
+        let _ = unsafe { sys::cuGraphDestroy(self.0) };
+    }
+}
+
+impl Reader {
+    /// Captures one call on a stream.
+    pub(crate) fn capture(
+        &mut self,
+        stream: &Stream,
+        call: &mut dyn FnMut() -> Result<(), String>,
+    ) -> Result<Call, Uncaptured> {
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives.
+        check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(stream.raw(), mode) })?;
+        interception::set_capturing(true);
+        let outcome = call();
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: the capture was begun above; the handle is written to a live variable.
+        let ended =
+            check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(stream.raw(), &raw mut graph) });
+        interception::set_capturing(false);
+        let graph = (!graph.is_null()).then(|| Graph(graph));
+        // The driver's refusal explains the entry's error, if both are there.
+        ended.map_err(|error| Uncaptured::Refused(refusal(&error)))?;
+        outcome.map_err(Uncaptured::Raised)?;
+        let graph = graph.ok_or_else(|| Uncaptured::Refused("nothing was captured".to_owned()))?;
+        let handles = nodes(graph.0)?;
+        // A call that is one graph of the submission's is launched as one.
+        let whole = match handles.as_slice() {
+            [only] => child(*only)?,
+            _ => None,
+        };
+        let nodes = self.read(whole.unwrap_or(graph.0))?;
+        Ok(Call { graph: whole.is_some(), nodes })
+    }
+
+    fn read(&mut self, graph: sys::CUgraph) -> Result<Vec<Node>, Uncaptured> {
+        let handles = nodes(graph)?;
+        if handles.len() > NODE_LIMIT {
+            let text =
+                format!("a call of {} launches, copies and fills; {NODE_LIMIT} are the limit", handles.len());
+            return Err(Uncaptured::Refused(text));
+        }
+        let edges = edges(graph, &handles)?;
+        let order = in_order(handles.len(), &edges);
+        let mut read: Vec<Node> = Vec::new();
+        // What to wait for in place of each node: itself, the last nodes of its graph, or, where it has no work
+        // of its own, what it waits for.
+        let mut stands_for: Vec<Vec<u32>> = vec![Vec::new(); handles.len()];
+        for index in order {
+            let mut after: Vec<u32> = Vec::new();
+            let mut programmatic = false;
+            for edge in edges.iter().filter(|edge| edge.to == index) {
+                programmatic |= edge.programmatic;
+                after.extend(&stands_for[edge.from]);
+            }
+            after.sort_unstable();
+            after.dedup();
+            if let Some(inner) = child(handles[index])? {
+                let inner = self.read(inner)?;
+                stands_for[index] = append(&mut read, inner, &after);
+                if read.len() > NODE_LIMIT {
+                    let text = format!("a call of more than {NODE_LIMIT} launches, copies and fills");
+                    return Err(Uncaptured::Refused(text));
+                }
+                continue;
+            }
+            match self.work(handles[index], programmatic)? {
+                None => stands_for[index] = after,
+                Some(work) => {
+                    stands_for[index] = vec![u32::try_from(read.len()).expect("below the limit")];
+                    read.push(Node { after, work });
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// The work of a node; `None` for one that only orders others.
+    fn work(&mut self, node: sys::CUgraphNode, programmatic: bool) -> Result<Option<Work>, Uncaptured> {
+        let mut kind = NodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+        // SAFETY: the node lives with its graph; the answer is a live variable of the driver's type.
+        check("cuGraphNodeGetType", unsafe { sys::cuGraphNodeGetType(node, &raw mut kind) })?;
+        let refuse = |what: &str| Err(Uncaptured::Refused(what.to_owned()));
+        match kind {
+            NodeType::CU_GRAPH_NODE_TYPE_KERNEL => self.launch(node, programmatic).map(Some),
+            NodeType::CU_GRAPH_NODE_TYPE_MEMCPY => copy(node).map(Some),
+            NodeType::CU_GRAPH_NODE_TYPE_MEMSET => fill(node).map(Some),
+            NodeType::CU_GRAPH_NODE_TYPE_EMPTY => Ok(None),
+            NodeType::CU_GRAPH_NODE_TYPE_HOST => refuse("it runs a function on the host between its kernels"),
+            NodeType::CU_GRAPH_NODE_TYPE_CONDITIONAL => refuse("it has conditional nodes"),
+            NodeType::CU_GRAPH_NODE_TYPE_MEM_ALLOC | NodeType::CU_GRAPH_NODE_TYPE_MEM_FREE => {
+                refuse("it allocates memory by a way that the recorder does not serve")
+            }
+            other => {
+                Err(Uncaptured::Refused(format!("it queues work of a kind that is not carried: {other:?}")))
+            }
+        }
+    }
+
+    fn launch(&mut self, node: sys::CUgraphNode, programmatic: bool) -> Result<Work, Uncaptured> {
+        // SAFETY: all zeros is a valid value of this structure of numbers and pointers.
+        let mut found: sys::CUDA_KERNEL_NODE_PARAMS_v2 = unsafe { std::mem::zeroed() };
+        // SAFETY: a kernel's node; the answer is a live variable of the driver's type.
+        check("cuGraphKernelNodeGetParams", unsafe {
+            sys::cuGraphKernelNodeGetParams_v2(node, &raw mut found)
+        })?;
+        let function = Function::of(&found)?;
+        let layout = function.parameters()?;
+        let parameters = bytes_of(&found, &layout)?;
+        let handle = function.handle()?;
+        let kernel = Kernel {
+            name: function.name()?,
+            max_dynamic_shared_bytes: u32::try_from(
+                function.attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)?,
+            )
+            .unwrap_or(0),
+            shared_carveout: function
+                .attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT)?,
+            non_portable_clusters: function
+                .attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED)?
+                > 0,
+            parameters: layout,
+        };
+        let (module, kernel) = self.number(handle, kernel);
+        let cluster = attribute(node, LaunchAttribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)?;
+        // SAFETY: the driver filled the member that belongs to the attribute, three plain numbers.
+        let cluster = unsafe { cluster.clusterDim };
+        let cluster = [cluster.x, cluster.y, cluster.z];
+        let cooperative = attribute(node, LaunchAttribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE)?;
+        Ok(Work::Launch(Launch {
+            module,
+            kernel,
+            grid: [found.gridDimX, found.gridDimY, found.gridDimZ],
+            block: [found.blockDimX, found.blockDimY, found.blockDimZ],
+            shared_bytes: found.sharedMemBytes,
+            cluster: (!cluster.contains(&0)).then_some(cluster),
+            // SAFETY: the driver filled the member that belongs to the attribute, a plain number.
+            cooperative: unsafe { cooperative.cooperative } != 0,
+            programmatic,
+            parameters,
+            relocations: Vec::new(),
+        }))
+    }
+
+    /// The numbers of a module and of a kernel in it.
+    fn number(&mut self, handle: Handle, kernel: Kernel) -> (u32, u32) {
+        let module = self.modules.iter().position(|seen| seen.handle == handle).unwrap_or_else(|| {
+            self.modules.push(Seen { handle, kernels: Vec::new() });
+            self.modules.len() - 1
+        });
+        let kernels = &mut self.modules[module].kernels;
+        let place = kernels.iter().position(|known| *known == kernel).unwrap_or_else(|| {
+            kernels.push(kernel);
+            kernels.len() - 1
+        });
+        (u32::try_from(module).unwrap_or(u32::MAX), u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
+/// What a capture that failed means.
+fn refusal(error: &DeviceError) -> String {
+    format!(
+        "its call does what cannot be captured: it waits for the device, asks how far it is, or works on a \
+         stream that is not ordered with the call's ({error})"
+    )
+}
+
+/// A launched function: the runtime's kernels and the driver's functions are asked by other calls.
+struct Function {
+    kernel: sys::CUkernel,
+    function: sys::CUfunction,
+}
+
+impl Function {
+    fn of(found: &sys::CUDA_KERNEL_NODE_PARAMS_v2) -> Result<Self, DeviceError> {
+        let mut function = found.func;
+        if function.is_null() {
+            // SAFETY: where there is no function there is a kernel; the answer is a live variable.
+            check("cuKernelGetFunction", unsafe { sys::cuKernelGetFunction(&raw mut function, found.kern) })?;
+        }
+        Ok(Self { kernel: found.kern, function })
+    }
+
+    fn name(&self) -> Result<String, DeviceError> {
+        let mut name = std::ptr::null();
+        if self.kernel.is_null() {
+            // SAFETY: the function lives; the answer is a live variable.
+            check("cuFuncGetName", unsafe { sys::cuFuncGetName(&raw mut name, self.function) })?;
+        } else {
+            // SAFETY: as above.
+            check("cuKernelGetName", unsafe { sys::cuKernelGetName(&raw mut name, self.kernel) })?;
+        }
+        // SAFETY: a terminated text that lives as long as its module.
+        Ok(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    }
+
+    fn handle(&self) -> Result<Handle, DeviceError> {
+        if self.kernel.is_null() {
+            let mut module = std::ptr::null_mut();
+            // SAFETY: the function lives; the answer is a live variable.
+            check("cuFuncGetModule", unsafe { sys::cuFuncGetModule(&raw mut module, self.function) })?;
+            return Ok(Handle::Module(module));
+        }
+        let mut library = std::ptr::null_mut();
+        // SAFETY: the kernel lives; the answer is a live variable.
+        check("cuKernelGetLibrary", unsafe { sys::cuKernelGetLibrary(&raw mut library, self.kernel) })?;
+        Ok(Handle::Library(library))
+    }
+
+    fn parameters(&self) -> Result<Vec<(u32, u32)>, Uncaptured> {
+        let mut parameters = Vec::new();
+        for index in 0..PARAMETER_LIMIT {
+            let (mut offset, mut size) = (0, 0);
+            let code = if self.kernel.is_null() {
+                // SAFETY: the function lives; the answers are live variables; a number too large is refused.
+                unsafe { sys::cuFuncGetParamInfo(self.function, index, &raw mut offset, &raw mut size) }
+            } else {
+                // SAFETY: as above.
+                unsafe { sys::cuKernelGetParamInfo(self.kernel, index, &raw mut offset, &raw mut size) }
+            };
+            if code != CUresult::CUDA_SUCCESS {
+                return Ok(parameters);
+            }
+            let narrow = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+            parameters.push((narrow(offset), narrow(size)));
+        }
+        Err(Uncaptured::Refused("a kernel of too many parameters".to_owned()))
+    }
+
+    fn attribute(&self, which: FunctionAttribute) -> Result<i32, DeviceError> {
+        let mut value = 0;
+        // SAFETY: the function lives; the answer is a live variable.
+        check("cuFuncGetAttribute", unsafe {
+            sys::cuFuncGetAttribute(&raw mut value, which, self.function)
+        })?;
+        Ok(value)
+    }
+}
+
+/// The parameters' bytes, one behind the other.
+fn bytes_of(found: &sys::CUDA_KERNEL_NODE_PARAMS_v2, layout: &[(u32, u32)]) -> Result<Vec<u8>, Uncaptured> {
+    let mut bytes = Vec::new();
+    if layout.is_empty() {
+        return Ok(bytes);
+    }
+    if found.kernelParams.is_null() {
+        return Err(Uncaptured::Refused("a kernel whose parameters come packed".to_owned()));
+    }
+    for (index, (_, size)) in layout.iter().enumerate() {
+        let place = found.kernelParams.wrapping_add(index);
+        // SAFETY: the driver keeps one pointer for each parameter, as many as it counted.
+        let parameter = unsafe { place.read() }.cast::<u8>();
+        // SAFETY: each points to as many bytes as the driver says the parameter has.
+        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(parameter, *size as usize) });
+    }
+    Ok(bytes)
+}
+
+fn attribute(
+    node: sys::CUgraphNode,
+    which: LaunchAttribute,
+) -> Result<sys::CUlaunchAttributeValue, DeviceError> {
+    // SAFETY: all zeros is a valid value of this union of plain numbers and pointers.
+    let mut value: sys::CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
+    // SAFETY: a kernel's node; the answer is a live variable of the driver's type.
+    check("cuGraphKernelNodeGetAttribute", unsafe {
+        sys::cuGraphKernelNodeGetAttribute(node, which, &raw mut value)
+    })?;
+    Ok(value)
+}
+
+fn copy(node: sys::CUgraphNode) -> Result<Work, Uncaptured> {
+    let mut found = no_copy();
+    // SAFETY: a copy's node; the answer is a live variable of the driver's type.
+    check("cuGraphMemcpyNodeGetParams", unsafe { sys::cuGraphMemcpyNodeGetParams(node, &raw mut found) })?;
+    let is_device = |kind, address: u64| match kind {
+        CUmemorytype::CU_MEMORYTYPE_DEVICE => true,
+        CUmemorytype::CU_MEMORYTYPE_UNIFIED => is_carried(address),
+        _ => false,
+    };
+    if !is_device(found.srcMemoryType, found.srcDevice) || !is_device(found.dstMemoryType, found.dstDevice) {
+        return Err(Uncaptured::Refused("it copies between host and device inside its call".to_owned()));
+    }
+    if found.Depth > 1 {
+        return Err(Uncaptured::Refused("it copies in three dimensions".to_owned()));
+    }
+    let start = |address: u64, row: usize, pitch: usize, column: usize| {
+        address + row as u64 * pitch as u64 + column as u64
+    };
+    Ok(Work::Copy(Copy {
+        from: start(found.srcDevice, found.srcY, found.srcPitch, found.srcXInBytes),
+        from_pitch: found.srcPitch as u64,
+        to: start(found.dstDevice, found.dstY, found.dstPitch, found.dstXInBytes),
+        to_pitch: found.dstPitch as u64,
+        width_bytes: found.WidthInBytes as u64,
+        rows: found.Height.max(1) as u64,
+    }))
+}
+
+/// A copy of nothing, to be filled in: its kinds of memory have no zero.
+fn no_copy() -> sys::CUDA_MEMCPY3D {
+    sys::CUDA_MEMCPY3D {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcZ: 0,
+        srcLOD: 0,
+        srcMemoryType: CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        srcHost: std::ptr::null(),
+        srcDevice: 0,
+        srcArray: std::ptr::null_mut(),
+        reserved0: std::ptr::null_mut(),
+        srcPitch: 0,
+        srcHeight: 0,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstZ: 0,
+        dstLOD: 0,
+        dstMemoryType: CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: 0,
+        dstArray: std::ptr::null_mut(),
+        reserved1: std::ptr::null_mut(),
+        dstPitch: 0,
+        dstHeight: 0,
+        WidthInBytes: 0,
+        Height: 0,
+        Depth: 0,
+    }
+}
+
+fn fill(node: sys::CUgraphNode) -> Result<Work, Uncaptured> {
+    // SAFETY: all zeros is a valid value of this structure of numbers.
+    let mut found: sys::CUDA_MEMSET_NODE_PARAMS = unsafe { std::mem::zeroed() };
+    // SAFETY: a fill's node; the answer is a live variable of the driver's type.
+    check("cuGraphMemsetNodeGetParams", unsafe { sys::cuGraphMemsetNodeGetParams(node, &raw mut found) })?;
+    Ok(Work::Fill(Fill {
+        to: found.dst,
+        pitch: found.pitch as u64,
+        value: found.value,
+        element_bytes: found.elementSize,
+        width: found.width as u64,
+        rows: found.height.max(1) as u64,
+    }))
+}
+
+/// The graph inside a node, where there is one.
+fn child(node: sys::CUgraphNode) -> Result<Option<sys::CUgraph>, DeviceError> {
+    let mut kind = NodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+    // SAFETY: the node lives with its graph; the answer is a live variable of the driver's type.
+    check("cuGraphNodeGetType", unsafe { sys::cuGraphNodeGetType(node, &raw mut kind) })?;
+    if kind != NodeType::CU_GRAPH_NODE_TYPE_GRAPH {
+        return Ok(None);
+    }
+    let mut graph = std::ptr::null_mut();
+    // SAFETY: the node has a graph; the answer is a live variable.
+    check("cuGraphChildGraphNodeGetGraph", unsafe {
+        sys::cuGraphChildGraphNodeGetGraph(node, &raw mut graph)
+    })?;
+    Ok(Some(graph))
+}
+
+/// Puts a graph's nodes behind others. Returns what to wait for in place of the whole: its last nodes.
+fn append(nodes: &mut Vec<Node>, inner: Vec<Node>, before: &[u32]) -> Vec<u32> {
+    let base = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let mut last: std::collections::BTreeSet<u32> =
+        (0..).take(inner.len()).map(|number| base + number).collect();
+    if inner.is_empty() {
+        return before.to_vec();
+    }
+    for mut node in inner {
+        for number in &mut node.after {
+            *number += base;
+            last.remove(number);
+        }
+        if node.after.is_empty() {
+            node.after = before.to_vec();
+        }
+        nodes.push(node);
+    }
+    last.into_iter().collect()
+}
+
+/// An edge between nodes by their numbers.
+struct Edge {
+    from: usize,
+    to: usize,
+    programmatic: bool,
+}
+
+fn nodes(graph: sys::CUgraph) -> Result<Vec<sys::CUgraphNode>, DeviceError> {
+    let mut count = 0;
+    // SAFETY: without room the driver only counts.
+    check("cuGraphGetNodes", unsafe { sys::cuGraphGetNodes(graph, std::ptr::null_mut(), &raw mut count) })?;
+    let mut handles = vec![std::ptr::null_mut(); count];
+    if count > 0 {
+        // SAFETY: room for as many as were counted.
+        check("cuGraphGetNodes", unsafe {
+            sys::cuGraphGetNodes(graph, handles.as_mut_ptr(), &raw mut count)
+        })?;
+    }
+    Ok(handles)
+}
+
+fn edges(graph: sys::CUgraph, nodes: &[sys::CUgraphNode]) -> Result<Vec<Edge>, Uncaptured> {
+    let mut count = 0;
+    let none = std::ptr::null_mut::<sys::CUgraphNode>;
+    // SAFETY: without room the driver only counts.
+    check("cuGraphGetEdges", unsafe {
+        sys::cuGraphGetEdges_v2(graph, none(), none(), std::ptr::null_mut(), &raw mut count)
+    })?;
+    let empty = std::ptr::null_mut::<sys::CUgraphNode_st>();
+    let (mut from, mut to) = (vec![empty; count], vec![empty; count]);
+    // SAFETY: all zeros is a valid value of this structure of numbers.
+    let mut data = vec![unsafe { std::mem::zeroed::<sys::CUgraphEdgeData>() }; count];
+    if count > 0 {
+        // SAFETY: room for as many as were counted.
+        check("cuGraphGetEdges", unsafe {
+            sys::cuGraphGetEdges_v2(
+                graph,
+                from.as_mut_ptr(),
+                to.as_mut_ptr(),
+                data.as_mut_ptr(),
+                &raw mut count,
+            )
+        })?;
+    }
+    let place = |node: &sys::CUgraphNode| nodes.iter().position(|known| known == node);
+    let mut edges = Vec::new();
+    for ((from, to), data) in from.iter().zip(&to).zip(&data) {
+        let (Some(from), Some(to)) = (place(from), place(to)) else {
+            return Err(Uncaptured::Refused("an edge of the captured graph leads nowhere".to_owned()));
+        };
+        let programmatic = (data.type_, data.from_port) == PROGRAMMATIC_EDGE;
+        if !programmatic && (data.type_, data.from_port) != (0, 0) {
+            return Err(Uncaptured::Refused("it orders its kernels by launch completion events".to_owned()));
+        }
+        edges.push(Edge { from, to, programmatic });
+    }
+    Ok(edges)
+}
+
+/// The nodes so that each stands behind those that it waits for; among free ones the first made comes first.
+fn in_order(count: usize, edges: &[Edge]) -> Vec<usize> {
+    let mut waits = vec![0_usize; count];
+    for edge in edges {
+        waits[edge.to] += 1;
+    }
+    let mut ready: std::collections::BTreeSet<usize> = (0..count).filter(|node| waits[*node] == 0).collect();
+    let mut order = Vec::new();
+    while let Some(node) = ready.pop_first() {
+        order.push(node);
+        for edge in edges.iter().filter(|edge| edge.from == node) {
+            waits[edge.to] -= 1;
+            if waits[edge.to] == 0 {
+                ready.insert(edge.to);
+            }
+        }
+    }
+    order
+}
+
+/// Whether an address lies in memory that a recording carries.
+pub(crate) fn is_carried(address: u64) -> bool {
+    (BLOCKS[0]..FOREIGN.end).contains(&address)
+}
+
+/// Whether the driver knows memory at an address.
+pub(crate) fn is_known(address: u64) -> bool {
+    let mut start = 0_u64;
+    let which = CUpointer_attribute::CU_POINTER_ATTRIBUTE_RANGE_START_ADDR;
+    // SAFETY: the answer is a live variable as wide as an address; an unknown address is refused.
+    let code = unsafe { sys::cuPointerGetAttribute((&raw mut start).cast::<c_void>(), which, address) };
+    code == CUresult::CUDA_SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_inside_waits_for_what_stands_before_it_and_is_waited_for_as_a_whole() {
+        let node = |after: &[u32]| Node {
+            after: after.to_vec(),
+            work: Work::Fill(Fill { to: 0, pitch: 0, value: 0, element_bytes: 1, width: 1, rows: 1 }),
+        };
+        let mut nodes = vec![node(&[])];
+        let last = append(&mut nodes, vec![node(&[]), node(&[0]), node(&[0])], &[0]);
+        let after: Vec<&[u32]> = nodes.iter().map(|node| node.after.as_slice()).collect();
+        assert_eq!(after, [&[][..], &[0], &[1], &[1]]);
+        assert_eq!(last, [2, 3]);
+        assert_eq!(append(&mut nodes, vec![], &[3]), [3]);
+    }
+
+    #[test]
+    fn puts_every_node_behind_what_it_waits_for() {
+        let edge = |from, to| Edge { from, to, programmatic: false };
+        assert_eq!(in_order(4, &[edge(3, 0), edge(0, 1), edge(3, 2)]), [3, 0, 1, 2]);
+        assert_eq!(in_order(3, &[]), [0, 1, 2]);
+    }
+}

@@ -1,0 +1,109 @@
+//! `--diff OLD NEW`: what changed in the device code of two releases.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use proofmark_packager::escape;
+use serde_json::json;
+
+use super::could_not_read;
+use super::table::{limited, size};
+use crate::cli::console::Console;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::Failure;
+use crate::proof::demangle;
+use crate::proof::gate::{Difference, FileDifference, ImageDifference, Inventory};
+
+/// Most files shown; the JSON has all.
+const SHOWN: usize = 40;
+
+/// Compares two paths.
+pub(super) fn run(paths: &[PathBuf], console: &Console) -> Result<ExitCode, Failure> {
+    let [old, new] = paths else {
+        let text = format!("--diff takes two paths, the old and the new one; {} were given", paths.len());
+        return Err(Failure::request(text).hint("`proofmark verify --diff OLD NEW`"));
+    };
+    let (before, after) =
+        (Inventory::of(old).map_err(could_not_read)?, Inventory::of(new).map_err(could_not_read)?);
+    let difference = Difference::between(&before, &after);
+    console.print(described(&difference, [(old, &before), (new, &after)]))?;
+    let unread = |inventory: &Inventory| json!(inventory.unread);
+    console.document(
+        "proofmark.verify-difference",
+        1,
+        &json!({
+            "old": old.display().to_string(), "new": new.display().to_string(),
+            "difference": difference,
+            "unread": { "old": unread(&before), "new": unread(&after) },
+        }),
+    )?;
+    Ok(if difference.is_empty() { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn described(difference: &Difference, sides: [(&PathBuf, &Inventory); 2]) -> String {
+    let mut text = String::new();
+    for (path, inventory) in sides {
+        let lines: Vec<String> =
+            inventory.unread.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect();
+        text += &limited(&lines, 0, &format!("not read in {}  ", escape::line(&name_of(path))));
+    }
+    if difference.is_empty() {
+        return text + "the same architectures, kernels and sizes of device code in every file";
+    }
+    let list = |archs: &[proofmark_packager::Arch]| {
+        archs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    if !difference.archs_gone.is_empty() {
+        let _ = writeln!(text, "gone       machine code for {}", list(&difference.archs_gone));
+    }
+    if !difference.archs_appeared.is_empty() {
+        let _ = writeln!(text, "appeared   machine code for {}", list(&difference.archs_appeared));
+    }
+    let all = difference.device_code;
+    let _ = writeln!(text, "device code  {} → {}", size(all.old_bytes), size(all.new_bytes));
+    for file in difference.files.iter().take(SHOWN) {
+        text += &of_file(file);
+    }
+    if difference.files.len() > SHOWN {
+        let _ = writeln!(text, "… and {} more files; --json has all", difference.files.len() - SHOWN);
+    }
+    text.trim_end().to_owned()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn of_file(file: &FileDifference) -> String {
+    let sizes = match file.change {
+        "appeared" => size(file.sizes.new_bytes),
+        "gone" => size(file.sizes.old_bytes),
+        _ => format!("{} → {}", size(file.sizes.old_bytes), size(file.sizes.new_bytes)),
+    };
+    let mut text = format!("{}  {}  {sizes}\n", file.change, escape::line(&file.file));
+    for images in &file.images {
+        text += &of_images(images);
+    }
+    text
+}
+
+fn of_images(images: &ImageDifference) -> String {
+    let arch = images.arch.map_or_else(|| "?".to_owned(), |arch| arch.to_string());
+    let ((old, new), sizes) = (images.images, images.sizes);
+    let mut text = format!(
+        "    {arch} {}  {old} → {new} images, {} → {}\n",
+        images.form.word(),
+        size(sizes.old_bytes),
+        size(sizes.new_bytes)
+    );
+    for (names, sign) in [(&images.kernels_gone, "-"), (&images.kernels_appeared, "+")] {
+        const NAMES: usize = 5;
+        for name in names.iter().take(NAMES) {
+            let _ = writeln!(text, "      {sign} {}", escape::line(&demangle(name)));
+        }
+        if names.len() > NAMES {
+            let _ = writeln!(text, "      {sign} … and {} more kernels", names.len() - NAMES);
+        }
+    }
+    text
+}

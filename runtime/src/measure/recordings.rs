@@ -1,0 +1,122 @@
+//! Recordings of a subject's calls, one for each workload, taken before anything is measured.
+//!
+//! The process that runs the submission's host code is gone when the first number is taken.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_player::protocol::Role;
+
+use super::judge::device::JudgeDevice;
+use super::judge::layout::Layout;
+use super::judge::session::{Part, PlayerSession, Stop, Taken};
+use super::judge::trial::Trial;
+use super::seed::Seed;
+use super::statistics::median;
+use super::subject::{BenchError, Live, Options, Subject};
+use crate::recording::{CheckedRecording, DeviceImages, Unrecorded, check};
+
+/// What recording a subject came to, by workload.
+#[derive(Debug, Default)]
+pub struct Recordings(HashMap<String, Result<CheckedRecording, Unrecorded>>);
+
+impl Recordings {
+    /// Records a call of each workload.
+    pub fn take(
+        device: &JudgeDevice,
+        subject: &Subject,
+        definition: &Definition,
+        workloads: &[&Workload],
+        options: &Options,
+    ) -> Result<Self, BenchError> {
+        if options.live == Live::Always {
+            let asked = || Err(Unrecorded::Refused("it was asked for".to_owned()));
+            return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
+        }
+        let images = Rc::new(DeviceImages::of(&subject.library, &subject.images));
+        // Decoys come from a secret of their own: they say nothing of the contents that count.
+        let options = Options { seed: Seed::secret(), ..options.clone() };
+        let mut recorder = Recorder { device, subject, options: &options, images, session: None };
+        let mut recordings = HashMap::new();
+        for workload in workloads {
+            let taken = recorder.record(definition, workload)?;
+            recordings.insert(workload.uuid().to_owned(), taken);
+        }
+        Ok(Self(recordings))
+    }
+
+    /// The recording of a workload, or why there is none.
+    pub fn of(&self, workload: &Workload) -> Result<&CheckedRecording, Unrecorded> {
+        match self.0.get(workload.uuid()) {
+            Some(Ok(recording)) => Ok(recording),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Err(Unrecorded::Refused("it was not recorded".to_owned())),
+        }
+    }
+
+    /// Why a workload has no recording; `None` where all have one.
+    pub fn gap(&self) -> Option<(&str, &Unrecorded)> {
+        self.0.iter().find_map(|(uuid, taken)| Some((uuid.as_str(), taken.as_ref().err()?)))
+    }
+}
+
+struct Recorder<'run> {
+    device: &'run JudgeDevice,
+    subject: &'run Subject,
+    options: &'run Options,
+    images: Rc<DeviceImages>,
+    /// Started when needed, again after a crash.
+    session: Option<PlayerSession>,
+}
+
+impl Recorder<'_> {
+    fn record(
+        &mut self,
+        definition: &Definition,
+        workload: &Workload,
+    ) -> Result<Result<CheckedRecording, Unrecorded>, BenchError> {
+        if self.images.is_empty() {
+            let reason = "the library has no proven image whose launches could be recorded";
+            return Ok(Err(Unrecorded::Refused(reason.to_owned())));
+        }
+        let layout = Layout::of(definition, workload)?;
+        let trial = Trial::new(self.device, definition, workload, layout, self.options)?;
+        match self.try_record(&trial) {
+            Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots())),
+            Ok(Err(reason)) => {
+                // A refused call may leave anything behind: the next workload gets a fresh process.
+                self.session = None;
+                Ok(Err(Unrecorded::Refused(reason)))
+            }
+            Err(Stop::Bench(error)) => Err(error),
+            Err(Stop::Verdict(verdict)) => Ok(Err(Unrecorded::Refused(verdict.to_string()))),
+            Err(Stop::End(end)) => {
+                let output = self.session.take().map(PlayerSession::end).unwrap_or_default();
+                Ok(Err(Unrecorded::Ended(end, output)))
+            }
+        }
+    }
+
+    fn try_record(&mut self, trial: &Trial<'_>) -> Result<Result<Taken, String>, Stop> {
+        if self.session.is_none() {
+            let part = Part { subject: self.subject, role: Role::Recorder };
+            let session = PlayerSession::start(self.device, &self.device.shared, part, self.options)?;
+            self.session = Some(session);
+        }
+        let session = self.session.as_mut().expect("started just above");
+        trial.place_decoys(session)?;
+        trial.bind(session)?;
+        Ok(session.record(&self.images.variables())?)
+    }
+
+    fn checked(&self, taken: Taken, slots: usize) -> Result<CheckedRecording, Unrecorded> {
+        let recording = check(taken.recording, &self.images, slots).map_err(Unrecorded::Refused)?;
+        Ok(CheckedRecording {
+            recording,
+            contents: Rc::new(taken.contents),
+            images: Rc::clone(&self.images),
+            host_ns: median(&taken.host_ns),
+        })
+    }
+}

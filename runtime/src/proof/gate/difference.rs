@@ -1,0 +1,159 @@
+//! What appeared and what went between two releases.
+
+use std::collections::BTreeSet;
+
+use proofmark_packager::Arch;
+use serde::Serialize;
+
+use super::inventory::{FileInventory, Form, Images, Inventory};
+
+/// Sizes before and after, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Before.
+    pub old_bytes: u64,
+    /// After.
+    pub new_bytes: u64,
+}
+
+/// The images of one form for one architecture, before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageDifference {
+    /// The architecture.
+    pub arch: Option<Arch>,
+    /// The form.
+    pub form: Form,
+    /// How many images there were and are.
+    pub images: (u64, u64),
+    /// Their sizes together, decompressed.
+    #[serde(flatten)]
+    pub sizes: Sizes,
+    /// Kernels that are new.
+    pub kernels_appeared: Vec<String>,
+    /// Kernels that are gone.
+    pub kernels_gone: Vec<String>,
+}
+
+/// One file, before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileDifference {
+    /// The file, from the root.
+    pub file: String,
+    /// `appeared`, `gone` or `changed`.
+    pub change: &'static str,
+    /// The file's own size.
+    #[serde(flatten)]
+    pub sizes: Sizes,
+    /// What changed in it.
+    pub images: Vec<ImageDifference>,
+}
+
+/// Everything that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Architectures with machine code that the old one did not have in any file.
+    pub archs_appeared: Vec<Arch>,
+    /// Those that no file has any more.
+    pub archs_gone: Vec<Arch>,
+    /// Size of all images together.
+    pub device_code: Sizes,
+    /// The files that differ.
+    pub files: Vec<FileDifference>,
+}
+
+impl Difference {
+    /// Compares two inventories.
+    pub fn between(old: &Inventory, new: &Inventory) -> Self {
+        let names: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
+        let files = names.into_iter().filter_map(|name| {
+            let (before, after) = (old.files.get(name), new.files.get(name));
+            let change = match (before, after) {
+                (None, _) => "appeared",
+                (_, None) => "gone",
+                _ => "changed",
+            };
+            let nothing = FileInventory::default();
+            let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));
+            let images = images_between(before, after);
+            let sizes = Sizes { old_bytes: before.size_bytes, new_bytes: after.size_bytes };
+            (!images.is_empty()).then(|| FileDifference { file: name.clone(), change, sizes, images })
+        });
+        let archs = |inventory: &Inventory| inventory.kernels_by_arch().into_keys().collect::<BTreeSet<_>>();
+        let (before, after) = (archs(old), archs(new));
+        let size = |inventory: &Inventory| {
+            inventory
+                .files
+                .values()
+                .flat_map(|file| file.images.values())
+                .map(|images| images.size_bytes)
+                .sum()
+        };
+        Self {
+            archs_appeared: after.difference(&before).copied().collect(),
+            archs_gone: before.difference(&after).copied().collect(),
+            device_code: Sizes { old_bytes: size(old), new_bytes: size(new) },
+            files: files.collect(),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
+
+fn images_between(before: &FileInventory, after: &FileInventory) -> Vec<ImageDifference> {
+    let keys: BTreeSet<_> = before.images.keys().chain(after.images.keys()).collect();
+    let nothing = Images::default();
+    let differences = keys.into_iter().filter_map(|key| {
+        let old = before.images.get(key).unwrap_or(&nothing);
+        let new = after.images.get(key).unwrap_or(&nothing);
+        let names = |one: &Images, other: &Images| {
+            one.kernels.difference(&other.kernels).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        (old != new).then(|| ImageDifference {
+            arch: key.0,
+            form: key.1,
+            images: (old.count, new.count),
+            sizes: Sizes { old_bytes: old.size_bytes, new_bytes: new.size_bytes },
+            kernels_appeared: names(new, old),
+            kernels_gone: names(old, new),
+        })
+    });
+    differences.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::examine;
+
+    fn inventory(files: &[(&str, &[u8])]) -> Inventory {
+        let mut inventory = Inventory::default();
+        for (name, bytes) in files {
+            inventory.add(name, &examine(bytes));
+        }
+        inventory
+    }
+
+    const EXACT: &[u8] = include_bytes!("../../../../tests/fixtures/proof/exact_13.0.so");
+    const HOPPER: &[u8] = include_bytes!("../../../../tests/fixtures/proof/hopper_12.9.cubin");
+
+    #[test]
+    fn the_same_device_code_does_not_differ() {
+        let (old, new) = (inventory(&[("k.so", EXACT)]), inventory(&[("k.so", EXACT)]));
+        assert!(Difference::between(&old, &new).is_empty());
+    }
+
+    #[test]
+    fn architectures_and_kernels_that_appear_and_go_are_named() {
+        let (old, new) = (inventory(&[("k", HOPPER)]), inventory(&[("k", EXACT), ("l", EXACT)]));
+        let difference = Difference::between(&old, &new);
+        assert_eq!(difference.archs_appeared, [Arch::SM_100A]);
+        assert_eq!(difference.archs_gone, ["sm_90a".parse().unwrap()]);
+        let [changed, appeared] = &difference.files[..] else { panic!("{difference:#?}") };
+        assert_eq!((changed.change, appeared.change), ("changed", "appeared"));
+        assert_eq!(changed.images.len(), 2);
+        assert!(!changed.images[0].kernels_gone.is_empty() && !changed.images[1].kernels_appeared.is_empty());
+    }
+}

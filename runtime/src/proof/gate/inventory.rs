@@ -1,0 +1,162 @@
+//! The device code of a wheel or folder, by file: what a release ships.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+use std::rc::Rc;
+
+use proofmark_packager::Arch;
+use serde::Serialize;
+
+use crate::proof::verdict::faults;
+use crate::proof::{Depth, EntryKind, Examination, InputError, Unread, Verdict, examine_to, visit};
+
+/// In what form device code is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Machine code.
+    MachineCode,
+    /// PTX.
+    Ptx,
+    /// LTO-IR.
+    LtoIr,
+    /// Something else.
+    Unknown,
+}
+
+impl Form {
+    fn of(kind: EntryKind) -> Self {
+        match kind {
+            EntryKind::Elf | EntryKind::Cubin => Self::MachineCode,
+            EntryKind::Ptx => Self::Ptx,
+            EntryKind::Lto => Self::LtoIr,
+            EntryKind::Concat | EntryKind::Unknown => Self::Unknown,
+        }
+    }
+
+    /// What to call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::MachineCode => "machine code",
+            Self::Ptx => "PTX",
+            Self::LtoIr => "LTO-IR",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The images of one form for one architecture in one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Images {
+    /// How many, empty ones aside.
+    pub count: u64,
+    /// Their size together, decompressed.
+    pub size_bytes: u64,
+    /// Their kernels.
+    pub kernels: BTreeSet<Rc<str>>,
+}
+
+/// One file with device code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileInventory {
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its images by architecture and form.
+    pub images: BTreeMap<(Option<Arch>, Form), Images>,
+    /// Whether something in it could not be read.
+    pub unreadable: bool,
+    /// Whether it may make more while it runs.
+    pub runtime_jit: bool,
+}
+
+/// What a release ships.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Files with device code, or with something that could be some, by their path from the root.
+    pub files: BTreeMap<String, FileInventory>,
+    /// What was not read.
+    pub unread: Vec<Unread>,
+    names: HashSet<Rc<str>>,
+}
+
+/// The name of a file from the root of the wheel or folder in which it was found.
+pub fn inner_name(root: &Path, name: &str) -> String {
+    let root_name = root.display().to_string();
+    let inner = name.strip_prefix(&root_name).unwrap_or(name).trim_start_matches(['/', '!']);
+    if inner.is_empty() {
+        root.file_name().map_or_else(|| root_name.clone(), |name| name.to_string_lossy().into_owned())
+    } else {
+        inner.to_owned()
+    }
+}
+
+impl Inventory {
+    /// Reads a wheel, a folder or a single file.
+    pub fn of(path: &Path) -> Result<Self, InputError> {
+        let mut inventory = Self::default();
+        let tally = visit(path, |specimen| {
+            let examination = examine_to(specimen.bytes, Depth::Facts);
+            inventory.add(&inner_name(path, &specimen.name), &examination);
+        })?;
+        inventory.unread = tally.unread;
+        Ok(inventory)
+    }
+
+    /// Takes in one file.
+    pub fn add(&mut self, name: &str, examination: &Examination) {
+        let unreadable = faults(examination).iter().any(|(verdict, _)| *verdict == Verdict::Unreadable);
+        let mut file = FileInventory {
+            size_bytes: examination.size_bytes,
+            unreadable,
+            runtime_jit: !examination.runtime_jit.is_empty(),
+            images: BTreeMap::new(),
+        };
+        for entry in examination.entries.iter().filter(|entry| !entry.is_stub()) {
+            let images = file.images.entry((entry.arch, Form::of(entry.kind))).or_default();
+            images.count += 1;
+            images.size_bytes += entry.image_bytes;
+            let machine =
+                entry.cubin.iter().flat_map(|cubin| cubin.kernels.iter().map(|kernel| &kernel.name));
+            let ptx = entry.ptx.iter().flat_map(|ptx| &ptx.kernels);
+            for kernel in machine.chain(ptx) {
+                images.kernels.insert(shared(&mut self.names, kernel));
+            }
+        }
+        if !file.images.is_empty() || file.unreadable || file.runtime_jit {
+            self.files.insert(name.to_owned(), file);
+        }
+    }
+
+    /// The kernels of each architecture's machine code, all files together.
+    pub fn kernels_by_arch(&self) -> BTreeMap<Arch, BTreeSet<Rc<str>>> {
+        let mut by_arch: BTreeMap<Arch, BTreeSet<Rc<str>>> = BTreeMap::new();
+        for ((arch, form), images) in self.files.values().flat_map(|file| &file.images) {
+            if let (Some(arch), Form::MachineCode) = (arch, form) {
+                by_arch.entry(*arch).or_default().extend(images.kernels.iter().cloned());
+            }
+        }
+        by_arch
+    }
+}
+
+fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Rc<str> = name.into();
+    names.insert(name.clone());
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_begin_at_the_root() {
+        let root = Path::new("/w/p.whl");
+        assert_eq!(inner_name(root, "/w/p.whl!pkg/k.so"), "pkg/k.so");
+        assert_eq!(inner_name(Path::new("build"), "build/lib/k.so"), "lib/k.so");
+        assert_eq!(inner_name(Path::new("/w/k.so"), "/w/k.so"), "k.so");
+    }
+}

@@ -1,0 +1,173 @@
+//! The dynamic table, as the loader reads it: from the last segment that names one, in what is mapped, up
+//! to its end mark.
+
+use super::elf::{Elf, Kind};
+use crate::proof::bytes::{slice, u64_at};
+use crate::proof::examination::Problem;
+
+/// `PT_DYNAMIC` and `PT_INTERP`.
+const DYNAMIC: u32 = 2;
+const INTERPRETER: u32 = 3;
+/// Size of an entry, in bytes.
+const ENTRY_BYTES: usize = 16;
+/// Size of a relocation with addend, of a symbol and of a packed relocation, in bytes.
+const RELOCATION_BYTES: u64 = 24;
+const SYMBOL_BYTES: u64 = 24;
+const PACKED_BYTES: u64 = 8;
+/// Most libraries that are named: several times those of the largest frameworks.
+const NEEDED_LIMIT: usize = 10_000;
+/// Tags that linkers write: those of the standard but the forms without addend, and those of GNU, of
+/// versions, and of x86-64 and `AArch64`. What is left out hands symbols to other libraries, loads one to
+/// watch, or is a table of Android or of prelinked programs.
+const TAGS: [(u64, u64); 9] = [
+    (0, 16),
+    (20, 37),
+    (0x6FFF_FDF8, 0x6FFF_FDF8),
+    (0x6FFF_FEF5, 0x6FFF_FEF7),
+    (0x6FFF_FFF0, 0x6FFF_FFF0),
+    (0x6FFF_FFF9, 0x6FFF_FFFF),
+    (0x7000_0000, 0x7000_0005),
+    (0x6FFF_FDF5, 0x6FFF_FDF5),
+    (0x6FFF_FDFC, 0x6FFF_FDFC),
+];
+/// How the system's loaders are called.
+const LOADERS: [&[u8]; 3] = [b"ld-linux", b"ld-musl", b"ld64.so"];
+
+/// A table somewhere in memory: address and size in bytes.
+pub(super) type Table = (u64, u64);
+
+/// What the dynamic table says.
+#[derive(Debug, Default)]
+pub(super) struct Dynamic {
+    /// Relocations with addend.
+    pub(super) relocations: Table,
+    /// The same for calls.
+    pub(super) calls: Table,
+    /// Packed relative relocations.
+    pub(super) packed: Table,
+    /// Address of the symbols.
+    pub(super) symbols: u64,
+    /// Address of their names and of those of libraries.
+    strings: u64,
+    /// Offsets of the names of libraries that are needed.
+    needed: Vec<u64>,
+}
+
+impl Dynamic {
+    /// Reads it; what no linker writes is reported. `None` where there is none, or none that is mapped.
+    pub(super) fn read(elf: &Elf<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        if elf.kind == Kind::Relocatable {
+            return None;
+        }
+        check_interpreter(elf, problems);
+        let segments = || elf.segments.iter().filter(|segment| segment.kind == DYNAMIC);
+        if segments().count() > 1 {
+            let at = segments().next_back().map_or(0, |segment| segment.offset);
+            problems.push(Problem::at(at, "several segments name a dynamic table"));
+        }
+        let segment = segments().next_back()?;
+        let at = elf.file_offset(segment.address);
+        let table = at.and_then(|at| slice(elf.bytes, at, segment.file_bytes));
+        let Some((at, table)) = at.zip(table) else {
+            problems.push(Problem::at(segment.offset, "the dynamic table lies in no mapped segment"));
+            return None;
+        };
+        let mut dynamic = Self::default();
+        let mut sizes = Sizes::default();
+        for entry in table.chunks_exact(ENTRY_BYTES) {
+            let (tag, value) = (u64_at(entry, 0)?, u64_at(entry, 8)?);
+            if tag == 0 {
+                sizes.check(&dynamic, at, problems);
+                return Some(dynamic);
+            }
+            if !TAGS.iter().any(|&(first, last)| (first..=last).contains(&tag)) {
+                let reason = format!("an entry {tag:#x} in the dynamic table, which linkers do not write");
+                problems.push(Problem::at(at, reason));
+            }
+            dynamic.take(tag, value);
+            sizes.take(tag, value);
+        }
+        problems
+            .push(Problem::at(at, "the dynamic table has no end in its segment, and the loader reads on"));
+        Some(dynamic)
+    }
+
+    fn take(&mut self, tag: u64, value: u64) {
+        match tag {
+            1 if self.needed.len() < NEEDED_LIMIT => self.needed.push(value),
+            2 => self.calls.1 = value,
+            5 => self.strings = value,
+            6 => self.symbols = value,
+            7 => self.relocations.0 = value,
+            8 => self.relocations.1 = value,
+            23 => self.calls.0 = value,
+            35 => self.packed.1 = value,
+            36 => self.packed.0 = value,
+            _ => {}
+        }
+    }
+
+    /// The libraries that it needs.
+    pub(super) fn needed<'a>(&self, elf: &Elf<'a>) -> Vec<&'a [u8]> {
+        let names = self.needed.iter().filter_map(|offset| {
+            let at = elf.file_offset(self.strings.checked_add(*offset)?)?;
+            let rest = elf.bytes.get(usize::try_from(at).ok()?..)?;
+            Some(&rest[..memchr::memchr(0, rest)?])
+        });
+        names.collect()
+    }
+}
+
+/// Sizes of single entries, which the loader takes for granted.
+#[derive(Default)]
+struct Sizes {
+    relocation: u64,
+    symbol: u64,
+    packed: u64,
+    form_of_calls: u64,
+}
+
+impl Sizes {
+    fn take(&mut self, tag: u64, value: u64) {
+        match tag {
+            9 => self.relocation = value,
+            11 => self.symbol = value,
+            20 => self.form_of_calls = value,
+            37 => self.packed = value,
+            _ => {}
+        }
+    }
+
+    fn check(&self, dynamic: &Dynamic, at: u64, problems: &mut Vec<Problem>) {
+        let known = [
+            (self.relocation, RELOCATION_BYTES),
+            (self.symbol, SYMBOL_BYTES),
+            (self.packed, PACKED_BYTES),
+            // `DT_RELA`.
+            (self.form_of_calls, 7),
+        ];
+        if known.iter().any(|&(found, expected)| found != 0 && found != expected) {
+            problems.push(Problem::at(at, "relocations in a form that no 64-bit toolchain writes"));
+        }
+        let whole = [
+            (dynamic.relocations, RELOCATION_BYTES),
+            (dynamic.calls, RELOCATION_BYTES),
+            (dynamic.packed, PACKED_BYTES),
+        ];
+        if whole.iter().any(|&((_, size), entry)| !size.is_multiple_of(entry)) {
+            problems.push(Problem::at(at, "a table of relocations that ends inside of one"));
+        }
+    }
+}
+
+/// A program may name who loads it: then what it names decides what is loaded.
+fn check_interpreter(elf: &Elf<'_>, problems: &mut Vec<Problem>) {
+    let mut segments = elf.segments.iter().filter(|segment| segment.kind == INTERPRETER);
+    let Some(segment) = segments.next() else { return };
+    let path = slice(elf.bytes, segment.offset, segment.file_bytes).unwrap_or_default();
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let known = LOADERS.iter().any(|loader| name.starts_with(loader)) && path.ends_with(b"\0");
+    if !known || segments.next().is_some() {
+        problems.push(Problem::over(segment.offset, segment.file_bytes, "a loader that is not the system's"));
+    }
+}

@@ -1,0 +1,149 @@
+//! Signs in a host ELF: what it needs, what it imports, and what it calls.
+
+use memchr::memmem;
+use object::Endianness;
+use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader, Sym as _};
+
+use super::{RuntimeJit, calls};
+
+/// Libraries that compile device code while a program runs. The driver's is none: linking against it
+/// compiles and loads nothing.
+const LIBRARIES: [&str; 5] =
+    ["libnvrtc", "libnvJitLink", "libnvptxcompiler", "libnvvm.so", "libnvrtc-builtins"];
+/// Beginnings of functions that compile or load device code, or find such a function by its name.
+const FUNCTIONS: [&str; 16] = [
+    "nvrtcCompileProgram",
+    "nvrtcCreateProgram",
+    "nvPTXCompilerC",
+    "nvJitLink",
+    "__nvJitLink",
+    "nvvmCompileProgram",
+    "nvvmCreateProgram",
+    "nvFatbinCreate",
+    "cuModuleLoad",
+    "cuLibraryLoad",
+    "cuLinkCreate",
+    "cuLinkAdd",
+    "cudaLibraryLoad",
+    "cuGetProcAddress",
+    "cudaGetDriverEntryPoint",
+    "__nvrtc",
+];
+/// Longest name that is looked at, in bytes, and most functions that are named.
+const NAME_LIMIT: usize = 256;
+const SIGNS_LIMIT: usize = 1000;
+/// Functions that find any other by a name made at run time.
+const LOADERS: [&str; 2] = ["dlopen", "dlmopen"];
+/// Functions that start programs.
+const STARTERS: [&str; 12] = [
+    "system",
+    "popen",
+    "execl",
+    "execlp",
+    "execle",
+    "execv",
+    "execvp",
+    "execve",
+    "execvpe",
+    "fexecve",
+    "posix_spawn",
+    "posix_spawnp",
+];
+/// How a compiler is named to a starter.
+const PROGRAMS: [(&str, [&str; 3]); 4] = [
+    ("ptxas", ["/ptxas\0", "\0ptxas\0", "ptxas -"]),
+    ("nvcc", ["/nvcc\0", "\0nvcc\0", "nvcc -"]),
+    ("nvlink", ["/nvlink\0", "\0nvlink\0", "nvlink -"]),
+    ("cicc", ["/cicc\0", "\0cicc\0", "cicc -"]),
+];
+
+/// Whether a symbol is a function that compiles or loads device code.
+pub(super) fn is_jit_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|function| name.starts_with(function))
+}
+
+/// Looks for what a host ELF needs to make device code while it runs.
+pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> Vec<RuntimeJit> {
+    let signs = match bytes.get(4) {
+        Some(1) => signs_of::<FileHeader32<Endianness>>(bytes),
+        _ => signs_of::<FileHeader64<Endianness>>(bytes),
+    };
+    signs.unwrap_or_default()
+}
+
+fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
+    let header = Elf::parse(bytes)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, bytes)?;
+    let mut signs = Vec::new();
+    let mut needs_cuda = false;
+    if let Some((entries, strings)) = sections.dynamic(endian, bytes)? {
+        let strings = sections.strings(endian, bytes, strings)?;
+        for entry in entries.iter().filter(|entry| entry.d_tag(endian).0 == object::elf::DT_NEEDED.0) {
+            let Ok(name) = entry.string(endian, strings) else { continue };
+            let name = String::from_utf8_lossy(name).into_owned();
+            needs_cuda |= ["libcudart", "libcuda.so"].iter().any(|library| name.starts_with(library));
+            if LIBRARIES.iter().any(|library| name.starts_with(library)) {
+                signs.push(RuntimeJit::Needs(name));
+            }
+        }
+    }
+    let is_object = header.e_type(endian) == object::elf::ET_REL;
+    let table = if is_object { object::elf::SHT_SYMTAB } else { object::elf::SHT_DYNSYM };
+    let symbols = sections.symbols(endian, bytes, table)?;
+    let mut imported = Vec::new();
+    let mut defines_runtime = false;
+    // Names may lie over each other.
+    let mut to_read = bytes.len().saturating_mul(16);
+    for symbol in symbols.iter() {
+        let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
+        let Some(rest) = to_read.checked_sub(name.len()) else { break };
+        to_read = rest;
+        let Some(name) = str::from_utf8(name).ok().filter(|name| name.len() <= NAME_LIMIT) else { continue };
+        if !symbol.is_undefined(endian) {
+            defines_runtime |= name == "cudaGetDriverEntryPoint" || name == "cudaMalloc";
+            continue;
+        }
+        if is_jit_function(name) && signs.len() < SIGNS_LIMIT {
+            signs.push(RuntimeJit::Imports(name.to_owned()));
+        }
+        imported.push(name);
+    }
+    let named = |name: &str| {
+        let is_named = |section| sections.section_name(endian, section).is_ok_and(|it| it == name.as_bytes());
+        sections.iter().any(is_named)
+    };
+    let imports_cuda = imported.iter().any(|name| {
+        let behind = name
+            .strip_prefix("cuda")
+            .or_else(|| name.strip_prefix("cu"))
+            .or_else(|| name.strip_prefix("__cuda"));
+        behind.is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_uppercase()))
+    });
+    let holds_code = named(".nv_fatbin") || named("__nv_relfatbin");
+    let called = calls::calls(bytes);
+    signs.extend(called.jit.iter().cloned().map(RuntimeJit::Calls));
+    // A runtime that is linked in opens the driver itself; then only calls by others count.
+    let has_static_runtime =
+        defines_runtime || called.has_static_runtime || holds_static_runtime(bytes, &imported);
+    if (needs_cuda || imports_cuda || holds_code) && !has_static_runtime {
+        let loaders = LOADERS.iter().filter(|loader| imported.contains(loader));
+        signs.extend(loaders.map(|name| RuntimeJit::Imports((*name).to_owned())));
+    }
+    signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));
+    if imported.iter().any(|name| STARTERS.contains(name)) {
+        let texts = PROGRAMS
+            .iter()
+            .filter(|(_, texts)| texts.iter().any(|text| memmem::find(bytes, text.as_bytes()).is_some()));
+        signs.extend(texts.map(|(name, _)| RuntimeJit::Runs((*name).to_owned())));
+    }
+    Ok(signs)
+}
+
+/// Whether a stripped library holds the static CUDA runtime: it registers kernels, and imports no runtime.
+fn holds_static_runtime(bytes: &[u8], imported: &[&str]) -> bool {
+    let imports_runtime =
+        imported.iter().any(|name| name.starts_with("__cudaRegister") || *name == "cudaLaunchKernel");
+    !imports_runtime && memmem::find(bytes, b"cudaErrorInsufficientDriver").is_some()
+}

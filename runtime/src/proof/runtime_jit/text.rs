@@ -1,0 +1,178 @@
+//! Signs in texts: constants of programs, sources, Python.
+
+use memchr::memmem;
+
+use super::RuntimeJit;
+use crate::proof::prefilter::{Pair, prefilter};
+
+/// Names that mean that a library or function is looked for. `libcuda.so` is not among them, nor are the
+/// driver's functions: the static CUDA runtime holds them all.
+const NAMES: [&str; 8] = [
+    "libnvrtc.so",
+    "nvrtcCompileProgram",
+    "libnvJitLink.so",
+    "nvJitLinkCreate",
+    "nvPTXCompilerCompile",
+    "libnvvm.so",
+    "nvvmCompileProgram",
+    "nvrtc64_",
+];
+/// Texts that CUDA source cannot do without, and host programs hardly hold otherwise.
+const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
+
+/// Bytes from a text's start within which it is decided: more than the longest of them.
+pub(in crate::proof) const REACH_BYTES: usize = 32;
+
+/// Rare neighbours of which every text holds one, and how far from its start they may stand.
+const PAIRS: [Pair; 5] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_')];
+const PAIR_REACH_BYTES: usize = 8;
+
+/// PTX whose target is filled in: behind this stands no digit but what a format fills.
+const TARGET: &[u8] = b".target ";
+
+/// How much of a range tells whether it is text.
+const PROBE_BYTES: usize = 4096;
+
+/// Words of Python that compiles device code. Each is a call, a decorator or an import, never a mere name.
+const PYTHON: [&str; 24] = [
+    "@triton.jit",
+    "triton.compile(",
+    "triton.runtime.jit",
+    "@gluon.jit",
+    "@cute.jit",
+    "@cute.kernel",
+    "cute.compile(",
+    "import cutlass.cute",
+    "from cutlass.cute",
+    "import cuda.tile",
+    "from cuda.tile",
+    "tileiras",
+    "@cuda.jit",
+    "from numba import cuda",
+    "RawKernel(",
+    "RawModule(",
+    "SourceModule(",
+    "load_inline(",
+    "cpp_extension.load",
+    "nvrtcCompileProgram",
+    "nvrtc.nvrtcCreateProgram",
+    "compile_ptx(",
+    "tvm_ffi.cpp",
+    "@wp.kernel",
+];
+/// Names of compilers as a Python program quotes them to run them.
+const PROGRAMS: [(&str, [&str; 4]); 2] = [
+    ("nvcc", ["\"nvcc\"", "'nvcc'", "bin/nvcc", "/nvcc\""]),
+    ("ptxas", ["\"ptxas\"", "'ptxas'", "bin/ptxas", "/ptxas\""]),
+];
+
+/// Looks for signs in CUDA, C++ or Python text, or in any bytes that may hold some.
+pub(in crate::proof) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
+    let names = NAMES.map(|name| (memmem::Finder::new(name), RuntimeJit::Names(name.to_owned())));
+    let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
+    let finders = names.iter().chain(&sources);
+    let mut signs = Vec::new();
+    prefilter(text, PAIRS, |start, end| {
+        let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
+        let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
+        signs.extend(seen.map(|(_, sign)| sign.clone()));
+    });
+    signs.extend(open_target(text));
+    if !text[..text.len().min(PROBE_BYTES)].contains(&0) {
+        signs.extend(python_signs(text));
+    }
+    signs.sort();
+    signs.dedup();
+    signs
+}
+
+/// `.target %s`, `.target sm_%d`, `.target {arch}` and the like.
+fn open_target(text: &[u8]) -> Option<RuntimeJit> {
+    let open = ["%s", "%d", "sm_%", "{", "sm_{", "$", "sm_\0", "sm_\"", "\" +", "' +"];
+    memmem::find_iter(text, TARGET).find_map(|at| {
+        let rest = &text[at + TARGET.len()..];
+        let found = open.iter().find(|open| rest.starts_with(open.as_bytes()))?;
+        Some(RuntimeJit::PtxTemplate(format!(".target {}", found.trim_end_matches('\0'))))
+    })
+}
+
+fn python_signs(text: &[u8]) -> Vec<RuntimeJit> {
+    // Every Python program that does something imports something.
+    if memmem::find(text, b"import ").is_none() {
+        return Vec::new();
+    }
+    let has = |word: &str| memmem::find(text, word.as_bytes()).is_some();
+    let words = PYTHON.iter().filter(|word| has(word)).map(|word| RuntimeJit::Python((*word).to_owned()));
+    let starts = has("subprocess") || has("os.system") || has("ninja");
+    let programs = PROGRAMS.iter().filter(|(_, quoted)| starts && quoted.iter().any(|one| has(one)));
+    words.chain(programs.map(|(name, _)| RuntimeJit::Runs((*name).to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_calls_nvrtc_carries_the_label() {
+        let text = br#"const char* s = "extern \"C\" __global__ void k(){}"; nvrtcCompileProgram(p, 0, 0);"#;
+        assert_eq!(
+            text_signs(text),
+            [
+                RuntimeJit::Names("nvrtcCompileProgram".to_owned()),
+                RuntimeJit::CarriesSource("__global__ void".to_owned())
+            ]
+        );
+        assert!(text_signs(b"int main() {}").is_empty());
+    }
+
+    #[test]
+    fn every_text_holds_a_rare_pair_near_its_start() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            let at = text.as_bytes().windows(2).position(|pair| PAIRS.contains(&(pair[0], pair[1])));
+            assert!(at.is_some_and(|at| at <= PAIR_REACH_BYTES), "{text}");
+            assert!(text.len() <= REACH_BYTES, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_a_sign_at_every_offset() {
+        for text in NAMES.iter().chain(&SOURCE) {
+            for offset in 0..200 {
+                let bytes = [&vec![b'.'; offset][..], text.as_bytes(), b"...."].concat();
+                assert_eq!(text_signs(&bytes).len(), 1, "{text} at {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn ptx_with_an_open_target_is_a_sign_and_ptx_with_one_is_none() {
+        for text in
+            [".version 8.0\n.target %s\n", "x.target sm_%d, debug", "f'.target sm_{arch}'", ".target {t}"]
+        {
+            assert!(matches!(text_signs(text.as_bytes())[..], [RuntimeJit::PtxTemplate(_)]), "{text}");
+        }
+        for text in [".target sm_90a\n", "the .target directive", ".target triple"] {
+            assert!(text_signs(text.as_bytes()).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn python_that_compiles_is_told_from_python_that_does_not() {
+        for text in [
+            "import triton\n@triton.jit\ndef k(): pass\n",
+            "import subprocess\nsubprocess.run(['nvcc', '-c'])\n",
+            "from torch.utils import cpp_extension\ncpp_extension.load(name='x')\n",
+            "import cutlass.cute as cute\n@cute.kernel\ndef k(): pass\n",
+            "import cupy\nk = cupy.RawKernel(s, 'k')\n",
+        ] {
+            assert!(!text_signs(text.as_bytes()).is_empty(), "{text}");
+        }
+        for text in [
+            "import numpy as np\n# nvcc and ptxas are compilers; triton is another\nprint('nvcc')\n",
+            "import subprocess\nsubprocess.run(['gcc'])  # not with nvcc\n",
+            "triton is a compiler: @triton.jit marks a kernel\n",
+        ] {
+            assert!(text_signs(text.as_bytes()).is_empty(), "{text}");
+        }
+    }
+}

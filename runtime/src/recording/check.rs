@@ -1,0 +1,61 @@
+//! A claimed recording held against the proven images.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proofmark_packager::escape;
+use proofmark_player::recording::{NODE_LIMIT, Recording, VERSION};
+
+use super::images::DeviceImages;
+
+/// Most blocks of memory, which the stage maps one by one.
+const MEMORY_LIMIT: usize = 10_000;
+/// Most bytes of memory.
+const MEMORY_LIMIT_BYTES: u64 = 1 << 37;
+
+/// Gives every module of a recording the proven image that it must be, or says why none is.
+pub fn check(mut recording: Recording, images: &DeviceImages, slots: usize) -> Result<Recording, String> {
+    if recording.version != VERSION {
+        return Err(format!("the recording has version {} where {VERSION} is known", recording.version));
+    }
+    if recording.calls.len() != slots {
+        return Err(format!("the recording has {} calls where {slots} were due", recording.calls.len()));
+    }
+    if let Some(call) = recording.calls.iter().find(|call| call.nodes.len() > NODE_LIMIT) {
+        let count = call.nodes.len();
+        return Err(format!("a call of {count} launches, copies and fills; {NODE_LIMIT} are the limit"));
+    }
+    let total = recording.memory.iter().try_fold(0_u64, |total, block| total.checked_add(block.size_bytes));
+    if recording.memory.len() > MEMORY_LIMIT || total.is_none_or(|total| total > MEMORY_LIMIT_BYTES) {
+        return Err(format!(
+            "{} blocks of memory; {MEMORY_LIMIT} blocks and {} GiB are the limit",
+            recording.memory.len(),
+            MEMORY_LIMIT_BYTES >> 30
+        ));
+    }
+    for module in &mut recording.modules {
+        let kernels: BTreeSet<&str> = module.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+        let variables: BTreeMap<&str, u64> =
+            module.variables.iter().map(|variable| (variable.name.as_str(), variable.size_bytes)).collect();
+        let holding = images.holding(&kernels);
+        let named = escape::line(kernels.first().copied().unwrap_or_default());
+        if holding.is_empty() {
+            return Err(format!("kernel `{named}` comes from no image of the proven library"));
+        }
+        let fitting: Vec<_> =
+            holding.into_iter().filter(|(_, image)| image.has_exactly(&variables)).collect();
+        let [(digest, image)] = fitting.as_slice() else {
+            return Err(match fitting.len() {
+                0 => format!("the module of kernel `{named}` has variables that cannot be read"),
+                count => format!(
+                    "kernel `{named}` is in {count} images of the proven library: which of them is launched \
+                     cannot be told"
+                ),
+            });
+        };
+        if let Some(reason) = image.refusal() {
+            return Err(reason.to_owned());
+        }
+        module.image = Some(*digest);
+    }
+    Ok(recording)
+}

@@ -1,0 +1,252 @@
+//! Our side of the sandbox: starts the keeper, watches it, reads its report.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::layer::Layers;
+use super::policy::Policy;
+use crate::process_tree::{self, Finished, ProcessError, RunLimits};
+
+/// How a program in the sandbox ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It ended by itself with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It could not be started.
+    NotStarted(String),
+}
+
+/// What the first process reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) layers: Layers,
+    pub(super) ending: Ending,
+}
+
+/// What the keeper and the first process are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    /// `None` confines nothing: the program only ends with us.
+    pub(super) policy: Option<Policy>,
+    /// What the keeper has put on; empty on the way to it.
+    pub(super) layers: Layers,
+    /// The whole environment of the program; `None` leaves it the keeper's.
+    pub(super) environment: Option<Vec<(OsString, OsString)>>,
+}
+
+/// A program that came to its end in the sandbox.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it said.
+    pub log: String,
+    /// Which layers it had.
+    pub layers: Layers,
+}
+
+/// Why a program was not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// It was not started, did not end in time, or was interrupted.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Nobody said which program makes sandboxes.
+    #[error("no sandbox for `{program}`: this program did not begin with `proofmark::sandbox::take_part`")]
+    NoLauncher {
+        /// The program that was to be confined, and was not started.
+        program: String,
+    },
+    /// A layer that was asked for is not to be had.
+    #[error("the sandbox lacks {missing}")]
+    Incomplete {
+        /// The missing layers, each with its reason.
+        missing: String,
+    },
+    /// The keeper ended without a report.
+    #[error("the sandbox around `{program}` ended without a report: {log}")]
+    Silent {
+        /// The program.
+        program: String,
+        /// What was said before.
+        log: String,
+    },
+}
+
+/// The program that knows the hidden verbs.
+static LAUNCHER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which program knows the hidden verbs: [`super::take_part`] says it of the one that runs. Where nobody
+/// has, nothing that strangers' sources steer is started.
+pub fn announce_launcher(path: impl Into<PathBuf>) {
+    let _ = LAUNCHER.set(path.into());
+}
+
+/// Runs a program behind every layer that is to be had. Its environment is what the command names.
+pub fn run(
+    command: &Command,
+    policy: &Policy,
+    limits: RunLimits,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Run, SandboxError> {
+    let Some(launcher) = LAUNCHER.get() else {
+        let program = command.get_program().to_string_lossy().into_owned();
+        return Err(SandboxError::NoLauncher { program });
+    };
+    let named = command.get_envs().filter_map(|(name, value)| Some((name.into(), value?.into())));
+    let environment = Some(named.collect());
+    let orders = Orders { policy: Some(policy.clone()), layers: Layers::default(), environment };
+    let mut keeper = keeper_of(launcher, command);
+    // Loaders read their variables before any of our code runs.
+    keeper.env_clear();
+    run_behind(keeper, command, &orders, limits, on_line)
+}
+
+/// Runs a program that is trusted and needs the network, such as pip: it ends with us, however we end.
+pub fn supervise(
+    command: Command,
+    limits: RunLimits,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Run, SandboxError> {
+    let Some(launcher) = LAUNCHER.get() else {
+        let Finished { status, log } = process_tree::run(command, limits, on_line)?;
+        return Ok(Run { ending: Ending::of(status), log, layers: Layers::none("not asked for") });
+    };
+    let orders = Orders { policy: None, layers: Layers::default(), environment: None };
+    run_behind(keeper_of(launcher, &command), &command, &orders, limits, on_line)
+}
+
+fn run_behind(
+    keeper: Command,
+    command: &Command,
+    orders: &Orders,
+    limits: RunLimits,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Run, SandboxError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let start = |source| ProcessError::Start { program: program.clone(), source };
+    let (ours, theirs) = UnixStream::pair().map_err(start)?;
+    let mut ours = Lifeline(ours);
+    let input = Stdio::from(OwnedFd::from(theirs));
+    let finished = process_tree::run_behind(keeper, input, (&mut ours, orders), limits, on_line);
+    let Finished { log, .. } = finished.map_err(|error| error.naming(&program))?;
+    match ours.report() {
+        Some(Report { ending: Ending::NotStarted(reason), .. }) => {
+            Err(start(io::Error::other(reason)).into())
+        }
+        Some(Report { layers, ending }) => Ok(Run { ending, log, layers }),
+        None => Err(SandboxError::Silent { program, log }),
+    }
+}
+
+fn keeper_of(launcher: &Path, command: &Command) -> Command {
+    let mut keeper = Command::new(launcher);
+    keeper.arg0("proofmark");
+    keeper.arg(super::KEEPER_VERB).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        keeper.current_dir(folder);
+    }
+    keeper
+}
+
+/// The socket between us and the keeper: it carries the orders there and the report back, and its
+/// end is the sign to end everything.
+pub(crate) struct Lifeline(UnixStream);
+
+impl Lifeline {
+    pub(crate) fn send(&mut self, orders: &Orders) -> io::Result<()> {
+        send(&mut self.0, orders)
+    }
+
+    /// Tells the keeper to end everything.
+    pub(crate) fn cut(&self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// What the keeper wrote; it has ended, so all of it is there.
+    fn report(&mut self) -> Option<Report> {
+        // Whoever else holds the other end must not make us wait.
+        self.0.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        receive(&mut self.0).ok()
+    }
+}
+
+/// Longest message that is taken, in bytes: a policy names tens of paths.
+const LONGEST_MESSAGE_BYTES: u32 = 4 << 20;
+
+/// Writes one message: its length, then JSON.
+pub(super) fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(message).map_err(io::Error::other)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    stream.write_all(&length.to_le_bytes())?;
+    stream.write_all(&text)
+}
+
+/// Reads one message.
+pub(super) fn receive<T: serde::de::DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > LONGEST_MESSAGE_BYTES {
+        return Err(io::Error::other("a message of the sandbox is too long"));
+    }
+    let mut text = vec![0; length as usize];
+    stream.read_exact(&mut text)?;
+    serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+impl Ending {
+    pub(super) fn of(status: std::process::ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match status.signal() {
+            Some(signal) => Self::Signal(signal),
+            None => Self::Code(status.code().unwrap_or_default()),
+        }
+    }
+
+    /// Whether it ended by itself and well.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Code(0)
+    }
+}
+
+/// Which layers this machine gives, tried with a program that does nothing.
+pub fn probe() -> Layers {
+    let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
+    let policy = Policy::of_system();
+    let mut nothing = Command::new("/bin/true");
+    nothing.env_clear().current_dir("/");
+    match run(&nothing, &policy, limits, &mut |_| ()) {
+        Ok(run) => run.layers,
+        Err(error) => Layers::none(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_start_sandboxes_starts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut touch = Command::new("touch");
+        touch.arg("here").current_dir(folder.path());
+        let limits = RunLimits { time: Duration::from_secs(9), log_bytes: 99 };
+        let refused = run(&touch, &Policy::of_system(), limits, &mut |_| ()).unwrap_err().to_string();
+        assert!(refused.contains("`touch`") && refused.contains("sandbox::take_part"), "{refused}");
+        assert!(!folder.path().join("here").exists());
+        assert!(!probe().missing.is_empty());
+    }
+}

@@ -1,0 +1,251 @@
+//! A cache under disturbance: others who write, links that lead out, pipes, sweeps during builds.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::{Sandbox, run};
+
+const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void one(float* x) { *x = FACTOR; }\nvoid run(tvm::ffi::TensorView x) { one<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+
+fn submission(sandbox: &Sandbox, name: &str, factor: &str) {
+    sandbox.submission(name, &[("kernel.cu", &KERNEL.replace("FACTOR", factor))]);
+}
+
+#[test]
+fn a_cache_that_others_can_write_is_not_used() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    for place in [sandbox.cache(), sandbox.cache().join("v2"), sandbox.cache().join("v2/staging")] {
+        fs::create_dir_all(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
+        for arguments in [vec!["build", "one"], vec!["build", "one", "--fresh"]] {
+            let outcome = sandbox.build(arguments).expect(3);
+            assert!(outcome.stderr.contains("everybody can write"), "{}", outcome.stderr);
+            assert!(outcome.stderr.contains("chmod go-w"), "{}", outcome.stderr);
+        }
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    sandbox.build(["build", "one"]).expect(0);
+    let mode = fs::metadata(sandbox.cache().join("v2")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o022, 0, "{mode:o}");
+}
+
+#[test]
+fn a_sweep_removes_links_and_neither_follows_them_nor_ends_what_it_did_not_start() {
+    let sandbox = Sandbox::new();
+    let staging = sandbox.cache().join("v2/staging");
+    fs::create_dir_all(&staging).unwrap();
+    let outside = sandbox.path("outside");
+    fs::create_dir_all(&outside).unwrap();
+    let kept = sandbox.write("outside/kept", "kept");
+    fs::write(outside.join(".lock"), "").unwrap();
+    for name in ["build-x", "s-x", "damaged-x"] {
+        symlink(&outside, staging.join(name)).unwrap();
+    }
+    symlink("/", staging.join("build-root")).unwrap();
+    let left = staging.join("build-left");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join(".lock"), "").unwrap();
+    symlink(&outside, left.join("inside")).unwrap();
+    let mut near = Command::new("sleep").arg("300").current_dir(&outside).spawn().unwrap();
+    let mut within = Command::new("sleep").arg("300").current_dir(&left).spawn().unwrap();
+    for action in ["gc", "clear"] {
+        sandbox.run(["cache", action]).expect(0);
+    }
+    assert!(near.try_wait().unwrap().is_none() && within.try_wait().unwrap().is_none());
+    assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
+    assert!(!left.exists() && fs::symlink_metadata(staging.join("build-root")).is_err());
+    for mut child in [near, within] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+fn fifo(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn pipes_and_devices_in_the_cache_are_waited_for_by_nobody() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    sandbox.build(["build", "one"]).expect(0);
+    let root = sandbox.cache().join("v2");
+    let files = walkdir::WalkDir::new(&root).into_iter().flatten();
+    let files: Vec<PathBuf> =
+        files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect();
+    assert!(files.len() > 6, "{files:?}");
+    for path in files.iter().filter(|path| !path.starts_with(root.join("staging"))) {
+        fifo(path);
+    }
+    for name in ["build-pipe", "s-pipe"] {
+        fifo(&root.join("staging").join(name));
+    }
+    let abandoned = root.join("staging/build-abandoned");
+    fs::create_dir(&abandoned).unwrap();
+    fifo(&abandoned.join(".lock"));
+    for arguments in
+        [vec!["build", "one"], vec!["cache", "list"], vec!["cache", "verify"], vec!["cache", "gc"]]
+    {
+        let mut command = sandbox.builder();
+        let began = Instant::now();
+        let child = command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60), "{arguments:?}");
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 1)), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    sandbox.build(["build", "one"]).expect(0);
+}
+
+#[test]
+fn builds_do_not_fail_while_others_sweep_clear_and_verify() {
+    let sandbox = Sandbox::new();
+    for index in 0..3 {
+        submission(&sandbox, &format!("s{index}"), &format!("{index}.0f"));
+        sandbox.build(["build", &format!("s{index}")]).expect(0);
+    }
+    let until = Instant::now() + Duration::from_secs(8);
+    std::thread::scope(|scope| {
+        for action in [vec!["gc", "--max-size", "1"], vec!["clear"], vec!["verify"]] {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    let outcome = sandbox.run([&["cache"], action.as_slice()].concat());
+                    assert_eq!(outcome.code, 0, "{action:?}: {outcome:?}");
+                }
+            });
+        }
+        for index in 0..3 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    sandbox.build(["build", &format!("s{index}")]).expect(0);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn of_many_bad_builds_at_once_one_runs_the_compiler() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "this is not C++\n")]);
+    let start = |_| {
+        let mut command = sandbox.builder();
+        command
+            .args(["build", "one", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let children: Vec<_> = (0..6).map(start).collect();
+    let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    assert!(outputs.iter().all(|output| output.status.code() == Some(1)));
+    let built =
+        |output: &&std::process::Output| String::from_utf8_lossy(&output.stderr).contains("building ");
+    assert_eq!(outputs.iter().filter(built).count(), 1);
+    let fresh = sandbox.build(["build", "one", "--fresh"]).expect(1);
+    assert!(fresh.stderr.contains("building "), "{}", fresh.stderr);
+}
+
+#[test]
+fn the_time_limit_covers_waiting_for_another_builder() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    sandbox.build(["build", "one"]).expect(0);
+    let locks = fs::read_dir(sandbox.cache().join("v2/locks")).unwrap();
+    let held: Vec<fs::File> =
+        locks.map(|entry| fs::File::options().write(true).open(entry.unwrap().path()).unwrap()).collect();
+    for file in &held {
+        file.lock().unwrap();
+    }
+    let began = Instant::now();
+    let outcome = sandbox.build(["build", "one", "--fresh", "--timeout", "2"]).expect(3);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(outcome.stderr.contains("another process builds this"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--timeout"), "{}", outcome.stderr);
+}
+
+#[test]
+fn leftovers_of_killed_calls_are_swept() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    sandbox.build(["build", "one"]).expect(0);
+    let old = |path: PathBuf, content: &str| {
+        fs::write(&path, content).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(2 * 86_400)).unwrap();
+        path
+    };
+    let digests = old(sandbox.cache().join("v2/.file-digests-AbCdEf"), "");
+    let beside = old(sandbox.path(".proofmark-AbCdEf"), "");
+    let named = old(sandbox.path(".proofmark-notes.txt"), "mine");
+    sandbox.run(["cache", "gc"]).expect(0);
+    sandbox.build(["build", "one", "-o", "one.so"]).expect(0);
+    assert!(!digests.exists() && !beside.exists() && named.exists());
+}
+
+#[test]
+fn paths_that_are_no_text_and_a_full_stdout_make_nothing_panic() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    sandbox.build(["seal", "one", "-o", "one.zip"]).expect(0);
+    let odd = |name: &[u8]| sandbox.path("").join(OsStr::from_bytes(name));
+    let folder = odd(b"s\xff");
+    fs::create_dir(&folder).unwrap();
+    for name in ["config.toml", "kernel.cu"] {
+        fs::copy(sandbox.path("one").join(name), folder.join(name)).unwrap();
+    }
+    let artifact = odd(b"a\xff.zip");
+    fs::copy(sandbox.path("one.zip"), &artifact).unwrap();
+    let cache = odd(b"cache\xff");
+    let out = odd(b"out\xff");
+    let (folder, artifact, cache, out) =
+        (folder.as_os_str(), artifact.as_os_str(), cache.as_os_str(), out.as_os_str());
+    let text = OsStr::new;
+    let lines: Vec<Vec<&OsStr>> = vec![
+        vec![text("build"), folder, text("-o"), out],
+        vec![text("build"), folder, text("--cache-dir"), cache],
+        vec![text("seal"), folder, text("-o"), out],
+        vec![text("pack"), folder, text("-o"), out],
+        vec![text("replay"), artifact, text("--no-measure")],
+        vec![text("inspect"), artifact],
+        vec![text("diff"), folder, artifact],
+        vec![text("verify"), artifact, folder],
+        vec![text("target"), folder],
+        vec![text("unpack"), artifact, text("-o"), text("unpacked")],
+        vec![text("unpack"), artifact, text("-o"), out],
+        vec![text("cache"), text("--cache-dir"), cache, text("list")],
+        vec![text("cache"), text("--cache-dir"), cache, text("stats")],
+        vec![text("cache"), text("--cache-dir"), cache, text("verify")],
+        vec![text("cache"), text("--cache-dir"), cache, text("gc")],
+        vec![text("toolchain"), text("list"), text("--data-dir"), out],
+        vec![text("toolchain"), text("list"), text("--cuda-home"), out],
+        vec![text("doctor"), text("--cache-dir"), cache, text("--cuda-home"), out],
+        vec![text("new"), text("some_definition"), text("-o"), out],
+        vec![text("completions"), text("bash")],
+    ];
+    for line in lines {
+        for is_json in [false, true] {
+            let mut command = sandbox.builder();
+            command.args(&line).args(is_json.then_some("--json"));
+            let outcome = run(&mut command);
+            assert!(outcome.code <= 3 && !outcome.stderr.contains("panicked"), "{line:?}: {outcome:?}");
+            let full = fs::File::options().write(true).open("/dev/full").unwrap();
+            let mut command = sandbox.builder();
+            command.args(&line).args(is_json.then_some("--json")).stdout(full).stderr(Stdio::piped());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code().is_some_and(|code| code <= 3), "{line:?}: {said}");
+            assert!(!said.contains("panicked"), "{line:?}: {said}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Sources that try to get out of their build: to files, to the network, to other processes, into logs.
+//!
+//! What a hostile source can make a compiler do is played by a compiler that is a script of ours, so that
+//! every layer is tried by name; what sources alone can ask for is tried with the real one.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Outcome, Sandbox, data_folder, run};
+
+const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void one(float* x) { *x = 1.0f; }\nvoid run(tvm::ffi::TensorView x) { one<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+
+/// A CUDA installation whose nvcc is a script; every other file is the pinned one's.
+fn fake_cuda(sandbox: &Sandbox, script: &str) -> PathBuf {
+    let list = run(sandbox.command().args(["toolchain", "list", "--json", "--data-dir"]).arg(data_folder()));
+    let list = list.expect(0).json();
+    let pinned = list["pinned"].as_array().unwrap().iter().find(|one| one["component"] == "cuda").unwrap();
+    let real = PathBuf::from(pinned["folder"].as_str().unwrap());
+    let home = sandbox.path("cuda");
+    fs::create_dir_all(home.join("bin")).unwrap();
+    for name in ["include", "lib", "nvvm"] {
+        symlink(real.join(name), home.join(name)).unwrap();
+    }
+    for entry in fs::read_dir(real.join("bin")).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "nvcc" {
+            symlink(entry.path(), home.join("bin").join(entry.file_name())).unwrap();
+        }
+    }
+    let version = "case \"$*\" in *--version*) echo 'release 13.0, V13.0.88'; exit 0;; esac";
+    let nvcc = home.join("bin/nvcc");
+    fs::write(&nvcc, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+    fs::set_permissions(&nvcc, fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+/// Builds once with a compiler that runs a script, then fails with the script's output as its errors.
+fn attempt(sandbox: &Sandbox, script: &str) -> Outcome {
+    sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
+    let home = fake_cuda(sandbox, &format!("({script}) 2>&1; echo 'kernel.cu(1): error: done'; exit 2"));
+    let mut command = sandbox.command();
+    command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home).args(["build", "one"]);
+    run(&mut command).expect(1)
+}
+
+/// The layers that this machine gives.
+fn layers() -> Value {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command();
+    run(command.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--json"])).json()["sandbox"].clone()
+}
+
+fn gives(layer: &str) -> bool {
+    layers()["held"].get(layer).is_some()
+}
+
+#[test]
+fn a_compiler_reads_no_file_of_the_user_and_not_even_sees_that_it_is_there() {
+    let sandbox = Sandbox::new();
+    let secret = sandbox.write("secret.txt", "the secret");
+    let script = format!(
+        "cat '{}'; cat /etc/passwd; cat /etc/hostname; ls '{}'; test -e /etc/passwd && echo seen",
+        secret.display(),
+        sandbox.home().display(),
+    );
+    let said = attempt(&sandbox, &script).stderr;
+    assert!(!said.contains("the secret") && !said.contains("root:"), "{said}");
+    assert!(!gives("mounts") || !said.contains("seen"), "{said}");
+}
+
+#[test]
+fn a_compiler_writes_nowhere_but_into_its_build() {
+    let sandbox = Sandbox::new();
+    let victim = sandbox.write("victim", "as it was");
+    let toolchain = data_folder().join("toolchains");
+    let script = format!(
+        "echo x > '{0}'; echo x >> '{0}'; rm -f '{0}'; mv '{0}' '{0}2'; chmod 000 '{0}'; touch '{0}'; \
+         echo x > '{1}/new'; echo x > source/kernel.cu; rm -f source/kernel.cu; echo x > here; \
+         for f in cuda/bin/*; do chmod 777 $f; echo x > $f; rm -f $f; done; \
+         echo x > /tmp/proofmark-was-here; echo x > ../escaped; echo x > object/fine && echo wrote",
+        victim.display(),
+        toolchain.display(),
+    );
+    let before = fs::metadata(&victim).unwrap();
+    let said = attempt(&sandbox, &script).stderr;
+    assert!(said.contains("wrote"), "{said}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
+    let after = fs::metadata(&victim).unwrap();
+    assert_eq!(
+        (before.permissions(), before.modified().unwrap()),
+        (after.permissions(), after.modified().unwrap())
+    );
+    assert!(!toolchain.join("new").exists() && !Path::new("/tmp/proofmark-was-here").exists());
+    assert!(fs::read_to_string(sandbox.path("cuda/bin/nvcc")).unwrap().contains("V13.0.88"));
+    assert!(sandbox.path("cuda/bin/cudafe++").exists());
+    sandbox.submission("two", &[("kernel.cu", KERNEL)]);
+    sandbox.build(["build", "two"]).expect(0);
+}
+
+#[test]
+fn a_compiler_reaches_no_network_and_no_other_process() {
+    let sandbox = Sandbox::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bystander = Command::new("sleep").arg("300").spawn().unwrap();
+    let script = format!(
+        "bash -c 'echo x > /dev/tcp/127.0.0.1/{port}'; kill -9 {0} && echo killed; cat /proc/{0}/cmdline",
+        bystander.id(),
+    );
+    let said = attempt(&sandbox, &script).stderr;
+    assert!(listener.accept().is_err());
+    assert!(bystander.try_wait().unwrap().is_none() && !said.contains("killed"), "{said}");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
+fn memory_files_and_processes_are_bounded() {
+    let sandbox = Sandbox::new();
+    let said = attempt(&sandbox, "ulimit -v; ulimit -f; ulimit -n; ulimit -c; id -u; pwd").stderr;
+    let limits: Vec<&str> = said.lines().filter(|line| line.parse::<u64>().is_ok()).collect();
+    assert!(limits.len() >= 4 && !said.contains("unlimited"), "{said}");
+    let large =
+        attempt(&Sandbox::new(), "dd if=/dev/zero of=object/large bs=1M count=1200; wc -c object/large")
+            .stderr;
+    assert!(!large.contains("1258291200"), "{large}");
+}
+
+#[test]
+fn every_process_of_a_build_ends_with_it_whatever_ends_it() {
+    for signal in ["KILL", "QUIT", "TERM", "HUP"] {
+        let sandbox = Sandbox::new();
+        sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
+        let home = fake_cuda(&sandbox, "setsid sh -c 'sleep 301 & sleep 302' & sleep 303");
+        let mut command = sandbox.command();
+        command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home).args(["build", "one"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let cache = sandbox.cache();
+        wait("the build does not begin", || inhabitants(&cache) >= 4);
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        child.wait().unwrap();
+        wait(&format!("processes outlive {signal}"), || inhabitants(&cache) == 0);
+    }
+}
+
+fn wait(complaint: &str, is_done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{complaint}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How many processes work below a folder.
+fn inhabitants(folder: &Path) -> usize {
+    let Ok(folder) = folder.canonicalize() else { return 0 };
+    let works_there = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path().join("cwd")).is_ok_and(|place| place.starts_with(&folder))
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter(works_there).count()
+}
+
+/// Builds a submission whose kernel has a line more; gives what came of it.
+fn build_with_line(sandbox: &Sandbox, line: &str) -> Outcome {
+    sandbox.submission("one", &[("kernel.cu", &format!("{line}\n{KERNEL}")), ("notes.h", "int noted;\n")]);
+    sandbox.build(["build", "one", "--json"])
+}
+
+#[test]
+fn however_a_source_asks_for_a_foreign_file_it_does_not_get_it() {
+    let sandbox = Sandbox::new();
+    let secret =
+        sandbox.write("secret.h", "#error the_very_secret\nint the_very_secret = the_very_secret;\n");
+    let path = secret.display();
+    let incbin = |name: &str| format!("asm(\".pushsection .rodata; .incbin \\\"{name}\\\"; .popsection\");");
+    let climbing = format!("../../../../../../../../../../../..{path}");
+    for line in [
+        format!("#include \"{path}\""),
+        format!("#include <{climbing}>"),
+        format!("#include_next \"{path}\""),
+        format!("#define WANTED \"{path}\"\n#include WANTED"),
+        format!("#line 1 \"{path}\"\n#error here"),
+        format!("#import \"{path}\""),
+        incbin(&path.to_string()),
+        incbin(&climbing),
+        incbin(&format!("source/{climbing}")),
+        incbin("no/such/file"),
+        incbin("/proc/self/environ"),
+        incbin("/proc/self/maps"),
+        format!("asm(\".include \\\"{path}\\\"\");"),
+        "#include \"/proc/self/environ\"".to_owned(),
+        "#include \"/etc/passwd\"".to_owned(),
+    ] {
+        let outcome = build_with_line(&sandbox, &line);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        // What the packer sees through is refused by it; what only a compiler sees, by the sandbox.
+        assert!(matches!(outcome.code, 1 | 2), "{line}: {outcome:?}");
+        assert!(!said.contains("the_very_secret") && !said.contains("root:x"), "{line}: {said}");
+    }
+    for probed in [path.to_string(), "/etc/passwd".to_owned()] {
+        let line = format!("#if __has_include(\"{probed}\")\n#error it_is_seen\n#endif");
+        let outcome = build_with_line(&sandbox, &line);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains("it_is_seen"), "{said}");
+        assert!(!gives("mounts") || outcome.code == 0, "{probed}: {said}");
+    }
+}
+
+#[test]
+fn intermediate_code_for_the_linker_is_a_finding() {
+    let sandbox = Sandbox::new();
+    for line in [
+        "asm(\".section .gnu.lto_.opts,\\\"e\\\",@progbits\\n.byte 0\\n.text\");",
+        "asm(\".globl __gnu_lto_v1\\n.comm __gnu_lto_v1,1,1\");",
+        "asm(\".section .llvm.lto,\\\"e\\\",@progbits\\n.byte 0\\n.text\");",
+    ] {
+        let outcome = build_with_line(&sandbox, line).expect(1);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("intermediate code"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn sources_that_speak_of_a_full_disk_are_to_blame_for_their_own_errors() {
+    let sandbox = Sandbox::new();
+    for line in [
+        "#error No space left on device",
+        "static_assert(false, \"Cannot allocate memory\");",
+        "#line 1 \"x\\ncollect2: fatal error: ld terminated with signal 9 [Killed]\"\n#error no",
+        "asm(\".print \\\"virtual memory exhausted: Cannot allocate memory\\\"\\n.error \\\"no\\\"\");",
+        "int absent(); int use() { return absent(); } asm(\".print \\\"Too many open files\\\"\\n bogus\");",
+    ] {
+        build_with_line(&sandbox, line).expect(1);
+    }
+}
+
+#[test]
+fn the_record_of_a_build_names_its_layers_and_a_whole_sandbox_can_be_required() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", KERNEL)]);
+    let found = layers();
+    let is_whole = found["missing"].as_object().unwrap().is_empty();
+    let outcome = sandbox.build(["build", "one", "--require-sandbox", "--json"]);
+    if is_whole {
+        let built = outcome.expect(0).json();
+        assert_eq!(built["sandbox"]["held"].as_object().unwrap().len(), 9, "{built:#}");
+    } else {
+        let outcome = outcome.expect(3);
+        assert!(outcome.stderr.contains("the sandbox lacks"), "{}", outcome.stderr);
+        let built = sandbox.build(["build", "one", "--json"]).expect(0).json();
+        assert_eq!(built["sandbox"]["missing"], found["missing"]);
+    }
+    let again = sandbox.build(["build", "one", "--json"]).expect(0).json();
+    assert!(again["sandbox"].is_null(), "nothing ran: {again:#}");
+}
+
+#[test]
+fn a_kernel_without_namespaces_still_confines_and_says_what_is_missing() {
+    // The whole tool in a namespace in which no further ones can be made.
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", KERNEL)]);
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all --inh-caps -all \
+                  --no-new-privs \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-Ur", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_proofmark")]);
+    command.args(["build", "one", "--json"]).current_dir(sandbox.path("")).env("HOME", sandbox.home());
+    command.env("PROOFMARK_DATA", data_folder()).env("PROOFMARK_CACHE", sandbox.cache());
+    let output = command.output().unwrap();
+    if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("unshare") {
+        // A machine that gives no namespace at all is the case itself: every other test has it.
+        return;
+    }
+    let built: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert!(built["sandbox"]["missing"].get("pid_namespace").is_some(), "{built:#}");
+    assert!(built["sandbox"]["held"].get("seccomp").is_some(), "{built:#}");
+}

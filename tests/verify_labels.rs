@@ -1,0 +1,112 @@
+//! The label `runtime-jit`: on what makes device code while it runs, and on nothing else.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Sandbox, repository};
+
+/// Compiles a C++ source into a file, and says whether it carries the label.
+fn is_labelled(source: &str, output: &str) -> bool {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("k.cpp", source);
+    let object = sandbox.path("k.o");
+    let tool = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).current_dir(sandbox.path("")).status();
+        assert!(status.expect("a host compiler").success(), "{program} {arguments:?}");
+    };
+    tool("g++", &["-O1", "-fPIC", "-c", file.to_str().unwrap(), "-o", object.to_str().unwrap()]);
+    match output {
+        "k.o" => {}
+        "k.a" => tool("ar", &["rc", "k.a", "k.o"]),
+        _ => tool("g++", &["-shared", "k.o", "-o", output]),
+    }
+    let document = sandbox.run(["verify", output, "--list", "--json"]).expect(0).json();
+    document["labels"] == serde_json::json!(["runtime-jit"])
+}
+
+const LOADERS: [(&str, &str); 9] = [
+    (
+        "the driver's entry points",
+        "extern \"C\" int cuGetProcAddress_v2(...); int f() { return cuGetProcAddress_v2(0); }",
+    ),
+    (
+        "the runtime's",
+        "extern \"C\" int cudaGetDriverEntryPoint(...); int f() { return cudaGetDriverEntryPoint(0); }",
+    ),
+    ("modules", "extern \"C\" int cuModuleLoadData(...); int f() { return cuModuleLoadData(0); }"),
+    ("the linker", "extern \"C\" int cuLinkAddData_v2(...); int f() { return cuLinkAddData_v2(0); }"),
+    (
+        "nvJitLink",
+        "extern \"C\" int __nvJitLinkCreate_13_0(...); int f() { return __nvJitLinkCreate_13_0(0); }",
+    ),
+    ("NVVM", "extern \"C\" int nvvmCompileProgram(...); int f() { return nvvmCompileProgram(0); }"),
+    (
+        "a computed name",
+        "extern \"C\" void* dlopen(const char*, int); extern \"C\" int cudaMalloc(void**, long);\n\
+         void* f(const char* n) { cudaMalloc(0, 0); return dlopen(n, 1); }",
+    ),
+    (
+        "a PTX template",
+        "extern \"C\" int printf(const char*, ...); void f(const char* t) { printf(\".version 8.0\\n.target %s\\n\", t); }",
+    ),
+    (
+        "a compiler",
+        "extern \"C\" int system(const char*); int f() { return system(\"ptxas -arch=sm_90 k.ptx\"); }",
+    ),
+];
+
+#[test]
+fn whatever_loads_or_compiles_at_run_time_is_labelled_as_object_archive_and_library() {
+    for (name, source) in LOADERS {
+        for output in ["k.o", "k.a", "k.so"] {
+            assert!(is_labelled(source, output), "{name} in {output}");
+        }
+    }
+}
+
+#[test]
+fn whatever_does_nothing_of_the_kind_is_not_labelled() {
+    for (name, source) in [
+        ("plain code", "int f() { return 1; }"),
+        (
+            "plugins without CUDA",
+            "extern \"C\" void* dlopen(const char*, int); void* f(const char* n) { return dlopen(n, 1); }",
+        ),
+        ("programs without CUDA", "extern \"C\" int system(const char*); int f() { return system(\"ls\"); }"),
+        (
+            "launches",
+            "extern \"C\" int cudaLaunchKernel(...); extern \"C\" int cudaMalloc(...);\n\
+             int f() { return cudaLaunchKernel(0) + cudaMalloc(0); }",
+        ),
+        (
+            "tensor maps of the driver",
+            "extern \"C\" int cuTensorMapEncodeTiled(...); int f() { return cuTensorMapEncodeTiled(0); }",
+        ),
+        ("words", "const char* f() { return \"nvcc and ptxas are compilers; .target is a directive\"; }"),
+    ] {
+        for output in ["k.o", "k.so"] {
+            assert!(!is_labelled(source, output), "{name} in {output}");
+        }
+    }
+}
+
+#[test]
+fn no_honest_fixture_is_labelled() {
+    let sandbox = Sandbox::new();
+    let folder = repository().join("tests/fixtures/proof");
+    for item in fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        let document = sandbox.run(["verify", path.to_str().unwrap(), "--list", "--json"]).expect(0).json();
+        assert_eq!(document["labels"], serde_json::json!([]), "{}", path.display());
+    }
+}
+
+#[test]
+fn python_that_compiles_labels_a_folder_and_other_python_does_not() {
+    let sandbox = Sandbox::new();
+    sandbox.write("honest/a.py", "import numpy\n# triton, nvcc and ptxas are compilers\n");
+    sandbox.write("jit/a.py", "import triton\n@triton.jit\ndef k(): pass\n");
+    let labels = |folder: &str| sandbox.run(["verify", folder, "--list", "--json"]).json()["labels"].clone();
+    assert_eq!(labels("honest"), serde_json::json!([]));
+    assert_eq!(labels("jit"), serde_json::json!(["runtime-jit"]));
+}

@@ -1,0 +1,195 @@
+//! The gate for releases: policies, differences, extraction, reach.
+
+use std::fs;
+use std::io::{Cursor, Write as _};
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, repository, schema};
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(repository().join("tests/fixtures/proof").join(name)).unwrap()
+}
+
+/// A wheel with these members.
+fn wheel(sandbox: &Sandbox, name: &str, members: &[(&str, &str)]) -> String {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (member, source) in members {
+        writer.start_file(*member, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(&fixture(source)).unwrap();
+    }
+    sandbox.write(name, writer.finish().unwrap().into_inner()).display().to_string()
+}
+
+const TWO: &[(&str, &str)] = &[("pkg/libnew.so", "exact_13.0.so"), ("pkg/libold.so", "hopper_12.9.cubin")];
+
+fn policy(sandbox: &Sandbox, text: &str) -> String {
+    sandbox.write("policy.toml", format!("policy = 1\n{text}")).display().to_string()
+}
+
+#[test]
+fn a_wheel_whose_libraries_hold_what_each_rule_requires_conforms() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let file = policy(
+        &sandbox,
+        "[[rule]]\nfiles = [\"pkg/libnew.so\"]\nrequire = [\"sm_100a\"]\n\
+         [[rule]]\nfiles = [\"pkg/*.so\"]\nrequire = [\"sm_90a\"]\nruns_on = [\"sm_90\"]\n",
+    );
+    let text = sandbox.run(["verify", &wheel, "--policy", &file]).expect(0).stdout;
+    assert!(text.starts_with("CONFORMS"), "{text}");
+}
+
+#[test]
+fn a_finding_names_its_file_and_a_waiver_its_reason() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let rule = "[[rule]]\nfiles = [\"**\"]\nrequire = [\"sm_100a\"]\n";
+    let file = policy(&sandbox, rule);
+    let document = sandbox.run(["verify", &wheel, "--policy", &file, "--json"]).expect(1).json();
+    let findings = document["inputs"][0]["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|one| one["file"] == "pkg/libold.so"), "{document:#}");
+    let kinds: Vec<&str> = findings.iter().filter_map(|one| one["kind"].as_str()).collect();
+    assert_eq!(kinds, ["missing", "machine-code"]);
+    let waived = format!("{rule}[[waiver]]\nfiles = [\"pkg/libold.so\"]\nreason = \"for old boards\"\n");
+    let file = policy(&sandbox, &waived);
+    let text = sandbox.run(["verify", &wheel, "--policy", &file]).expect(0).stdout;
+    assert!(text.contains("2 waived") && text.contains("waived: for old boards"), "{text}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_says_everything_that_is_wrong() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let file = policy(&sandbox, "colour = 1\n[[rule]]\nfiles = [\"**\"]\nrequire = [\"gfx90\"]\n");
+    let outcome = sandbox.run(["verify", &wheel, "--policy", &file]).expect(2);
+    assert!(outcome.stderr.contains("colour") && outcome.stderr.contains("gfx90"), "{outcome:?}");
+    sandbox.run(["verify", &wheel, "--policy", "nowhere.toml"]).expect(2);
+    sandbox.run(["verify", &wheel, "--policy", "only:sm_9z"]).expect(2);
+}
+
+#[test]
+fn presets_need_no_file() {
+    let sandbox = Sandbox::new();
+    let one = wheel(&sandbox, "one.whl", &TWO[..1]);
+    let two = wheel(&sandbox, "two.whl", TWO);
+    sandbox.run(["verify", &one, "--policy", "only:sm_100a"]).expect(0);
+    sandbox.run(["verify", &two, "--policy", "only:sm_100a"]).expect(1);
+    let like = |model: &str| format!("like:{model}");
+    sandbox.run(["verify", &two, "--policy", &like(&two)]).expect(0);
+    let missing = sandbox.run(["verify", &one, "--policy", &like(&two)]).expect(1).stdout;
+    assert!(missing.contains("pkg/libold.so"), "{missing}");
+    let stranger = sandbox.run(["verify", &two, "--policy", &like(&one)]).expect(1).stdout;
+    assert!(stranger.contains("device-code"), "{stranger}");
+}
+
+#[test]
+fn a_difference_names_what_appeared_and_what_went() {
+    let sandbox = Sandbox::new();
+    let old = wheel(&sandbox, "old.whl", TWO);
+    let new = wheel(&sandbox, "new.whl", &[("pkg/libnew.so", "with_ptx_13.0.fatbin")]);
+    sandbox.run(["verify", "--diff", &old, &old]).expect(0);
+    let text = sandbox.run(["verify", "--diff", &old, &new]).expect(1).stdout;
+    for word in ["gone", "sm_90a", "pkg/libold.so", "PTX"] {
+        assert!(text.contains(word), "{word} is missing in {text}");
+    }
+    let document = sandbox.run(["verify", "--diff", &old, &new, "--json"]).expect(1).json();
+    assert_eq!(document["difference"]["archs_gone"][0], "sm_90a", "{document:#}");
+    sandbox.run(["verify", "--diff", &old]).expect(2);
+}
+
+#[test]
+fn images_come_out_under_names_that_nobody_else_chose() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", &[("../../etc/\u{1b}[2Kk.so", "exact_13.0.so"), TWO[1]]);
+    sandbox.run(["verify", &wheel, "--list", "--extract", "out"]).expect(0);
+    let index: Value = serde_json::from_slice(&fs::read(sandbox.path("out/index.json")).unwrap()).unwrap();
+    schema::check(&index);
+    let images = index["images"].as_array().unwrap();
+    let mut names: Vec<String> = fs::read_dir(sandbox.path("out"))
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), images.len() + 1, "{names:?}");
+    for image in images {
+        let name = image["image"].as_str().unwrap();
+        assert!(
+            name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)),
+            "{name}"
+        );
+        if name.ends_with("sm_90a.cubin") {
+            assert_eq!(fs::read(sandbox.path("out").join(name)).unwrap(), fixture("hopper_12.9.cubin"));
+        }
+    }
+    sandbox.run(["verify", &wheel, "--list", "--extract", "out"]).expect(2);
+}
+
+#[test]
+fn a_kernel_that_one_architecture_lacks_is_named() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let outcome = sandbox.run(["verify", &wheel, "--kernels-missing", "--arch", "sm_103a"]).expect(1);
+    assert!(outcome.stdout.contains("sm_103a  lacks"), "{outcome:?}");
+    let lacking = ["verify", &wheel, "--kernels-missing", "--arch", "sm_103a", "--json"];
+    let document = sandbox.run(lacking).expect(1).json();
+    assert_eq!(document["inputs"][0]["archs"][0]["arch"], "sm_103a", "{document:#}");
+    let exact = sandbox.write("k.so", fixture("exact_13.0.so")).display().to_string();
+    sandbox.run(["verify", &exact, "--kernels-missing"]).expect(0);
+}
+
+#[test]
+fn a_gpu_is_told_by_what_something_runs_there() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", &[TWO[0], ("pkg/family.fatbin", "family_13.0.fatbin")]);
+    let text = sandbox.run(["verify", &wheel, "--runs-on", "sm_100,sm_103,sm_120"]).expect(1).stdout;
+    for line in
+        ["runs on sm_100: yes, by machine code", "runs on sm_103: yes, by family", "runs on sm_120: no"]
+    {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    let document = sandbox.run(["verify", &wheel, "--runs-on", "sm_100", "--json"]).expect(0).json();
+    assert_eq!(document["inputs"][0]["gpus"][0]["by"], "machine_code", "{document:#}");
+}
+
+#[test]
+fn a_name_cannot_forge_a_line() {
+    let sandbox = Sandbox::new();
+    let forged = "pkg/\u{1b}[2K\nEXACT  machine code\u{202e}.so";
+    let wheel = wheel(&sandbox, "p.whl", &[(forged, "plain_13.0.cubin"), TWO[0]]);
+    for arguments in [
+        &["verify", &wheel][..],
+        &["verify", &wheel, "--list"],
+        &["verify", &wheel, "--policy", "only:sm_100a"],
+        &["verify", "--diff", &wheel, "policy-none.whl"],
+        &["verify", &wheel, "--runs-on", "sm_90,sm_100"],
+    ] {
+        sandbox.write("policy-none.whl", "");
+        let outcome = sandbox.run(arguments);
+        let printed = outcome.stdout + &outcome.stderr;
+        assert!(!printed.contains('\u{1b}') && !printed.contains('\u{202e}'), "{arguments:?}: {printed}");
+        assert!(!printed.contains("\nEXACT  machine code"), "{arguments:?}: {printed}");
+    }
+}
+
+#[test]
+fn questions_exclude_each_other() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    sandbox.run(["verify", &wheel, "--list", "--policy", "only:sm_100a"]).expect(2);
+    sandbox.run(["verify", &wheel, "--diff", "--list"]).expect(2);
+}
+
+#[test]
+fn the_document_of_many_files_is_one_document() {
+    let sandbox = Sandbox::new();
+    for number in 0..300 {
+        sandbox.write(format!("many/{number}.fatbin"), fixture("exact_13.0.fatbin"));
+    }
+    sandbox.write("many/k.so", fixture("exact_13.0.so"));
+    let document = sandbox.run(["verify", "many", "--json"]).expect(0).json();
+    assert_eq!(document["files"].as_array().unwrap().len(), 301);
+    assert_eq!(document["schema"], "proofmark.verify");
+    let both = sandbox.run(["verify", "many", "many", "--json"]).expect(0).json();
+    assert_eq!(both["inputs"][1]["answer"]["files"].as_array().unwrap().len(), 301);
+}
