@@ -269,6 +269,7 @@ pub(crate) fn name(order: &Order) -> &'static str {
         Order::Image(_) => "image",
         Order::Contents { .. } => "contents",
         Order::Stage { .. } => "stage",
+        Order::Inspect => "inspect",
     }
 }
 

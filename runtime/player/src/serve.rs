@@ -113,6 +113,7 @@ impl PlayerLoop {
             Order::Image(bytes) => self.image(&bytes).unwrap_or_else(refused),
             Order::Contents { number, bytes } => self.contents(number, &bytes).unwrap_or_else(refused),
             Order::Stage { document } => self.prepare(&document).unwrap_or_else(refused),
+            Order::Inspect => self.inspect().unwrap_or_else(refused),
         })
     }
 
@@ -257,6 +258,13 @@ impl PlayerLoop {
         stage.prepare(&recording, clocks.stream()).map_err(text)?;
         clocks.forget_records().map_err(text)?;
         Ok(Answer::Done)
+    }
+
+    fn inspect(&self) -> Result<Answer, String> {
+        let stage = self.stage.as_ref().ok_or("only a stage has something to inspect")?;
+        let clocks = self.clocks.as_ref().ok_or("a stage needs a GPU")?;
+        let intact = stage.is_intact(clocks.stream()).map_err(text)?;
+        Ok(Answer::Intact(intact))
     }
 
     fn bind(&mut self, slots: u32, arguments: &[Argument]) -> Result<Answer, String> {

@@ -9,7 +9,7 @@ use proofmark_packager::Digest;
 
 use crate::device::arena::{BLOCKS, FOREIGN};
 use crate::device::launch::{Configured, Image};
-use crate::device::memory::{DeviceBuffer, Region, copy, fill, upload};
+use crate::device::memory::{DeviceBuffer, Region, copy, download, fill, upload};
 use crate::device::ready_graph::ReadyGraph;
 use crate::device::stream::{Fence, Stream};
 use crate::device::{DeviceError, Gpu};
@@ -53,7 +53,8 @@ struct Plan {
     /// The point at which other streams may begin.
     begun: Fence,
     _modules: Vec<Rc<Image>>,
-    _kept: Vec<DeviceBuffer>,
+    /// What memory is put back from, with the digest of its bytes.
+    kept: Vec<(DeviceBuffer, u64, Digest)>,
     _memory: Vec<DeviceBuffer>,
 }
 
@@ -161,7 +162,7 @@ impl Stage {
             if length < to.size_bytes() {
                 restores.push(Restore::Zeros(to.part(length, to.size_bytes() - length)?));
             }
-            kept.push(from);
+            kept.push((from, length, Digest::of_bytes(&bytes)));
             Ok(())
         };
         for block in &recording.memory {
@@ -185,8 +186,7 @@ impl Stage {
         let streams =
             (0..stream_count).map(|_| Stream::new(&self.gpu)).collect::<Result<Vec<_>, DeviceError>>()?;
         let begun = Fence::new(&self.gpu)?;
-        let mut plan =
-            Plan { calls, restores, streams, begun, _modules: modules, _kept: kept, _memory: memory };
+        let mut plan = Plan { calls, restores, streams, begun, _modules: modules, kept, _memory: memory };
         for (number, _) in recording.calls.iter().enumerate().filter(|(_, call)| call.graph) {
             let ready = ReadyGraph::of(stream, || plan.queue(&plan.calls[number].steps, stream))?;
             plan.calls[number].graph = Some(ready);
@@ -211,6 +211,18 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Whether what memory is put back from is as it was: no call is given its address.
+    pub(crate) fn is_intact(&self, stream: &Stream) -> Result<bool, DeviceError> {
+        for (buffer, length, digest) in self.plan.iter().flat_map(|plan| &plan.kept) {
+            let mut bytes = vec![0; usize::try_from(*length).unwrap_or(usize::MAX)];
+            download(buffer.region(0, *length)?, &mut bytes, stream)?;
+            if Digest::of_bytes(&bytes) != *digest {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Queues the recorded launches of a slot's call.
@@ -313,6 +325,9 @@ fn plan(
     let mut steps: Vec<Step> = Vec::new();
     for (at, (stream, waits)) in streams_of(nodes)?.into_iter().enumerate() {
         let work = match &nodes[at].work {
+            Work::Launch(launch) if launch.programmatic && nodes[at].after.is_empty() => {
+                return Err(unfit("a first launch that may begin before its call"));
+            }
             Work::Launch(launch) => {
                 let kernel = recording
                     .modules

@@ -176,12 +176,21 @@ fn belongs_inside(plan: &BuildPlan, inside: &Path) -> Belongs {
     }
 }
 
-/// A header must be in one of the host compiler's folders.
+/// A header must be in one of the host compiler's folders, or in what the plan links to: where a toolkit's folders
+/// are links, the compiler names a header by the place that they lead to.
 fn belongs_to_system(plan: &BuildPlan, name: &str) -> Belongs {
     let Some(clean) = without_dots(Path::new(name)) else { return Belongs::Outside };
     let real = clean.canonicalize().unwrap_or_else(|_| clean.clone());
     let searched = |path: &Path| plan.system_includes.iter().any(|folder| path.starts_with(folder));
-    if searched(&clean) || searched(&real) { system(name) } else { Belongs::Outside }
+    if searched(&clean) || searched(&real) {
+        return system(name);
+    }
+    let toolkits = plan.links.iter().filter(|link| [place::CUDA, place::TVM_FFI].contains(&link.name));
+    let linked = toolkits.into_iter().find_map(|link| {
+        let inside = real.strip_prefix(link.target.canonicalize().ok()?).ok()?;
+        Some(format!("<{}>/{}", link.name, inside.display()))
+    });
+    linked.map_or(Belongs::Outside, |label| Belongs::To { label, path: real })
 }
 
 fn system(name: &str) -> Belongs {

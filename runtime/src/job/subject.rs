@@ -83,6 +83,7 @@ impl BuiltSubject {
             arch: self.subject.arch,
             toolchain: self.toolchain,
             seed_commitment: measuring.seed.map(crate::measure::Seed::commitment),
+            live: measuring.live,
             environment,
             copy_bytes_per_second: None,
         }

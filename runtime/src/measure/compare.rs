@@ -18,6 +18,7 @@ use super::judge::layout::Layout;
 use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::{Dice, Trial};
 use super::recordings::Recordings;
+use super::run::OUT_OF_BOUNDS;
 use super::sampler::{CYCLE_STRETCH_NS, Sampler};
 use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
@@ -344,6 +345,15 @@ impl CompareRun<'_> {
             Ok(loaded) => loaded,
             Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
         };
+        match session.is_intact() {
+            Ok(true) => {}
+            Ok(false) => {
+                let verdict = Verdict::UntrustedTiming { reason: OUT_OF_BOUNDS.to_owned() };
+                return Err(self.setback(Stop::Verdict(verdict), ARMS[arm], workload));
+            }
+            Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
+        }
+        let session = &mut self.arms[arm];
         match executed(&session.own_modules, &loaded, images, least) {
             Executed::Foreign(reason) => {
                 let verdict = Verdict::UntrustedTiming { reason };

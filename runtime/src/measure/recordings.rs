@@ -35,9 +35,7 @@ impl Recordings {
             return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
         }
         let images = Rc::new(DeviceImages::of(&subject.library, &subject.images));
-        // Decoys come from a secret of their own: they say nothing of the contents that count.
-        let options = Options { seed: Seed::secret(), ..options.clone() };
-        let mut recorder = Recorder { device, subject, options: &options, images, session: None };
+        let mut recorder = Recorder { device, subject, options, images, session: None };
         let mut recordings = HashMap::new();
         for workload in workloads {
             let taken = recorder.record(definition, workload)?;
@@ -105,7 +103,8 @@ impl Recorder<'_> {
             self.session = Some(session);
         }
         let session = self.session.as_mut().expect("started just above");
-        trial.place_decoys(session)?;
+        // Decoys come from a secret of their own: they say nothing of the contents that count.
+        trial.place_decoys(session, Seed::secret())?;
         trial.bind(session)?;
         Ok(session.record(&self.images.variables())?)
     }

@@ -37,6 +37,10 @@ pub struct BenchRun<'run> {
     copy_bandwidth: f64,
 }
 
+/// What is said of a kernel that wrote where it has no address of.
+pub(super) const OUT_OF_BOUNDS: &str =
+    "a kernel wrote to memory that it was not given: what its own memory is put back from";
+
 const SUBJECT: usize = 0;
 const REFERENCE: usize = 1;
 
@@ -280,6 +284,9 @@ impl<'run> BenchRun<'run> {
         sampler.batches()?;
         let suspicion = sampler.spans()?;
         let modules = sampler.session.modules()?;
+        if !sampler.session.is_intact()? {
+            return Ok(Verdict::UntrustedTiming { reason: OUT_OF_BOUNDS.to_owned() });
+        }
         let code = executed(&sampler.session.own_modules, &modules, images, sampler.least());
         let readings = sampler.readings;
         match code {

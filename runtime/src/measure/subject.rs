@@ -51,6 +51,13 @@ pub enum Live {
     Always,
 }
 
+impl Live {
+    /// What records say that were written before there were recordings.
+    pub fn before_recordings() -> Self {
+        Self::Always
+    }
+}
+
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct Options {

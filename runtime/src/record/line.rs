@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::line_v1;
 use super::run_id::RunId;
 
+use crate::measure::Live;
 use crate::measure::decision::{Event, Report};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
@@ -47,6 +48,9 @@ pub struct Context {
     pub toolchain: Option<Digest>,
     /// The commitment to a seed that the job named; absent where each run draws a fresh secret.
     pub seed_commitment: Option<Digest>,
+    /// What was measured live; before there were recordings, everything.
+    #[serde(default = "Live::before_recordings")]
+    pub live: Live,
     /// The device and what surrounds it.
     pub environment: Environment,
     /// Speed of a plain device copy in the same run, read and written bytes together, a second.
@@ -55,8 +59,8 @@ pub struct Context {
 
 impl Context {
     /// Whether a workload that was finished there need not be measured again here: the same bytes, built
-    /// by the same toolchain, held against the same reference for the same definition with the same seed
-    /// rule, on the same device under the same driver and our own same version. Names of people and
+    /// by the same toolchain, held against the same reference for the same definition with the same rules for
+    /// seeds and for measuring live, on the same device under the same driver and our own same version. Names of people and
     /// solutions do not matter; lines of version 1 name too little to go on from.
     pub fn continues(&self, other: &Self) -> bool {
         let identity = |context: &Self| {
@@ -73,11 +77,12 @@ impl Context {
                 arch,
                 toolchain,
                 seed_commitment,
+                live,
                 environment: Environment { device, uuid, driver, proofmark, .. },
                 copy_bytes_per_second: _,
             } = context.clone();
             let built = (artifact, library, arch, toolchain);
-            let held = (reference, reference_library, definition, definition_digest, seed_commitment);
+            let held = (reference, reference_library, definition, definition_digest, seed_commitment, live);
             (built, held, (device, uuid, driver, proofmark))
         };
         self.definition_digest.is_some() && identity(self) == identity(other)
@@ -227,6 +232,7 @@ pub(crate) mod tests {
                 arch: Arch::SM_100A,
                 toolchain: Some(Digest::of_bytes(b"toolchain")),
                 seed_commitment: None,
+                live: Live::Never,
                 environment: Environment { device: "NVIDIA H200".to_owned(), ..Environment::default() },
                 copy_bytes_per_second: Some(4.25e12),
             },
@@ -314,6 +320,7 @@ pub(crate) mod tests {
         assert!(differs(|other| other.toolchain = None));
         assert!(differs(|other| other.reference = Some(Digest::of_bytes(b"another"))));
         assert!(differs(|other| other.seed_commitment = Some(Seed(1).commitment())));
+        assert!(differs(|other| other.live = Live::WhereNeeded));
         assert!(!differs(|other| other.run_id = None));
     }
 }

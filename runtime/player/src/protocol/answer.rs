@@ -84,6 +84,8 @@ pub enum Answer {
     Unrecorded(String),
     /// A piece of bytes.
     Bytes(Vec<u8>),
+    /// Whether what memory is put back from is as it was.
+    Intact(bool),
     /// The kernel raised an error.
     Raised(String),
     /// The device or the loader refused.
@@ -124,6 +126,7 @@ impl Answer {
             ),
             Self::Unrecorded(text) => (10, writer.text(text)),
             Self::Bytes(bytes) => (11, writer.bytes(bytes)),
+            Self::Intact(intact) => (12, writer.byte(u8::from(*intact))),
         };
         (kind, writer.0)
     }
@@ -150,6 +153,7 @@ impl Answer {
             },
             10 => Self::Unrecorded(reader.foreign_text()?),
             11 => Self::Bytes(reader.bytes()?),
+            12 => Self::Intact(reader.truth()?),
             _ => return Err(Garbled { what: "an unknown answer" }),
         };
         reader.end(answer)

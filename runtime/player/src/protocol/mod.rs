@@ -145,6 +145,7 @@ mod tests {
             Order::Image(vec![0x7f]),
             Order::Contents { number: 0, bytes: vec![1, 2] },
             Order::Stage { document: b"{}".to_vec() },
+            Order::Inspect,
         ]
     }
 
@@ -176,6 +177,7 @@ mod tests {
             Answer::Recorded { document: b"{}".to_vec(), sizes: vec![3], host_ns: vec![4.5] },
             Answer::Unrecorded("a host function".to_owned()),
             Answer::Bytes(vec![9]),
+            Answer::Intact(false),
         ]
     }
 

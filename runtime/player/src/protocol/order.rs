@@ -70,6 +70,8 @@ pub enum Order {
         /// The recording, as JSON.
         document: Vec<u8>,
     },
+    /// Say whether what memory is put back from is as it was.
+    Inspect,
 }
 
 /// The first order.
@@ -110,6 +112,7 @@ impl Order {
             Self::Image(bytes) => (14, writer.bytes(bytes)),
             Self::Contents { number, bytes } => (15, writer.word(*number).bytes(bytes)),
             Self::Stage { document } => (16, writer.bytes(document)),
+            Self::Inspect => (17, writer),
         };
         (kind, writer.0)
     }
@@ -134,6 +137,7 @@ impl Order {
             14 => Self::Image(reader.bytes()?),
             15 => Self::Contents { number: reader.word()?, bytes: reader.bytes()? },
             16 => Self::Stage { document: reader.bytes()? },
+            17 => Self::Inspect,
             _ => return Err(Garbled { what: "an unknown order" }),
         };
         reader.end(order)

@@ -44,7 +44,7 @@ pub struct JudgeDevice {
     /// Contents that are not due yet, and expected outputs.
     pub secret: [DeviceBuffer; 2],
     /// What the subject's player maps.
-    pub shared: [DeviceBuffer; 2],
+    pub shared: Rc<[DeviceBuffer; 2]>,
     /// What the reference's player maps.
     pub reference: [DeviceBuffer; 2],
     /// The judge's kernels.
@@ -100,7 +100,7 @@ impl JudgeDevice {
         let candidates = cupti::candidates(options.cupti.as_deref());
         Ok(Self {
             secret,
-            shared: subject,
+            shared: Rc::new(subject),
             reference,
             instruments,
             stream,

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, Subject};
 use crate::measure::verdict::Verdict;
 use proofmark_packager::Digest;
@@ -89,7 +90,8 @@ pub struct PlayerSession {
     role: Role,
     home: Home,
     call_limit: Duration,
-    token: u32,
+    /// The address of the first block that the player has, as the judge sees it.
+    mapped: Option<u64>,
     /// Why there are no activity records; `None` when there are.
     pub cupti_problem: Option<String>,
     /// Which protections could not be had; `None` when all could.
@@ -171,7 +173,7 @@ impl PlayerSession {
             role: part.role,
             home,
             call_limit: options.call_limit,
-            token: 0,
+            mapped: None,
             cupti_problem: None,
             confinement_problem: None,
             own_modules: Vec::new(),
@@ -210,7 +212,18 @@ impl PlayerSession {
         }
     }
 
-    fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
+    /// Gives the player these blocks in place of those that it has, unless it has them.
+    pub fn map(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
+        if self.mapped == Some(blocks[0].whole().pointer()) {
+            return Ok(());
+        }
+        self.mapped = None;
+        self.give(blocks)?;
+        self.mapped = Some(blocks[0].whole().pointer());
+        Ok(())
+    }
+
+    fn give(&mut self, blocks: &[DeviceBuffer; 2]) -> Result<(), PlayerEnd> {
         let sizes = [blocks[0].whole().size_bytes(), blocks[1].whole().size_bytes()];
         if self.home != Home::Shared {
             return self.player.tell(&Order::Map { sizes }, OPENING_LIMIT);
@@ -294,6 +307,17 @@ impl PlayerSession {
         self.player.tell(&Order::Stage { document }, OPENING_LIMIT)
     }
 
+    /// Whether what a stage puts memory back from is as it was; a live player has nothing of the kind.
+    pub fn is_intact(&mut self) -> Result<bool, PlayerEnd> {
+        if !self.is_stage() {
+            return Ok(true);
+        }
+        match self.player.ask(&Order::Inspect, ORDER_LIMIT)? {
+            Answer::Intact(intact) => Ok(intact),
+            other => Err(self.player.unexpected("inspect", &other)),
+        }
+    }
+
     /// Describes the call for a number of slots.
     pub fn bind(
         &mut self,
@@ -361,8 +385,9 @@ impl PlayerSession {
 
     /// A held batch: lets it go and watches for its end with the judge's own clock.
     pub fn batch(&mut self, slots: Vec<u32>) -> Result<BatchReport, PlayerEnd> {
-        self.token = self.token.wrapping_add(1).max(1);
-        let token = self.token;
+        // A word that a kernel cannot foresee, and so not write before its time.
+        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of a secret")]
+        let token = (Seed::secret().0 as u32).max(1);
         self.player.tell(&Order::Batch { slots, token }, self.call_limit)?;
         let page = self.player.page();
         let begun = std::time::Instant::now();
@@ -370,10 +395,12 @@ impl PlayerSession {
         while page.get(Word::Done) != token && begun.elapsed() < self.call_limit {
             std::hint::spin_loop();
         }
-        let wall = begun.elapsed();
+        let signalled = begun.elapsed();
         match self.player.listen("batch", self.call_limit)? {
             #[allow(clippy::cast_precision_loss)] // far below 2^53 nanoseconds
             Answer::Batched(host_ns, event_ns, waits) => {
+                // A kernel could write the done word; that the device is idle is a stage's own word.
+                let wall = if self.is_stage() { begun.elapsed() } else { signalled };
                 Ok(BatchReport { wall_ns: wall.as_nanos() as f64, event_ns, host_ns, waits })
             }
             other => Err(self.player.unexpected("batch", &other)),

@@ -1,6 +1,7 @@
 //! Where each input's contents come from, and how a fresh one is made on the GPU.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scalar, Workload};
 
@@ -28,10 +29,17 @@ const TWIN_SHARE: u64 = 16;
 const TWIN_ITERATIONS: u32 = 1 << 24;
 
 /// One tensor's source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum TensorSource {
-    Random { recipes: [Recipe; 3], name: String },
-    Captured(Vec<u8>),
+    Random(Drawn),
+    Captured { bytes: Rc<Vec<u8>>, drawn: Drawn },
+}
+
+/// How a tensor's random elements are made.
+#[derive(Debug, Clone)]
+struct Drawn {
+    recipes: [Recipe; 3],
+    name: String,
 }
 
 /// The sources of all of a workload's inputs.
@@ -67,16 +75,40 @@ impl Sources {
                 )));
                 continue;
             };
+            let drawn = Drawn { recipes: Profile::ALL.map(recipe), name: name.to_owned() };
             let source = match workload.source_of(name) {
                 InputSpec::Safetensors { path, tensor_key } => {
-                    TensorSource::Captured(captured(&path.under(data_root), tensor_key, place, workload)?)
+                    let bytes = captured(&path.under(data_root), tensor_key, place, workload)?;
+                    TensorSource::Captured { bytes: Rc::new(bytes), drawn }
                 }
-                _ => TensorSource::Random { recipes: Profile::ALL.map(recipe), name: name.to_owned() },
+                _ => TensorSource::Random(drawn),
             };
             sources.values.push(None);
             sources.tensors.push((place.clone(), source));
         }
         Ok(sources)
+    }
+
+    /// The sources of contents that no scored call sees: the same scalars, since they are baked into a recorded
+    /// launch, and the same captured whole numbers, which may be indices or lengths; every other element is drawn
+    /// from another secret, captured floats too.
+    #[must_use]
+    pub fn decoys(&self, secret: u64) -> Self {
+        let decoy = |(place, source): &(Place, TensorSource)| {
+            let source = match source {
+                TensorSource::Captured { drawn, .. } if place.tensor.dtype.is_float() => {
+                    TensorSource::Random(drawn.clone())
+                }
+                source => source.clone(),
+            };
+            (place.clone(), source)
+        };
+        Self {
+            seed: secret,
+            uuid: self.uuid.clone(),
+            tensors: self.tensors.iter().map(decoy).collect(),
+            values: self.values.clone(),
+        }
     }
 
     /// Every input in call order: a value, or `None` where a tensor stands.
@@ -103,7 +135,7 @@ impl Sources {
         for (place, source) in &self.tensors {
             let region = slot.part(place.offset, place.tensor.size_bytes)?;
             match source {
-                TensorSource::Random { recipes, name } => {
+                TensorSource::Random(Drawn { recipes, name }) => {
                     let recipe = &recipes[profile_of(index)];
                     let random = RandomStream::new(self.seed, &self.uuid, name, index);
                     let count = place.tensor.element_count;
@@ -115,7 +147,7 @@ impl Sources {
                         stream,
                     )?;
                 }
-                TensorSource::Captured(bytes) => {
+                TensorSource::Captured { bytes, .. } => {
                     upload(bytes, region, stream)?;
                     if index > 0 {
                         shuffle(region, place.tensor.dtype, self.order(index, place), stream)?;
@@ -145,7 +177,7 @@ impl Sources {
         let Some((place, source)) = largest else { return Ok(()) };
         let region = slot.part(place.offset, place.tensor.size_bytes)?;
         match source {
-            TensorSource::Random { recipes, name } => {
+            TensorSource::Random(Drawn { recipes, name }) => {
                 let element_bytes = place.tensor.dtype.size_bits() / 8;
                 let count = (place.tensor.element_count / TWIN_SHARE).max(1);
                 let room = place.tensor.element_count - count + 1;
@@ -155,7 +187,7 @@ impl Sources {
                 let recipe = fill(&recipes[0], &random);
                 instruments.make(part, number(place.tensor.dtype), &recipe, count, stream)
             }
-            TensorSource::Captured(_) => {
+            TensorSource::Captured { .. } => {
                 shuffle(region, place.tensor.dtype, self.order(index, place), stream)
             }
         }

@@ -6,6 +6,8 @@
 //! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared with what
 //! was expected, and inputs with what they were.
 
+use std::rc::Rc;
+
 use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use rand::seq::SliceRandom;
@@ -62,6 +64,8 @@ impl Dice {
 #[derive(Debug)]
 pub struct Trial<'device> {
     device: &'device JudgeDevice,
+    /// Blocks of one slot: what a stage maps for calls one at a time.
+    single: Rc<[DeviceBuffer; 2]>,
     layout: Layout,
     sources: Sources,
     tolerance: Tolerance,
@@ -90,7 +94,11 @@ impl<'device> Trial<'device> {
         let sources = Sources::new(definition, workload, &layout, options.seed.0, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
         let may_change = |place: &Place| mutable.contains(&place.name.as_str());
+        let single = [layout.inputs.slot_bytes, layout.outputs.slot_bytes]
+            .map(|bytes| DeviceBuffer::allocate_shared(&device.gpu, bytes));
+        let [inputs, outputs] = single;
         Ok(Self {
+            single: Rc::new([inputs?, outputs?]),
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
             tolerance: options.tolerance,
@@ -108,6 +116,15 @@ impl<'device> Trial<'device> {
     /// How many slots there are.
     pub fn slots(&self) -> usize {
         self.slots
+    }
+
+    /// The blocks that a session's calls one at a time are made in, and a slot of them. A stage maps that slot
+    /// alone: what a kernel leaves beside it is gone, and what other calls had is not there.
+    fn window(&mut self, session: &PlayerSession) -> (Rc<[DeviceBuffer; 2]>, usize) {
+        if session.is_stage() {
+            return (Rc::clone(&self.single), 0);
+        }
+        (Rc::clone(&self.device.shared), self.dice.below(self.slots))
     }
 
     /// The tensors' places.
@@ -166,13 +183,14 @@ impl<'device> Trial<'device> {
     }
 
     /// Puts contents into every slot of the shared blocks that no scored call will see, for a recorder.
-    pub fn place_decoys(&self, session: &mut PlayerSession) -> Result<(), Stop> {
+    pub fn place_decoys(&self, session: &mut PlayerSession, secret: Seed) -> Result<(), Stop> {
+        let decoys = self.sources.decoys(secret.0);
         let JudgeDevice { shared, stream, instruments, .. } = self.device;
         let mut previous = None;
         for slot in 0..self.slots {
             let region = self.slot(&shared[0], slot, Side::Inputs)?;
             let index = u32::try_from(slot).expect("a few at most");
-            self.sources.make(index, region, previous, instruments, stream)?;
+            decoys.make(index, region, previous, instruments, stream)?;
             fill(self.slot(&shared[1], slot, Side::Outputs)?, POISON, stream)?;
             previous = Some(region);
         }
@@ -234,8 +252,9 @@ impl<'device> Trial<'device> {
         clock: Clock,
     ) -> Result<CallReport, Stop> {
         self.provide(1, reference)?;
-        let (slot, content) = (self.dice.below(self.slots), self.take());
-        self.call_with(session, clock, content, slot)
+        let (blocks, slot) = self.window(session);
+        let content = self.take();
+        self.call_with(session, clock, content, (&blocks, slot))
     }
 
     fn call_with(
@@ -243,17 +262,30 @@ impl<'device> Trial<'device> {
         session: &mut PlayerSession,
         clock: Clock,
         content: usize,
-        slot: usize,
+        (blocks, slot): (&[DeviceBuffer; 2], usize),
     ) -> Result<CallReport, Stop> {
-        self.place(content, slot)?;
+        session.map(blocks)?;
+        self.place(content, blocks, slot)?;
+        if session.is_stage() {
+            self.clear_beside(blocks)?;
+        }
         self.device.stream.synchronize()?;
-        let shared = &self.device.shared;
-        session.publish(self.device, shared, &self.layout, slot)?;
+        session.publish(self.device, blocks, &self.layout, slot)?;
         let slot_number = u32::try_from(slot).expect("a few at most");
         let report = session.call(slot_number, clock, L2::Cold)?;
-        session.collect(self.device, shared, &self.layout, slot)?;
-        self.check(content, slot)?;
+        session.collect(self.device, blocks, &self.layout, slot)?;
+        self.check(content, blocks, slot)?;
         Ok(report)
+    }
+
+    /// Clears what lies behind the one slot of a block.
+    fn clear_beside(&self, blocks: &[DeviceBuffer; 2]) -> Result<(), Stop> {
+        for (block, side) in blocks.iter().zip([Side::Inputs, Side::Outputs]) {
+            let used = side.of(&self.layout).slot_bytes;
+            let size = block.whole().size_bytes();
+            fill(block.region(used, size - used)?, 0, &self.device.stream)?;
+        }
+        Ok(())
     }
 
     /// A held batch over fresh contents in a secret order, every output checked.
@@ -266,45 +298,46 @@ impl<'device> Trial<'device> {
         let count = count.clamp(1, self.slots);
         self.provide(count, reference)?;
         let contents: Vec<usize> = (0..count).map(|_| self.take()).collect();
+        let shared = Rc::clone(&self.device.shared);
+        session.map(&shared)?;
         for (slot, content) in contents.iter().enumerate() {
-            self.place(*content, slot)?;
+            self.place(*content, &shared, slot)?;
         }
         self.device.stream.synchronize()?;
-        let shared = &self.device.shared;
         for slot in 0..count {
-            session.publish(self.device, shared, &self.layout, slot)?;
+            session.publish(self.device, &shared, &self.layout, slot)?;
         }
         let report = session.batch(all_slots(count))?;
         for slot in 0..count {
-            session.collect(self.device, shared, &self.layout, slot)?;
+            session.collect(self.device, &shared, &self.layout, slot)?;
         }
         for (slot, content) in contents.iter().enumerate() {
-            self.check(*content, slot)?;
+            self.check(*content, &shared, slot)?;
         }
         Ok(report)
     }
 
     /// Brings a content to a slot and poisons its outputs.
-    fn place(&self, content: usize, slot: usize) -> Result<(), Stop> {
-        let JudgeDevice { secret, shared, stream, .. } = self.device;
+    fn place(&self, content: usize, blocks: &[DeviceBuffer; 2], slot: usize) -> Result<(), Stop> {
+        let JudgeDevice { secret, stream, .. } = self.device;
         copy(
             self.slot(&secret[0], content, Side::Inputs)?,
-            self.slot(&shared[0], slot, Side::Inputs)?,
+            self.slot(&blocks[0], slot, Side::Inputs)?,
             stream,
         )?;
-        fill(self.slot(&shared[1], slot, Side::Outputs)?, POISON, stream)?;
+        fill(self.slot(&blocks[1], slot, Side::Outputs)?, POISON, stream)?;
         Ok(())
     }
 
     /// Compares a slot's outputs with what was expected of a content, and its inputs with the content.
-    fn check(&mut self, content: usize, slot: usize) -> Result<(), Stop> {
-        let JudgeDevice { secret, shared, stream, instruments, .. } = self.device;
+    fn check(&mut self, content: usize, blocks: &[DeviceBuffer; 2], slot: usize) -> Result<(), Stop> {
+        let JudgeDevice { secret, stream, instruments, .. } = self.device;
         let tolerances = (self.tolerance.atol, self.tolerance.rtol);
         let mut outputs = Vec::new();
         for place in &self.layout.outputs.places {
             let dtype = number(place.tensor.dtype);
             outputs.push(Compared {
-                found: self.tensor(&shared[1], slot, Side::Outputs, place)?,
+                found: self.tensor(&blocks[1], slot, Side::Outputs, place)?,
                 found_dtype: dtype,
                 expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
                 expected_dtype: dtype,
@@ -312,7 +345,7 @@ impl<'device> Trial<'device> {
             });
         }
         let (found, made) =
-            (self.slot(&shared[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
+            (self.slot(&blocks[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
         let mut kept = Vec::new();
         for (offset, length) in &self.kept {
             kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
@@ -321,25 +354,31 @@ impl<'device> Trial<'device> {
         for (place, compared) in self.layout.outputs.places.iter().zip(comparisons) {
             let count = place.tensor.element_count;
             if compared.non_finite > 0 || self.tolerance.is_too_many(compared.off, count) {
-                return Err(Stop::Verdict(self.explain(content, slot, place)?));
+                return Err(Stop::Verdict(self.explain(content, blocks, slot, place)?));
             }
         }
         if changed > 0 {
-            return Err(Stop::Verdict(self.explain_change(content, slot, changed)?));
+            return Err(Stop::Verdict(self.explain_change(content, blocks, slot, changed)?));
         }
         self.checked += 1;
         Ok(())
     }
 
     /// Names the input that a call changed; what lies between inputs belongs to nobody.
-    fn explain_change(&self, content: usize, slot: usize, changed: u64) -> Result<Verdict, Stop> {
-        let JudgeDevice { secret, shared, stream, instruments, .. } = self.device;
+    fn explain_change(
+        &self,
+        content: usize,
+        blocks: &[DeviceBuffer; 2],
+        slot: usize,
+        changed: u64,
+    ) -> Result<Verdict, Stop> {
+        let JudgeDevice { secret, stream, instruments, .. } = self.device;
         for place in &self.layout.inputs.places {
             if !self.kept.iter().any(|(offset, length)| (*offset..offset + length).contains(&place.offset)) {
                 continue;
             }
             let pair = (
-                self.tensor(&shared[0], slot, Side::Inputs, place)?,
+                self.tensor(&blocks[0], slot, Side::Inputs, place)?,
                 self.tensor(&secret[0], content, Side::Inputs, place)?,
             );
             let (_, changed) = instruments.check(&[], (0.0, 0.0), &[pair], stream)?;
@@ -356,10 +395,15 @@ impl<'device> Trial<'device> {
     }
 
     /// Compares every output of the slot that was called last in full, on the host.
-    pub fn details(&self, content: usize, slot: usize) -> Result<Vec<(String, Comparison)>, Stop> {
+    fn details(
+        &self,
+        content: usize,
+        blocks: &[DeviceBuffer; 2],
+        slot: usize,
+    ) -> Result<Vec<(String, Comparison)>, Stop> {
         let mut details = Vec::new();
         for place in &self.layout.outputs.places {
-            if let Some(comparison) = self.compare_on_host(content, slot, place)? {
+            if let Some(comparison) = self.compare_on_host(content, blocks, slot, place)? {
                 details.push((place.name.clone(), comparison));
             }
         }
@@ -373,25 +417,33 @@ impl<'device> Trial<'device> {
         reference: &mut PlayerSession,
     ) -> Result<Vec<(String, Comparison)>, Stop> {
         self.provide(1, reference)?;
-        let (content, slot) = (self.take(), 0);
-        self.call_with(session, Clock::Host, content, slot)?;
-        self.details(content, slot)
+        let (blocks, slot) = self.window(session);
+        let content = self.take();
+        self.call_with(session, Clock::Host, content, (&blocks, slot))?;
+        self.details(content, &blocks, slot)
     }
 
     fn compare_on_host(
         &self,
         content: usize,
+        blocks: &[DeviceBuffer; 2],
         slot: usize,
         place: &Place,
     ) -> Result<Option<Comparison>, Stop> {
         let expected = self.values(&self.device.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
-        let found = self.head(&self.device.shared[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
+        let found = self.head(&blocks[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
         Ok(Comparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
     }
 
-    fn explain(&self, content: usize, slot: usize, place: &Place) -> Result<Verdict, Stop> {
+    fn explain(
+        &self,
+        content: usize,
+        blocks: &[DeviceBuffer; 2],
+        slot: usize,
+        place: &Place,
+    ) -> Result<Verdict, Stop> {
         let call = self.checked + 1;
-        let comparison = self.compare_on_host(content, slot, place)?;
+        let comparison = self.compare_on_host(content, blocks, slot, place)?;
         let found = comparison.map(|comparison| verdict([(place.name.as_str(), &comparison)]));
         let reason = match found {
             Some(Verdict::IncorrectNumerical { reason }) => format!("call {call}: {reason}"),
