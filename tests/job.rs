@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::support::{Sandbox, repository};
+use super::support::{Sandbox, repository, schema};
 
 const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void nothing() {}\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) {\n  nothing<<<1, 1>>>();\n  return 0;\n}\n";
 
@@ -22,6 +22,7 @@ fn run_document(sandbox: &Sandbox, document: &str) -> (Option<i32>, Value, Strin
     let output = child.wait_with_output().expect("it ends");
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     let document = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    schema::check(&document);
     (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -83,11 +83,11 @@ fn a_recording_is_launched_only_where_every_module_is_a_proven_image() {
     let names: BTreeSet<String> = images.variables().into_iter().collect();
     let scratch_and_others: Vec<&String> = names.iter().collect();
     // Names of internal linkage carry the source's, so they are looked up by what they end in.
-    let named = |short: &str| {
+    let full_name = |short: &str| {
         let found = scratch_and_others.iter().find(|name| name.ends_with(short) || name.contains(short));
         found.unwrap_or_else(|| panic!("no variable {short} in {names:?}")).as_str()
     };
-    let variables: Vec<(&str, u64)> = VARIABLES.map(|(short, size)| (named(short), size)).to_vec();
+    let variables: Vec<(&str, u64)> = VARIABLES.map(|(short, size)| (full_name(short), size)).to_vec();
     assert_eq!(variables.len(), names.len(), "{names:?}");
     let make_table = kernel_named(&library, "make_table");
 

@@ -26,11 +26,11 @@ fn forge(sandbox: &Sandbox, name: &str, edit: impl Fn(&mut Value)) {
 
 #[test]
 fn forged_evidence_contradicts_the_rebuild() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::sharing_builds();
     sealed(&sandbox, "one", "1.0f");
     let zeros = "0".repeat(64);
     let contradicted = |expected: &str| {
-        let outcome = sandbox.build(["replay", "forged.zip"]).expect(2);
+        let outcome = sandbox.build(["replay", "forged.zip", "--cached"]).expect(2);
         assert!(outcome.stderr.contains(expected), "{expected} not in {}", outcome.stderr);
     };
     forge(&sandbox, "proof.json", |proof| proof["images"] = json!([]));
@@ -51,7 +51,7 @@ fn forged_evidence_contradicts_the_rebuild() {
 
 #[test]
 fn another_library_is_not_excused_by_a_header_of_the_device_compiler() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::sharing_builds();
     sealed(&sandbox, "one", "1.0f");
     let ones = "1".repeat(64);
     forge(&sandbox, "build.json", |build| build["library"]["sha256"] = json!(ones));
@@ -59,14 +59,14 @@ fn another_library_is_not_excused_by_a_header_of_the_device_compiler() {
     fs::write(sandbox.path("one.zip"), &bytes).unwrap();
     forge(&sandbox, "proof.json", |proof| proof["library_digest"] = json!(ones));
     fs::write(sandbox.path("one.zip"), fs::read(sandbox.path("forged.zip")).unwrap()).unwrap();
-    let json = sandbox.build(["replay", "one.zip", "--json"]).expect(1).json();
+    let json = sandbox.build(["replay", "one.zip", "--cached", "--json"]).expect(1).json();
     assert_eq!((&json["identical"], &json["comparison"]["sameness"]), (&json!(false), &json!("different")));
     forge(&sandbox, "build.json", |build| {
         let headers = build["dependencies"].as_object_mut().unwrap();
         let cuda = headers.keys().find(|label| label.starts_with("<cuda>/")).unwrap().clone();
         headers[&cuda] = json!(ones);
     });
-    sandbox.build(["replay", "forged.zip"]).expect(1);
+    sandbox.build(["replay", "forged.zip", "--cached"]).expect(1);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_whole_entry_in_the_place_of_another_is_caught() {
 
 #[test]
 fn a_result_that_nobody_named_replaces_nothing() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::sharing_builds();
     sealed(&sandbox, "one", "1.0f");
     let first = sandbox.build(["seal", "one", "--json"]).expect(0).json();
     let name = first["output"].as_str().unwrap().to_owned();

@@ -211,7 +211,7 @@ impl Artifact {
         if name.is_empty() { "solution".to_owned() } else { name.to_owned() }
     }
 
-    /// A file name for people and the digest's first twelve digits: `<name>-<digest12>.zip`.
+    /// A file name: the solution's name and the digest's first twelve digits, `<name>-<digest12>.zip`.
     #[must_use]
     pub fn file_name(&self) -> String {
         format!("{}-{}.zip", self.plain_name(), self.digest().short())

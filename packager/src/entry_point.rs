@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::sources::{SourcePath, SourcePathError};
 
 /// The entry file and the symbol in it.
@@ -81,17 +79,7 @@ impl FromStr for EntryPoint {
     }
 }
 
-impl Serialize for EntryPoint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for EntryPoint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::text_form!(EntryPoint);
 
 #[cfg(test)]
 mod tests {

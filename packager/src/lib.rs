@@ -19,6 +19,7 @@
 //! | [`interop`] | the formats of others |
 //! | [`escape`] | texts of strangers, as a terminal may show them |
 //! | [`json`] | JSON of strangers, parsed within a budget |
+//! | `text_form` | types that a document holds as one text |
 
 pub mod artifact;
 pub mod bundle;
@@ -34,6 +35,7 @@ pub mod open;
 pub mod sources;
 pub mod submission;
 pub mod target;
+mod text_form;
 pub mod unpack;
 
 pub use artifact::Artifact;
@@ -41,7 +43,7 @@ pub use bundle::Bundle;
 pub use digest::{Digest, DigestBuilder};
 pub use entry_point::EntryPoint;
 pub use evidence::Evidence;
-pub use open::{Opened, Origin};
+pub use open::{InputKind, Opened};
 pub use sources::{SourceFile, SourcePath};
 pub use submission::Submission;
 pub use target::{Arch, Feature, Gencode};

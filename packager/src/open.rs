@@ -17,7 +17,7 @@ use crate::submission::{self, FolderContents, Note, SubmissionError, Violations}
 /// What the path turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum InputKind {
     /// A zip that Proofmark wrote.
     Artifact,
     /// A `solution.json`, ours or foreign.
@@ -30,7 +30,7 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// What the path was.
-    pub origin: Origin,
+    pub origin: InputKind,
     /// The artifact and, if it was sealed, its evidence.
     pub bundle: Bundle,
     /// What the packer did on the way in.
@@ -121,7 +121,7 @@ fn open_folder(folder: &Path) -> Result<Opened, OpenError> {
         folder: folder.to_owned(),
         violations,
     })?;
-    Ok(Opened { origin: Origin::Submission, bundle: bare(artifact), notes })
+    Ok(Opened { origin: InputKind::Submission, bundle: bare(artifact), notes })
 }
 
 fn open_file(path: &Path) -> Result<Opened, OpenError> {
@@ -129,7 +129,7 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     if bytes.starts_with(b"PK") {
         let bundle =
             bundle::read(&bytes).map_err(|source| OpenError::Bundle { path: path.to_owned(), source })?;
-        return Ok(Opened { origin: Origin::Artifact, bundle, notes: Vec::new() });
+        return Ok(Opened { origin: InputKind::Artifact, bundle, notes: Vec::new() });
     }
     let text = String::from_utf8(bytes).map_err(|_| OpenError::Unknown { path: path.to_owned() })?;
     if !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{') {
@@ -137,7 +137,7 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     }
     let artifact =
         solution::read(&text).map_err(|source| OpenError::Solution { path: path.to_owned(), source })?;
-    Ok(Opened { origin: Origin::SolutionJson, bundle: bare(artifact), notes: Vec::new() })
+    Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes: Vec::new() })
 }
 
 fn bare(artifact: Artifact) -> Bundle {

@@ -7,8 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::Digest;
 
 /// Longest path, in bytes: below the limit of every file system that artifacts are unpacked on,
@@ -138,17 +136,7 @@ fn fault_of(text: &str) -> Option<SourcePathFault> {
     }
 }
 
-impl Serialize for SourcePath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for SourcePath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::text_form!(SourcePath);
 
 /// One source file: its place and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,21 +3,20 @@
 //! Each arrow is one function in one room; [`crate::pipeline`] goes on from here.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
 use serde::Serialize;
 
 use crate::build::{
-    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Dependencies, Diagnostic, Diagnostics,
-    KernelResources, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
+    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Diagnostic, Diagnostics, KernelResources,
+    PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
 };
 use crate::job::Freshness;
-use crate::proof::{self, Judgement, Proof, RequestedClaim, Verdict};
+use crate::proof::{self, Judgement, RequestedClaim, Verdict};
 use crate::sandbox::Layers;
 use crate::toolchain::{FileDigests, Toolchain};
 
@@ -34,12 +33,12 @@ pub struct BuildContext<'a> {
     /// Whether a cached build will do.
     pub freshness: Freshness,
     /// Told what takes time.
-    pub narrate: &'a mut dyn FnMut(Event<'_>),
+    pub narrate: &'a mut dyn FnMut(BuildEvent<'_>),
 }
 
 /// What takes time.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum BuildEvent<'a> {
     /// Another process builds the same plan.
     Waiting,
     /// The compiler starts, because of this.
@@ -94,7 +93,7 @@ pub enum CacheUse {
 /// How much of a build was made just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Extent {
+pub enum RebuildExtent {
     /// All of it: only then do equal bytes say that it can be made again.
     Rebuilt,
     /// Some sources were compiled, others came as objects of earlier builds.
@@ -103,21 +102,11 @@ pub enum Extent {
     Cached,
 }
 
-/// A library and why it is what was asked for.
+/// A library that is what was asked for, and how it came about.
 #[derive(Debug)]
 pub struct ProvenBuild {
-    /// Where the library stands in the cache.
-    pub library: PathBuf,
-    /// Its bytes.
-    pub library_bytes: Vec<u8>,
-    /// The proof, made from these bytes just now.
-    pub proof: Proof,
-    /// What went in.
-    pub ingredients: Ingredients,
-    /// The headers that went in.
-    pub dependencies: Dependencies,
-    /// The compiler's words.
-    pub log: String,
+    /// The library as the cache keeps it, with the proof that its bytes gave just now.
+    pub entry: CacheEntry,
     /// What each kernel uses of the device, as ptxas said when it was compiled.
     pub resources: Vec<KernelResources>,
     /// What the compilers and the linker had doubts about.
@@ -130,17 +119,17 @@ pub struct ProvenBuild {
 
 impl ProvenBuild {
     /// How much of it was made just now.
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> RebuildExtent {
         match &self.cache {
-            CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. } => Extent::Rebuilt,
-            CacheUse::Miss { .. } => Extent::PartlyRebuilt,
-            CacheUse::Hit => Extent::Cached,
+            CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. } => RebuildExtent::Rebuilt,
+            CacheUse::Miss { .. } => RebuildExtent::PartlyRebuilt,
+            CacheUse::Hit => RebuildExtent::Cached,
         }
     }
 
     /// Whether all of it was made just now.
     pub fn is_rebuilt(&self) -> bool {
-        self.extent() == Extent::Rebuilt
+        self.extent() == RebuildExtent::Rebuilt
     }
 }
 
@@ -181,7 +170,8 @@ pub fn rebuild(
     // One builder a plan: whoever waited finds the other's build.
     let began = Instant::now();
     let plan_key = ingredients.plan_key();
-    let right = context.store.lock(plan_key, context.limits.time, || (context.narrate)(Event::Waiting))?;
+    let right =
+        context.store.lock(plan_key, context.limits.time, || (context.narrate)(BuildEvent::Waiting))?;
     if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
         return Ok(proven(*entry, CacheUse::Hit, None));
     }
@@ -189,7 +179,7 @@ pub fn rebuild(
     if let Some(failure) = context.store.recent_failure(plan_key, SystemTime::now()).filter(|_| !is_fresh) {
         return Ok(Built::Finding(Finding::CompileError(failure)));
     }
-    (context.narrate)(Event::Building(&reason));
+    (context.narrate)(BuildEvent::Building(&reason));
     let units = unit_keys(&plan, &ingredients);
     let reused = reusable(&units, &ingredients, context);
     // Waiting for another builder counts.
@@ -294,20 +284,7 @@ fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) 
 }
 
 fn proven(entry: CacheEntry, cache: CacheUse, sandbox: Option<Layers>) -> Built {
-    let CacheEntry { library, library_bytes, proof, ingredients, dependencies, log, .. } = entry;
     // Read from the words that are kept, so that a hit shows what the first build showed.
-    let (resources, warnings) = (resources::read(&log), diagnostics::warnings(&log));
-    let build = ProvenBuild {
-        library,
-        library_bytes,
-        proof,
-        ingredients,
-        dependencies,
-        log,
-        resources,
-        warnings,
-        cache,
-        sandbox,
-    };
-    Built::Proven(Box::new(build))
+    let (resources, warnings) = (resources::read(&entry.log), diagnostics::warnings(&entry.log));
+    Built::Proven(Box::new(ProvenBuild { entry, resources, warnings, cache, sandbox }))
 }

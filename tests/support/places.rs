@@ -45,11 +45,15 @@ pub fn data_folder() -> &'static Path {
     })
 }
 
-/// The cache that sandboxes share. It outlives the suite, but not the binary: what another build of the
+/// The cache that sandboxes share: what `PROOFMARK_SUITE_CACHE` names, where this very binary has built
+/// before; else one below `target/`. That outlives the suite, but not the binary: what another build of the
 /// tool put in says nothing about this one.
 pub fn shared_cache() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
+        if let Some(named) = std::env::var_os("PROOFMARK_SUITE_CACHE") {
+            return named.into();
+        }
         let caches = below_target("builds");
         let binary = Digest::of_reader(File::open(program()).expect("the binary")).expect("readable");
         let own = caches.join(binary.short());

@@ -26,16 +26,13 @@ pub(super) const LARGEST_ENTRY_BYTES: u64 = 64 << 20;
 /// Largest sum of all entries after decompression, in bytes.
 const LARGEST_CONTENT_BYTES: u64 = 192 << 20;
 
-/// Length of a zip's end record without comment, in bytes (APPNOTE 6.3.10, 4.3.16).
-pub(super) const END_RECORD_BYTES: usize = 22;
-
 /// Length of the locator in front of it in a zip64 archive, in bytes (APPNOTE 6.3.10, 4.3.15).
 const ZIP64_LOCATOR_BYTES: usize = 20;
 
 /// Unpacks every entry. Stored ones stay where they are; the zip reader checks every checksum.
 pub(super) fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Content<'_>>, BundleError> {
     let count = check_end_record(bytes)?;
-    let places = layout::places(bytes)?;
+    let places = layout::entries(bytes)?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
     if archive.len() != count {
         let reason = format!("{count} entries but {} names: a name appears twice", archive.len());
@@ -108,11 +105,11 @@ fn check_end_record(bytes: &[u8]) -> Result<usize, BundleError> {
     if !bytes.starts_with(b"PK") {
         return Err(not("it does not start as a zip"));
     }
-    let end = bytes.len().checked_sub(END_RECORD_BYTES).map(|start| &bytes[start..]);
+    let end = bytes.len().checked_sub(layout::END_RECORD_BYTES).map(|start| &bytes[start..]);
     let Some(end) = end.filter(|end| end.starts_with(b"PK\x05\x06") && end.ends_with(&[0, 0])) else {
         return Err(not("it does not end as a zip: truncated, or bytes behind it"));
     };
-    let locator = bytes.len().checked_sub(END_RECORD_BYTES + ZIP64_LOCATOR_BYTES);
+    let locator = bytes.len().checked_sub(layout::END_RECORD_BYTES + ZIP64_LOCATOR_BYTES);
     if locator.is_some_and(|start| bytes[start..].starts_with(b"PK\x06\x07")) {
         return Err(not("zip64 archives are not artifacts"));
     }

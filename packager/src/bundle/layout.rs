@@ -5,7 +5,9 @@
 //! each once, and both headers must say the same.
 
 use super::BundleError;
-use super::archive::END_RECORD_BYTES;
+
+/// Length of a zip's end record without comment, in bytes (APPNOTE 6.3.10, 4.3.16).
+pub(super) const END_RECORD_BYTES: usize = 22;
 
 /// Length of a local header before its name, in bytes (APPNOTE 6.3.10, 4.3.7).
 const LOCAL_HEADER_BYTES: usize = 30;
@@ -32,7 +34,7 @@ const MOST_EXTRA_BYTES: usize = 64;
 
 /// One entry's name and data.
 #[derive(Debug, PartialEq)]
-pub(super) struct Place<'a> {
+pub(super) struct StoredEntry<'a> {
     /// The name as both headers have it.
     pub(super) name: &'a [u8],
     /// The data, compressed or not.
@@ -55,11 +57,11 @@ impl Claim<'_> {
 }
 
 /// Finds every entry, in the order of the archive. The end record is known to be plain.
-pub(super) fn places(bytes: &[u8]) -> Result<Vec<Place<'_>>, BundleError> {
+pub(super) fn entries(bytes: &[u8]) -> Result<Vec<StoredEntry<'_>>, BundleError> {
     walk(bytes).map_err(|reason| BundleError::NotAnArchive { reason: reason.to_owned() })
 }
 
-fn walk(bytes: &[u8]) -> Result<Vec<Place<'_>>, &'static str> {
+fn walk(bytes: &[u8]) -> Result<Vec<StoredEntry<'_>>, &'static str> {
     let end = bytes.len().checked_sub(END_RECORD_BYTES).ok_or("it is too short")?;
     let directory = long(bytes, end + 16)?;
     let mut claims = Vec::new();
@@ -76,24 +78,24 @@ fn walk(bytes: &[u8]) -> Result<Vec<Place<'_>>, &'static str> {
         return Err("its central directory has another count of entries than its end record");
     }
     claims.sort_by_key(|claim| claim.offset);
-    let mut places = Vec::new();
+    let mut entries = Vec::new();
     let mut at = 0;
     for claim in &claims {
         if claim.offset != at {
             return Err("bytes between its entries belong to none");
         }
-        let (place, next) = place_of(bytes, claim)?;
-        places.push(place);
+        let (entry, next) = entry_of(bytes, claim)?;
+        entries.push(entry);
         at = next;
     }
     if at == directory {
-        Ok(places)
+        Ok(entries)
     } else {
         Err("bytes in front of its central directory belong to no entry")
     }
 }
 
-/// Reads one central header; gives the place behind it.
+/// Reads one central header; gives the entry behind it.
 fn claim(bytes: &[u8], at: usize) -> Result<(Claim<'_>, usize), &'static str> {
     if slice(bytes, at, 4)? != b"PK\x01\x02" {
         return Err("its central directory holds something else than entries");
@@ -122,8 +124,8 @@ fn claim(bytes: &[u8], at: usize) -> Result<(Claim<'_>, usize), &'static str> {
     Ok((claim, extra + extra_bytes))
 }
 
-/// Finds an entry's data by its local header; gives the place behind it.
-fn place_of<'a>(bytes: &'a [u8], claim: &Claim<'a>) -> Result<(Place<'a>, usize), &'static str> {
+/// Finds an entry's data by its local header; gives the entry behind it.
+fn entry_of<'a>(bytes: &'a [u8], claim: &Claim<'a>) -> Result<(StoredEntry<'a>, usize), &'static str> {
     let at = claim.offset;
     if slice(bytes, at, 4)? != b"PK\x03\x04" {
         return Err("an entry has no local header");
@@ -143,17 +145,17 @@ fn place_of<'a>(bytes: &'a [u8], claim: &Claim<'a>) -> Result<(Place<'a>, usize)
     let extra = at + LOCAL_HEADER_BYTES + name_bytes;
     check_extra(slice(bytes, extra, extra_bytes)?)?;
     let data = slice(bytes, extra + extra_bytes, claim.data_bytes()?)?;
-    let place = Place { name: claim.name, data };
+    let entry = StoredEntry { name: claim.name, data };
     let data_end = extra + extra_bytes + data.len();
     if !sizes_follow {
-        return Ok((place, data_end));
+        return Ok((entry, data_end));
     }
     // Checksum and two sizes, with or without a signature in front (APPNOTE 6.3.10, 4.3.9).
     let signature_bytes = if slice(bytes, data_end, 4)? == b"PK\x07\x08" { 4 } else { 0 };
     if slice(bytes, data_end + signature_bytes, 12)? != &claim.facts[6..] {
         return Err("the sizes behind an entry disagree with its header");
     }
-    Ok((place, data_end + signature_bytes + 12))
+    Ok((entry, data_end + signature_bytes + 12))
 }
 
 /// Checks that extra fields are of known kinds and fill their room exactly.
@@ -206,11 +208,11 @@ mod tests {
     fn with_hidden(archive: &[u8], at: usize) -> Vec<u8> {
         let hidden = b"hidden";
         let mut bytes = [&archive[..at], hidden, &archive[at..]].concat();
-        let mut moved = |place: usize| {
-            let offset = long(&bytes, place).unwrap();
+        let mut moved = |entry: usize| {
+            let offset = long(&bytes, entry).unwrap();
             if offset >= at {
                 let offset = u32::try_from(offset + hidden.len()).unwrap();
-                bytes[place..place + 4].copy_from_slice(&offset.to_le_bytes());
+                bytes[entry..entry + 4].copy_from_slice(&offset.to_le_bytes());
             }
         };
         let end = archive.len() + hidden.len() - END_RECORD_BYTES;
@@ -229,7 +231,7 @@ mod tests {
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         let deflated = stored.compression_method(CompressionMethod::Deflated);
         for options in [stored, deflated] {
-            assert_eq!(walk(&archive(options)).map(|places| places.len()), Ok(2));
+            assert_eq!(walk(&archive(options)).map(|entries| entries.len()), Ok(2));
         }
     }
 

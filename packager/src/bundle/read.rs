@@ -199,7 +199,7 @@ mod tests {
     use zip::{CompressionMethod, ZipWriter};
 
     use super::super::fixtures::{artifact, deflated, entries_of, rezip, sealed, with_reference};
-    use super::super::write;
+    use super::super::{layout, write};
     use super::*;
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(read(&bytes).unwrap().artifact.digest(), artifact().digest());
         // A byte more in the last entry, with every size and offset put right.
         let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-        let end = bytes.len() - archive::END_RECORD_BYTES;
+        let end = bytes.len() - layout::END_RECORD_BYTES;
         let directory = number(&bytes, end + 16) as usize;
         let mut hidden = [&bytes[..directory], b"!", &bytes[directory..]].concat();
         let mut add_one = |at: usize| {

@@ -8,7 +8,7 @@ use crate::target::Arch;
 /// Who made what, for which operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SolutionMeta {
-    /// The submission's name, for people.
+    /// The submission's name; it is no part of a build's key.
     pub name: String,
     /// The FlashInfer-Bench definition that it implements.
     pub definition: String,

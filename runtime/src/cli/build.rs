@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let mut extra = vec![("digest", json!(digest))];
     if let (Outcome::Built(build), Some(path)) = (&outcome, &arguments.output) {
-        output::write_to(path, &build.library_bytes)?;
+        output::write_to(path, &build.entry.library_bytes)?;
         if path.as_os_str() == "-" {
             // Stdout belongs to the file.
             return Ok(ExitCode::Yes);
@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let code = line::answer("proofmark.build", &outcome, extra, console)?;
     if let Outcome::Built(build) = &outcome {
         build
+            .entry
             .proof
             .missing_libraries()
             .iter()

@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     place: CacheFolder,
     #[command(subcommand)]
-    action: Action,
+    action: CacheAction,
 }
 
 /// The way out where the cache cannot be written.
@@ -53,7 +53,7 @@ impl CacheFolder {
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum CacheAction {
     /// List every build, checked as it is read.
     List,
     /// Count builds and bytes.
@@ -89,14 +89,14 @@ struct Listed {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let store = arguments.place.look()?;
     match arguments.action {
-        Action::List => list(&store, console),
-        Action::Stats => stats(&store, console),
-        Action::Verify => verify(&store, console),
-        Action::Gc { max_size, max_age } => {
+        CacheAction::List => list(&store, console),
+        CacheAction::Stats => stats(&store, console),
+        CacheAction::Verify => verify(&store, console),
+        CacheAction::Gc { max_size, max_age } => {
             let limits = SweepLimits { max_size_bytes: max_size, max_age };
             report_sweep(store.sweep(limits, SystemTime::now()).map_err(explain)?, console)
         }
-        Action::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
+        CacheAction::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
     }
 }
 

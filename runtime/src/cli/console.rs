@@ -11,7 +11,7 @@ use super::failure::Failure;
 
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum AnswerFormat {
     /// Text and tables.
     Human,
     /// One JSON document.
@@ -21,17 +21,17 @@ pub enum Format {
 /// The two streams and how to write to them.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
-    format: Format,
+    format: AnswerFormat,
 }
 
 impl Console {
     /// A console that answers in one format.
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: AnswerFormat) -> Self {
         Self { format }
     }
 
     /// The format of the answer.
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> AnswerFormat {
         self.format
     }
 
@@ -49,8 +49,8 @@ impl Console {
     /// Prints human text on stdout, with what strangers named escaped; nothing in JSON mode.
     pub fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         match self.format {
-            Format::Human => write_out((escape::block(text.as_ref()) + "\n").as_bytes()),
-            Format::Json => Ok(()),
+            AnswerFormat::Human => write_out((escape::block(text.as_ref()) + "\n").as_bytes()),
+            AnswerFormat::Json => Ok(()),
         }
     }
 
@@ -58,8 +58,8 @@ impl Console {
     /// nothing in human mode.
     pub fn document(&self, schema: &str, version: u32, body: &impl Serialize) -> Result<(), Failure> {
         match self.format {
-            Format::Human => Ok(()),
-            Format::Json => write_out(render(schema, version, body)?.as_bytes()),
+            AnswerFormat::Human => Ok(()),
+            AnswerFormat::Json => write_out(render(schema, version, body)?.as_bytes()),
         }
     }
 

@@ -9,7 +9,7 @@ use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
 use proofmark_packager::submission::{
     BuildSpec, Include, IncludeKind, Note, SolutionMeta, Target, includes_of,
 };
-use proofmark_packager::{Arch, Artifact, Digest, Opened, Origin};
+use proofmark_packager::{Arch, Artifact, Digest, InputKind, Opened};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,7 +32,7 @@ pub struct Arguments {
 
 #[derive(Debug, Serialize)]
 struct Inspection<'a> {
-    origin: Origin,
+    origin: InputKind,
     digest: Digest,
     file_name: String,
     solution: &'a SolutionMeta,

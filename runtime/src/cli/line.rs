@@ -14,7 +14,7 @@ use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
-use super::progress::Progress;
+use super::progress::ProgressDisplay;
 use crate::build::{BuildLimits, Demand};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
@@ -128,7 +128,7 @@ impl LineOptions {
 
 /// Does a job and shows what takes time.
 pub(super) fn do_job(job: &Job, settings: &Settings, console: &Console) -> Result<Outcome, Failure> {
-    let mut progress = Progress::new(*console);
+    let mut progress = ProgressDisplay::new(*console);
     let outcome = pipeline::run(job, settings, &mut |event| progress.hear(event));
     progress.finish();
     outcome.map_err(explain::pipeline)

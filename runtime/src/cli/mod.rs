@@ -44,7 +44,7 @@ mod toolchain;
 mod unpack;
 pub mod verify;
 
-use console::{Console, Format};
+use console::{AnswerFormat, Console};
 use exit_code::ExitCode;
 use failure::Failure;
 
@@ -92,7 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // A job's answer is a document, whatever was asked for.
     let wants_document = line.json || matches!(line.verb, Verb::Job(_));
-    let console = Console::new(if wants_document { Format::Json } else { Format::Human });
+    let console = Console::new(if wants_document { AnswerFormat::Json } else { AnswerFormat::Human });
     let answer = match line.verb {
         Verb::Build(arguments) => build::run(&arguments, &console),
         Verb::Seal(arguments) => seal::run(&arguments, &console),
@@ -118,12 +118,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The format that a command line asks for that could not be read as a whole.
-fn asked_format(arguments: &[OsString]) -> Format {
+fn asked_format(arguments: &[OsString]) -> AnswerFormat {
     let mut options = arguments.iter().take_while(|&argument| argument != "--");
-    if options.any(|option| option == "--json") { Format::Json } else { Format::Human }
+    if options.any(|option| option == "--json") { AnswerFormat::Json } else { AnswerFormat::Human }
 }
 
-fn explain_usage(usage: &clap::Error, format: Format) -> ExitCode {
+fn explain_usage(usage: &clap::Error, format: AnswerFormat) -> ExitCode {
     let _ = usage.print();
     // Help and version are answers; everything else is a wrong request.
     if !usage.use_stderr() {

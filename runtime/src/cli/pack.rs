@@ -103,7 +103,7 @@ struct Packed {
 }
 
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+struct PackAnswer<'a> {
     /// The only artifact's fields, where there is one.
     #[serde(flatten)]
     one: Option<&'a Packed>,
@@ -147,7 +147,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             console.print(describe(one))?;
         }
         let one = if packed.len() == 1 { packed.first() } else { None };
-        console.document("proofmark.pack", 1, &Answer { one, packed: &packed })?;
+        console.document("proofmark.pack", 1, &PackAnswer { one, packed: &packed })?;
     }
     Ok(ExitCode::Yes)
 }

@@ -9,13 +9,13 @@ use crate::pipeline::Event;
 use crate::toolchain::install::Progress as _;
 
 /// What takes time, shown.
-pub(super) struct Progress {
+pub(super) struct ProgressDisplay {
     console: Console,
     bar: ProgressBar,
     installing: Option<ConsoleProgress>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub(super) fn new(console: Console) -> Self {
         Self { console, bar: ProgressBar::hidden(), installing: None }
     }

@@ -17,7 +17,8 @@ use crate::job::{Action, Measure};
 ///
 /// Says one of: identical, exit code 0; or what differs and why it may, exit code 1. The same device code
 /// in another library differs: what the evidence says of another host compiler is not proven here.
-/// With `--cached` a build that the cache has is compared as it is, and the answer says that nothing was rebuilt.
+/// With `--cached` a build that the cache has is compared as it is, and the answer says that nothing was
+/// rebuilt.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark replay out.zip

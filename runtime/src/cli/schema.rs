@@ -10,8 +10,8 @@ use super::failure::Failure;
 /// Print the JSON Schema of a document that `--json` gives.
 ///
 /// Every document names its schema and that schema's version in front; the schema says each field that it
-/// may have, and no other. Without a name, the names are listed. The documents of `bench`, `compare` and
-/// `job run` have none yet.
+/// may have, and no other, unless it says of an object that it may gain fields. Without a name, the names are
+/// listed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark schema
@@ -32,20 +32,23 @@ macro_rules! schema {
     };
 }
 
-/// Every document of `--json` that keeps its form, in alphabetical order. What `bench`, `compare` and
-/// `job run` print is still in motion.
+/// Every document of `--json`, and the job that `job run` reads, in alphabetical order.
 const SCHEMAS: &[(&str, &str)] = &[
+    schema!("bench"),
     schema!("build"),
     schema!("cache-list"),
     schema!("cache-stats"),
     schema!("cache-sweep"),
     schema!("cache-verify"),
+    schema!("compare"),
     schema!("diff"),
     schema!("doctor"),
     schema!("error"),
     schema!("extraction"),
     schema!("inspect"),
+    schema!("job"),
     schema!("new"),
+    schema!("outcome"),
     schema!("pack"),
     schema!("replay"),
     schema!("schema-list"),

@@ -22,11 +22,11 @@ use crate::toolchain::{
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: ToolchainAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ToolchainAction {
     Install(Install),
     List(List),
 }
@@ -73,8 +73,8 @@ struct List {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     match &arguments.action {
-        Action::Install(arguments) => run_install(arguments, console),
-        Action::List(arguments) => run_list(arguments, console),
+        ToolchainAction::Install(arguments) => run_install(arguments, console),
+        ToolchainAction::List(arguments) => run_list(arguments, console),
     }
 }
 

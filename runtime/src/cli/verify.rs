@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use proofmark_packager::{Arch, escape};
 
-use super::console::{Console, Format};
+use super::console::{AnswerFormat, Console};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::proof::{InputError, Verdict};
@@ -188,7 +188,7 @@ fn rebuilt(
 
 /// Prints the answers; several paths make one document with one of the usual bodies for each.
 fn present(arguments: &Arguments, answers: &mut [Answer], console: &Console) -> Result<(), Failure> {
-    if console.format() == Format::Json {
+    if console.format() == AnswerFormat::Json {
         return document::write(&arguments.paths, answers, arguments.list);
     }
     let several = answers.len() > 1;

@@ -111,8 +111,8 @@ pub enum EvidenceError {
 impl BuildEvidence {
     /// Writes down a proven build.
     pub fn of(artifact: Digest, build: &ProvenBuild) -> Self {
-        let images = build.proof.device_images().iter().map(ImageEvidence::from);
-        let ingredients = &build.ingredients;
+        let images = build.entry.proof.device_images().iter().map(ImageEvidence::from);
+        let ingredients = &build.entry.ingredients;
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -120,13 +120,13 @@ impl BuildEvidence {
             gencode: ingredients.gencode,
             commands: ingredients.commands.clone(),
             toolchain: ingredients.toolchain.clone(),
-            dependencies: build.dependencies.clone(),
+            dependencies: build.entry.dependencies.clone(),
             library: LibraryEvidence {
-                size_bytes: build.library_bytes.len() as u64,
-                sha256: build.proof.library_digest(),
+                size_bytes: build.entry.library_bytes.len() as u64,
+                sha256: build.entry.proof.library_digest(),
             },
             device_images: images.collect(),
-            log: build.log.clone(),
+            log: build.entry.log.clone(),
         }
     }
 
@@ -156,7 +156,7 @@ pub fn seal(
 ) -> Result<Evidence, LineError> {
     let evidence = Evidence::default()
         .with(BUILD_EVIDENCE, serde_json::to_vec_pretty(&BuildEvidence::of(artifact, build))?)
-        .with(PROOF_EVIDENCE, serde_json::to_vec_pretty(&build.proof)?);
+        .with(PROOF_EVIDENCE, serde_json::to_vec_pretty(&build.entry.proof)?);
     if records.is_empty() {
         return Ok(evidence);
     }

@@ -132,7 +132,7 @@ pub fn compare(
             &listed(&sealed.build.device_images),
         )?;
         let _proven_again =
-            sealed.proof.recheck(&build.library_bytes).map_err(|error| ReplayError::Contradiction {
+            sealed.proof.recheck(&build.entry.library_bytes).map_err(|error| ReplayError::Contradiction {
                 what: "proof.json",
                 expected: "what the rebuilt library proves".to_owned(),
                 found: error.to_string(),

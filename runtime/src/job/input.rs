@@ -21,7 +21,7 @@ pub enum Input {
 /// A built library and its entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// A name for people: the file's, without its ending.
+    /// The file's name without its ending, as tables and records show it.
     pub name: String,
     /// The exported symbol, without TVM-FFI's prefix.
     pub symbol: String,
@@ -59,7 +59,7 @@ impl Input {
         }
     }
 
-    /// Its name for people.
+    /// Its name, as tables and records show it.
     pub fn name(&self) -> &str {
         match self {
             Self::Artifact(bundle) => &bundle.artifact.manifest().solution.name,
@@ -83,7 +83,7 @@ pub enum InputDocument {
     Library {
         /// The SHA-256 of its bytes.
         digest: Digest,
-        /// A name for people.
+        /// Its name, as tables and records show it.
         name: String,
         /// The exported symbol, without TVM-FFI's prefix.
         symbol: String,
@@ -94,7 +94,7 @@ pub enum InputDocument {
 
 /// Why a document's input cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum InputError {
+pub enum InputDocumentError {
     /// Its bytes are no base64.
     #[error("`{field}` is not base64")]
     Base64 {
@@ -131,11 +131,12 @@ impl From<Input> for InputDocument {
 }
 
 impl TryFrom<InputDocument> for Input {
-    type Error = InputError;
+    type Error = InputDocumentError;
 
-    fn try_from(document: InputDocument) -> Result<Self, InputError> {
-        let decode =
-            |field, text: &str| STANDARD.decode(text).map_err(|source| InputError::Base64 { field, source });
+    fn try_from(document: InputDocument) -> Result<Self, InputDocumentError> {
+        let decode = |field, text: &str| {
+            STANDARD.decode(text).map_err(|source| InputDocumentError::Base64 { field, source })
+        };
         let (expected, input) = match document {
             InputDocument::Artifact { digest, zip } => {
                 (digest, Self::Artifact(Box::new(bundle::read(&decode("zip", &zip)?)?)))
@@ -146,7 +147,7 @@ impl TryFrom<InputDocument> for Input {
             }
         };
         let found = input.digest();
-        if found == expected { Ok(input) } else { Err(InputError::Digest { expected, found }) }
+        if found == expected { Ok(input) } else { Err(InputDocumentError::Digest { expected, found }) }
     }
 }
 

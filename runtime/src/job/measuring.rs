@@ -59,7 +59,7 @@ impl Measuring {
 pub enum Measure {
     /// Not, and why.
     Not {
-        /// Why, for people.
+        /// Why, in words.
         reason: String,
     },
     /// Where there is a GPU that can run the build.

@@ -30,15 +30,15 @@ impl BuiltSubject {
         let subject = Subject {
             name: manifest.solution.name.clone(),
             symbol: manifest.build.entry_point.symbol.clone(),
-            arch: build.proof.arch(),
-            images: build.proof.device_images().iter().map(|image| image.digest).collect(),
-            library: build.library_bytes.clone(),
+            arch: build.entry.proof.arch(),
+            images: build.entry.proof.device_images().iter().map(|image| image.digest).collect(),
+            library: build.entry.library_bytes.clone(),
         };
         Self {
             subject,
             artifact: Some(artifact.digest()),
             author: manifest.solution.author.clone(),
-            toolchain: Some(build.ingredients.toolchain.digest()),
+            toolchain: Some(build.entry.ingredients.toolchain.digest()),
         }
     }
 

@@ -5,12 +5,10 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 
 use proofmark_packager::{Digest, DigestBuilder};
-use serde::{Deserialize, Serialize};
 
 /// The secret from which inputs and their order are made: 64 bits, written as a text of digits,
 /// because a JSON number loses bits above 2^53. It is revealed in the records of what it made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
 impl Seed {
@@ -64,19 +62,7 @@ impl FromStr for Seed {
     }
 }
 
-impl From<Seed> for String {
-    fn from(seed: Seed) -> Self {
-        seed.to_string()
-    }
-}
-
-impl TryFrom<String> for Seed {
-    type Error = ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, ParseIntError> {
-        text.parse()
-    }
-}
+proofmark_packager::text_form!(Seed);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::{Event, Listener, PipelineError};
 use crate::build::{BuildLimits, check_buildable};
 use crate::cache::Store;
 use crate::job::Freshness;
-use crate::rebuild::{self, BuildContext, Built};
+use crate::rebuild::{self, BuildContext, BuildEvent, Built};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust, search::find_tvm_ffi};
 
@@ -72,9 +72,9 @@ impl<'job> Resources<'job> {
         check_buildable(artifact)?;
         self.find_toolchain(arch, listen)?;
         let name = &artifact.manifest().solution.name;
-        let mut narrate = |event: rebuild::Event<'_>| match event {
-            rebuild::Event::Waiting => listen(Event::Waiting),
-            rebuild::Event::Building(reason) => listen(Event::Building { name, arch, reason }),
+        let mut narrate = |event: BuildEvent<'_>| match event {
+            BuildEvent::Waiting => listen(Event::Waiting),
+            BuildEvent::Building(reason) => listen(Event::Building { name, arch, reason }),
         };
         let mut context = BuildContext {
             toolchain: self.toolchain.as_ref().expect("found just above"),

@@ -5,7 +5,7 @@
 //! out.
 
 use proofmark_packager::interop::flashinfer::{
-    Correctness, Environment, Evaluation, Outcome, Performance, Status, Trace,
+    Correctness, Evaluation, EvaluationEnvironment, EvaluationOutcome, Performance, Status, Trace,
 };
 use serde_json::{Map, json};
 
@@ -57,15 +57,15 @@ pub fn to_trace(record: &WorkloadRecord) -> Result<Trace, ExportError> {
 }
 
 /// `None` where it passed without a latency.
-fn outcome(record: &WorkloadRecord, verdict: &Verdict) -> Option<Outcome> {
+fn outcome(record: &WorkloadRecord, verdict: &Verdict) -> Option<EvaluationOutcome> {
     Some(match verdict.flashinfer_status() {
-        Status::Passed => Outcome::Passed(correctness(record, verdict), performance(record)?),
-        Status::IncorrectNumerical => Outcome::IncorrectNumerical(correctness(record, verdict)),
-        Status::IncorrectShape => Outcome::IncorrectShape,
-        Status::IncorrectDtype => Outcome::IncorrectDtype,
-        Status::RuntimeError => Outcome::RuntimeError,
-        Status::CompileError => Outcome::CompileError,
-        Status::Timeout => Outcome::Timeout,
+        Status::Passed => EvaluationOutcome::Passed(correctness(record, verdict), performance(record)?),
+        Status::IncorrectNumerical => EvaluationOutcome::IncorrectNumerical(correctness(record, verdict)),
+        Status::IncorrectShape => EvaluationOutcome::IncorrectShape,
+        Status::IncorrectDtype => EvaluationOutcome::IncorrectDtype,
+        Status::RuntimeError => EvaluationOutcome::RuntimeError,
+        Status::CompileError => EvaluationOutcome::CompileError,
+        Status::Timeout => EvaluationOutcome::Timeout,
     })
 }
 
@@ -117,7 +117,7 @@ fn performance(record: &WorkloadRecord) -> Option<Performance> {
     Performance::new(latency / NS_PER_MS, reference.unwrap_or_default() / NS_PER_MS)
 }
 
-fn environment(record: &WorkloadRecord) -> Environment {
+fn environment(record: &WorkloadRecord) -> EvaluationEnvironment {
     let environment = &record.context.environment;
     let library = |name: &str, version: &Option<String>| Some((name.to_owned(), version.clone()?));
     let libs = [
@@ -125,7 +125,7 @@ fn environment(record: &WorkloadRecord) -> Environment {
         library("cuda_driver", &environment.driver),
         library("cupti", &environment.cupti),
     ];
-    Environment::new(&environment.device, libs.into_iter().flatten().collect())
+    EvaluationEnvironment::new(&environment.device, libs.into_iter().flatten().collect())
 }
 
 /// Our own verdict first, because some have no status of theirs; then what the player wrote.
@@ -160,7 +160,7 @@ mod tests {
         let mut record = judged(Verdict::Passed);
         record.finding.comparisons.push(("y".to_owned(), compared(1.005)));
         let trace = to_trace(&record).unwrap();
-        let Outcome::Passed(correctness, performance) = &trace.evaluation().unwrap().outcome else {
+        let EvaluationOutcome::Passed(correctness, performance) = &trace.evaluation().unwrap().outcome else {
             panic!("{trace:?}")
         };
         assert!((performance.latency_ms() - 0.003_712).abs() < 1e-12);

@@ -9,7 +9,7 @@ use super::line_v1;
 use super::run_id::RunId;
 
 use crate::measure::Live;
-use crate::measure::decision::{Comparison, Event, Report};
+use crate::measure::decision::{Event, Report};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
@@ -124,16 +124,6 @@ pub struct ComparisonRecord {
     pub readings: Vec<Reading>,
 }
 
-impl ComparisonRecord {
-    /// Draws the report from the raw samples again. `None` where the events do not lead to one:
-    /// the record was tampered with, or its protocol is another version's.
-    pub fn recompute(&self) -> Option<Report> {
-        let workloads = self.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
-        let (protocol, seed) = (self.report.protocol.clone(), self.report.seed);
-        Comparison::replay(protocol, workloads, seed.0, self.events.iter().cloned()).ok()?.report()
-    }
-}
-
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -207,6 +197,7 @@ pub(crate) mod tests {
     use proofmark_packager::interop::flashinfer::Workload;
 
     use super::*;
+    use crate::measure::decision::Comparison;
     use crate::measure::measurement::{L2State, Measurement, Method};
     use crate::measure::statistics::StopReason;
     use crate::measure::verdict::Verdict;
@@ -263,6 +254,13 @@ pub(crate) mod tests {
         assert_eq!(Record::from_line(&line).unwrap(), record);
     }
 
+    /// Draws a record's report from its raw samples again; `None` where they do not lead to one.
+    fn recompute(record: &ComparisonRecord) -> Option<Report> {
+        let workloads = record.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
+        let (protocol, seed) = (record.report.protocol.clone(), record.report.seed);
+        Comparison::replay(protocol, workloads, seed.0, record.events.iter().cloned()).ok()?.report()
+    }
+
     #[test]
     fn a_comparison_can_be_drawn_from_its_samples_again() {
         use crate::measure::decision::Protocol;
@@ -282,9 +280,9 @@ pub(crate) mod tests {
         };
         let line = Record::Comparison(Box::new(compared)).to_line().unwrap();
         let Record::Comparison(mut read) = Record::from_line(&line).unwrap() else { panic!("{line}") };
-        assert_eq!(read.recompute().as_ref(), Some(&read.report));
+        assert_eq!(recompute(&read).as_ref(), Some(&read.report));
         read.events.pop();
-        assert_eq!(read.recompute(), None);
+        assert_eq!(recompute(&read), None);
     }
 
     #[test]

@@ -4,12 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
 /// The name of one run: 48 bits of milliseconds since 1970 and 80 random bits, as 32 hexadecimal
 /// digits. A run that goes on after an interruption keeps its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u128);
 
 /// A text that names no run.
@@ -46,19 +43,7 @@ impl FromStr for RunId {
     }
 }
 
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for RunId {
-    type Error = RunIdError;
-
-    fn try_from(text: String) -> Result<Self, RunIdError> {
-        text.parse()
-    }
-}
+proofmark_packager::text_form!(RunId);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! A run's numbers as a table for people.
+//! A run's numbers as a table.
 
 use std::fmt::Write as _;
 

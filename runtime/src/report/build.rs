@@ -14,44 +14,44 @@ pub fn document(build: &ProvenBuild) -> Value {
             ("miss", Some(reason), *disagrees_with, Some(units))
         }
     };
-    let mut proof = json!(build.proof);
+    let mut proof = json!(build.entry.proof);
     proof["verdict"] = json!("exact");
     json!({
         "verdict": "proven",
-        "arch": build.proof.arch(),
+        "arch": build.entry.proof.arch(),
         "cache": cache,
         "miss": reason,
         "miss_text": reason.map(ToString::to_string),
         "disagrees_with_earlier_build": disagrees_with,
         "units": units,
         "rebuilt": build.is_rebuilt(),
-        "library": crate::path_text::text(&build.library),
-        "library_sha256": build.proof.library_digest(),
-        "library_size_bytes": build.library_bytes.len(),
-        "gencode": build.ingredients.gencode.to_string(),
+        "library": crate::path_text::text(&build.entry.library),
+        "library_sha256": build.entry.proof.library_digest(),
+        "library_size_bytes": build.entry.library_bytes.len(),
+        "gencode": build.entry.ingredients.gencode.to_string(),
         "toolchain": {
-            "digest": build.ingredients.toolchain.digest(),
-            "release": build.ingredients.toolchain.release.to_string(),
-            "host_compiler": build.ingredients.toolchain.host_compiler,
-            "tvm_ffi": build.ingredients.toolchain.tvm_ffi,
+            "digest": build.entry.ingredients.toolchain.digest(),
+            "release": build.entry.ingredients.toolchain.release.to_string(),
+            "host_compiler": build.entry.ingredients.toolchain.host_compiler,
+            "tvm_ffi": build.entry.ingredients.toolchain.tvm_ffi,
         },
-        "kernels": build.proof.kernels().collect::<Vec<_>>(),
+        "kernels": build.entry.proof.kernels().collect::<Vec<_>>(),
         "resources": build.resources,
         "warnings": build.warnings,
         "proof": proof,
-        "log": build.log,
+        "log": build.entry.log,
         "sandbox": build.sandbox,
     })
 }
 
-/// The same for people.
+/// The same as text.
 pub fn describe_proof(build: &ProvenBuild) -> String {
     let mut lines = vec![format!(
         "proven       {}: the build holds this architecture and nothing else",
-        build.proof.arch()
+        build.entry.proof.arch()
     )];
-    lines.push(format!("  library    {}", build.proof.library_digest()));
-    for image in build.proof.device_images() {
+    lines.push(format!("  library    {}", build.entry.proof.library_digest()));
+    for image in build.entry.proof.device_images() {
         lines.push(format!(
             "  image      {} {} ({} bytes at {:#x})",
             image.arch, image.digest, image.image_bytes, image.offset
@@ -59,11 +59,11 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
         lines.extend(image.kernels.iter().map(|kernel| format!("    kernel   {}", demangle(kernel))));
     }
     let confirmed =
-        build.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();
+        build.entry.proof.witnesses().iter().filter(|witness| witness.stance == Stance::Confirms).count();
     lines.push(format!("  witnesses  {confirmed} confirm, none contradicts"));
     lines.push(format!(
         "  toolchain  nvcc {}, {}",
-        build.ingredients.toolchain.release, build.ingredients.toolchain.host_compiler
+        build.entry.ingredients.toolchain.release, build.entry.ingredients.toolchain.host_compiler
     ));
     lines.push(match &build.cache {
         CacheUse::Hit => "  cache      hit: re-hashed and proven again".to_owned(),
@@ -80,7 +80,7 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
     if let Some(layers) = build.sandbox.as_ref().filter(|layers| !layers.is_whole()) {
         lines.push(format!("  note       the sandbox lacked {}", layers.missing_words()));
     }
-    lines.push(format!("  at         {}", build.library.display()));
+    lines.push(format!("  at         {}", build.entry.library.display()));
     let more = [kernel_table(&build.resources), warning_lines(&build.warnings)];
     lines.extend(more.into_iter().filter(|text| !text.is_empty()));
     lines.join("\n")
@@ -100,7 +100,7 @@ pub fn details(finding: &Finding) -> String {
     }
 }
 
-/// A build that is no proven one as lines for people.
+/// One line of text for a build that is no proven one.
 pub fn describe_finding(finding: &Finding) -> String {
     match finding {
         Finding::CompileError(_) => "compile error: nothing was built".to_owned(),

@@ -9,9 +9,9 @@ use crate::evidence::{BuildComparison, Sameness, SpeedComparison};
 use crate::job::{BuiltSubject, Measured, Measurement, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
 use crate::measure::decision::Arm;
-use crate::rebuild::Extent;
+use crate::rebuild::RebuildExtent;
 
-/// Lines for people.
+/// What the verb prints without `--json`.
 pub fn text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Finding { finding, .. } => describe_finding(finding),
@@ -23,7 +23,7 @@ pub fn text(outcome: &Outcome) -> String {
             let mut text =
                 format!("{}\n{}", describe_proof(build), comparison_text(comparison, build.extent()));
             if comparison.sameness != Sameness::Identical {
-                let now = build.proof.library_digest();
+                let now = build.entry.proof.library_digest();
                 text.push_str(&format!("\n  library    {sealed_library} sealed\n             {now} now"));
             }
             if let Some(speed) = speed {
@@ -130,16 +130,16 @@ fn measurement_text(measurement: &Measurement) -> String {
     }
 }
 
-fn comparison_text(comparison: &BuildComparison, extent: Extent) -> String {
+fn comparison_text(comparison: &BuildComparison, extent: RebuildExtent) -> String {
     // Equal bytes out of the cache say nothing about whether they can be made again.
     let (word, library, not_rebuilt) = match extent {
-        Extent::Rebuilt => ("replayed", "the same library", ""),
-        Extent::PartlyRebuilt => (
+        RebuildExtent::Rebuilt => ("replayed", "the same library", ""),
+        RebuildExtent::PartlyRebuilt => (
             "compared",
             "linked from objects of earlier builds, the same library",
             "\n  not all rebuilt: without `--cached` every source is compiled again",
         ),
-        Extent::Cached => (
+        RebuildExtent::Cached => (
             "compared",
             "the cached build is the same library",
             "\n  not rebuilt: without `--cached` every source is compiled again",

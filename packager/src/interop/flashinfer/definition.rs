@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 use super::document::{self, Object, quote, texts_of, whole_number};
 use super::dtype::Dtype;
 use super::named::Named;
-use super::violation::{Invalid, Violation};
+use super::violation::{FormatViolation, Invalid};
 
 /// One symbolic dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     /// The value of a constant axis; a variable axis takes its value from the workload.
     pub constant: Option<u64>,
-    /// Words for people.
+    /// A description in plain words.
     pub description: Option<String>,
     /// Fields that the format does not know.
     pub unknown: Map<String, Value>,
@@ -28,7 +28,7 @@ pub struct TensorSpec {
     pub dtype: Dtype,
     /// Whether a caller may leave it out. Their models drop this field; some definitions carry it.
     pub optional: bool,
-    /// Words for people.
+    /// A description in plain words.
     pub description: Option<String>,
     /// Fields that the format does not know.
     pub unknown: Map<String, Value>,
@@ -94,7 +94,7 @@ impl Definition {
         &self.tags
     }
 
-    /// Words for people.
+    /// A description in plain words.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
@@ -163,7 +163,7 @@ fn tensor_value(spec: &TensorSpec) -> Value {
     Value::Object(fields)
 }
 
-fn definition(value: Value, violations: &mut Vec<Violation>) -> Option<Definition> {
+fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Definition> {
     let mut root = Object::root(value, violations)?;
     let name = root.text("name", violations);
     let op_type = root.text("op_type", violations);
@@ -174,7 +174,7 @@ fn definition(value: Value, violations: &mut Vec<Violation>) -> Option<Definitio
     check_shapes("outputs", &outputs, &axes, violations);
     for output in outputs.names().filter(|output| inputs.contains(output)) {
         let place = format!("outputs.{output}");
-        violations.push(Violation::new(place, "a name that no input has", format!("`{output}`")));
+        violations.push(FormatViolation::new(place, "a name that no input has", format!("`{output}`")));
     }
     let reference = root.text("reference", violations).filter(|text| defines_run(text, violations));
     let tags = root.texts("tags", violations);
@@ -198,8 +198,8 @@ fn definition(value: Value, violations: &mut Vec<Violation>) -> Option<Definitio
 
 fn named<T>(
     entries: Vec<(String, String, Value)>,
-    read: impl Fn(String, Value, &mut Vec<Violation>) -> Option<T>,
-    violations: &mut Vec<Violation>,
+    read: impl Fn(String, Value, &mut Vec<FormatViolation>) -> Option<T>,
+    violations: &mut Vec<FormatViolation>,
 ) -> Named<T> {
     entries
         .into_iter()
@@ -207,7 +207,7 @@ fn named<T>(
         .collect()
 }
 
-fn axis(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<Axis> {
+fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Axis> {
     let mut fields = Object::open(place, value, violations)?;
     let has_value = fields.has("value");
     let constant = match fields.take_optional("type") {
@@ -221,13 +221,13 @@ fn axis(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<
     Some(Axis { constant, description, unknown: fields.rest() })
 }
 
-fn axis_constant(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<u64> {
+fn axis_constant(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<u64> {
     const EXPECTED: &str = "a whole number from zero up";
     let value = fields.take_required("value", EXPECTED, violations)?;
     whole_number(&value).or_else(|| fields.refuse("value", EXPECTED, &value, violations))
 }
 
-fn tensor(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<TensorSpec> {
+fn tensor(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<TensorSpec> {
     const SHAPE: &str = "a list of axis names, or null for a scalar";
     let mut fields = Object::open(place, value, violations)?;
     let shape = match fields.take_required("shape", SHAPE, violations)? {
@@ -258,17 +258,17 @@ fn check_shapes(
     room: &str,
     tensors: &Named<TensorSpec>,
     axes: &Named<Axis>,
-    violations: &mut Vec<Violation>,
+    violations: &mut Vec<FormatViolation>,
 ) {
     for (name, spec) in tensors.iter() {
         for axis in spec.shape.iter().flatten().filter(|axis| !axes.contains(axis)) {
             let place = format!("{room}.{name}.shape");
-            violations.push(Violation::new(place, "axes that stand in `axes`", format!("`{axis}`")));
+            violations.push(FormatViolation::new(place, "axes that stand in `axes`", format!("`{axis}`")));
         }
     }
 }
 
-fn defines_run(reference: &str, violations: &mut Vec<Violation>) -> bool {
+fn defines_run(reference: &str, violations: &mut Vec<FormatViolation>) -> bool {
     let is_run = |line: &str| {
         let name = line.strip_prefix("def").map(str::trim_start).filter(|rest| rest.len() + 3 < line.len());
         name.and_then(|rest| rest.strip_prefix("run")).is_some_and(|rest| rest.trim_start().starts_with('('))
@@ -276,7 +276,11 @@ fn defines_run(reference: &str, violations: &mut Vec<Violation>) -> bool {
     let defined = reference.lines().any(is_run);
     if !defined {
         let first_line = reference.lines().next().unwrap_or_default();
-        violations.push(Violation::new("reference", "a top-level `def run(…)`", quote(&json!(first_line))));
+        violations.push(FormatViolation::new(
+            "reference",
+            "a top-level `def run(…)`",
+            quote(&json!(first_line)),
+        ));
     }
     defined
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::violation::{Invalid, Violation};
+use super::violation::{FormatViolation, Invalid};
 use crate::json::{self, Budget};
 
 /// Longest text of a wrong value that is quoted in a violation, in characters.
@@ -16,17 +16,17 @@ pub(super) struct Object {
 
 impl Object {
     /// Opens the root of a document.
-    pub(super) fn root(value: Value, violations: &mut Vec<Violation>) -> Option<Self> {
+    pub(super) fn root(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Self> {
         Self::open(String::new(), value, violations)
     }
 
     /// Opens an object at a place.
-    pub(super) fn open(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<Self> {
+    pub(super) fn open(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Self> {
         match value {
             Value::Object(fields) => Some(Self { place, fields }),
             other => {
                 let place = if place.is_empty() { "$".to_owned() } else { place };
-                violations.push(Violation::new(place, "an object", quote(&other)));
+                violations.push(FormatViolation::new(place, "an object", quote(&other)));
                 None
             }
         }
@@ -57,17 +57,17 @@ impl Object {
         &mut self,
         field: &str,
         expected: &str,
-        violations: &mut Vec<Violation>,
+        violations: &mut Vec<FormatViolation>,
     ) -> Option<Value> {
         let value = self.take(field);
         if value.is_none() {
-            violations.push(Violation::new(self.place(field), expected, "nothing"));
+            violations.push(FormatViolation::new(self.place(field), expected, "nothing"));
         }
         value
     }
 
     /// Takes a text of at least one character.
-    pub(super) fn text(&mut self, field: &str, violations: &mut Vec<Violation>) -> Option<String> {
+    pub(super) fn text(&mut self, field: &str, violations: &mut Vec<FormatViolation>) -> Option<String> {
         const EXPECTED: &str = "a non-empty text";
         match self.take_required(field, EXPECTED, violations)? {
             Value::String(text) if !text.is_empty() => Some(text),
@@ -76,7 +76,11 @@ impl Object {
     }
 
     /// Takes a text that may be absent, `null` or empty.
-    pub(super) fn optional_text(&mut self, field: &str, violations: &mut Vec<Violation>) -> Option<String> {
+    pub(super) fn optional_text(
+        &mut self,
+        field: &str,
+        violations: &mut Vec<FormatViolation>,
+    ) -> Option<String> {
         match self.take_optional(field)? {
             Value::String(text) => Some(text),
             other => self.refuse(field, "a text or null", &other, violations),
@@ -84,10 +88,14 @@ impl Object {
     }
 
     /// Takes a list of texts that may be absent or `null`.
-    pub(super) fn texts(&mut self, field: &str, violations: &mut Vec<Violation>) -> Vec<String> {
+    pub(super) fn texts(&mut self, field: &str, violations: &mut Vec<FormatViolation>) -> Vec<String> {
         let Some(value) = self.take_optional(field) else { return Vec::new() };
         texts_of(&value).unwrap_or_else(|| {
-            violations.push(Violation::new(self.place(field), "a list of non-empty texts", quote(&value)));
+            violations.push(FormatViolation::new(
+                self.place(field),
+                "a list of non-empty texts",
+                quote(&value),
+            ));
             Vec::new()
         })
     }
@@ -96,19 +104,19 @@ impl Object {
     pub(super) fn entries(
         &mut self,
         field: &str,
-        violations: &mut Vec<Violation>,
+        violations: &mut Vec<FormatViolation>,
     ) -> Vec<(String, String, Value)> {
         const EXPECTED: &str = "an object";
         let entries = match self.take_required(field, EXPECTED, violations) {
             Some(Value::Object(entries)) => entries,
             Some(other) => {
-                violations.push(Violation::new(self.place(field), EXPECTED, quote(&other)));
+                violations.push(FormatViolation::new(self.place(field), EXPECTED, quote(&other)));
                 return Vec::new();
             }
             None => return Vec::new(),
         };
         if entries.contains_key("") {
-            violations.push(Violation::new(self.place(field), "names of at least one character", "``"));
+            violations.push(FormatViolation::new(self.place(field), "names of at least one character", "``"));
         }
         let place = self.place(field);
         entries.into_iter().map(|(name, value)| (format!("{place}.{name}"), name, value)).collect()
@@ -120,9 +128,9 @@ impl Object {
         field: &str,
         expected: &str,
         found: &Value,
-        violations: &mut Vec<Violation>,
+        violations: &mut Vec<FormatViolation>,
     ) -> Option<T> {
-        violations.push(Violation::new(self.place(field), expected, quote(found)));
+        violations.push(FormatViolation::new(self.place(field), expected, quote(found)));
         None
     }
 
@@ -165,7 +173,7 @@ pub(super) fn quote(value: &Value) -> String {
 pub(super) fn read<T>(
     document: &'static str,
     text: &str,
-    reader: impl FnOnce(Value, &mut Vec<Violation>) -> Option<T>,
+    reader: impl FnOnce(Value, &mut Vec<FormatViolation>) -> Option<T>,
 ) -> Result<T, Invalid> {
     let value = json::parse(text, Budget::DOCUMENT).map_err(|error| Invalid::json(document, &error))?;
     read_value(document, value, reader)
@@ -175,7 +183,7 @@ pub(super) fn read<T>(
 pub(super) fn read_value<T>(
     document: &'static str,
     value: Value,
-    reader: impl FnOnce(Value, &mut Vec<Violation>) -> Option<T>,
+    reader: impl FnOnce(Value, &mut Vec<FormatViolation>) -> Option<T>,
 ) -> Result<T, Invalid> {
     let mut violations = Vec::new();
     match reader(value, &mut violations) {

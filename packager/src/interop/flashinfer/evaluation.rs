@@ -1,7 +1,7 @@
 //! How a solution did on a workload, shaped so that a wrong combination cannot be built.
 //!
 //! Their model demands correctness and performance with `PASSED`, correctness alone with
-//! `INCORRECT_NUMERICAL`, and neither with any other status; [`Outcome`] holds just that.
+//! `INCORRECT_NUMERICAL`, and neither with any other status; [`EvaluationOutcome`] holds just that.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{Object, quote};
 use super::timestamp::Timestamp;
-use super::violation::Violation;
+use super::violation::FormatViolation;
 
 /// The seven statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Performance {
 
 /// What a status brings with it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum EvaluationOutcome {
     /// Right and timed.
     Passed(Correctness, Performance),
     /// Values are off.
@@ -158,7 +158,7 @@ pub enum Outcome {
     Timeout,
 }
 
-impl Outcome {
+impl EvaluationOutcome {
     /// The status alone.
     pub fn status(&self) -> Status {
         match self {
@@ -191,13 +191,13 @@ impl Outcome {
 
 /// Where it ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Environment {
+pub struct EvaluationEnvironment {
     hardware: String,
     /// Versions by library name.
     pub libs: Vec<(String, String)>,
 }
 
-impl Environment {
+impl EvaluationEnvironment {
     /// Names the device; `unknown` stands for an empty name, which their model refuses.
     pub fn new(hardware: &str, libs: Vec<(String, String)>) -> Self {
         let hardware = if hardware.is_empty() { "unknown" } else { hardware };
@@ -214,9 +214,9 @@ impl Environment {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: EvaluationOutcome,
     /// Where it ran.
-    pub environment: Environment,
+    pub environment: EvaluationEnvironment,
     /// When it ran.
     pub timestamp: Timestamp,
     /// What it printed.
@@ -272,7 +272,7 @@ fn error_value(error: f64) -> Value {
 }
 
 /// Reads an evaluation at a place of a larger document.
-pub(super) fn read(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<Evaluation> {
+pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Evaluation> {
     let mut root = Object::open(place, value, violations)?;
     let status = status(&mut root, violations);
     let environment = environment(&mut root, violations);
@@ -281,13 +281,13 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<Violation>)
     let errors = part(&mut root, "correctness", violations, correctness);
     let times = part(&mut root, "performance", violations, performance);
     let outcome = match (status?, errors?, times?) {
-        (Status::Passed, Some(errors), Some(times)) => Outcome::Passed(errors, times),
-        (Status::IncorrectNumerical, Some(errors), None) => Outcome::IncorrectNumerical(errors),
-        (Status::IncorrectShape, None, None) => Outcome::IncorrectShape,
-        (Status::IncorrectDtype, None, None) => Outcome::IncorrectDtype,
-        (Status::RuntimeError, None, None) => Outcome::RuntimeError,
-        (Status::CompileError, None, None) => Outcome::CompileError,
-        (Status::Timeout, None, None) => Outcome::Timeout,
+        (Status::Passed, Some(errors), Some(times)) => EvaluationOutcome::Passed(errors, times),
+        (Status::IncorrectNumerical, Some(errors), None) => EvaluationOutcome::IncorrectNumerical(errors),
+        (Status::IncorrectShape, None, None) => EvaluationOutcome::IncorrectShape,
+        (Status::IncorrectDtype, None, None) => EvaluationOutcome::IncorrectDtype,
+        (Status::RuntimeError, None, None) => EvaluationOutcome::RuntimeError,
+        (Status::CompileError, None, None) => EvaluationOutcome::CompileError,
+        (Status::Timeout, None, None) => EvaluationOutcome::Timeout,
         (status, errors, times) => {
             violations.push(presence(&root, status, errors.is_some(), times.is_some()));
             return None;
@@ -296,7 +296,7 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<Violation>)
     Some(Evaluation { outcome, environment: environment?, timestamp: timestamp?, log })
 }
 
-fn presence(root: &Object, status: Status, errors: bool, times: bool) -> Violation {
+fn presence(root: &Object, status: Status, errors: bool, times: bool) -> FormatViolation {
     let expected = match status {
         Status::Passed => "both correctness and performance",
         Status::IncorrectNumerical => "correctness and no performance",
@@ -308,16 +308,16 @@ fn presence(root: &Object, status: Status, errors: bool, times: bool) -> Violati
         (false, true) => "performance alone",
         (false, false) => "neither",
     };
-    Violation::new(root.place("status"), format!("{expected} with {}", status.name()), found)
+    FormatViolation::new(root.place("status"), format!("{expected} with {}", status.name()), found)
 }
 
-fn status(root: &mut Object, violations: &mut Vec<Violation>) -> Option<Status> {
+fn status(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Status> {
     let text = root.text("status", violations)?;
     let expected = format!("one of {}", Status::ALL.map(Status::name).join(", "));
     text.parse().ok().or_else(|| root.refuse("status", &expected, &json!(text), violations))
 }
 
-fn environment(root: &mut Object, violations: &mut Vec<Violation>) -> Option<Environment> {
+fn environment(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<EvaluationEnvironment> {
     let value = root.take_required("environment", "an object", violations)?;
     let mut fields = Object::open(root.place("environment"), value, violations)?;
     let hardware = fields.text("hardware", violations)?;
@@ -326,10 +326,10 @@ fn environment(root: &mut Object, violations: &mut Vec<Violation>) -> Option<Env
     for (place, name, version) in entries {
         match version {
             Value::String(version) => libs.push((name, version)),
-            other => violations.push(Violation::new(place, "a text", quote(&other))),
+            other => violations.push(FormatViolation::new(place, "a text", quote(&other))),
         }
     }
-    Some(Environment::new(&hardware, libs))
+    Some(EvaluationEnvironment::new(&hardware, libs))
 }
 
 /// Reads a part that may be absent: the outer `None` is a violation, the inner an absence.
@@ -337,15 +337,15 @@ fn environment(root: &mut Object, violations: &mut Vec<Violation>) -> Option<Env
 fn part<T>(
     root: &mut Object,
     field: &str,
-    violations: &mut Vec<Violation>,
-    read: impl Fn(&mut Object, &mut Vec<Violation>) -> Option<T>,
+    violations: &mut Vec<FormatViolation>,
+    read: impl Fn(&mut Object, &mut Vec<FormatViolation>) -> Option<T>,
 ) -> Option<Option<T>> {
     let Some(value) = root.take_optional(field) else { return Some(None) };
     let mut fields = Object::open(root.place(field), value, violations)?;
     read(&mut fields, violations).map(Some)
 }
 
-fn correctness(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<Correctness> {
+fn correctness(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Correctness> {
     let expected = "a number from zero up, `NaN` or `Infinity`";
     let relative = number(fields, "max_relative_error", expected, violations)?;
     let absolute = number(fields, "max_absolute_error", expected, violations)?;
@@ -362,7 +362,7 @@ fn correctness(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<C
     Some(errors)
 }
 
-fn performance(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<Performance> {
+fn performance(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Performance> {
     let expected = "a finite number from zero up";
     let latency = number(fields, "latency_ms", expected, violations)?;
     let reference = number(fields, "reference_latency_ms", expected, violations)?;
@@ -371,7 +371,12 @@ fn performance(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<P
         .or_else(|| fields.refuse("latency_ms", expected, &json!([latency, reference, speedup]), violations))
 }
 
-fn number(fields: &mut Object, field: &str, expected: &str, violations: &mut Vec<Violation>) -> Option<f64> {
+fn number(
+    fields: &mut Object,
+    field: &str,
+    expected: &str,
+    violations: &mut Vec<FormatViolation>,
+) -> Option<f64> {
     match fields.take(field) {
         None => Some(0.0),
         Some(value) => match &value {

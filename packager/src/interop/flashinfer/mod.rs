@@ -41,10 +41,12 @@ pub mod workload;
 pub use dataset::{Dataset, DatasetError};
 pub use definition::{Axis, Definition, TensorSpec};
 pub use dtype::Dtype;
-pub use evaluation::{Correctness, Environment, Evaluation, Outcome, Performance, Status};
+pub use evaluation::{
+    Correctness, Evaluation, EvaluationEnvironment, EvaluationOutcome, Performance, Status,
+};
 pub use named::Named;
 pub use shapes::{Shapes, Tensor};
 pub use timestamp::Timestamp;
 pub use trace::Trace;
-pub use violation::{Invalid, Violation};
+pub use violation::{FormatViolation, Invalid};
 pub use workload::{BlobPath, InputSpec, Scalar, Workload};

@@ -3,7 +3,7 @@
 use super::definition::{Definition, TensorSpec};
 use super::dtype::Dtype;
 use super::named::Named;
-use super::violation::{Invalid, Violation};
+use super::violation::{FormatViolation, Invalid};
 use super::workload::{InputSpec, Workload};
 
 /// One tensor or scalar with every extent known.
@@ -60,9 +60,9 @@ impl Definition {
         }
     }
 
-    fn check_axes(&self, workload: &Workload, violations: &mut Vec<Violation>) {
+    fn check_axes(&self, workload: &Workload, violations: &mut Vec<FormatViolation>) {
         for axis in self.variable_axes().filter(|axis| !workload.axes().contains(axis)) {
-            violations.push(Violation::new(
+            violations.push(FormatViolation::new(
                 format!("axes.{axis}"),
                 "a value for this variable axis",
                 "nothing",
@@ -77,22 +77,26 @@ impl Definition {
                     _ => continue,
                 },
             };
-            violations.push(Violation::new(format!("axes.{name}"), expected, value.to_string()));
+            violations.push(FormatViolation::new(format!("axes.{name}"), expected, value.to_string()));
         }
     }
 
-    fn check_inputs(&self, workload: &Workload, violations: &mut Vec<Violation>) {
+    fn check_inputs(&self, workload: &Workload, violations: &mut Vec<FormatViolation>) {
         for (name, source) in workload.inputs().iter() {
             let place = format!("inputs.{name}");
             match (self.inputs().get(name), source) {
                 (None, _) => {
-                    violations.push(Violation::new(place, "an input of the definition", format!("`{name}`")));
+                    violations.push(FormatViolation::new(
+                        place,
+                        "an input of the definition",
+                        format!("`{name}`"),
+                    ));
                 }
                 (Some(TensorSpec { shape: Some(_), .. }), InputSpec::Scalar(_)) => {
-                    violations.push(Violation::new(place, "a tensor", "a literal"));
+                    violations.push(FormatViolation::new(place, "a tensor", "a literal"));
                 }
                 (Some(TensorSpec { shape: None, .. }), InputSpec::Safetensors { .. }) => {
-                    violations.push(Violation::new(place, "a literal", "a captured tensor"));
+                    violations.push(FormatViolation::new(place, "a literal", "a captured tensor"));
                 }
                 _ => {}
             }
@@ -104,7 +108,7 @@ impl Definition {
         room: &str,
         specs: &Named<TensorSpec>,
         workload: &Workload,
-        violations: &mut Vec<Violation>,
+        violations: &mut Vec<FormatViolation>,
     ) -> Named<Tensor> {
         let mut tensors = Vec::new();
         for (name, spec) in specs.iter() {
@@ -112,7 +116,7 @@ impl Definition {
             let Some(shape) = self.extents(spec, workload) else { continue };
             match measure(spec.dtype, shape) {
                 Ok(tensor) => tensors.push((name.to_owned(), tensor)),
-                Err(shape) => violations.push(Violation::new(
+                Err(shape) => violations.push(FormatViolation::new(
                     format!("{room}.{name}"),
                     "a tensor of less than 2^63 bytes",
                     format!("shape {shape:?}"),

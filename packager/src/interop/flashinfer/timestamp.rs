@@ -1,7 +1,7 @@
 //! When something was measured, as ISO 8601 in UTC.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +33,8 @@ impl Timestamp {
 impl From<SystemTime> for Timestamp {
     /// Writes a moment; one before 1970 counts as 1970.
     fn from(time: SystemTime) -> Self {
-        let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, seconds) = (elapsed.as_secs() / 86_400, elapsed.as_secs() % 86_400);
-        let (year, month, day) = civil_date(days);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let micros = elapsed.subsec_micros();
-        Self(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"))
+        let moment = jiff::Timestamp::try_from(time).unwrap_or_default().max(jiff::Timestamp::UNIX_EPOCH);
+        Self(moment.strftime("%FT%T%.6f+00:00").to_string())
     }
 }
 
@@ -62,41 +58,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of a count of days since 1970-01-01, by walking whole years and months:
-/// a few hundred steps at most for any real clock, and nothing to get subtly wrong.
-fn civil_date(mut days: u64) -> (u64, u64, u64) {
-    let mut year = 1970;
-    while days >= year_length(year) {
-        days -= year_length(year);
-        year += 1;
-    }
-    let mut month = 1;
-    while days >= month_length(year, month) {
-        days -= month_length(year, month);
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn year_length(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-fn month_length(year: u64, month: u64) -> u64 {
-    match month {
-        2 => 28 + u64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -112,5 +76,9 @@ mod tests {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(Timestamp::from(time).as_str(), expected);
         }
+        let micros = UNIX_EPOCH + Duration::from_nanos(1_500_000_999);
+        assert_eq!(Timestamp::from(micros).as_str(), "1970-01-01T00:00:01.500000+00:00");
+        let before = UNIX_EPOCH - Duration::from_millis(1);
+        assert_eq!(Timestamp::from(before).as_str(), "1970-01-01T00:00:00.000000+00:00");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::document::{self, Object};
 use super::evaluation::{self, Evaluation};
-use super::violation::{Invalid, Violation};
+use super::violation::{FormatViolation, Invalid};
 use super::workload::{self, Workload};
 
 /// A trace; without solution and evaluation it is how a data set stores a workload.
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Trace {
     }
 }
 
-fn read(value: Value, violations: &mut Vec<Violation>) -> Option<Trace> {
+fn read(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Trace> {
     let mut root = Object::root(value, violations)?;
     let definition = root.text("definition", violations);
     let workload = root.take_required("workload", "an object", violations);

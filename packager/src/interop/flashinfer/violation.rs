@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One place in a document that does not hold what it must.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub struct FormatViolation {
     /// Dotted path from the document's root, such as `inputs.q.shape`.
     pub place: String,
     /// What belongs there.
@@ -13,14 +13,14 @@ pub struct Violation {
     pub found: String,
 }
 
-impl Violation {
+impl FormatViolation {
     /// Notes one finding.
     pub fn new(place: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self { place: place.into(), expected: expected.into(), found: found.into() }
     }
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for FormatViolation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "`{}`: expected {}, found {}", self.place, self.expected, self.found)
     }
@@ -33,16 +33,16 @@ pub struct Invalid {
     /// What the document claims to be: `definition`, `workload`, `trace`.
     pub document: &'static str,
     /// Everything that is wrong; never empty.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<FormatViolation>,
 }
 
 impl Invalid {
     /// A document that is not even JSON.
     pub(super) fn json(document: &'static str, error: &crate::json::JsonError) -> Self {
-        Self { document, violations: vec![Violation::new("$", "JSON", error.to_string())] }
+        Self { document, violations: vec![FormatViolation::new("$", "JSON", error.to_string())] }
     }
 }
 
-fn list(violations: &[Violation]) -> String {
-    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
+fn list(violations: &[FormatViolation]) -> String {
+    violations.iter().map(FormatViolation::to_string).collect::<Vec<_>>().join("; ")
 }

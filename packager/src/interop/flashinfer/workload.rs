@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{self, Object, whole_number};
 use super::named::Named;
-use super::violation::{Invalid, Violation};
+use super::violation::{FormatViolation, Invalid};
 
 /// A literal passed by value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,7 +121,7 @@ impl Workload {
     ) -> Result<Self, Invalid> {
         let uuid = uuid.into();
         if uuid.is_empty() {
-            let violations = vec![Violation::new("uuid", "a non-empty text", "``")];
+            let violations = vec![FormatViolation::new("uuid", "a non-empty text", "``")];
             return Err(Invalid { document: "workload", violations });
         }
         let (axes, inputs) = (axes.into_iter().collect(), inputs.into_iter().collect());
@@ -192,12 +192,16 @@ fn input_value(spec: &InputSpec) -> Value {
 }
 
 /// Reads a workload at a place of a larger document.
-pub(super) fn read(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<Workload> {
+pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Workload> {
     let mut root = Object::open(place, value, violations)?;
     let axes = root.entries("axes", violations).into_iter().filter_map(|(place, name, value)| {
         let number = whole_number(&value);
         if number.is_none() {
-            violations.push(Violation::new(place, "a whole number from zero up", document::quote(&value)));
+            violations.push(FormatViolation::new(
+                place,
+                "a whole number from zero up",
+                document::quote(&value),
+            ));
         }
         Some((name, number?))
     });
@@ -209,7 +213,7 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<Violation>)
     Some(Workload { uuid, axes, inputs, unknown: root.rest() })
 }
 
-fn input(place: String, value: Value, violations: &mut Vec<Violation>) -> Option<InputSpec> {
+fn input(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<InputSpec> {
     let mut fields = Object::open(place, value, violations)?;
     let kind = match fields.take_optional("type") {
         None if fields.has("path") && fields.has("tensor_key") => "safetensors".to_owned(),
@@ -226,14 +230,14 @@ fn input(place: String, value: Value, violations: &mut Vec<Violation>) -> Option
     }
 }
 
-fn scalar(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<InputSpec> {
+fn scalar(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<InputSpec> {
     const EXPECTED: &str = "a number, true or false";
     let value = fields.take_required("value", EXPECTED, violations)?;
     let scalar = Scalar::from_json(&value).or_else(|| fields.refuse("value", EXPECTED, &value, violations));
     scalar.map(InputSpec::Scalar)
 }
 
-fn safetensors(fields: &mut Object, violations: &mut Vec<Violation>) -> Option<InputSpec> {
+fn safetensors(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<InputSpec> {
     const EXPECTED: &str = "a file inside the data set: relative, without `..`";
     let text = fields.text("path", violations);
     let tensor_key = fields.text("tensor_key", violations);

@@ -12,7 +12,7 @@ use super::document::Spool;
 use super::extraction::Extraction;
 use super::headline::Weaker;
 use super::{Arguments, could_not_read};
-use crate::cli::console::{Console, Format};
+use crate::cli::console::{AnswerFormat, Console};
 use crate::cli::failure::Failure;
 use crate::proof::{
     Depth, Entry, Examination, Judgement, Policy, RequestedClaim, Requests, RuntimeJit, Specimen, Tally,
@@ -84,7 +84,7 @@ impl Answer {
         mut extraction: Option<&mut Extraction>,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let arch = rebuilt.map(|build| build.proof.arch()).or(arguments.arch);
+        let arch = rebuilt.map(|build| build.entry.proof.arch()).or(arguments.arch);
         let arch = arch.or_else(|| arch_of_submission(path)).unwrap_or(Arch::SM_100A);
         let policy = Policy {
             allow_ptx: arguments.allow_ptx,
@@ -96,7 +96,7 @@ impl Answer {
                 verdict: Verdict::Absent,
                 policy,
                 requests: None,
-                rebuilt: rebuilt.map(|build| build.proof.requested().clone()),
+                rebuilt: rebuilt.map(|build| build.entry.proof.requested().clone()),
                 contents: Contents::default(),
                 weaker: Weaker::default(),
                 files: Vec::new(),
@@ -106,7 +106,7 @@ impl Answer {
                 runtime_jit: BTreeSet::new(),
                 missing_libraries: BTreeSet::new(),
                 tally: Tally::default(),
-                spool: (console.format() == Format::Json).then(Spool::default),
+                spool: (console.format() == AnswerFormat::Json).then(Spool::default),
             },
             said: BTreeSet::new(),
             lists: arguments.list,
@@ -116,10 +116,10 @@ impl Answer {
         };
         let mut tally = Tally::default();
         if let Some(build) = rebuilt {
-            let claim = build.proof.requested().clone();
+            let claim = build.entry.proof.requested().clone();
             let look =
                 |specimen: &Specimen<'_>| gathering.look(specimen, Some(&claim), extraction.as_deref_mut());
-            tally = visit(&build.library, look).map_err(could_not_read)?;
+            tally = visit(&build.entry.library, look).map_err(could_not_read)?;
         }
         if rebuilt.is_none() || path.is_dir() {
             gathering.answer.requests = requests_beside(path);

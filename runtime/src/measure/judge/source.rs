@@ -92,6 +92,7 @@ impl Sources {
     /// The sources of contents that no scored call sees: the same scalars, since they are baked into a recorded
     /// launch, and the same captured whole numbers, which may be indices or lengths; every other element is drawn
     /// from another secret, captured floats too.
+    #[must_use]
     pub fn decoys(&self, secret: u64) -> Self {
         let decoy = |(place, source): &(Place, TensorSource)| {
             let source = match source {
