@@ -1,6 +1,6 @@
 //! Files in which the loader sees something else than the sections name: none of them is exact.
 
-use proofmark::proof::{Verdict, examine};
+use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::forge::{
     Forgeries, content, fixture, index, name_of, number, put, section, section_header, segment_header,
@@ -21,7 +21,7 @@ fn free_relocation(bytes: &[u8]) -> usize {
 fn honest_libraries_objects_and_fatbins_stay_exact() {
     for name in ["exact_13.0.so", "exact_13.0.o", "exact_unlinked_13.0.o", "exact_lineinfo_13.0.fatbin"] {
         let (found, why) = verdict(&fixture(name));
-        assert_eq!(found, Verdict::Exact, "{name}: {why}");
+        assert_eq!(found, ProofVerdict::Exact, "{name}: {why}");
     }
 }
 
