@@ -30,8 +30,6 @@ const ALLOWANCE_PER_BYTE: u64 = 64;
 /// program can load what no scan of its file can show, so it stays unread.
 const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
                        itself, and what it loads is in no file";
-/// The widest write of a relocation that is not refused by itself, in bytes.
-const WIDEST_WRITE_BYTES: u64 = 16;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
 /// Most signs of code made at run time that are kept.
@@ -154,12 +152,13 @@ impl<'a> Examiner<'a> {
     fn hold_against_writes(&mut self) {
         let mut written = std::mem::take(&mut self.written);
         written.sort_unstable();
+        let widest = written.iter().map(|&(_, width)| width).max().unwrap_or_default();
         let containers = self.found.containers.iter().map(|one| (one.offset, one.size_bytes));
         let bare = self.found.entries.iter().filter(|entry| entry.container.is_none());
         let images: Vec<(u64, u64)> =
             containers.chain(bare.map(|entry| (entry.offset, entry.image_bytes))).collect();
         for (start, size) in images {
-            let near = start.saturating_sub(WIDEST_WRITE_BYTES);
+            let near = start.saturating_sub(widest);
             let from = written.partition_point(|&(offset, _)| offset < near);
             let touching = written[from..]
                 .iter()

@@ -271,9 +271,13 @@ fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'
     }
 }
 
+/// The patch of 12.8 that was released first; cuSPARSE and CUPTI hold code of 12.8.0 and 12.8.13.
+const FIRST_RELEASED_PATCH: u32 = 61;
+
 /// Whether a header's copy has the form that 12.8 wrote before its release.
 fn is_early_copy(copy: &[u8], cubin: &Cubin) -> bool {
-    let early = cubin.tools.iter().any(|tool| tool.release.ends_with(" V12.8.13"));
+    let patch = |tool: &ToolNote| tool.release.rsplit_once(" V12.8.")?.1.parse::<u32>().ok();
+    let early = cubin.tools.iter().filter_map(patch).any(|patch| patch < FIRST_RELEASED_PATCH);
     let mut records: Vec<_> = cubin.compat.iter().collect();
     records.sort_by_key(|record| record.attribute);
     let attributes: Vec<u8> = records.iter().map(|record| record.attribute).collect();

@@ -122,6 +122,11 @@ fn loader_entry(
     };
     // Variables of other libraries are copied to memory that no file fills.
     if rule == RelocationRule::Copy && elf.file_offset(place).is_none() {
+        let end = place.saturating_add(symbol().map_or(0, |symbol| symbol.size));
+        if let Some(load) = elf.loads().find(|load| place < load.address && load.address < end) {
+            let reason = "a variable of another library is copied over the start of a segment";
+            problems.push(Problem::at(load.offset, reason));
+        }
         return None;
     }
     let Some(offset) = elf.file_offset(place) else {
@@ -146,11 +151,8 @@ fn loader_entry(
             (8, defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))))
         }
         RelocationRule::Elsewhere(width) => (width, Value::Unknown),
-        RelocationRule::Copy => {
-            problems
-                .push(Problem::at(offset, "a variable of another library is copied over bytes of the file"));
-            (symbol().map_or(8, |symbol| symbol.size), Value::Unknown)
-        }
+        // Tools that move segments leave `.bss` in the file.
+        RelocationRule::Copy => (symbol().map_or(8, |symbol| symbol.size), Value::Unknown),
         RelocationRule::Strange | RelocationRule::Nothing => {
             problems.push(Problem::at(
                 offset,
