@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proofmark::proof::{Verdict, examine};
+use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::Sandbox;
 use crate::support::forge::{Forgeries, content, find, fixture, index, inserted, number, put, verdict};
@@ -41,7 +41,7 @@ fn headers_that_are_larger_than_what_they_hold_are_found() {
     let foreign = fixture("family_13.0.fatbin");
     for name in FATBINS {
         let honest = fixture(name);
-        assert_eq!(verdict(&honest).0, Verdict::Exact, "{name}");
+        assert_eq!(verdict(&honest).0, ProofVerdict::Exact, "{name}");
         for (what, more) in [
             ("zeros", vec![0; 8]),
             ("many zeros", vec![0; 4096]),
@@ -165,7 +165,7 @@ fn a_layout_is_believed_only_of_the_architectures_that_it_existed_for() {
             let mut forged = old.clone();
             put(&mut forged, 48, 4, flags & !0x8FF | arch | letter);
             let (found, why) = verdict(&forged);
-            assert_ne!(found, Verdict::Exact, "{why}");
+            assert_ne!(found, ProofVerdict::Exact, "{why}");
             if arch == 100 {
                 forgeries.refuse_because(format!("{arch}, {letter:#x}"), &forged, "ends with sm_90");
             }

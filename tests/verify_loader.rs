@@ -1,6 +1,6 @@
 //! Files in which the loader sees something else than the sections name: none of them is exact.
 
-use proofmark::proof::{Verdict, examine};
+use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::forge::{
     Forgeries, content, fixture, index, name_of, number, put, section, section_header, segment_header,
@@ -21,7 +21,7 @@ fn free_relocation(bytes: &[u8]) -> usize {
 fn honest_libraries_objects_and_fatbins_stay_exact() {
     for name in ["exact_13.0.so", "exact_13.0.o", "exact_unlinked_13.0.o", "exact_lineinfo_13.0.fatbin"] {
         let (found, why) = verdict(&fixture(name));
-        assert_eq!(found, Verdict::Exact, "{name}: {why}");
+        assert_eq!(found, ProofVerdict::Exact, "{name}: {why}");
     }
 }
 
@@ -177,14 +177,29 @@ fn what_a_copied_variable_overwrites_is_found() {
     let honest = fixture("exact_13.0.so");
     let fatbin = content(&honest, ".nv_fatbin").0 as u64;
     let mut forgeries = Forgeries::default();
-    for (name, place) in [("the container", fatbin), ("its entry", fatbin + 16), ("a wrapper", 0x5070)] {
+    for (name, place, words) in [
+        ("the container", fatbin, "changes device code"),
+        ("its entry", fatbin + 16, "changes device code"),
+        ("a wrapper", 0x5070, "changes a wrapper"),
+        ("what stands before the container", fatbin - 0x100, "copied over the start of a segment"),
+        ("what stands before it in its segment", fatbin - 0x10, "changes device code"),
+    ] {
         let mut forged = honest.clone();
         let at = free_relocation(&forged);
         put(&mut forged, at, 8, place);
         put(&mut forged, at + 8, 8, 0x3_0000_0005);
-        forgeries.refuse_because(name, &forged, "is copied over bytes of the file");
+        // As much as the variable is long.
+        let symbol = content(&forged, ".dynsym").0 + 3 * 24;
+        put(&mut forged, symbol + 16, 8, 0x108);
+        forgeries.refuse_because(name, &forged, words);
     }
-    forgeries.finish(3);
+    let mut beside = honest.clone();
+    let at = free_relocation(&beside);
+    put(&mut beside, at, 8, 0x5090);
+    put(&mut beside, at + 8, 8, 0x3_0000_0005);
+    let (found, why) = verdict(&beside);
+    assert_eq!(found, ProofVerdict::Exact, "a variable in memory that no file fills: {why}");
+    forgeries.finish(5);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 
-use proofmark::proof::{Depth, Entry, Examination, Policy, Verdict, examine, examine_to, judge};
+use proofmark::proof::{Depth, Entry, Examination, Policy, ProofVerdict, examine, examine_to, judge};
 use proofmark_packager::Arch;
 
 use crate::support::repository;
@@ -72,7 +72,7 @@ fn is_exact(bytes: &[u8]) -> bool {
 fn exact(bytes: &[u8]) -> Option<Examination> {
     let examination = examine_to(bytes, Depth::Facts);
     let judgement = judge(&examination, None, &Policy::for_file(Arch::SM_100A));
-    (judgement.verdict() == Verdict::Exact).then_some(examination)
+    (judgement.verdict() == ProofVerdict::Exact).then_some(examination)
 }
 
 fn honest_builds() -> Vec<(String, Vec<u8>)> {

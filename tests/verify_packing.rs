@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use proofmark::proof::Verdict;
+use proofmark::proof::ProofVerdict;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 use crate::support::Sandbox;
@@ -47,7 +47,7 @@ fn an_honest_wheel_of_exact_builds_is_exact() {
     let members: [(&str, &[u8]); 3] = [("p/k.so", &so), ("p/k.fatbin", &fatbin), ("p/README", b"text")];
     for wheel in [zip_of(&members), deflated("p/k.so", &so)] {
         let (found, why) = verdict(&wheel);
-        assert_eq!(found, Verdict::Exact, "{why}");
+        assert_eq!(found, ProofVerdict::Exact, "{why}");
     }
 }
 
@@ -162,7 +162,7 @@ fn zips_whose_members_share_bytes_are_refused_before_they_are_unpacked() {
     put(&mut forged, end + 12, 4, members * header.len() as u64);
     let start = std::time::Instant::now();
     let (found, why) = verdict(&forged);
-    assert_eq!(found, Verdict::Unreadable, "{why}");
+    assert_eq!(found, ProofVerdict::Unreadable, "{why}");
     assert!(why.contains("lie over each other"), "{why}");
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
@@ -176,7 +176,7 @@ fn a_member_that_unpacks_to_far_more_than_its_zip_is_refused() {
         writer.write_all(&zeros).unwrap();
     }
     let (found, why) = verdict(&writer.finish().unwrap().into_inner());
-    assert_eq!(found, Verdict::Unreadable, "{why}");
+    assert_eq!(found, ProofVerdict::Unreadable, "{why}");
     assert!(why.contains("beyond what any honest zip"), "{why}");
 }
 
@@ -230,9 +230,9 @@ fn streams_and_tars_are_judged_by_what_they_hold() {
                 _ => pack(&pack(content)),
             };
             let (found, why) = verdict(&packed(&exact));
-            assert_eq!(found, Verdict::Exact, "{name} {form}: {why}");
+            assert_eq!(found, ProofVerdict::Exact, "{name} {form}: {why}");
             let (found, why) = verdict(&packed(&plain));
-            assert_eq!(found, Verdict::Weaker, "{name} {form}: {why}");
+            assert_eq!(found, ProofVerdict::Weaker, "{name} {form}: {why}");
             forgeries.refuse(
                 format!("{name} {form} with bytes behind"),
                 &[packed(&exact), b"behind".to_vec()].concat(),
@@ -269,9 +269,9 @@ const XZ: [u8; 100] = [
 #[test]
 fn an_xz_is_read_as_well() {
     let (found, why) = verdict(&XZ);
-    assert_eq!(found, Verdict::Weaker, "{why}");
+    assert_eq!(found, ProofVerdict::Weaker, "{why}");
     assert!(why.contains("PTX for sm_90"), "{why}");
-    assert_eq!(verdict(&[&XZ[..], b"behind"].concat()).0, Verdict::Unreadable);
+    assert_eq!(verdict(&[&XZ[..], b"behind"].concat()).0, ProofVerdict::Unreadable);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! prover: it maps segments, applies relocations, and follows the wrapper at the address that the
 //! host code hands over.
 
-use proofmark::proof::{Depth, Policy, Verdict, examine_to, judge};
+use proofmark::proof::{Depth, Policy, ProofVerdict, examine_to, judge};
 use proofmark_packager::Arch;
 
 use crate::support::forge::{content, fixture, index, inserted, number, put, section_header};
@@ -28,7 +28,7 @@ impl Dice {
 
 fn is_exact(bytes: &[u8]) -> bool {
     let found = examine_to(bytes, Depth::Facts);
-    judge(&found, None, &Policy::for_file(Arch::SM_100A)).verdict() == Verdict::Exact
+    judge(&found, None, &Policy::for_file(Arch::SM_100A)).verdict() == ProofVerdict::Exact
 }
 
 /// A number at an offset, if it is there.

@@ -16,7 +16,7 @@ use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
 };
 use crate::job::Freshness;
-use crate::proof::{self, Judgement, RequestedClaim, Verdict};
+use crate::proof::{self, Judgement, ProofVerdict, RequestedClaim};
 use crate::sandbox::Layers;
 use crate::toolchain::{FileDigests, Toolchain};
 
@@ -202,7 +202,7 @@ pub fn rebuild(
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
         Ok(proof) => proof,
         Err(judgement)
-            if judgement.verdict() == Verdict::Absent && resources::read(&output.log).is_empty() =>
+            if judgement.verdict() == ProofVerdict::Absent && resources::read(&output.log).is_empty() =>
         {
             return Ok(Built::Finding(Finding::CompileError(Diagnostics::of_no_kernel(output.log))));
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proofmark::proof::{Depth, Policy, Verdict, combine, examine_to, judge, say, visit_bytes};
+use proofmark::proof::{Depth, Policy, ProofVerdict, combine, examine_to, judge, say, visit_bytes};
 use proofmark_packager::Arch;
 
 use super::repository;
@@ -72,7 +72,7 @@ pub fn inserted(bytes: &[u8], at: usize, more: &[u8]) -> Vec<u8> {
 
 /// What `verify --arch sm_100a` says of one file, and why: as the command line walks it, zips and streams
 /// included.
-pub fn verdict(bytes: &[u8]) -> (Verdict, String) {
+pub fn verdict(bytes: &[u8]) -> (ProofVerdict, String) {
     let policy = Policy::for_file(Arch::SM_100A);
     let mut judged = Vec::new();
     let tally = visit_bytes("file", bytes, |specimen| {
@@ -99,7 +99,7 @@ impl Forgeries {
     pub fn refuse(&mut self, name: impl Into<String>, bytes: &[u8]) {
         self.made += 1;
         let (verdict, why) = verdict(bytes);
-        if matches!(verdict, Verdict::Exact | Verdict::Absent) {
+        if matches!(verdict, ProofVerdict::Exact | ProofVerdict::Absent) {
             self.believed.push(format!("{}: {verdict:?} because {why}", name.into()));
         }
     }
@@ -108,7 +108,7 @@ impl Forgeries {
     pub fn refuse_because(&mut self, name: impl Into<String>, bytes: &[u8], words: &str) {
         self.made += 1;
         let (found, why) = verdict(bytes);
-        if matches!(found, Verdict::Exact | Verdict::Absent) || !why.contains(words) {
+        if matches!(found, ProofVerdict::Exact | ProofVerdict::Absent) || !why.contains(words) {
             self.believed.push(format!("{}: {found:?} because {why}, not `{words}`", name.into()));
         }
     }

@@ -9,7 +9,7 @@ use proofmark_packager::{Arch, escape};
 use super::console::{AnswerFormat, Console};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::proof::{InputError, Verdict};
+use crate::proof::{InputError, ProofVerdict};
 use crate::rebuild::ProvenBuild;
 
 mod answer;
@@ -154,7 +154,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         extraction.finish(console)?;
     }
     present(arguments, &mut answers, console)?;
-    let yes = arguments.list || answers.iter().all(|answer| answer.verdict == Verdict::Exact);
+    let yes = arguments.list || answers.iter().all(|answer| answer.verdict == ProofVerdict::Exact);
     Ok(if yes { ExitCode::Yes } else { ExitCode::No })
 }
 

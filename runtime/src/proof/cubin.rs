@@ -26,7 +26,7 @@ const PROBLEM_LIMIT: usize = 200;
 /// How the ELF identifies itself, which decides where the other facts lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Layout {
+pub enum CubinLayout {
     /// OS ABI 0x33, ABI version up to 7.
     Abi7,
     /// OS ABI 0x41, ABI version 8.
@@ -59,7 +59,7 @@ pub struct SpecialInstructions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cubin {
     /// Identification.
-    pub layout: Layout,
+    pub layout: CubinLayout,
     /// `EI_OSABI`.
     pub os_abi: u8,
     /// `EI_ABIVERSION`.

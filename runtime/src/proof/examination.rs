@@ -27,7 +27,7 @@ pub enum Depth {
 /// What kind of file it is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub enum FileFormat {
     /// A bare CUDA ELF.
     Cubin,
     /// Bare fatbin containers.
@@ -64,12 +64,12 @@ pub struct Container {
     pub size_bytes: u64,
     /// Where in the file it lies.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: EntryPlace,
 }
 
 /// Where something lies, in the words of the file around it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct EntryPlace {
     /// The archive member.
     pub member: Option<String>,
     /// The section of the host ELF.
@@ -91,7 +91,7 @@ pub struct Entry {
     pub container: Option<usize>,
     /// Where in the file it lies.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: EntryPlace,
     /// Offset of the payload in the file.
     pub payload_offset: u64,
     /// How the payload is stored.
@@ -166,7 +166,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Examination {
     /// What kind of file it is.
-    pub format: Format,
+    pub format: FileFormat,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// Its entries, by offset.

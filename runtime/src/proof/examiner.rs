@@ -10,16 +10,16 @@ use super::archive;
 use super::bytes::{slice, text_of};
 use super::coverage::{Coverage, CoverageMap};
 use super::cubin_reader;
-use super::examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
+use super::examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat, Problem};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::host::{self, Role};
-use super::image::{self, Job, bare};
+use super::image::{self, PayloadJob, bare};
 use super::loader::{self, Elf, Section};
 use super::ptx;
 use super::runtime_jit;
 use super::scan::{Mark, Sighting};
 use super::signature::{self, format_of};
-use super::task::{self, Outcome, Task, chunks};
+use super::task::{self, ReadingTask, TaskOutcome, chunks};
 use rayon::prelude::*;
 
 /// Bytes that all payloads of one file may decompress to, beyond which the rest stays unread:
@@ -30,8 +30,6 @@ const ALLOWANCE_PER_BYTE: u64 = 64;
 /// program can load what no scan of its file can show, so it stays unread.
 const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers \
                        itself, and what it loads is in no file";
-/// The widest write of a relocation that is not refused by itself, in bytes.
-const WIDEST_WRITE_BYTES: u64 = 16;
 /// How deep archives may nest.
 const NESTING_LIMIT: u32 = 4;
 /// Most signs of code made at run time that are kept.
@@ -61,7 +59,7 @@ struct Examiner<'a> {
     depth: Depth,
     allowance: u64,
     coverage: CoverageMap,
-    jobs: Vec<Job<'a>>,
+    jobs: Vec<PayloadJob<'a>>,
     debug_texts: HashMap<u64, Vec<(u64, u64)>>,
     host_texts: Vec<(u64, u64)>,
     host_code: Vec<(u64, u64)>,
@@ -93,7 +91,7 @@ impl<'a> Examiner<'a> {
 
     fn run(mut self) -> Examination {
         let end = self.bytes.len() as u64;
-        self.region(0, end, &Place::default(), 0);
+        self.region(0, end, &EntryPlace::default(), 0);
         let legible = self.coverage.legible(end);
         for sighting in self.work_off(&legible) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
@@ -118,18 +116,20 @@ impl<'a> Examiner<'a> {
     /// Reads the payloads and texts gathered so far and scans some parts of the file, all of it on every
     /// core at once.
     fn work_off(&mut self, to_scan: &[(u64, u64)]) -> Vec<Sighting> {
-        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| Task::Read(Box::new(job)));
-        let texts = chunks(self.bytes, &std::mem::take(&mut self.host_texts)).into_iter().map(Task::Text);
-        let scans = chunks(self.bytes, to_scan).into_iter().map(Task::Scan);
-        let tasks: Vec<Task<'a>> = payloads.chain(texts).chain(scans).collect();
+        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| ReadingTask::Read(Box::new(job)));
+        let texts =
+            chunks(self.bytes, &std::mem::take(&mut self.host_texts)).into_iter().map(ReadingTask::Text);
+        let scans = chunks(self.bytes, to_scan).into_iter().map(ReadingTask::Scan);
+        let tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).collect();
         let mut sightings = Vec::new();
         let (file, depth, kept) = (self.bytes, self.depth, &self.kept);
-        let outcomes: Vec<Outcome> = tasks.into_par_iter().map(|task| task.run(file, depth, kept)).collect();
+        let outcomes: Vec<TaskOutcome> =
+            tasks.into_par_iter().map(|task| task.run(file, depth, kept)).collect();
         for outcome in outcomes {
             match outcome {
-                Outcome::Entries(entries) => self.found.entries.extend(entries),
-                Outcome::Signs(signs) => self.found.runtime_jit.extend(signs),
-                Outcome::Sightings(found) => sightings.extend(found),
+                TaskOutcome::Entries(entries) => self.found.entries.extend(entries),
+                TaskOutcome::Signs(signs) => self.found.runtime_jit.extend(signs),
+                TaskOutcome::Sightings(found) => sightings.extend(found),
             }
         }
         sightings
@@ -152,12 +152,13 @@ impl<'a> Examiner<'a> {
     fn hold_against_writes(&mut self) {
         let mut written = std::mem::take(&mut self.written);
         written.sort_unstable();
+        let widest = written.iter().map(|&(_, width)| width).max().unwrap_or_default();
         let containers = self.found.containers.iter().map(|one| (one.offset, one.size_bytes));
         let bare = self.found.entries.iter().filter(|entry| entry.container.is_none());
         let images: Vec<(u64, u64)> =
             containers.chain(bare.map(|entry| (entry.offset, entry.image_bytes))).collect();
         for (start, size) in images {
-            let near = start.saturating_sub(WIDEST_WRITE_BYTES);
+            let near = start.saturating_sub(widest);
             let from = written.partition_point(|&(offset, _)| offset < near);
             let touching = written[from..]
                 .iter()
@@ -181,29 +182,31 @@ impl<'a> Examiner<'a> {
     }
 
     /// Reads the file, archive member or other range `[start, end)` by its own format.
-    fn region(&mut self, start: u64, end: u64, place: &Place, depth: u32) {
+    fn region(&mut self, start: u64, end: u64, place: &EntryPlace, depth: u32) {
         let Some(bytes) = slice(self.bytes, start, end - start) else { return };
         match format_of(bytes) {
-            Format::Cubin => self.bare_cubin(start, end, place),
-            Format::Fatbin => self.containers(start, end, place, Padding::None),
-            Format::Ptx => self.bare_ptx(start, end, place),
-            Format::Archive if depth < NESTING_LIMIT => self.archive(start, bytes, depth),
-            Format::Archive => self.unaccounted(start, "archives nest too deeply"),
-            Format::Object | Format::Library | Format::Executable => self.host_elf(start, bytes, place),
-            Format::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
-            Format::Windows | Format::Other => {
+            FileFormat::Cubin => self.bare_cubin(start, end, place),
+            FileFormat::Fatbin => self.containers(start, end, place, Padding::None),
+            FileFormat::Ptx => self.bare_ptx(start, end, place),
+            FileFormat::Archive if depth < NESTING_LIMIT => self.archive(start, bytes, depth),
+            FileFormat::Archive => self.unaccounted(start, "archives nest too deeply"),
+            FileFormat::Object | FileFormat::Library | FileFormat::Executable => {
+                self.host_elf(start, bytes, place);
+            }
+            FileFormat::Zip => self.unaccounted(start, "a zip archive: its members were not examined"),
+            FileFormat::Windows | FileFormat::Other => {
                 if !bytes.is_empty() {
                     let reason = "bytes of no format that holds device code by a known rule";
                     self.found.unexplained.push(Problem::over(start, end - start, reason));
                 }
                 self.host_texts.push((start, end));
             }
-            Format::Intermediate => {
+            FileFormat::Intermediate => {
                 let name = signature::intermediate(bytes).unwrap_or("intermediate code");
                 let reason = format!("{name}, which becomes device code later and is not read");
                 self.refuse(Problem::over(start, end - start, reason));
             }
-            Format::Packed => {
+            FileFormat::Packed => {
                 let name = signature::packed(bytes).unwrap_or("packed");
                 let reason = format!("a {name} stream inside of another file, which is not read");
                 self.refuse(Problem::over(start, end - start, reason));
@@ -225,7 +228,7 @@ impl<'a> Examiner<'a> {
                 Ok(member) => {
                     let name = text_of(member.name());
                     let (offset, size) = member.file_range();
-                    let place = Place { member: Some(name), ..Place::default() };
+                    let place = EntryPlace { member: Some(name), ..EntryPlace::default() };
                     if slice(bytes, offset, size).is_some() {
                         self.region(start + offset, start + offset + size, &place, depth + 1);
                     } else {
@@ -238,7 +241,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Reads the sections of a host ELF that the toolkit fills.
-    fn host_elf(&mut self, start: u64, bytes: &[u8], place: &Place) {
+    fn host_elf(&mut self, start: u64, bytes: &[u8], place: &EntryPlace) {
         let sections = match host::sections(bytes) {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
@@ -268,7 +271,7 @@ impl<'a> Examiner<'a> {
                 self.coverage.mark(from, to, Coverage::Wrappers);
             } else {
                 let padding = Padding::UpTo(section.align);
-                let place = Place { section: Some(section.name), ..place.clone() };
+                let place = EntryPlace { section: Some(section.name), ..place.clone() };
                 self.containers(from, to, &place, padding);
             }
         }
@@ -301,7 +304,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Reads a range that must consist of containers and padding.
-    fn containers(&mut self, start: u64, end: u64, place: &Place, padding: Padding) {
+    fn containers(&mut self, start: u64, end: u64, place: &EntryPlace, padding: Padding) {
         let mut at = start;
         while at < end {
             if fatbin::starts_at(self.bytes, at) {
@@ -342,7 +345,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Reads one container; gives the offset behind it unless it is none.
-    fn container(&mut self, at: u64, end: u64, place: &Place) -> Option<u64> {
+    fn container(&mut self, at: u64, end: u64, place: &EntryPlace) -> Option<u64> {
         let entries = self.jobs.len() + self.found.entries.len();
         if self.found.containers.len().max(entries) >= allotment::ENTRIES {
             self.unaccounted(at, "more device code than any library has, which is not read");
@@ -370,7 +373,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Marks an entry's coverage and leaves its payload for later.
-    fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &Place) {
+    fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &EntryPlace) {
         let payload_end = raw.payload_offset + raw.payload.len() as u64;
         self.coverage.mark(raw.offset, raw.payload_offset, Coverage::Header);
         let stored = raw.header.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
@@ -382,10 +385,10 @@ impl<'a> Examiner<'a> {
         self.coverage.mark(raw.payload_offset, payload_end, coverage);
         let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);
         self.allowance = rest.unwrap_or(self.allowance);
-        self.jobs.push(Job { raw, container, place: place.clone(), affordable: rest.is_some() });
+        self.jobs.push(PayloadJob { raw, container, place: place.clone(), affordable: rest.is_some() });
     }
 
-    fn bare_cubin(&mut self, start: u64, end: u64, place: &Place) {
+    fn bare_cubin(&mut self, start: u64, end: u64, place: &EntryPlace) {
         let Some(image) = slice(self.bytes, start, end - start) else { return };
         let cubin = match cubin_reader::read(image) {
             Ok(cubin) => cubin,
@@ -408,7 +411,7 @@ impl<'a> Examiner<'a> {
         self.found.entries.push(entry);
     }
 
-    fn bare_ptx(&mut self, start: u64, end: u64, place: &Place) {
+    fn bare_ptx(&mut self, start: u64, end: u64, place: &EntryPlace) {
         let Some(text) = slice(self.bytes, start, end - start) else { return };
         self.coverage.mark(start, end, Coverage::Ptx);
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
@@ -451,7 +454,7 @@ impl<'a> Examiner<'a> {
     fn follow(&mut self, sighting: Sighting) {
         let at = sighting.offset;
         let end = self.bytes.len() as u64;
-        let place = Place { loose: true, ..Place::default() };
+        let place = EntryPlace { loose: true, ..EntryPlace::default() };
         let in_code = self.host_code.iter().any(|&(start, end)| (start..end).contains(&at));
         match sighting.mark {
             Mark::Wrapper | Mark::Ancient if in_code => self.unaccounted(at, OPERAND),
@@ -467,7 +470,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// A PTX target in the middle of nowhere: takes the text around it up to the next zero.
-    fn loose_ptx(&mut self, at: u64, place: &Place) {
+    fn loose_ptx(&mut self, at: u64, place: &EntryPlace) {
         const LOOK_BACK: u64 = 4096;
         let rest = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
         if !ptx::names_target(rest, false) {
@@ -541,7 +544,7 @@ mod tests {
         let names = "first.o/\nsecond.o/\n";
         let thin = ["!<thin>\n", &member("//", names.len()), names, "\n", &member("/0", 9), &member("/9", 9)];
         let found = examine(thin.concat().as_bytes());
-        assert_eq!(found.format, Format::Archive);
+        assert_eq!(found.format, FileFormat::Archive);
         let [problem] = &found.unaccounted[..] else { panic!("{:?}", found.unaccounted) };
         assert!(problem.reason.contains("names first.o, second.o but"), "{}", problem.reason);
     }
@@ -555,7 +558,7 @@ mod tests {
         assert!(examine(&bytes).unaccounted.is_empty());
         bytes.extend_from_slice(include_bytes!("../../../tests/fixtures/proof/exact_13.0.fatbin"));
         let found = examine(&bytes);
-        assert_eq!(found.format, Format::Windows);
+        assert_eq!(found.format, FileFormat::Windows);
         assert_eq!(found.entries.len(), 1);
         assert!(found.entries[0].place.loose);
     }

@@ -6,27 +6,27 @@ use super::allotment::Share;
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
 use super::cubin_reader;
-use super::examination::{Depth, Entry, Place, Problem};
+use super::examination::{Depth, Entry, EntryPlace, Problem};
 use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
 use super::host;
 use super::ptx;
 use super::scan::{self, Mark};
 
 /// One payload that waits to be read.
-pub(super) struct Job<'a> {
+pub(super) struct PayloadJob<'a> {
     /// The entry as the container has it.
     pub(super) raw: RawEntry<'a>,
     /// Index of its container.
     pub(super) container: usize,
     /// Where it lies.
-    pub(super) place: Place,
+    pub(super) place: EntryPlace,
     /// Whether the file's allowance covers its decompressed size.
     pub(super) affordable: bool,
 }
 
 /// Reads one payload.
-pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
-    let Job { raw, container, place, affordable } = job;
+pub(super) fn read(job: PayloadJob<'_>, depth: Depth) -> Vec<Entry> {
+    let PayloadJob { raw, container, place, affordable } = job;
     let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
     let mut entry = entry_of(header, offset, container, &place, payload_offset);
     entry.image_bytes = payload.len() as u64;
@@ -57,7 +57,13 @@ pub(super) fn read(job: Job<'_>, depth: Depth) -> Vec<Entry> {
     vec![entry]
 }
 
-fn entry_of(header: EntryHeader, offset: u64, container: usize, place: &Place, payload_offset: u64) -> Entry {
+fn entry_of(
+    header: EntryHeader,
+    offset: u64,
+    container: usize,
+    place: &EntryPlace,
+    payload_offset: u64,
+) -> Entry {
     Entry {
         kind: header.kind(),
         arch: Some(header.arch()),
@@ -191,7 +197,7 @@ pub(super) fn ptx_image(entry: &mut Entry, image: &[u8], depth: Depth) {
 }
 
 /// An entry for an image that stands alone.
-pub(super) fn bare(kind: EntryKind, offset: u64, image_bytes: u64, place: &Place) -> Entry {
+pub(super) fn bare(kind: EntryKind, offset: u64, image_bytes: u64, place: &EntryPlace) -> Entry {
     Entry {
         kind,
         arch: None,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use proofmark_packager::escape;
 
 use super::bytes::slice;
-use super::examination::{Format, Problem};
+use super::examination::{FileFormat, Problem};
 use super::folder::{Listing, Unread, name_of_kind};
 use super::mapped::{self, MappedFile};
 use super::runtime_jit;
@@ -17,7 +17,7 @@ use super::scan;
 use super::signature::{format_of, is_tar, is_zip, packed};
 use super::stream::{self, Unpacked};
 use super::tar_file;
-use super::zip_file::{self, Member, Method, ZipFile};
+use super::zip_file::{self, ZipFile, ZipMember, ZipMethod};
 
 /// How deep archives and streams may nest in each other.
 const NESTING_LIMIT: u32 = 5;
@@ -27,6 +27,8 @@ const UNPACKED_FLOOR_BYTES: u64 = 256 << 20;
 const UNPACKED_PER_BYTE: u64 = 64;
 /// How much of a file decides whether it is text.
 const PROBE_BYTES: usize = 8 << 10;
+/// How much of a file is looked at before the next piece, and its memory given back.
+const PIECE_BYTES: usize = 32 << 20;
 /// Most things that are named as not read, before their number alone is.
 const UNREAD_LIMIT: usize = 1000;
 
@@ -61,7 +63,7 @@ pub enum InputError {
 
 /// What a visit came across, beside what it handed out.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct VisitTally {
     /// Files and members met, those that were passed over included.
     pub files: u64,
     /// Their size together, in bytes.
@@ -74,10 +76,10 @@ pub struct Tally {
 /// members of zips and tars, what streams unpack to. Files among others in which nothing looks like
 /// device code are passed over; a single file never is. A pipe is read to its end. What cannot be read
 /// is noted, not an error, unless it is the path itself.
-pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<Tally, InputError> {
+pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<VisitTally, InputError> {
     let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
     let kind = fs::metadata(path).map_err(unreadable)?.file_type();
-    let mut visitor = Visitor { look, tally: Tally::default(), budget: 0, unnamed: 0 };
+    let mut visitor = Visitor { look, tally: VisitTally::default(), budget: 0, unnamed: 0 };
     if kind.is_dir() {
         visitor.folder(Listing::of(path).map_err(unreadable)?);
     } else if kind.is_socket() || kind.is_block_device() {
@@ -90,8 +92,8 @@ pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<Tally, Inpu
 }
 
 /// The same for bytes that are already in memory.
-pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> Tally {
-    let mut visitor = Visitor { look, tally: Tally::default(), budget: budget_for(bytes), unnamed: 0 };
+pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> VisitTally {
+    let mut visitor = Visitor { look, tally: VisitTally::default(), budget: budget_for(bytes), unnamed: 0 };
     visitor.part(name, bytes, 0, Company::Alone);
     visitor.finish()
 }
@@ -116,7 +118,7 @@ enum Company {
 
 struct Visitor<F> {
     look: F,
-    tally: Tally,
+    tally: VisitTally,
     /// Bytes that may still be unpacked from the current file.
     budget: u64,
     /// How many things were not read beyond those that are named.
@@ -196,7 +198,7 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
         }
     }
 
-    fn finish(mut self) -> Tally {
+    fn finish(mut self) -> VisitTally {
         if self.unnamed > 0 {
             let reason = format!("and {} more that were not read", self.unnamed);
             self.tally.unread.push(Unread { path: "…".to_owned(), reason });
@@ -225,7 +227,7 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
         }
     }
 
-    fn zip_member(&mut self, name: &str, bytes: &[u8], member: &Member, depth: u32) {
+    fn zip_member(&mut self, name: &str, bytes: &[u8], member: &ZipMember, depth: u32) {
         let (at, stored) = member.content;
         let Some(content) = slice(bytes, at, stored) else { return self.unread(name, "is cut off") };
         match member.method {
@@ -235,21 +237,21 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
                     format!("declares {} bytes, beyond what any honest zip of this size holds", member.size);
                 self.unread(name, reason);
             }
-            Method::Stored if member.size != stored => {
+            ZipMethod::Stored if member.size != stored => {
                 self.unread(name, "is stored in another size than it declares");
             }
-            Method::Stored => match stream::check_sum(content, member.crc) {
+            ZipMethod::Stored => match stream::check_sum(content, member.crc) {
                 Ok(()) => self.part(name, content, depth + 1, Company::Among),
                 Err(reason) => self.unread(name, reason),
             },
-            Method::Deflated => match stream::inflate(content, member.size, member.crc) {
+            ZipMethod::Deflated => match stream::inflate(content, member.size, member.crc) {
                 Ok(unpacked) => {
                     mapped::release(content);
                     self.unpacked(name, &unpacked, depth, Company::Among);
                 }
                 Err(reason) => self.unread(name, reason),
             },
-            Method::Other(number) => {
+            ZipMethod::Other(number) => {
                 self.unread(name, format!("is compressed by method {number}, which is not read"));
             }
         }
@@ -267,6 +269,19 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
     }
 }
 
+/// Whether any piece of some bytes is what is looked for; pieces overlap by more than any pattern takes.
+fn in_pieces(bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) -> bool {
+    (0..bytes.len()).step_by(PIECE_BYTES).any(|start| {
+        let end = bytes.len().min(start + PIECE_BYTES);
+        let from = start.saturating_sub(scan::LOOK_BEHIND_BYTES);
+        let found = is_sought(&bytes[from..bytes.len().min(end + scan::REACH_BYTES)]);
+        if bytes.len() > PIECE_BYTES {
+            mapped::release(&bytes[start..end]);
+        }
+        found
+    })
+}
+
 /// Whether a file among others is worth a look: anything of a known format, anything that holds what
 /// looks like device code or makes some, and PTX by its name. Texts count like all else: PTX is one.
 fn is_candidate(name: &str, bytes: &[u8]) -> bool {
@@ -274,9 +289,11 @@ fn is_candidate(name: &str, bytes: &[u8]) -> bool {
     let is_python = Path::new(name).extension().is_some_and(|extension| extension == "py");
     let is_text = !bytes[..bytes.len().min(PROBE_BYTES)].contains(&0);
     named
-        || format_of(bytes) != Format::Other
-        || !scan::scan(bytes).is_empty()
-        || ((!is_text || is_python) && !runtime_jit::text_signs(bytes).is_empty())
+        || format_of(bytes) != FileFormat::Other
+        || in_pieces(bytes, |piece| {
+            !scan::scan(piece).is_empty()
+                || ((!is_text || is_python) && !runtime_jit::text_signs(piece).is_empty())
+        })
 }
 
 #[cfg(test)]
@@ -337,7 +354,7 @@ mod tests {
         fs::write(folder.path().join("a.txt"), "text").unwrap();
         fs::write(folder.path().join("b.so"), b"\x7FELF\0\0").unwrap();
         let tally = visit(folder.path(), |_| ()).unwrap();
-        assert_eq!(tally, Tally { files: 2, size_bytes: 10, unread: Vec::new() });
+        assert_eq!(tally, VisitTally { files: 2, size_bytes: 10, unread: Vec::new() });
     }
 
     #[test]

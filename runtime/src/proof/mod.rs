@@ -74,13 +74,13 @@ mod zip_file;
 
 pub use compat::CompatRecord;
 pub use compression::Compression;
-pub use cubin::{Cubin, CubinProblem, CubinType, DebugPtx, Layout, SpecialInstructions};
-pub use examination::{Container, Depth, Entry, Examination, Format, Place, Problem};
+pub use cubin::{Cubin, CubinLayout, CubinProblem, CubinType, DebugPtx, SpecialInstructions};
+pub use examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat, Problem};
 pub use examiner::{examine, examine_to};
 pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
-pub use input::{InputError, Specimen, Tally, visit, visit_bytes};
+pub use input::{InputError, Specimen, VisitTally, visit, visit_bytes};
 pub use kernel::{Kernel, demangle};
 pub use loader::MissingLibrary;
 pub use marker::{Marker, MarkerSource};
@@ -93,5 +93,5 @@ pub use requested::{
     requests_in_folder,
 };
 pub use runtime_jit::RuntimeJit;
-pub use verdict::{Judgement, Loose, Policy, Unlinked, Verdict, combine, judge, say};
+pub use verdict::{Judgement, Loose, Policy, ProofVerdict, Unlinked, combine, judge, say};
 pub use witness::{Stance, Witness};

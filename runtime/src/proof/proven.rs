@@ -8,7 +8,7 @@ use super::examiner::examine;
 use super::fatbin::EntryKind;
 use super::loader::MissingLibrary;
 use super::requested::RequestedClaim;
-use super::verdict::{Judgement, Policy, Verdict, judge};
+use super::verdict::{Judgement, Policy, ProofVerdict, judge};
 use super::witness::Witness;
 
 /// Version of the stored form of a proof.
@@ -95,7 +95,7 @@ impl Proof {
 pub fn prove(requested: &RequestedClaim, library: &[u8], arch: Arch) -> Result<Proof, Box<Judgement>> {
     let examination = examine(library);
     let judgement = judge(&examination, Some(requested), &Policy::for_build(arch));
-    if judgement.verdict() != Verdict::Exact {
+    if judgement.verdict() != ProofVerdict::Exact {
         return Err(Box::new(judgement));
     }
     let record = RecordedProof {

@@ -4,7 +4,7 @@ use object::elf;
 
 use super::bytes::{slice, u16_at, u32_at};
 use super::cubin_reader::EM_CUDA;
-use super::examination::Format;
+use super::examination::FileFormat;
 use super::fatbin;
 use super::ptx;
 
@@ -49,32 +49,32 @@ pub(super) fn is_zip(bytes: &[u8]) -> bool {
 }
 
 /// The format of some bytes.
-pub(super) fn format_of(bytes: &[u8]) -> Format {
+pub(super) fn format_of(bytes: &[u8]) -> FileFormat {
     if bytes.starts_with(b"\x7FELF") {
         let kind = elf::FileType(u16_at(bytes, 16).unwrap_or_default());
         return match (u16_at(bytes, 18), kind) {
-            (Some(EM_CUDA), _) => Format::Cubin,
-            (_, elf::ET_REL) => Format::Object,
-            (_, elf::ET_DYN) => Format::Library,
-            _ => Format::Executable,
+            (Some(EM_CUDA), _) => FileFormat::Cubin,
+            (_, elf::ET_REL) => FileFormat::Object,
+            (_, elf::ET_DYN) => FileFormat::Library,
+            _ => FileFormat::Executable,
         };
     }
     if fatbin::starts_at(bytes, 0) {
-        Format::Fatbin
+        FileFormat::Fatbin
     } else if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
-        Format::Archive
+        FileFormat::Archive
     } else if is_zip(bytes) {
-        Format::Zip
+        FileFormat::Zip
     } else if is_windows(bytes) {
-        Format::Windows
+        FileFormat::Windows
     } else if intermediate(bytes).is_some() {
-        Format::Intermediate
+        FileFormat::Intermediate
     } else if packed(bytes).is_some() {
-        Format::Packed
+        FileFormat::Packed
     } else if ptx::is_ptx(bytes) {
-        Format::Ptx
+        FileFormat::Ptx
     } else {
-        Format::Other
+        FileFormat::Other
     }
 }
 
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn intermediate_code_and_streams_are_known_by_their_first_bytes() {
-        assert_eq!(format_of(b"BC\xC0\xDE\x35\x14"), Format::Intermediate);
-        assert_eq!(format_of(b"\x7FTileIR\0\x0D\x01"), Format::Intermediate);
+        assert_eq!(format_of(b"BC\xC0\xDE\x35\x14"), FileFormat::Intermediate);
+        assert_eq!(format_of(b"\x7FTileIR\0\x0D\x01"), FileFormat::Intermediate);
         assert_eq!(packed(b"\x1F\x8B\x08\0"), Some("gzip"));
         assert_eq!(packed(b"BZhat"), None);
-        assert_eq!(format_of(b"text"), Format::Other);
+        assert_eq!(format_of(b"text"), FileFormat::Other);
     }
 }

@@ -6,10 +6,12 @@ use std::ops::Deref;
 use flate2::Crc;
 use flate2::bufread::{DeflateDecoder, GzDecoder};
 
-use super::mapped::MappedFile;
+use super::mapped::{self, MappedFile};
 
 /// Up to this size, in bytes, what comes out stays in memory; beyond it goes to a temporary file.
-const IN_MEMORY_BYTES: u64 = 16 << 20;
+const IN_MEMORY_BYTES: u64 = IN_MEMORY as u64;
+/// The same as a length.
+const IN_MEMORY: usize = 16 << 20;
 
 /// What came out.
 pub(super) enum Unpacked {
@@ -61,7 +63,12 @@ pub(super) fn inflate(content: &[u8], size: u64, crc: u32) -> Result<Unpacked, S
 /// Checks a member's sum.
 pub(super) fn check_sum(bytes: &[u8], crc: u32) -> Result<(), String> {
     let mut found = Crc::new();
-    found.update(bytes);
+    for piece in bytes.chunks(IN_MEMORY) {
+        found.update(piece);
+        if bytes.len() > IN_MEMORY {
+            mapped::release(piece);
+        }
+    }
     if found.sum() == crc {
         Ok(())
     } else {

@@ -11,7 +11,7 @@ const PROBLEM_LIMIT: usize = 20;
 
 /// One file in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Member {
+pub(super) struct TarMember {
     /// Its name as found.
     pub(super) name: String,
     /// Offset and size of its content, in bytes.
@@ -22,7 +22,7 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 pub(super) struct TarFile {
     /// Its files.
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<TarMember>,
     /// What no rule explains.
     pub(super) problems: Vec<Problem>,
 }
@@ -58,7 +58,7 @@ pub(super) fn read(bytes: &[u8]) -> TarFile {
                     return tar;
                 }
                 let name = long_name.take().unwrap_or_else(|| name_in(header));
-                tar.members.push(Member { name, content: (content_at, size) });
+                tar.members.push(TarMember { name, content: (content_at, size) });
             }
             b'L' => long_name = Some(text(content)),
             b'x' => match extended(content) {

@@ -8,15 +8,15 @@ use std::ops::Range;
 
 use super::allotment::{KERNEL_BYTES, Kept};
 use super::examination::{Depth, Entry, Problem};
-use super::image::{self, Job};
+use super::image::{self, PayloadJob};
 use super::mapped;
 use super::runtime_jit::{self, RuntimeJit};
 use super::scan::{self, Sighting};
 
 /// One piece of work.
-pub(super) enum Task<'a> {
+pub(super) enum ReadingTask<'a> {
     /// Read a payload.
-    Read(Box<Job<'a>>),
+    Read(Box<PayloadJob<'a>>),
     /// Look for signs of device code made at run time.
     Text(Range<usize>),
     /// Look at every byte offset.
@@ -24,7 +24,7 @@ pub(super) enum Task<'a> {
 }
 
 /// What came of it.
-pub(super) enum Outcome {
+pub(super) enum TaskOutcome {
     /// From a payload.
     Entries(Vec<Entry>),
     /// From a text.
@@ -33,9 +33,9 @@ pub(super) enum Outcome {
     Sightings(Vec<Sighting>),
 }
 
-impl Task<'_> {
+impl ReadingTask<'_> {
     /// Does it. Ranges end inside `file`.
-    pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept) -> Outcome {
+    pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept) -> TaskOutcome {
         let (outcome, used) = match self {
             Self::Read(job) => {
                 let payload = job.raw.payload;
@@ -43,14 +43,14 @@ impl Task<'_> {
                 for entry in &mut entries {
                     keep(entry, kept);
                 }
-                (Outcome::Entries(entries), payload)
+                (TaskOutcome::Entries(entries), payload)
             }
             Self::Text(range) => {
                 let reach = file.len().min(range.end + runtime_jit::REACH_BYTES);
                 let signs = runtime_jit::text_signs(&file[range.start..reach]);
-                (Outcome::Signs(signs), &file[range])
+                (TaskOutcome::Signs(signs), &file[range])
             }
-            Self::Scan(range) => (Outcome::Sightings(sightings(file, range.clone())), &file[range]),
+            Self::Scan(range) => (TaskOutcome::Sightings(sightings(file, range.clone())), &file[range]),
         };
         if file.len() >= LARGE_BYTES {
             mapped::release(used);
@@ -148,7 +148,7 @@ mod tests {
         file[CHUNK_BYTES - 5..CHUNK_BYTES - 5 + name.len()].copy_from_slice(name);
         let pieces = chunks(&file, &[(0, file.len() as u64)]);
         let signs = pieces.into_iter().filter(|piece| {
-            matches!(Task::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default()), Outcome::Signs(signs) if !signs.is_empty())
+            matches!(ReadingTask::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default()), TaskOutcome::Signs(signs) if !signs.is_empty())
         });
         assert_eq!(signs.count(), 1);
     }

@@ -7,7 +7,7 @@ use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
 use super::cubin::CubinType;
-use super::examination::{Entry, Examination, Format};
+use super::examination::{Entry, Examination, FileFormat};
 use super::fatbin::EntryKind;
 use super::folder::Unread;
 use super::requested::{RequestedClaim, RequestedForm};
@@ -16,7 +16,7 @@ use super::witness::{Stance, Witness, front_end, linked_in, question};
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ProofVerdict {
     /// Machine code for this architecture, and nothing that the policy does not allow.
     Exact,
     /// Machine code for it, but also other architectures, PTX or intermediate code.
@@ -89,7 +89,7 @@ impl Policy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Judgement {
-    verdict: Verdict,
+    verdict: ProofVerdict,
     policy: Policy,
     reasons: Vec<String>,
     witnesses: Vec<Witness>,
@@ -97,7 +97,7 @@ pub struct Judgement {
 
 impl Judgement {
     /// The verdict.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> ProofVerdict {
         self.verdict
     }
 
@@ -127,9 +127,9 @@ pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, poli
         .flat_map(|claim| [question_command(claim, policy, verdict), compare(claim, examination)])
         .collect();
     let against = contradictions(&commands);
-    let positive = matches!(verdict, Verdict::Exact | Verdict::Mixed);
-    let verdict = if positive && !against.is_empty() { Verdict::Contradicted } else { verdict };
-    if positive && verdict == Verdict::Contradicted {
+    let positive = matches!(verdict, ProofVerdict::Exact | ProofVerdict::Mixed);
+    let verdict = if positive && !against.is_empty() { ProofVerdict::Contradicted } else { verdict };
+    if positive && verdict == ProofVerdict::Contradicted {
         reasons = against;
     } else {
         reasons.extend(against);
@@ -140,38 +140,39 @@ pub fn judge(examination: &Examination, requested: Option<&RequestedClaim>, poli
 
 /// What one file says when several are asked together: nothing, if it holds no device code or but the
 /// device linker's empty images.
-pub fn say(examination: &Examination, judgement: &Judgement) -> Option<Verdict> {
-    let has_say = judgement.verdict != Verdict::Absent || !examination.entries.iter().all(Entry::is_stub);
+pub fn say(examination: &Examination, judgement: &Judgement) -> Option<ProofVerdict> {
+    let has_say =
+        judgement.verdict != ProofVerdict::Absent || !examination.entries.iter().all(Entry::is_stub);
     has_say.then_some(judgement.verdict)
 }
 
 /// What several files say together: the weightiest trouble first. What was not read could be anything.
-pub fn combine(said: impl IntoIterator<Item = Verdict>, unread: &[Unread]) -> Verdict {
-    let mut said: Vec<Verdict> = said.into_iter().collect();
+pub fn combine(said: impl IntoIterator<Item = ProofVerdict>, unread: &[Unread]) -> ProofVerdict {
+    let mut said: Vec<ProofVerdict> = said.into_iter().collect();
     if !unread.is_empty() {
-        said.push(Verdict::Unreadable);
+        said.push(ProofVerdict::Unreadable);
     }
     let any = |verdict| said.contains(&verdict);
     if said.is_empty() {
-        Verdict::Absent
-    } else if any(Verdict::Contradicted) {
-        Verdict::Contradicted
-    } else if any(Verdict::Unreadable) {
-        Verdict::Unreadable
-    } else if said.iter().all(|&verdict| verdict == Verdict::Exact) {
-        Verdict::Exact
-    } else if any(Verdict::Exact) || any(Verdict::Mixed) {
-        Verdict::Mixed
-    } else if any(Verdict::Weaker) {
-        Verdict::Weaker
+        ProofVerdict::Absent
+    } else if any(ProofVerdict::Contradicted) {
+        ProofVerdict::Contradicted
+    } else if any(ProofVerdict::Unreadable) {
+        ProofVerdict::Unreadable
+    } else if said.iter().all(|&verdict| verdict == ProofVerdict::Exact) {
+        ProofVerdict::Exact
+    } else if any(ProofVerdict::Exact) || any(ProofVerdict::Mixed) {
+        ProofVerdict::Mixed
+    } else if any(ProofVerdict::Weaker) {
+        ProofVerdict::Weaker
     } else {
-        Verdict::Absent
+        ProofVerdict::Absent
     }
 }
 
 /// What speaks against believing a file, whatever is asked of it: its witnesses disagree, or something of
 /// it was not read or explained.
-pub(super) fn faults(examination: &Examination) -> Vec<(Verdict, String)> {
+pub(super) fn faults(examination: &Examination) -> Vec<(ProofVerdict, String)> {
     let heard: Vec<Witness> =
         examination.entries.iter().enumerate().flat_map(|(index, entry)| question(index, entry)).collect();
     let family = examination.entries.iter().filter_map(family_doubt);
@@ -179,7 +180,7 @@ pub(super) fn faults(examination: &Examination) -> Vec<(Verdict, String)> {
     let open = Policy::for_file(Arch::SM_100A);
     let unread = unreadable(examination, &open).into_iter().chain(unexplained(examination));
     let of = |verdict| move |reason| (verdict, reason);
-    against.map(of(Verdict::Contradicted)).chain(unread.map(of(Verdict::Unreadable))).collect()
+    against.map(of(ProofVerdict::Contradicted)).chain(unread.map(of(ProofVerdict::Unreadable))).collect()
 }
 
 fn contradictions(witnesses: &[Witness]) -> Vec<String> {
@@ -193,14 +194,14 @@ fn contradictions(witnesses: &[Witness]) -> Vec<String> {
         .collect()
 }
 
-fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (Verdict, Vec<String>) {
+fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (ProofVerdict, Vec<String>) {
     let contradictions = contradictions(witnesses);
     if !contradictions.is_empty() {
-        return (Verdict::Contradicted, contradictions);
+        return (ProofVerdict::Contradicted, contradictions);
     }
     let unreadable = unreadable(examination, policy);
     if !unreadable.is_empty() {
-        return (Verdict::Unreadable, unreadable);
+        return (ProofVerdict::Unreadable, unreadable);
     }
     let target: Vec<&Entry> =
         examination.entries.iter().filter(|entry| counts(entry, examination.format, policy)).collect();
@@ -208,20 +209,20 @@ fn weigh(examination: &Examination, witnesses: &[Witness], policy: &Policy) -> (
         return without_target(examination, policy);
     }
     if let Some(reason) = target.iter().find_map(|entry| family_doubt(entry)) {
-        return (Verdict::Contradicted, vec![reason]);
+        return (ProofVerdict::Contradicted, vec![reason]);
     }
     let mut strangers: Vec<String> =
         examination.entries.iter().filter(|entry| !is_permitted(entry, policy)).map(describe).collect();
     strangers.extend(examination.entries.iter().filter_map(|entry| describe_linked_in(entry, policy)));
     let unexplained = unexplained(examination);
     if strangers.is_empty() && !unexplained.is_empty() {
-        return (Verdict::Unreadable, unexplained);
+        return (ProofVerdict::Unreadable, unexplained);
     }
     strangers.extend(unexplained);
     if strangers.is_empty() {
-        (Verdict::Exact, vec![describe_target(&target, policy)])
+        (ProofVerdict::Exact, vec![describe_target(&target, policy)])
     } else {
-        (Verdict::Mixed, strangers)
+        (ProofVerdict::Mixed, strangers)
     }
 }
 
@@ -293,14 +294,14 @@ fn is_permitted(entry: &Entry, policy: &Policy) -> bool {
 
 /// Whether an entry is what the policy asks for: machine code that can run, or wait to be linked
 /// where such code belongs.
-fn counts(entry: &Entry, format: Format, policy: &Policy) -> bool {
+fn counts(entry: &Entry, format: FileFormat, policy: &Policy) -> bool {
     let is_target = entry.arch == Some(policy.arch) && front_end(entry).is_none();
     let Some(cubin) = entry.cubin.as_ref().filter(|_| is_target) else { return false };
     match cubin.elf_type {
         CubinType::Executable => cubin.kernels.iter().any(|kernel| kernel.code_bytes > 0),
         CubinType::Extensible => policy.unlinked == Unlinked::Counts && !cubin.kernels.is_empty(),
         CubinType::Relocatable => {
-            let linked_file = matches!(format, Format::Library | Format::Executable);
+            let linked_file = matches!(format, FileFormat::Library | FileFormat::Executable);
             policy.unlinked == Unlinked::Counts && !linked_file && !cubin.is_empty()
         }
     }
@@ -317,14 +318,14 @@ fn family_doubt(entry: &Entry) -> Option<String> {
     })
 }
 
-fn without_target(examination: &Examination, policy: &Policy) -> (Verdict, Vec<String>) {
+fn without_target(examination: &Examination, policy: &Policy) -> (ProofVerdict, Vec<String>) {
     let arch = policy.arch;
     if examination.entries.is_empty() {
-        return (Verdict::Absent, vec!["no device code".to_owned()]);
+        return (ProofVerdict::Absent, vec!["no device code".to_owned()]);
     }
     let found: Vec<String> = examination.entries.iter().map(describe).collect();
     let weaker = examination.entries.iter().any(|entry| !entry.is_stub() && could_run(entry, arch));
-    (if weaker { Verdict::Weaker } else { Verdict::Absent }, found)
+    (if weaker { ProofVerdict::Weaker } else { ProofVerdict::Absent }, found)
 }
 
 /// Whether an entry that is not what was asked for could still run on that device, perhaps after
@@ -365,7 +366,7 @@ fn describe(entry: &Entry) -> String {
 }
 
 /// The requested claim as a witness about the policy.
-fn question_command(claim: &RequestedClaim, policy: &Policy, verdict: Verdict) -> Witness {
+fn question_command(claim: &RequestedClaim, policy: &Policy, verdict: ProofVerdict) -> Witness {
     let acceptable = claim.images.iter().all(|image| match image.form {
         RequestedForm::MachineCode => {
             image.virtual_arch == image.arch
@@ -393,7 +394,7 @@ fn question_command(claim: &RequestedClaim, policy: &Policy, verdict: Verdict) -
         let meaning = "the front end compiled against other features than the machine code's, so code \
                        behind feature macros is missing while every marker in the bytes agrees";
         (meaning, Stance::Contradicts)
-    } else if verdict == Verdict::Mixed {
+    } else if verdict == ProofVerdict::Mixed {
         ("the command asks for more than this architecture, and so the bytes say", Stance::Silent)
     } else {
         ("the command does not ask for exactly this architecture", Stance::Contradicts)

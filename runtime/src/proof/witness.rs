@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};
 
-use super::cubin::{Cubin, E_FLAGS_OFFSET, Layout};
+use super::cubin::{Cubin, CubinLayout, E_FLAGS_OFFSET};
 use super::examination::Entry;
 use super::fatbin::{EntryHeader, EntryKind, flags};
 use super::marker::MarkerSource;
@@ -224,7 +224,7 @@ impl Inquiry {
             self.say("tkinfo", self.base + tool.options_offset, found, meaning, stance);
         }
         let bare_family = kind == EntryKind::Cubin && arch.feature == Feature::Plain;
-        if !confirmed && cubin.layout == Layout::Abi8 && !bare_family {
+        if !confirmed && cubin.layout == CubinLayout::Abi8 && !bare_family {
             let meaning =
                 "every tool since 12.8 leaves its options in such a cubin; here none names this architecture";
             self.say("tkinfo", self.base, "no confirmation", meaning, Stance::Contradicts);
@@ -241,7 +241,7 @@ impl Inquiry {
             let found = format!("compute_{}", note.number);
             self.say("architecture note", self.base + note.offset, found, meaning, stance);
         }
-        if cubin.arch_notes.is_empty() && cubin.layout == Layout::Abi8 {
+        if cubin.arch_notes.is_empty() && cubin.layout == CubinLayout::Abi8 {
             let meaning =
                 "every tool since 12.8 leaves an architecture note in such a cubin; here it is missing";
             self.say("architecture note", self.base, "none", meaning, Stance::Contradicts);
@@ -271,9 +271,13 @@ fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'
     }
 }
 
+/// The patch of 12.8 that was released first; cuSPARSE and CUPTI hold code of 12.8.0 and 12.8.13.
+const FIRST_RELEASED_PATCH: u32 = 61;
+
 /// Whether a header's copy has the form that 12.8 wrote before its release.
 fn is_early_copy(copy: &[u8], cubin: &Cubin) -> bool {
-    let early = cubin.tools.iter().any(|tool| tool.release.ends_with(" V12.8.13"));
+    let patch = |tool: &ToolNote| tool.release.rsplit_once(" V12.8.")?.1.parse::<u32>().ok();
+    let early = cubin.tools.iter().filter_map(patch).any(|patch| patch < FIRST_RELEASED_PATCH);
     let mut records: Vec<_> = cubin.compat.iter().collect();
     records.sort_by_key(|record| record.attribute);
     let attributes: Vec<u8> = records.iter().map(|record| record.attribute).collect();
@@ -297,7 +301,7 @@ fn could_be_linked_into(number: u32, arch: Arch) -> bool {
 pub(super) fn front_end(entry: &Entry) -> Option<u32> {
     let (cubin, arch) = (entry.cubin.as_ref()?, entry.arch?);
     // Legacy cubins keep the virtual number in bits 16-23 of e_flags (seen, 12.8 and 12.9).
-    let legacy = (cubin.layout == Layout::Abi7).then_some(cubin.e_flags >> 16 & 0xFF);
+    let legacy = (cubin.layout == CubinLayout::Abi7).then_some(cubin.e_flags >> 16 & 0xFF);
     let debug = cubin.debug_ptx.iter().filter_map(|ptx| ptx.target).map(|target| target.number);
     let numbers = cubin.arch_notes.iter().map(|note| note.number).chain(legacy).chain(debug);
     numbers.filter(|&number| number != arch.number).min()

@@ -38,7 +38,7 @@ const PROBLEM_LIMIT: usize = 20;
 
 /// How a member is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
+pub(super) enum ZipMethod {
     /// As it is.
     Stored,
     /// Deflate.
@@ -49,11 +49,11 @@ pub(super) enum Method {
 
 /// One member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
+pub(super) struct ZipMember {
     /// Its name as found.
     pub(super) name: String,
     /// How it is stored.
-    pub(super) method: Method,
+    pub(super) method: ZipMethod,
     /// Whether it is encrypted.
     pub(super) encrypted: bool,
     /// Where its content lies: offset and stored size, in bytes.
@@ -64,7 +64,7 @@ pub(super) struct Member {
     pub(super) crc: u32,
 }
 
-impl Member {
+impl ZipMember {
     /// Whether it stands for a folder.
     pub(super) fn is_folder(&self) -> bool {
         self.name.ends_with('/') && self.size == 0
@@ -75,7 +75,7 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct ZipFile {
     /// Its members, by offset.
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<ZipMember>,
     /// How many bytes stand before the first member.
     pub(super) prefix_bytes: u64,
     /// What no rule explains.
@@ -199,12 +199,12 @@ fn member(
     let stored = wide.number(u32_at(header, 20)?);
     let local_at = wide.number(u32_at(header, 42)?)?.checked_add(shift)?;
     let (size, stored) = (size?, stored?);
-    let member = Member {
+    let member = ZipMember {
         name: text_of(name),
         method: match u16_at(header, 10)? {
-            0 => Method::Stored,
-            8 => Method::Deflated,
-            other => Method::Other(other),
+            0 => ZipMethod::Stored,
+            8 => ZipMethod::Deflated,
+            other => ZipMethod::Other(other),
         },
         encrypted: flags & 0x41 != 0,
         content: (0, stored),
@@ -231,7 +231,7 @@ fn member(
         member_end += descriptor_bytes(bytes, member_end, &member, stored).unwrap_or(0);
     }
     parts.push((local_at, member_end));
-    zip.members.push(Member { content: (content_at, stored), ..member });
+    zip.members.push(ZipMember { content: (content_at, stored), ..member });
     Some(next)
 }
 
@@ -246,7 +246,7 @@ fn local_sizes(bytes: &[u8], at: u64, local: &[u8]) -> Option<(u32, u64, u64)> {
 }
 
 /// Size of the descriptor behind a content: with or without a magic, in 4 or 8 bytes.
-fn descriptor_bytes(bytes: &[u8], at: u64, member: &Member, stored: u64) -> Option<u64> {
+fn descriptor_bytes(bytes: &[u8], at: u64, member: &ZipMember, stored: u64) -> Option<u64> {
     let magic = if slice(bytes, at, 4).and_then(|word| u32_at(word, 0))? == DESCRIPTOR_MAGIC { 4 } else { 0 };
     let rest = slice(bytes, at + magic, 12)?;
     if u32_at(rest, 0)? != member.crc {

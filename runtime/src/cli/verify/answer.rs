@@ -15,8 +15,9 @@ use super::{Arguments, could_not_read};
 use crate::cli::console::{AnswerFormat, Console};
 use crate::cli::failure::Failure;
 use crate::proof::{
-    Depth, Entry, Examination, Judgement, Policy, RequestedClaim, Requests, RuntimeJit, Specimen, Tally,
-    Verdict, claim_of_file, combine, examine_to, is_compiler_check, judge, requests_in_folder, say, visit,
+    Depth, Entry, Examination, Judgement, Policy, ProofVerdict, RequestedClaim, Requests, RuntimeJit,
+    Specimen, VisitTally, claim_of_file, combine, examine_to, is_compiler_check, judge, requests_in_folder,
+    say, visit,
 };
 use crate::rebuild::ProvenBuild;
 
@@ -46,14 +47,14 @@ pub(super) struct FileLine {
     pub(super) size_bytes: u64,
     pub(super) device_bytes: u64,
     pub(super) archs: BTreeSet<String>,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: ProofVerdict,
     pub(super) reasons: Vec<String>,
     pub(super) more_reasons: usize,
 }
 
 /// Everything that is known about one path.
 pub(super) struct Answer {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: ProofVerdict,
     pub(super) policy: Policy,
     pub(super) requests: Option<Requests>,
     /// The claim of a rebuild.
@@ -71,7 +72,7 @@ pub(super) struct Answer {
     pub(super) runtime_jit: BTreeSet<RuntimeJit>,
     /// Libraries that a proven file needs and does not name, in words.
     pub(super) missing_libraries: BTreeSet<String>,
-    pub(super) tally: Tally,
+    pub(super) tally: VisitTally,
     pub(super) spool: Option<Spool>,
 }
 
@@ -93,7 +94,7 @@ impl Answer {
         };
         let mut gathering = Gathering {
             answer: Self {
-                verdict: Verdict::Absent,
+                verdict: ProofVerdict::Absent,
                 policy,
                 requests: None,
                 rebuilt: rebuilt.map(|build| build.entry.proof.requested().clone()),
@@ -105,7 +106,7 @@ impl Answer {
                 passed_over: 0,
                 runtime_jit: BTreeSet::new(),
                 missing_libraries: BTreeSet::new(),
-                tally: Tally::default(),
+                tally: VisitTally::default(),
                 spool: (console.format() == AnswerFormat::Json).then(Spool::default),
             },
             said: BTreeSet::new(),
@@ -114,7 +115,7 @@ impl Answer {
             root: None,
             failure: None,
         };
-        let mut tally = Tally::default();
+        let mut tally = VisitTally::default();
         if let Some(build) = rebuilt {
             let claim = build.entry.proof.requested().clone();
             let look =
@@ -163,7 +164,7 @@ fn requests_beside(path: &Path) -> Option<Requests> {
 
 struct Gathering {
     answer: Answer,
-    said: BTreeSet<Verdict>,
+    said: BTreeSet<ProofVerdict>,
     lists: bool,
     kernels: bool,
     /// The path as given and as it really is.
@@ -233,7 +234,7 @@ impl Gathering {
         {
             self.failure = Some(Failure::could_not_judge(error));
         }
-        let speaks = !one.examination.entries.is_empty() || one.judgement.verdict() != Verdict::Absent;
+        let speaks = !one.examination.entries.is_empty() || one.judgement.verdict() != ProofVerdict::Absent;
         if !speaks {
             return;
         }

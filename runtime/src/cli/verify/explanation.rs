@@ -1,28 +1,32 @@
 //! Teaches how the answer was found and what it is worth.
 
-use crate::proof::{Policy, Verdict};
+use crate::proof::{Policy, ProofVerdict};
 
 /// The lesson for one answer.
-pub(super) fn text(verdict: Verdict, policy: &Policy) -> String {
+pub(super) fn text(verdict: ProofVerdict, policy: &Policy) -> String {
     let arch = policy.arch;
     let next = match verdict {
-        Verdict::Exact => "Every witness agreed and every byte that could be device code was accounted for.",
-        Verdict::Mixed => {
+        ProofVerdict::Exact => {
+            "Every witness agreed and every byte that could be device code was accounted for."
+        }
+        ProofVerdict::Mixed => {
             "The driver may pick another image than you measured. Build with one -gencode pair and no PTX, or \
              accept the rest with --allow-ptx and --allow."
         }
-        Verdict::Weaker => {
+        ProofVerdict::Weaker => {
             "It may run, but not as what you asked for: other machine code lacks its features, and PTX and LTO-IR \
              are compiled later, by a driver or linker of that day. Build with -gencode \
              arch=compute_X,code=sm_X, the letter on both sides."
         }
-        Verdict::Absent => "Nothing in it would load as this architecture.",
-        Verdict::Contradicted => {
+        ProofVerdict::Absent => "Nothing in it would load as this architecture.",
+        ProofVerdict::Contradicted => {
             "Someone or something changed one place and not the others, or put a header on foreign code. \
              NVIDIA's own fatbinary tool does so when asked: it checks only the number, not the letter. A stale \
              library beside a newer build file looks the same."
         }
-        Verdict::Unreadable => "What cannot be read cannot be cleared: the named bytes could hold anything.",
+        ProofVerdict::Unreadable => {
+            "What cannot be read cannot be cleared: the named bytes could hold anything."
+        }
     };
     format!(
         "

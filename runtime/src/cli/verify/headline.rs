@@ -1,6 +1,6 @@
 //! The answer in one line.
 
-use crate::proof::{Entry, EntryKind, Examination, Policy, Verdict};
+use crate::proof::{Entry, EntryKind, Examination, Policy, ProofVerdict};
 
 /// What there is in place of the machine code that was asked for, over all files.
 #[derive(Debug, Default)]
@@ -26,34 +26,34 @@ impl Weaker {
 }
 
 /// The verdict and what it means here.
-pub(super) fn headline(verdict: Verdict, policy: &Policy, weaker: &Weaker) -> String {
+pub(super) fn headline(verdict: ProofVerdict, policy: &Policy, weaker: &Weaker) -> String {
     format!("{}  {}", word(verdict), sentence(verdict, policy, weaker))
 }
 
 /// The verdict in one word.
-pub(super) fn word(verdict: Verdict) -> &'static str {
+pub(super) fn word(verdict: ProofVerdict) -> &'static str {
     match verdict {
-        Verdict::Exact => "EXACT",
-        Verdict::Mixed => "MIXED",
-        Verdict::Weaker => "WEAKER",
-        Verdict::Absent => "ABSENT",
-        Verdict::Contradicted => "CONTRADICTED",
-        Verdict::Unreadable => "UNREADABLE",
+        ProofVerdict::Exact => "EXACT",
+        ProofVerdict::Mixed => "MIXED",
+        ProofVerdict::Weaker => "WEAKER",
+        ProofVerdict::Absent => "ABSENT",
+        ProofVerdict::Contradicted => "CONTRADICTED",
+        ProofVerdict::Unreadable => "UNREADABLE",
     }
 }
 
-fn sentence(verdict: Verdict, policy: &Policy, found: &Weaker) -> String {
+fn sentence(verdict: ProofVerdict, policy: &Policy, found: &Weaker) -> String {
     let arch = policy.arch;
     match verdict {
-        Verdict::Exact if policy.allow_ptx || !policy.also_allowed.is_empty() => {
+        ProofVerdict::Exact if policy.allow_ptx || !policy.also_allowed.is_empty() => {
             format!("machine code for {arch}, and nothing that was not allowed")
         }
-        Verdict::Exact => format!("machine code for {arch}, and nothing else"),
-        Verdict::Mixed => format!("machine code for {arch}, but not alone"),
-        Verdict::Weaker => weaker(policy, found),
-        Verdict::Absent => format!("no code for {arch}"),
-        Verdict::Contradicted => "the witnesses disagree, so nothing is proven".to_owned(),
-        Verdict::Unreadable => {
+        ProofVerdict::Exact => format!("machine code for {arch}, and nothing else"),
+        ProofVerdict::Mixed => format!("machine code for {arch}, but not alone"),
+        ProofVerdict::Weaker => weaker(policy, found),
+        ProofVerdict::Absent => format!("no code for {arch}"),
+        ProofVerdict::Contradicted => "the witnesses disagree, so nothing is proven".to_owned(),
+        ProofVerdict::Unreadable => {
             "some of it could not be read or accounted for, so nothing is proven".to_owned()
         }
     }

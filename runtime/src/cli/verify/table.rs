@@ -9,7 +9,7 @@ use proofmark_packager::{Arch, escape};
 
 use super::answer::Answer;
 use super::headline::{headline, word};
-use crate::proof::{Kernel, Tally, Unread, demangle};
+use crate::proof::{Kernel, Unread, VisitTally, demangle};
 
 /// Most reasons and kernels shown; the JSON has all.
 const SHOWN: usize = 12;
@@ -79,7 +79,7 @@ fn by_file(answer: &Answer) -> String {
 }
 
 /// That there is no device code, and where it was looked for.
-pub(super) fn nothing_in(tally: &Tally) -> String {
+pub(super) fn nothing_in(tally: &VisitTally) -> String {
     let files = if tally.files == 1 { "file" } else { "files" };
     format!("no device code found in {} {files} of {}", tally.files, size(tally.size_bytes))
 }

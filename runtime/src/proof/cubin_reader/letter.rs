@@ -1,7 +1,7 @@
 //! Decides the `a` of a cubin: where each toolkit keeps it, and every disagreement between those places.
 
 use crate::proof::compat::{ACCELERATOR_TARGET, CompatRecord};
-use crate::proof::cubin::{Cubin, E_FLAGS_OFFSET, Layout};
+use crate::proof::cubin::{Cubin, CubinLayout, E_FLAGS_OFFSET};
 use crate::proof::marker::{Marker, MarkerSource};
 use crate::proof::note::{ArchNoteKind, ToolNote};
 
@@ -14,9 +14,9 @@ const FIRST_WITH_LETTER: u32 = 90;
 pub(super) fn marker(cubin: &mut Cubin) -> Option<Marker> {
     check_layout_age(cubin);
     match cubin.layout {
-        Layout::Abi7 if cubin.number < FIRST_WITH_LETTER => Some(no_letter()),
-        Layout::Abi7 => Some(flag_marker(cubin, 0x800, MarkerSource::EFlags800)),
-        Layout::Abi8 => abi8_marker(cubin),
+        CubinLayout::Abi7 if cubin.number < FIRST_WITH_LETTER => Some(no_letter()),
+        CubinLayout::Abi7 => Some(flag_marker(cubin, 0x800, MarkerSource::EFlags800)),
+        CubinLayout::Abi8 => abi8_marker(cubin),
     }
 }
 
@@ -28,18 +28,18 @@ fn no_letter() -> Marker {
 /// the new one starts with 100 in 12.8 and takes over all of them in 13.0.
 fn check_layout_age(cubin: &mut Cubin) {
     match cubin.layout {
-        Layout::Abi7 if cubin.number >= FIRST_OF_NEW_LAYOUT => {
+        CubinLayout::Abi7 if cubin.number >= FIRST_OF_NEW_LAYOUT => {
             let reason = format!("no toolkit wrote this layout for sm_{}: it ends with sm_90", cubin.number);
             cubin.problem(E_FLAGS_OFFSET, reason);
         }
-        Layout::Abi8 if cubin.number < FIRST_OF_NEW_LAYOUT && !cubin.tools.is_empty() => {
+        CubinLayout::Abi8 if cubin.number < FIRST_OF_NEW_LAYOUT && !cubin.tools.is_empty() => {
             let before_13 = |tool: &ToolNote| tool.toolkit().is_some_and(|(major, _)| major < 13);
             if cubin.tools.iter().all(before_13) {
                 let reason = format!("no toolkit before 13.0 wrote this layout for sm_{}", cubin.number);
                 cubin.problem(E_FLAGS_OFFSET, reason);
             }
         }
-        Layout::Abi7 | Layout::Abi8 => {}
+        CubinLayout::Abi7 | CubinLayout::Abi8 => {}
     }
 }
 

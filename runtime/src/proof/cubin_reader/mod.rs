@@ -7,7 +7,7 @@ use proofmark_packager::Arch;
 
 use super::bytes::text_of;
 use super::compat;
-use super::cubin::{Cubin, CubinType, DebugPtx, E_FLAGS_OFFSET, Layout};
+use super::cubin::{Cubin, CubinLayout, CubinType, DebugPtx, E_FLAGS_OFFSET};
 use super::note::{self, ArchNoteKind, ToolNote};
 use super::ptx;
 use elf::{CubinError, ENDIAN, Header, Sections, broken, is_code};
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
     check_sizes(&sections, bytes)?;
     let mut cubin = from_header(header)?;
     let unknown = cubin.e_flags & E_FLAGS_UNKNOWN;
-    if cubin.layout == Layout::Abi8 && unknown != 0 {
+    if cubin.layout == CubinLayout::Abi8 && unknown != 0 {
         cubin.problem(E_FLAGS_OFFSET, format!("bits {unknown:#x} of e_flags are unknown"));
     }
     cubin.size_bytes = extent(header, &sections, bytes)?;
@@ -66,8 +66,8 @@ fn from_header(header: &Header) -> Result<Cubin, CubinError> {
     let (os_abi, abi_version) = (header.e_ident.os_abi.0, header.e_ident.abi_version);
     let e_flags = header.e_flags.get(ENDIAN).0;
     let (layout, number) = match (os_abi, abi_version) {
-        (0x33, 1..=7) => (Layout::Abi7, e_flags & 0xFF),
-        (0x41, 8) => (Layout::Abi8, e_flags >> 8 & 0xFF),
+        (0x33, 1..=7) => (CubinLayout::Abi7, e_flags & 0xFF),
+        (0x41, 8) => (CubinLayout::Abi8, e_flags >> 8 & 0xFF),
         _ => return Err(CubinError::UnknownLayout { os_abi, abi_version }),
     };
     let elf_type = match header.e_type.get(ENDIAN) {

@@ -8,7 +8,7 @@ use proofmark_packager::Arch;
 use serde::Serialize;
 
 use crate::proof::verdict::faults;
-use crate::proof::{Depth, EntryKind, Examination, InputError, Unread, Verdict, examine_to, visit};
+use crate::proof::{Depth, EntryKind, Examination, InputError, ProofVerdict, Unread, examine_to, visit};
 
 /// In what form device code is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -104,7 +104,7 @@ impl Inventory {
 
     /// Takes in one file.
     pub fn add(&mut self, name: &str, examination: &Examination) {
-        let unreadable = faults(examination).iter().any(|(verdict, _)| *verdict == Verdict::Unreadable);
+        let unreadable = faults(examination).iter().any(|(verdict, _)| *verdict == ProofVerdict::Unreadable);
         let mut file = FileInventory {
             size_bytes: examination.size_bytes,
             unreadable,

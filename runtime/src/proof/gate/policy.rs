@@ -10,7 +10,7 @@ use proofmark_packager::{Arch, Feature};
 use super::finding::{Finding, FindingKind};
 use crate::proof::verdict::faults;
 use crate::proof::witness::{front_end, linked_in};
-use crate::proof::{Entry, EntryKind, Examination, Policy, RequestedClaim, Verdict, judge, reach};
+use crate::proof::{Entry, EntryKind, Examination, Policy, ProofVerdict, RequestedClaim, judge, reach};
 
 /// Most reasons of one kind that one file gives.
 const REASONS: usize = 20;
@@ -193,7 +193,7 @@ fn open_policy(arch: Arch, entries: &[Entry]) -> Policy {
 /// What could not be read, and what disagrees.
 fn integrity(examination: &Examination, claim: Option<&RequestedClaim>) -> Vec<(FindingKind, String)> {
     let found = faults(examination).into_iter().map(|(verdict, reason)| match verdict {
-        Verdict::Contradicted => (FindingKind::Contradicted, reason),
+        ProofVerdict::Contradicted => (FindingKind::Contradicted, reason),
         _ => (FindingKind::Unreadable, reason),
     });
     let found: Vec<_> = found.take(REASONS).collect();
@@ -226,10 +226,13 @@ impl Rule {
         for &arch in &self.require {
             let judgement = judge(examination, None, &open_policy(arch, &examination.entries));
             match judgement.verdict() {
-                Verdict::Weaker | Verdict::Absent => {
+                ProofVerdict::Weaker | ProofVerdict::Absent => {
                     found.push((FindingKind::Missing, format!("no machine code for {arch}")));
                 }
-                Verdict::Exact | Verdict::Mixed | Verdict::Contradicted | Verdict::Unreadable => {}
+                ProofVerdict::Exact
+                | ProofVerdict::Mixed
+                | ProofVerdict::Contradicted
+                | ProofVerdict::Unreadable => {}
             }
         }
         let mut strangers: BTreeSet<(FindingKind, String)> = BTreeSet::new();

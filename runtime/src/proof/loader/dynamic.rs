@@ -73,7 +73,7 @@ impl Dynamic {
             return None;
         };
         let mut dynamic = Self::default();
-        let mut sizes = Sizes::default();
+        let mut sizes = EntrySizes::default();
         for entry in table.chunks_exact(ENTRY_BYTES) {
             let (tag, value) = (u64_at(entry, 0)?, u64_at(entry, 8)?);
             if tag == 0 {
@@ -120,14 +120,14 @@ impl Dynamic {
 
 /// Sizes of single entries, which the loader takes for granted.
 #[derive(Default)]
-struct Sizes {
+struct EntrySizes {
     relocation: u64,
     symbol: u64,
     packed: u64,
     form_of_calls: u64,
 }
 
-impl Sizes {
+impl EntrySizes {
     fn take(&mut self, tag: u64, value: u64) {
         match tag {
             9 => self.relocation = value,

@@ -12,6 +12,8 @@ const NEAR_BYTES: u64 = 64;
 /// What the loader writes, in order of offset.
 pub(super) struct Image<'a> {
     writes: &'a [Relocation],
+    /// The widest of them, in bytes.
+    widest: u64,
 }
 
 impl Image<'_> {
@@ -23,15 +25,19 @@ impl Image<'_> {
 
     /// Writes that touch `[start, end)`.
     pub(super) fn touching(&self, start: u64, end: u64) -> impl Iterator<Item = &Relocation> {
-        let from = self.writes.partition_point(|write| write.offset.saturating_add(write.width) <= start);
-        self.writes[from..].iter().take_while(move |write| write.offset < end)
+        let from = self.writes.partition_point(|write| write.offset.saturating_add(self.widest) <= start);
+        let before_end = self.writes[from..].iter().take_while(move |write| write.offset < end);
+        before_end.filter(move |write| write.offset.saturating_add(write.width) > start)
     }
 }
 
 /// Applies the writes to copies of the bytes around them, and names what they change about device code.
 pub(super) fn apply<'a>(elf: &Elf<'_>, writes: &'a [Relocation], problems: &mut Vec<Problem>) -> Image<'a> {
-    let image = Image { writes };
-    if let Some(pair) = writes.windows(2).find(|pair| pair[0].offset + pair[0].width > pair[1].offset) {
+    let widest = writes.iter().map(|write| write.width).max().unwrap_or_default();
+    let image = Image { writes, widest };
+    if let Some(pair) =
+        writes.windows(2).find(|pair| pair[0].offset.saturating_add(pair[0].width) > pair[1].offset)
+    {
         problems.push(Problem::over(pair[1].offset, pair[1].width, "two relocations write the same bytes"));
     }
     let mut rest = writes;
@@ -48,7 +54,7 @@ pub(super) fn apply<'a>(elf: &Elf<'_>, writes: &'a [Relocation], problems: &mut 
 fn look(bytes: &[u8], group: &[Relocation], problems: &mut Vec<Problem>) {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
     let start = first.offset.saturating_sub(NEAR_BYTES);
-    let end = last.offset.saturating_add(last.width + NEAR_BYTES).min(bytes.len() as u64);
+    let end = last.offset.saturating_add(last.width.min(NEAR_BYTES) + NEAR_BYTES).min(bytes.len() as u64);
     let Some(before) = end.checked_sub(start).and_then(|size| slice(bytes, start, size)) else { return };
     let mut after = before.to_vec();
     for write in group {

@@ -48,7 +48,7 @@ pub(super) struct Relocation {
 
 /// How a kind of relocation comes to its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+enum RelocationRule {
     /// Nothing is written.
     Nothing,
     /// The load address plus the addend.
@@ -113,7 +113,7 @@ fn loader_entry(
 ) -> Option<Relocation> {
     let (place, kind, index, addend) = words(entry)?;
     let rule = loader_rule(elf.machine, kind);
-    if rule == Rule::Nothing {
+    if rule == RelocationRule::Nothing {
         return None;
     }
     let symbol = || {
@@ -121,7 +121,12 @@ fn loader_entry(
         symbol_in(slice(elf.bytes, at, 24)?)
     };
     // Variables of other libraries are copied to memory that no file fills.
-    if rule == Rule::Copy && elf.file_offset(place).is_none() {
+    if rule == RelocationRule::Copy && elf.file_offset(place).is_none() {
+        let end = place.saturating_add(symbol().map_or(0, |symbol| symbol.size));
+        if let Some(load) = elf.loads().find(|load| place < load.address && load.address < end) {
+            let reason = "a variable of another library is copied over the start of a segment";
+            problems.push(Problem::at(load.offset, reason));
+        }
         return None;
     }
     let Some(offset) = elf.file_offset(place) else {
@@ -135,23 +140,20 @@ fn loader_entry(
     }
     let defined = || named.filter(|symbol| symbol.section != UNDEFINED);
     let (width, value) = match rule {
-        Rule::Relative => (8, Value::Known(addend)),
-        Rule::Absolute(width) if index == 0 => (width, Value::Known(addend)),
-        Rule::Absolute(width) => (
+        RelocationRule::Relative => (8, Value::Known(addend)),
+        RelocationRule::Absolute(width) if index == 0 => (width, Value::Known(addend)),
+        RelocationRule::Absolute(width) => (
             width,
             defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))),
         ),
-        Rule::ThreadOffset if index == 0 => (8, Value::Known(addend)),
-        Rule::ThreadOffset => {
+        RelocationRule::ThreadOffset if index == 0 => (8, Value::Known(addend)),
+        RelocationRule::ThreadOffset => {
             (8, defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))))
         }
-        Rule::Elsewhere(width) => (width, Value::Unknown),
-        Rule::Copy => {
-            problems
-                .push(Problem::at(offset, "a variable of another library is copied over bytes of the file"));
-            (symbol().map_or(8, |symbol| symbol.size), Value::Unknown)
-        }
-        Rule::Strange | Rule::Nothing => {
+        RelocationRule::Elsewhere(width) => (width, Value::Unknown),
+        // Tools that move segments leave `.bss` in the file.
+        RelocationRule::Copy => (symbol().map_or(8, |symbol| symbol.size), Value::Unknown),
+        RelocationRule::Strange | RelocationRule::Nothing => {
             problems.push(Problem::at(
                 offset,
                 format!("a relocation of kind {kind}, which no linker leaves for a loader"),
@@ -159,11 +161,11 @@ fn loader_entry(
             (8, Value::Unknown)
         }
     };
-    if rule == Rule::Relative && index != 0 {
+    if rule == RelocationRule::Relative && index != 0 {
         problems
             .push(Problem::at(offset, "a relative relocation that names a symbol, as no linker writes it"));
     }
-    if rule == Rule::Relative && !is_in_image(elf, addend) {
+    if rule == RelocationRule::Relative && !is_in_image(elf, addend) {
         problems.push(Problem::at(offset, format!("a relocation to {addend:#x}, outside of what is loaded")));
     }
     Some(Relocation { offset, width, value })
@@ -248,7 +250,7 @@ fn object_entry(
 ) -> Option<Relocation> {
     let (place, kind, index, addend) = words(entry)?;
     let rule = object_rule(elf.machine, kind);
-    if rule == Rule::Nothing {
+    if rule == RelocationRule::Nothing {
         return None;
     }
     let offset = target.offset.saturating_add(place);
@@ -257,8 +259,8 @@ fn object_entry(
         return None;
     }
     let (width, value) = match rule {
-        Rule::Absolute(width) if index == 0 => (width, Value::Known(addend)),
-        Rule::Absolute(width) => {
+        RelocationRule::Absolute(width) if index == 0 => (width, Value::Known(addend)),
+        RelocationRule::Absolute(width) => {
             let symbol = usize::try_from(table.link).ok().and_then(|link| elf.symbol(link, index));
             let value = match symbol {
                 Some(symbol) if symbol.section == ABSOLUTE => Value::Known(symbol.value.wrapping_add(addend)),
@@ -269,7 +271,7 @@ fn object_entry(
             };
             (width, value)
         }
-        Rule::Elsewhere(width) => (width, Value::Unknown),
+        RelocationRule::Elsewhere(width) => (width, Value::Unknown),
         _ => {
             let reason = format!(
                 "a relocation of kind {kind} in section {}, which no compiler leaves there",
@@ -283,29 +285,31 @@ fn object_entry(
 }
 
 /// What each kind does when the file is loaded.
-fn loader_rule(machine: u16, kind: u32) -> Rule {
+fn loader_rule(machine: u16, kind: u32) -> RelocationRule {
     match (machine, kind) {
-        (X86_64 | AARCH64, 0) => Rule::Nothing,
-        (X86_64, 1 | 6 | 7) | (AARCH64, 257 | 1025 | 1026) => Rule::Absolute(8),
-        (X86_64, 8) | (AARCH64, 1027) => Rule::Relative,
-        (X86_64, 5) | (AARCH64, 1024) => Rule::Copy,
-        (X86_64, 16 | 18 | 37) | (AARCH64, 1028 | 1030 | 1032) => Rule::Elsewhere(8),
-        (X86_64, 17) | (AARCH64, 1029) => Rule::ThreadOffset,
-        (X86_64, 36) | (AARCH64, 1031) => Rule::Elsewhere(16),
-        _ => Rule::Strange,
+        (X86_64 | AARCH64, 0) => RelocationRule::Nothing,
+        (X86_64, 1 | 6 | 7) | (AARCH64, 257 | 1025 | 1026) => RelocationRule::Absolute(8),
+        (X86_64, 8) | (AARCH64, 1027) => RelocationRule::Relative,
+        (X86_64, 5) | (AARCH64, 1024) => RelocationRule::Copy,
+        (X86_64, 16 | 18 | 37) | (AARCH64, 1028 | 1030 | 1032) => RelocationRule::Elsewhere(8),
+        (X86_64, 17) | (AARCH64, 1029) => RelocationRule::ThreadOffset,
+        (X86_64, 36) | (AARCH64, 1031) => RelocationRule::Elsewhere(16),
+        _ => RelocationRule::Strange,
     }
 }
 
 /// What each kind does when an object is linked, in data.
-fn object_rule(machine: u16, kind: u32) -> Rule {
+fn object_rule(machine: u16, kind: u32) -> RelocationRule {
     match (machine, kind) {
-        (X86_64 | AARCH64, 0) => Rule::Nothing,
-        (X86_64, 1) | (AARCH64, 257) => Rule::Absolute(8),
-        (X86_64, 10 | 11) | (AARCH64, 258) => Rule::Absolute(4),
+        (X86_64 | AARCH64, 0) => RelocationRule::Nothing,
+        (X86_64, 1) | (AARCH64, 257) => RelocationRule::Absolute(8),
+        (X86_64, 10 | 11) | (AARCH64, 258) => RelocationRule::Absolute(4),
         // PC32, PLT32, GOTPCREL and the other distances of 4 bytes, TLS among them.
-        (X86_64, 2..=4 | 9 | 19..=23 | 26 | 34 | 41 | 42) | (AARCH64, 261 | 314 | 315) => Rule::Elsewhere(4),
+        (X86_64, 2..=4 | 9 | 19..=23 | 26 | 34 | 41 | 42) | (AARCH64, 261 | 314 | 315) => {
+            RelocationRule::Elsewhere(4)
+        }
         // PC64, GOTOFF64, GOTPC64, and thread-local ones of 8 bytes.
-        (X86_64, 16..=18 | 24 | 25 | 27..=31) | (AARCH64, 260) => Rule::Elsewhere(8),
-        _ => Rule::Strange,
+        (X86_64, 16..=18 | 24 | 25 | 27..=31) | (AARCH64, 260) => RelocationRule::Elsewhere(8),
+        _ => RelocationRule::Strange,
     }
 }

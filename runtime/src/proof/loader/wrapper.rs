@@ -26,7 +26,7 @@ pub(in crate::proof) struct Wrapper {
 }
 
 /// Where a pointer leads.
-enum Target {
+enum PointerTarget {
     /// To bytes of the file that nothing may write.
     Constant(u64),
     /// To bytes of the file that the program may change before it registers them.
@@ -77,47 +77,47 @@ fn wrapper(
         return refuse("a relocation changes a wrapper elsewhere than in its pointers");
     }
     let list = target(elf, image, at + 16, u64_at(record, 16)?);
-    if !matches!((version, list), (_, Target::Null) | (2, Target::Unfilled)) {
+    if !matches!((version, list), (_, PointerTarget::Null) | (2, PointerTarget::Unfilled)) {
         return refuse("a wrapper with a list of further device code in the file");
     }
     match target(elf, image, at + 8, u64_at(record, 8)?) {
-        Target::Constant(target) => Some(Wrapper { offset: at, target }),
-        Target::Writable => refuse("a registered wrapper points to bytes that the program may write"),
-        Target::Unfilled => refuse("a registered wrapper points to memory that no file fills"),
-        Target::Null => refuse("a registered wrapper points nowhere"),
-        Target::Unknown => refuse("a registered wrapper points to what is not in this file"),
+        PointerTarget::Constant(target) => Some(Wrapper { offset: at, target }),
+        PointerTarget::Writable => refuse("a registered wrapper points to bytes that the program may write"),
+        PointerTarget::Unfilled => refuse("a registered wrapper points to memory that no file fills"),
+        PointerTarget::Null => refuse("a registered wrapper points nowhere"),
+        PointerTarget::Unknown => refuse("a registered wrapper points to what is not in this file"),
     }
 }
 
 /// Where the pointer at `offset` leads, once loaded; `stored` is what the file holds there.
-fn target(elf: &Elf<'_>, image: &Image<'_>, offset: u64, stored: u64) -> Target {
+fn target(elf: &Elf<'_>, image: &Image<'_>, offset: u64, stored: u64) -> PointerTarget {
     match (image.written_at(offset), elf.kind) {
-        (None, _) if stored == 0 => Target::Null,
+        (None, _) if stored == 0 => PointerTarget::Null,
         (None, Kind::Executable) => mapped(elf, stored),
         (Some(Value::Known(address)), Kind::Dynamic | Kind::Executable) => mapped(elf, address),
         (Some(Value::Inside { section, offset }), _) => {
             let section = elf.sections.get(usize::from(section));
-            section.map_or(Target::Unknown, |section| placed(section, offset))
+            section.map_or(PointerTarget::Unknown, |section| placed(section, offset))
         }
-        _ => Target::Unknown,
+        _ => PointerTarget::Unknown,
     }
 }
 
-fn mapped(elf: &Elf<'_>, address: u64) -> Target {
-    let Some(segment) = elf.segment_at(address) else { return Target::Unknown };
+fn mapped(elf: &Elf<'_>, address: u64) -> PointerTarget {
+    let Some(segment) = elf.segment_at(address) else { return PointerTarget::Unknown };
     match segment.file_offset(address) {
-        None => Target::Unfilled,
-        Some(_) if segment.flags & 2 != 0 => Target::Writable,
-        Some(offset) => Target::Constant(offset),
+        None => PointerTarget::Unfilled,
+        Some(_) if segment.flags & 2 != 0 => PointerTarget::Writable,
+        Some(offset) => PointerTarget::Constant(offset),
     }
 }
 
-fn placed(section: &Section, offset: u64) -> Target {
+fn placed(section: &Section, offset: u64) -> PointerTarget {
     if !section.has_bytes() || offset >= section.size {
-        Target::Unfilled
+        PointerTarget::Unfilled
     } else if section.is_writable() {
-        Target::Writable
+        PointerTarget::Writable
     } else {
-        Target::Constant(section.offset.saturating_add(offset))
+        PointerTarget::Constant(section.offset.saturating_add(offset))
     }
 }
