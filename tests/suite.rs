@@ -13,6 +13,7 @@ mod kernels;
 mod line;
 mod packing;
 mod player;
+mod reader_budgets;
 mod recording;
 mod sandbox;
 mod schemas;
