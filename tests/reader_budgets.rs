@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GIGABYTE: u64 = 1 << 30;
 
 /// The prover looks at every byte, which takes a minute a gigabyte where nothing is optimised.
-const JUDGED: u64 = if cfg!(debug_assertions) { GIGABYTE / 16 } else { GIGABYTE };
+const JUDGED: u64 = if cfg!(debug_assertions) { GIGABYTE / 128 } else { GIGABYTE };
 
 /// Runs the tool with bounded memory.
 fn bounded(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
