@@ -192,6 +192,32 @@ fn leftovers_of_killed_calls_are_swept() {
 }
 
 #[test]
+fn folders_of_an_old_layout_are_swept_once_nobody_uses_them_and_others_stay() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    sandbox.build(["build", "one"]).expect(0);
+    let old = sandbox.cache().join("v1");
+    let outside = sandbox.path("outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::create_dir_all(old.join("entries/ab")).unwrap();
+    fs::create_dir_all(old.join("plans")).unwrap();
+    fs::write(old.join("entries/ab/library.so"), [0; 5000]).unwrap();
+    symlink(&outside, old.join("entries/out")).unwrap();
+    let gc = || sandbox.run(["cache", "gc", "--json"]).expect(0).json();
+    gc();
+    assert!(old.exists(), "an old program may be at work in it");
+    let script = "find \"$0\" -exec touch -h -d '2 days ago' {} +";
+    assert!(Command::new("sh").args(["-c", script]).arg(&old).status().unwrap().success());
+    assert!(gc()["freed_bytes"].as_u64().unwrap() >= 5000);
+    assert!(!old.exists() && outside.exists());
+    // Somebody's own folder of that name.
+    fs::create_dir_all(old.join("letters")).unwrap();
+    assert!(Command::new("sh").args(["-c", script]).arg(&old).status().unwrap().success());
+    gc();
+    assert!(old.join("letters").exists());
+}
+
+#[test]
 fn paths_that_are_no_text_and_a_full_stdout_make_nothing_panic() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;

@@ -14,6 +14,7 @@ mod line;
 mod measuring_documents;
 mod packing;
 mod player;
+mod reader_budgets;
 mod recording;
 mod sandbox;
 mod schemas;

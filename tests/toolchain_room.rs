@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use proofmark::sandbox::announce_launcher;
+use proofmark::toolchain::{FileDigests, HostCompilerError, host_compiler};
 use serde_json::Value;
 
 use crate::support::{Sandbox, data_folder, run};
@@ -260,4 +262,35 @@ fn a_compiler_that_talks_without_end_fills_no_memory() {
     let outcome = run(command.args(["--timeout", "86400"])).expect(1);
     assert!(outcome.stderr.contains("last words"));
     assert!(outcome.stderr.len() + outcome.stdout.len() < 8_000_000);
+}
+
+/// A host compiler that is a script, of this major version.
+fn compiler(folder: &Path, name: &str, version: u32) -> PathBuf {
+    let path = folder.join(name);
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in -dumpversion) echo {version}.1.0;; --version) echo 'g++ {version}';; \
+         -print-prog-name=*) echo /bin/true;; -E) printf '#include <...>\\n /usr/include\\nEnd\\n';; esac\n"
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn takes_a_numbered_compiler_where_the_plain_one_is_too_new() {
+    announce_launcher(env!("CARGO_BIN_EXE_proofmark"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = [folder.path().to_owned()];
+    let plain = compiler(folder.path(), "g++", 16);
+    let mut digests = FileDigests::forgetful();
+    let error = host_compiler::find(None, &path, Some(15), &mut digests).unwrap_err();
+    assert!(matches!(error, HostCompilerError::TooNew { found: 16, supported: 15, .. }), "{error}");
+    let older = compiler(folder.path(), "g++-14", 14);
+    assert_eq!(host_compiler::find(None, &path, Some(15), &mut digests).unwrap().driver, older);
+    assert_eq!(host_compiler::find(None, &path, None, &mut digests).unwrap().driver, plain);
+    // What was asked for is never replaced.
+    assert!(host_compiler::find(Some(&plain), &path, Some(15), &mut digests).is_err());
+    let answers = host_compiler::find(Some(Path::new("g++-14")), &path, Some(15), &mut digests).unwrap();
+    assert_eq!((answers.version.as_str(), answers.major), ("g++ 14", 14));
+    assert_eq!(answers.include_folders, [Path::new("/usr/include")]);
 }

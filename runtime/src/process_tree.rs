@@ -104,7 +104,7 @@ pub enum ProcessError {
         source: io::Error,
     },
     /// The time limit was reached; every process of it was killed.
-    #[error("`{program}` did not end within {} s and was killed", limit.as_secs_f32())]
+    #[error("`{program}` did not end within {:.1} s and was killed", limit.as_secs_f32())]
     TimedOut {
         /// The program.
         program: String,

@@ -22,7 +22,15 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// Reads a regular file of at most so many bytes.
 pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = open(path, File::options().read(true))?;
+    read_file(open(path, File::options().read(true))?, most_bytes)
+}
+
+/// The same of a file that a person named: a link leads where they mean it to.
+pub fn read_through_links(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+    read(&path.canonicalize()?, most_bytes)
+}
+
+fn read_file(file: File, most_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
@@ -46,6 +54,10 @@ mod tests {
         assert!(read(&pipe, 9).is_err() && read(&link, 9).is_err() && read(folder.path(), 9).is_err());
         assert!(read(&file, 3).is_err());
         assert_eq!(read(&file, 4).unwrap(), b"four");
+        let to_file = folder.path().join("to-file");
+        std::os::unix::fs::symlink(&file, &to_file).unwrap();
+        assert_eq!(read_through_links(&to_file, 4).unwrap(), b"four");
+        assert!(read_through_links(&link, 4).is_err());
         assert!(open(&pipe, File::options().write(true)).is_err());
     }
 }

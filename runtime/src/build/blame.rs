@@ -123,6 +123,11 @@ fn is_error_of_sources(line: &str) -> bool {
     if bears_sign(line) {
         return false;
     }
+    // What `#pragma` asks for, the compiler refuses without a place.
+    let front = ["cc1plus: ", "cc1: ", "cudafe++: "].iter().any(|tool| line.starts_with(tool));
+    if front && line.contains("error: ") {
+        return true;
+    }
     let tool = ["ptxas ", "nvlink ", "cicc "].iter().any(|tool| line.starts_with(tool));
     if tool && (line.contains("error") || line.contains("fatal")) && !line.contains("ould not open") {
         return true;
@@ -177,6 +182,8 @@ mod tests {
             "ptxas fatal   : Unresolved extern function 'f'\n",
             "nvlink error   : Undefined reference to 'f' in '0.o'\n",
             "/usr/bin/ld: cannot find -lfoo: No such file or directory\n",
+            "cc1plus: fatal error: /no/such/file: No such file or directory\ncompilation terminated.\n",
+            "cc1plus: error: attribute 'target' argument 'bogus' is unknown\n",
             "nvcc error   : 'cicc' died due to signal 11 (Invalid memory reference)\n",
             "collect2: fatal error: ld terminated with signal 11 [Segmentation fault]\n",
             "g++: internal compiler error: Segmentation fault signal terminated program cc1plus\n",

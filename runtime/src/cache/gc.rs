@@ -21,6 +21,12 @@ use super::use_lock::{Use, UseLock};
 /// Longer than it takes to write a file and rename it.
 const TEMPORARY_GRACE: Duration = Duration::from_secs(60);
 
+/// What earlier versions of this program called their layouts.
+const OLD_LAYOUTS: [&str; 1] = ["v1"];
+
+/// An old layout that was used within this time may be in use by an old program.
+const OLD_LAYOUT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What may stay.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SweepLimits {
@@ -134,6 +140,11 @@ impl Store {
         let before = self.stats();
         let scratch = self.scratch();
         swept.staging += self.forget_failures(now) + self.remove_temporary(now);
+        for layout in self.old_layouts(now) {
+            swept.staging += 1;
+            swept.freed_bytes += size_of(&layout);
+            remove(&layout)?;
+        }
         swept.staging += build::sweep(&scratch).map_err(CacheError::io("sweep", &scratch))?;
         for path in staging::dead(&self.staging_root(), now) {
             swept.staging += 1;
@@ -155,8 +166,24 @@ impl Store {
         }
         swept.units = self.sweep_units(limits, kept_bytes, now)?;
         swept.left = self.stats();
-        swept.freed_bytes = before.bytes().saturating_sub(swept.left.bytes());
+        swept.freed_bytes += before.bytes().saturating_sub(swept.left.bytes());
         Ok(swept)
+    }
+
+    /// The folders of old layouts that nobody uses any more. Somebody's own folder may have such a name:
+    /// ours hold entries and plans.
+    fn old_layouts(&self, now: SystemTime) -> Vec<PathBuf> {
+        let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        let is_ours = |path: &PathBuf| {
+            is_folder(path) && ["entries", "plans"].iter().all(|part| is_folder(&path.join(part)))
+        };
+        let is_unused = |path: &PathBuf| {
+            let times = walkdir::WalkDir::new(path).into_iter().flatten();
+            let mut times = times.filter_map(|entry| entry.metadata().ok()?.modified().ok());
+            times.all(|time| now.duration_since(time).is_ok_and(|age| age > OLD_LAYOUT_GRACE))
+        };
+        let Some(above) = self.root().parent() else { return Vec::new() };
+        OLD_LAYOUTS.iter().map(|name| above.join(name)).filter(is_ours).filter(is_unused).collect()
     }
 
     /// Removes every entry, object file and record. Staging folders of living processes stay.
@@ -176,8 +203,9 @@ impl Store {
         for name in ["plans", "names", "failures", UNITS_NAME] {
             remove(&self.root().join(name))?;
         }
+        let old = swept.freed_bytes.saturating_sub(before.bytes().saturating_sub(swept.left.bytes()));
         swept.left = self.stats();
-        swept.freed_bytes = before.bytes().saturating_sub(swept.left.bytes());
+        swept.freed_bytes = old + before.bytes().saturating_sub(swept.left.bytes());
         Ok(swept)
     }
 

@@ -1,6 +1,5 @@
 //! How to measure, as typed on a command line.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +17,10 @@ use crate::job::input::Library;
 use crate::job::{self, Input, Measure, Reference};
 use crate::measure::{Live, Seed, Sharing};
 use crate::pipeline::Settings;
+use crate::regular_file;
+
+/// Largest bare library that is measured, in bytes: it is in memory, and once more where it travels.
+const LARGEST_LIBRARY_BYTES: u64 = 192 << 20;
 
 /// Where the libraries of measuring are on this machine.
 #[derive(Debug, Clone, Args)]
@@ -85,7 +88,7 @@ impl MeasuringOptions {
     /// Opens what is to be measured: a submission, or a library as it is.
     pub fn input(&self, path: &Path, console: &Console) -> Result<Input, Failure> {
         if path.extension().is_some_and(|extension| extension == "so") {
-            let bytes = fs::read(path)
+            let bytes = regular_file::read_through_links(path, LARGEST_LIBRARY_BYTES)
                 .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))?;
             return Ok(Input::Library(Library::new(path, &self.symbol, bytes)));
         }

@@ -1,5 +1,6 @@
 //! The job and its document.
 
+use proofmark_packager::json::{self as json_budget, Budget, JsonError};
 use proofmark_packager::{Arch, Bundle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -99,6 +100,9 @@ pub enum JobError {
     /// It is no JSON, or not the JSON of a job.
     #[error("not a job")]
     Format(#[from] serde_json::Error),
+    /// It holds or nests too much.
+    #[error("not a job")]
+    TooMuch(#[source] JsonError),
     /// It is another document.
     #[error("schema is {found}: expected `{SCHEMA}`")]
     Schema {
@@ -127,6 +131,7 @@ impl Job {
 
     /// Reads a document.
     pub fn from_document(text: &str) -> Result<Self, JobError> {
+        json_budget::check(text.as_bytes(), Budget::SAMPLES).map_err(JobError::TooMuch)?;
         let mut fields: Map<String, Value> = serde_json::from_str(text)?;
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or(Value::Null);
         let (schema, version) = (take("schema"), take("schema_version"));

@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::line::{LineError, Record};
 
+/// Largest record file that is read, in bytes: all of it is in memory while it is. A run over 54 workloads
+/// writes one MiB.
+const LARGEST_BYTES: u64 = 192 << 20;
+
+/// Most values in a record file: each takes up to sixty bytes of memory, and a run over 54 workloads holds
+/// 40,000.
+const MOST_VALUES: usize = 4_000_000;
+
 /// Why a record file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -18,6 +26,16 @@ pub enum JournalError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is larger than anything we read.
+    #[error(
+        "`{}` is larger than {} MiB or {MOST_VALUES} values: start another one",
+        path.display(),
+        LARGEST_BYTES >> 20
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
     },
     /// Another process writes it.
     #[error("`{}` is being written by another process", path.display())]
@@ -68,13 +86,17 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
 }
 
 /// Reads a file that must be there.
-fn contents(path: &Path, mut file: impl Read) -> Result<Contents, JournalError> {
+fn contents(path: &Path, file: impl Read) -> Result<Contents, JournalError> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|source| JournalError::File {
+    file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes).map_err(|source| JournalError::File {
         action: "read",
         path: path.to_owned(),
         source,
     })?;
+    let is_too_much = || bytes.iter().filter(|byte| **byte == b',').nth(MOST_VALUES).is_some();
+    if bytes.len() as u64 > LARGEST_BYTES || is_too_much() {
+        return Err(JournalError::TooLarge { path: path.to_owned() });
+    }
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let torn = (whole < bytes.len())
         .then(|| TornLine { offset_bytes: whole as u64, length_bytes: (bytes.len() - whole) as u64 });
@@ -189,6 +211,18 @@ mod tests {
         let (_first, _) = Journal::open(&path).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::Busy { .. })));
         assert_eq!(read(&path).unwrap().records.len(), 1, "reading needs no lock");
+    }
+
+    #[test]
+    fn what_would_take_the_machines_memory_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.jsonl");
+        File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        assert!(matches!(read(&path), Err(JournalError::TooLarge { .. })));
+        fs::write(&path, format!("[{}0]\n", "0,".repeat(MOST_VALUES + 1))).unwrap();
+        assert!(matches!(read(&path), Err(JournalError::TooLarge { .. })));
+        fs::write(&path, format!("{}\n", "[".repeat(5_000_000))).unwrap();
+        assert!(matches!(read(&path), Err(JournalError::Line { .. })));
     }
 
     #[test]

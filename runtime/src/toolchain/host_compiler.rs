@@ -310,35 +310,6 @@ mod tests {
         assert_eq!(include_folders(log), [Path::new("/no/such/c++/12"), Path::new("/no/such/include")]);
     }
 
-    fn compiler(folder: &Path, name: &str, version: u32) -> PathBuf {
-        let path = folder.join(name);
-        let script = format!(
-            "#!/bin/sh\ncase \"$1\" in -dumpversion) echo {version}.1.0;; --version) echo 'g++ {version}';; \
-             -print-prog-name=*) echo /bin/true;; -E) printf '#include <...>\\n /usr/include\\nEnd\\n';; esac\n"
-        );
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
-
-    #[test]
-    fn takes_a_numbered_compiler_where_the_plain_one_is_too_new() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = [folder.path().to_owned()];
-        let plain = compiler(folder.path(), "g++", 16);
-        let mut digests = FileDigests::forgetful();
-        let error = find(None, &path, Some(15), &mut digests).unwrap_err();
-        assert!(matches!(error, HostCompilerError::TooNew { found: 16, supported: 15, .. }), "{error}");
-        let older = compiler(folder.path(), "g++-14", 14);
-        assert_eq!(find(None, &path, Some(15), &mut digests).unwrap().driver, older);
-        assert_eq!(find(None, &path, None, &mut digests).unwrap().driver, plain);
-        // What was asked for is never replaced.
-        assert!(find(Some(&plain), &path, Some(15), &mut digests).is_err());
-        let answers = find(Some(Path::new("g++-14")), &path, Some(15), &mut digests).unwrap();
-        assert_eq!((answers.version.as_str(), answers.major), ("g++ 14", 14));
-        assert_eq!(answers.include_folders, [Path::new("/usr/include")]);
-    }
-
     #[test]
     fn a_path_without_a_compiler_says_so() {
         let error = find(None, &[], None, &mut FileDigests::forgetful()).unwrap_err();

@@ -1,11 +1,14 @@
 //! Inputs that hold sources: they are rebuilt before there are bytes to judge.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use proofmark_packager::Arch;
+use proofmark_packager::bundle::LARGEST_ARCHIVE_BYTES;
+use proofmark_packager::format::{LARGEST_SOLUTION_BYTES, MANIFEST_NAME};
+use proofmark_packager::json::{self, Budget};
 use proofmark_packager::submission::CONFIG_NAME;
-use proofmark_packager::{Arch, format::MANIFEST_NAME};
-use zip::ZipArchive;
 
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
@@ -27,12 +30,34 @@ pub(super) fn holds_sources(path: &Path) -> bool {
     }
     let ends_with = |ending: &str| path.extension().is_some_and(|found| found == ending);
     if ends_with("json") {
-        let solution =
-            std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        let text = read_at_most(path, LARGEST_SOLUTION_BYTES).and_then(|bytes| String::from_utf8(bytes).ok());
+        let solution = text.and_then(|text| json::parse::<serde_json::Value>(&text, Budget::DOCUMENT).ok());
         return solution.is_some_and(|value| value.get("spec").is_some() && value.get("sources").is_some());
     }
-    let names = || ZipArchive::new(File::open(path).ok()?).ok();
-    ends_with("zip") && names().is_some_and(|archive| archive.index_for_name(MANIFEST_NAME).is_some())
+    ends_with("zip")
+        && read_at_most(path, LARGEST_ARCHIVE_BYTES).is_some_and(|bytes| has_entry(&bytes, MANIFEST_NAME))
+}
+
+/// The bytes of a file that is not larger; a larger one is none of ours.
+fn read_at_most(path: &Path, most_bytes: u64) -> Option<Vec<u8>> {
+    let file = File::open(path).ok()?;
+    if file.metadata().ok()?.len() > most_bytes {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(most_bytes).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Whether a zip has an entry of this name, without reading its directory: that may be of any size.
+fn has_entry(zip: &[u8], name: &str) -> bool {
+    /// Length of a local header, which stands in front of the name (APPNOTE 6.3.10, 4.3.7).
+    const LOCAL_HEADER_BYTES: usize = 30;
+    let is_header = |at: usize| {
+        let header = at.checked_sub(LOCAL_HEADER_BYTES).map(|start| &zip[start..at]);
+        header.is_some_and(|header| header.starts_with(b"PK\x03\x04"))
+    };
+    memchr::memmem::find_iter(zip, name).any(is_header)
 }
 
 /// Rebuilds and proves; a build that is no proven one is reported here.
