@@ -68,6 +68,16 @@ fn a_wrapper_that_leads_elsewhere_is_found() {
 }
 
 #[test]
+fn a_section_of_wrappers_larger_than_any_file_is_read_in_no_time() {
+    let mut forged = fixture("exact_13.0.so");
+    let header = section_header(&forged, ".nvFatBinSegment");
+    put(&mut forged, header + 32, 8, u64::MAX / 2);
+    let started = std::time::Instant::now();
+    assert_ne!(verdict(&forged).0, ProofVerdict::Exact);
+    assert!(started.elapsed().as_secs() < 10);
+}
+
+#[test]
 fn relocations_into_device_code_are_found() {
     let honest = fixture("exact_13.0.so");
     let fatbin = content(&honest, ".nv_fatbin").0 as u64;

@@ -48,7 +48,9 @@ pub(super) fn read(elf: &Elf<'_>, image: &Image<'_>, problems: &mut Vec<Problem>
             let reason = "the section of wrappers holds no whole number of them";
             problems.push(Problem::over(section.offset, section.size, reason));
         }
-        for at in (section.offset..section.end()).step_by(24) {
+        // A size that the file does not have is named by `parts`.
+        let end = section.end().min(elf.bytes.len() as u64);
+        for at in (section.offset..end).step_by(24) {
             if let Some(record) = slice(elf.bytes, at, WRAPPER_BYTES) {
                 found.extend(wrapper(elf, image, at, record, problems));
             }
