@@ -10,7 +10,7 @@ use proofmark::build::{
     UnitCounts, diagnostics, plan, resources, run,
 };
 use proofmark::toolchain::data_folder::DataFolder;
-use proofmark::toolchain::{FileDigests, Search, Toolchain, Trust, find};
+use proofmark::toolchain::{DigestTrust, FileDigests, Search, Toolchain, find};
 use proofmark_packager::{Arch, EntryPoint, Gencode, SourceFile};
 
 use crate::support::data_folder;
@@ -467,11 +467,11 @@ fn the_driver_library_is_needed_by_name() {
 #[test]
 fn a_warm_search_reads_no_compiler_and_starts_none() {
     let cache = tempfile::tempdir().unwrap();
-    let mut cold = FileDigests::open(cache.path(), Trust::ChangeTime);
+    let mut cold = FileDigests::open(cache.path(), DigestTrust::ChangeTime);
     let first = find(&search(), &mut cold).unwrap();
     cold.save().unwrap();
     let began = std::time::Instant::now();
-    let mut warm = FileDigests::open(cache.path(), Trust::ChangeTime);
+    let mut warm = FileDigests::open(cache.path(), DigestTrust::ChangeTime);
     let second = find(&search(), &mut warm).unwrap();
     let elapsed = began.elapsed();
     assert_eq!(first.fingerprint.digest(), second.fingerprint.digest());

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use proofmark::measure::judge::comparison::Comparison;
+use proofmark::measure::judge::comparison::OutputComparison;
 use proofmark::measure::judge::distribution::{Distribution, Profile};
 use proofmark::measure::judge::element::decode;
 use proofmark::measure::judge::generator::{Recipe, Stream as RandomStream, generate};
@@ -18,7 +18,7 @@ use proofmark::measure::judge::tolerance::Tolerance;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use proofmark_packager::interop::flashinfer::Dtype;
 use proofmark_player::device::context::Gpu;
-use proofmark_player::device::instruments::{Compared, Instruments};
+use proofmark_player::device::instruments::{Instruments, OutputPair};
 use proofmark_player::device::memory::{DeviceBuffer, download, upload};
 use proofmark_player::device::stream::Stream;
 use serde_json::Value;
@@ -119,7 +119,7 @@ fn gpu_02_compares_as_the_cpu_does() {
         let size = found.len() as u64;
         let (left, right) = (a.region(0, size).unwrap(), b.region(0, size).unwrap());
         let tolerances = (tolerance.atol, tolerance.rtol);
-        let compared = Compared {
+        let compared = OutputPair {
             found: left,
             found_dtype: number(dtype),
             expected: right,
@@ -133,7 +133,7 @@ fn gpu_02_compares_as_the_cpu_does() {
         assert_eq!(instruments.check(&[], tolerances, &kept[..1], &stream).unwrap(), (vec![], 0), "{dtype}");
         let from_device = comparisons[0];
         let values: Vec<f64> = (0..count).map(|index| decode(dtype, &expected, index).unwrap()).collect();
-        let from_host = Comparison::new(dtype, &found, &values, &tolerance).unwrap();
+        let from_host = OutputComparison::new(dtype, &found, &values, &tolerance).unwrap();
         assert_eq!(
             (from_device.off, from_device.non_finite),
             (from_host.off_count, from_host.non_finite_count),

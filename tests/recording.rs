@@ -6,7 +6,7 @@ use proofmark::proof::{RequestedClaim, prove};
 use proofmark::recording::{DeviceImages, check};
 use proofmark_packager::{Arch, Digest, Gencode};
 use proofmark_player::recording::{
-    Allocation, Call, Contents, Kernel, Launch, Module, Node, Recording, VERSION, Variable, Work,
+    Allocation, Call, Contents, Launch, Module, Node, RecordedKernel, Recording, VERSION, Variable, Work,
 };
 
 use crate::support::{Sandbox, repository};
@@ -32,8 +32,8 @@ fn library(name: &str) -> (Vec<u8>, Vec<Digest>) {
     (library, images)
 }
 
-fn kernel(name: &str) -> Kernel {
-    Kernel {
+fn kernel(name: &str) -> RecordedKernel {
+    RecordedKernel {
         name: name.to_owned(),
         max_dynamic_shared_bytes: 0,
         shared_carveout: -1,

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::device::context::Gpu;
-use crate::device::cupti::{Record, Recorder, Work};
+use crate::device::cupti::{ActivityKind, ActivityRecord, Tracer};
 use crate::device::error::DeviceError;
 use crate::device::host_window::HostWindow;
 use crate::device::instruments::Instruments;
 use crate::device::memory::DeviceBuffer;
-use crate::device::stream::{Event, Stream};
+use crate::device::stream::{Stream, TimingEvent};
 
 use super::protocol::{Activity, CallReport, Clock, Instrument, L2, Role};
 use super::shared::{SharedMemory, Word};
@@ -31,7 +31,7 @@ const CYCLES_WORD: u64 = 16;
 const NAME_LIMIT: usize = 200;
 
 /// What one call of the entry point said.
-pub type Outcome = Result<(), String>;
+pub type CallOutcome = Result<(), String>;
 
 /// The GPU side of the player.
 #[derive(Debug)]
@@ -39,11 +39,11 @@ pub struct Clocks {
     // Fields are dropped in this order: what depends on the context goes before it.
     window: HostWindow,
     flush: DeviceBuffer,
-    start: Event,
-    end: Event,
+    start: TimingEvent,
+    end: TimingEvent,
     instruments: Instruments,
     stream: Stream,
-    recorder: Option<Recorder>,
+    recorder: Option<Tracer>,
     gpu: Rc<Gpu>,
     flush_value: u32,
     own_token: u32,
@@ -53,7 +53,7 @@ pub struct Clocks {
 }
 
 /// A call that puts its work on a stream.
-type Call<'call> = &'call mut dyn FnMut(&Stream) -> Outcome;
+type Call<'call> = &'call mut dyn FnMut(&Stream) -> CallOutcome;
 
 /// Why a call could not be reported.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Clocks {
     /// Opens the GPU and everything that clocks need.
     pub fn open(
         nonce: &str,
-        recorder: Option<Recorder>,
+        recorder: Option<Tracer>,
         page: &SharedMemory,
         role: Role,
     ) -> Result<Self, DeviceError> {
@@ -82,8 +82,8 @@ impl Clocks {
         Ok(Self {
             window: HostWindow::open(&gpu, page)?,
             flush: DeviceBuffer::allocate(&gpu, FLUSH_FACTOR * gpu.facts().l2_bytes)?,
-            start: Event::new(&gpu)?,
-            end: Event::new(&gpu)?,
+            start: TimingEvent::new(&gpu)?,
+            end: TimingEvent::new(&gpu)?,
             instruments: Instruments::load(&gpu, nonce)?,
             stream: Stream::new(&gpu)?,
             recorder,
@@ -105,7 +105,7 @@ impl Clocks {
     }
 
     /// Digests of the modules that were loaded; `None` without CUPTI.
-    pub fn recorder(&self) -> Option<&Recorder> {
+    pub fn recorder(&self) -> Option<&Tracer> {
         self.recorder.as_ref()
     }
 
@@ -201,7 +201,7 @@ impl Clocks {
         page: &SharedMemory,
         token: u32,
         slots: &[u32],
-        call: &mut dyn FnMut(u32, &Stream) -> Outcome,
+        call: &mut dyn FnMut(u32, &Stream) -> CallOutcome,
     ) -> Result<f64, Trouble> {
         self.gpu.forget_persisting_l2()?;
         self.gpu.synchronize()?;
@@ -248,7 +248,7 @@ impl Clocks {
     }
 
     /// A stage's own work before the call, which puts memory back, is none of the call's.
-    fn activities(&self, records: Vec<Record>) -> Vec<Activity> {
+    fn activities(&self, records: Vec<ActivityRecord>) -> Vec<Activity> {
         let mut activities: Vec<Activity> = records.into_iter().map(|record| self.activity(record)).collect();
         if self.is_stage {
             let opens = |one: &&Activity| matches!(one.instrument, Instrument::Flush | Instrument::Mark);
@@ -261,7 +261,7 @@ impl Clocks {
         activities
     }
 
-    fn activity(&self, record: Record) -> Activity {
+    fn activity(&self, record: ActivityRecord) -> Activity {
         let instrument = match () {
             () if !self.instruments.owns(&record.name) => Instrument::Foreign,
             () if record.name.ends_with("_flush") => Instrument::Flush,
@@ -276,9 +276,9 @@ impl Clocks {
             name = name.chars().take(NAME_LIMIT).collect();
         }
         let work = match record.work {
-            Work::Kernel => 0,
-            Work::Copy => 1,
-            Work::Fill => 2,
+            ActivityKind::Kernel => 0,
+            ActivityKind::Copy => 1,
+            ActivityKind::Fill => 2,
         };
         Activity {
             work,

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::time::Instant;
 
-use crate::clocks::{Outcome, nanoseconds};
+use crate::clocks::{CallOutcome, nanoseconds};
 use crate::device::DeviceError;
 use crate::device::capture::{Handle, Reader, Uncaptured, is_carried, is_known};
 use crate::device::interception::blocks;
@@ -32,7 +32,7 @@ pub(crate) struct Recorded {
 }
 
 /// Where a module's variable lies in this process.
-struct Place {
+struct VariablePlace {
     start: u64,
     end: u64,
     module: u32,
@@ -44,7 +44,7 @@ pub(crate) fn record(
     stream: &Stream,
     slots: u32,
     variables: &[String],
-    call: &mut dyn FnMut(u32) -> Outcome,
+    call: &mut dyn FnMut(u32) -> CallOutcome,
 ) -> Result<Recorded, Uncaptured> {
     let mut host_ns = Vec::new();
     let mut run = |slot: u32| -> Result<f64, Uncaptured> {
@@ -106,7 +106,7 @@ pub(crate) fn record(
 /// Takes what memory holds.
 struct Snapshot<'stream> {
     stream: &'stream Stream,
-    places: Vec<Place>,
+    places: Vec<VariablePlace>,
     contents: Vec<Vec<u8>>,
     left: u64,
 }
@@ -139,7 +139,7 @@ impl Snapshot<'_> {
             let terminated = CString::new(name.as_str()).ok();
             let Some((start, size)) = terminated.and_then(|name| handle.variable(&name)) else { continue };
             let variable = u32::try_from(variables.len()).unwrap_or(u32::MAX);
-            self.places.push(Place { start, end: start.saturating_add(size), module, variable });
+            self.places.push(VariablePlace { start, end: start.saturating_add(size), module, variable });
             variables.push((name.clone(), Region::at(start, size)));
         }
         variables
@@ -171,7 +171,7 @@ impl Snapshot<'_> {
     fn relocation(&self, address: u64, offset: u64) -> Option<Relocation> {
         let behind = self.places.partition_point(|place| place.start <= address);
         let place = self.places[..behind].last().filter(|place| address < place.end)?;
-        let Place { start, module, variable, .. } = *place;
+        let VariablePlace { start, module, variable, .. } = *place;
         Some(Relocation { offset, module, variable, addend: address - start })
     }
 

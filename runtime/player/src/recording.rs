@@ -39,7 +39,7 @@ pub struct Module {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Digest>,
     /// The kernels that are launched, as linked.
-    pub kernels: Vec<Kernel>,
+    pub kernels: Vec<RecordedKernel>,
     /// Its variables, by name.
     pub variables: Vec<Variable>,
 }
@@ -47,7 +47,7 @@ pub struct Module {
 /// One kernel and what was set for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kernel {
+pub struct RecordedKernel {
     /// The name, as linked.
     pub name: String,
     /// Largest dynamic shared memory that it was allowed, in bytes.
@@ -141,9 +141,9 @@ pub enum Work {
     /// A kernel.
     Launch(Launch),
     /// A copy within device memory.
-    Copy(Copy),
+    Copy(CopyRows),
     /// A fill.
-    Fill(Fill),
+    Fill(FillRows),
 }
 
 /// A kernel's launch.
@@ -180,7 +180,7 @@ pub struct Launch {
 /// A copy within device memory: rows of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Copy {
+pub struct CopyRows {
     /// Address of the first row of the source.
     pub from: u64,
     /// Bytes from row to row in the source.
@@ -198,7 +198,7 @@ pub struct Copy {
 /// A fill: rows of elements of one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fill {
+pub struct FillRows {
     /// Address of the first row.
     pub to: u64,
     /// Bytes from row to row.

@@ -8,16 +8,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::device::arena::{Arena, BLOCKS};
-use crate::device::cupti::{self, Recorder};
+use crate::device::cupti::{self, Tracer};
 use crate::device::error::DeviceError;
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
 use crate::device::stream::Stream;
 use crate::device::{interception, readiness};
 use crate::recorder::{self, Recorded};
 use crate::stage::Stage;
-use crate::tvm_ffi::{Any, DlDtype, Entry, Place, Tensor, TvmFfi};
+use crate::tvm_ffi::{Any, DlDtype, Entry, Tensor, TensorDevice, TvmFfi};
 
-use super::clocks::{Clocks, Outcome, Trouble, nanoseconds};
+use super::clocks::{CallOutcome, Clocks, Trouble, nanoseconds};
 use super::confinement::{
     Extent, Files, Protections, Reach, Refusals, drop_all_capabilities, give_up_privileges,
     refuse_system_calls, restore_crash_signals,
@@ -138,7 +138,7 @@ impl PlayerLoop {
         let recorder = match tracer {
             None => Err(None),
             Some(Err(problem)) => Err(Some(problem)),
-            Some(Ok(_)) => Recorder::subscribe().map_err(|error| Some(text(error))),
+            Some(Ok(_)) => Tracer::subscribe().map_err(|error| Some(text(error))),
         };
         let (recorder, cupti_problem) = match recorder {
             Ok(recorder) => (Some(recorder), None),
@@ -305,13 +305,13 @@ impl PlayerLoop {
         let size =
             count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
         let (place, data) = if let Some(blocks) = &self.device {
-            (Place::Cuda, blocks[block as usize].region(offset, size).map_err(text)?.pointer())
+            (TensorDevice::Cuda, blocks[block as usize].region(offset, size).map_err(text)?.pointer())
         } else {
             let memory = &self.host[block as usize];
             if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
                 return Err("a tensor outside its block".to_owned());
             }
-            (Place::Cpu, memory.pointer() as u64 + offset)
+            (TensorDevice::Cpu, memory.pointer() as u64 + offset)
         };
         // SAFETY: checked against its block just above; blocks outlive the slots that point into them.
         unsafe { Tensor::over(ffi, place, data, dtype, shape) }.map_err(|error| error.to_string())
@@ -394,7 +394,7 @@ impl PlayerLoop {
 
     fn modules(&self) -> Answer {
         let recorder = self.clocks.as_ref().and_then(Clocks::recorder);
-        Answer::Modules(recorder.map(Recorder::modules).unwrap_or_default())
+        Answer::Modules(recorder.map(Tracer::modules).unwrap_or_default())
     }
 }
 
@@ -404,11 +404,11 @@ fn put_back(stage: &Stage, clocks: &Clocks) -> Result<(), Trouble> {
     Ok(clocks.scrub(stage.uses_local_memory())?)
 }
 
-fn launch_slot(stage: &Stage, slot: u32, stream: &Stream) -> Outcome {
+fn launch_slot(stage: &Stage, slot: u32, stream: &Stream) -> CallOutcome {
     if slot == NO_CALL { Ok(()) } else { stage.launch(slot, stream).map_err(text) }
 }
 
-fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> Outcome {
+fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> CallOutcome {
     if slot == NO_CALL {
         return Ok(());
     }
@@ -418,7 +418,7 @@ fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> Outcome {
     unsafe { entry.call(&slot.arguments) }.map_err(|error| error.to_string())
 }
 
-fn host_call(call: &mut dyn FnMut() -> Outcome) -> Answer {
+fn host_call(call: &mut dyn FnMut() -> CallOutcome) -> Answer {
     let begun = Instant::now();
     match call() {
         Ok(()) => Answer::Called(CallReport {

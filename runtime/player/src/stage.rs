@@ -8,7 +8,7 @@ use std::rc::Rc;
 use proofmark_packager::Digest;
 
 use crate::device::arena::{BLOCKS, FOREIGN};
-use crate::device::launch::{Configured, Image};
+use crate::device::launch::{Configured, LoadedImage};
 use crate::device::memory::{DeviceBuffer, Region, copy, download, fill, upload};
 use crate::device::ready_graph::ReadyGraph;
 use crate::device::stream::{Fence, Stream};
@@ -38,7 +38,7 @@ fn unfit(what: impl Into<String>) -> Unplayable {
 pub(crate) struct Stage {
     // Dropped in this order: what points into memory and images goes before them.
     plan: Option<Plan>,
-    images: BTreeMap<Digest, Rc<Image>>,
+    images: BTreeMap<Digest, Rc<LoadedImage>>,
     contents: Vec<Vec<u8>>,
     gpu: Rc<Gpu>,
 }
@@ -52,7 +52,7 @@ struct Plan {
     streams: Vec<Stream>,
     /// The point at which other streams may begin.
     begun: Fence,
-    _modules: Vec<Rc<Image>>,
+    _modules: Vec<Rc<LoadedImage>>,
     /// What memory is put back from, with the digest of its bytes.
     kept: Vec<(DeviceBuffer, u64, Digest)>,
     _memory: Vec<DeviceBuffer>,
@@ -86,8 +86,8 @@ struct Step {
 #[derive(Debug)]
 enum Prepared {
     Launch(Configured),
-    Copy(crate::recording::Copy),
-    Fill(crate::recording::Fill),
+    Copy(crate::recording::CopyRows),
+    Fill(crate::recording::FillRows),
 }
 
 impl Stage {
@@ -99,7 +99,7 @@ impl Stage {
     pub(crate) fn image(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         let digest = Digest::of_bytes(bytes);
         if !self.images.contains_key(&digest) {
-            self.images.insert(digest, Rc::new(Image::load(&self.gpu, bytes)?));
+            self.images.insert(digest, Rc::new(LoadedImage::load(&self.gpu, bytes)?));
         }
         Ok(())
     }
@@ -277,7 +277,7 @@ impl Plan {
 }
 
 /// Where each module's variables lie in this process.
-fn variables(recording: &Recording, modules: &[Rc<Image>]) -> Result<Vec<Vec<Region>>, Unplayable> {
+fn variables(recording: &Recording, modules: &[Rc<LoadedImage>]) -> Result<Vec<Vec<Region>>, Unplayable> {
     let mut addresses = Vec::new();
     for (module, image) in recording.modules.iter().zip(modules) {
         let mut places = Vec::new();
@@ -318,7 +318,7 @@ fn relocate(
 fn plan(
     nodes: &[crate::recording::Node],
     recording: &Recording,
-    modules: &[Rc<Image>],
+    modules: &[Rc<LoadedImage>],
     addresses: &[Vec<Region>],
     gpu: &Rc<Gpu>,
 ) -> Result<Vec<Step>, Unplayable> {
@@ -411,10 +411,10 @@ fn streams_of(nodes: &[crate::recording::Node]) -> Result<Vec<(usize, Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Fill, Node};
+    use crate::recording::{FillRows, Node};
 
     fn node(after: &[u32]) -> Node {
-        let fill = Fill { to: FOREIGN.start, pitch: 0, value: 0, element_bytes: 1, width: 1, rows: 1 };
+        let fill = FillRows { to: FOREIGN.start, pitch: 0, value: 0, element_bytes: 1, width: 1, rows: 1 };
         Node { after: after.to_vec(), work: Work::Fill(fill) }
     }
 

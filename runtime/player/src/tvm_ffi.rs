@@ -31,14 +31,14 @@ const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Where a tensor lives, as `DLPack` numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TensorDevice {
     /// Host memory.
     Cpu,
     /// The GPU with ordinal 0.
     Cuda,
 }
 
-impl Place {
+impl TensorDevice {
     fn device_type(self) -> i32 {
         match self {
             Self::Cpu => 1,
@@ -171,7 +171,7 @@ impl TvmFfi {
     /// The stream must outlive every call that uses it.
     pub unsafe fn set_stream(&self, stream: *mut c_void) {
         // SAFETY: a thread-local assignment; the caller answers for the stream.
-        unsafe { (self.set_stream)(Place::Cuda.device_type(), 0, stream, std::ptr::null_mut()) };
+        unsafe { (self.set_stream)(TensorDevice::Cuda.device_type(), 0, stream, std::ptr::null_mut()) };
     }
 
     fn take_error(&self) -> CallError {
@@ -240,7 +240,7 @@ impl Tensor {
     /// `data` must hold the shape's elements for as long as kernels may use the tensor.
     pub unsafe fn over(
         ffi: &Rc<TvmFfi>,
-        place: Place,
+        place: TensorDevice,
         data: u64,
         dtype: DlDtype,
         shape: &[i64],
@@ -274,7 +274,12 @@ struct Extents {
     strides: Vec<i64>,
 }
 
-fn manage(place: Place, data: *mut c_void, dtype: DlDtype, shape: &[i64]) -> *mut DlManagedTensorVersioned {
+fn manage(
+    place: TensorDevice,
+    data: *mut c_void,
+    dtype: DlDtype,
+    shape: &[i64],
+) -> *mut DlManagedTensorVersioned {
     let mut strides = vec![1_i64; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
@@ -327,10 +332,10 @@ unsafe extern "C" fn allocate(
     let elements =
         shape.iter().fold(1_u64, |count, extent| count.saturating_mul(u64::try_from(*extent).unwrap_or(0)));
     let bytes = elements.saturating_mul(u64::from(wanted.dtype.bits)).div_ceil(8).max(1);
-    let (place, data) = if wanted.device_type == Place::Cuda.device_type() {
-        (Place::Cuda, allocate_device(bytes))
+    let (place, data) = if wanted.device_type == TensorDevice::Cuda.device_type() {
+        (TensorDevice::Cuda, allocate_device(bytes))
     } else {
-        (Place::Cpu, allocate_host(bytes))
+        (TensorDevice::Cpu, allocate_host(bytes))
     };
     if data.is_null() {
         if let Some(set_error) = set_error {
@@ -342,7 +347,7 @@ unsafe extern "C" fn allocate(
     let managed = manage(place, data, wanted.dtype, shape);
     // SAFETY: freshly made, and not shared yet.
     let fresh = unsafe { &mut *managed };
-    fresh.deleter = Some(if place == Place::Cuda { free_device_tensor } else { free_host_tensor });
+    fresh.deleter = Some(if place == TensorDevice::Cuda { free_device_tensor } else { free_host_tensor });
     // SAFETY: the library's own variable.
     unsafe { out.write(managed) };
     0
@@ -459,8 +464,12 @@ mod tests {
 
     #[test]
     fn gives_contiguous_strides() {
-        let managed =
-            manage(Place::Cpu, std::ptr::null_mut(), DlDtype { code: 2, bits: 32, lanes: 1 }, &[2, 3, 4]);
+        let managed = manage(
+            TensorDevice::Cpu,
+            std::ptr::null_mut(),
+            DlDtype { code: 2, bits: 32, lanes: 1 },
+            &[2, 3, 4],
+        );
         // SAFETY: made just above.
         let strides = unsafe { (*managed).tensor.strides }.cast::<[i64; 3]>();
         // SAFETY: three extents have three strides.

@@ -21,7 +21,7 @@ use crate::job::{Action, Freshness, Job, Outcome};
 use crate::pipeline::{self, Download, Settings};
 use crate::record::RunId;
 use crate::report;
-use crate::toolchain::{Search, Trust};
+use crate::toolchain::{DigestTrust, Search};
 
 /// Longest time that can be asked for, in seconds: a day.
 const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
@@ -88,7 +88,7 @@ impl MachineOptions {
             cache: self.place.folder()?,
             search: Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() },
             download: if self.offline { Download::Refused } else { Download::Allowed },
-            trust: if self.rehash { Trust::Nothing } else { Trust::ChangeTime },
+            trust: if self.rehash { DigestTrust::Nothing } else { DigestTrust::ChangeTime },
             limits: BuildLimits {
                 time: Duration::from_secs(self.timeout),
                 sandbox: if self.require_sandbox { Demand::Whole } else { Demand::BestEffort },
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn remembered_digests_are_trusted_unless_asked_otherwise() {
-        assert_eq!(parse(&[]).unwrap().trust, Trust::ChangeTime);
-        assert_eq!(parse(&["--rehash"]).unwrap().trust, Trust::Nothing);
+        assert_eq!(parse(&[]).unwrap().trust, DigestTrust::ChangeTime);
+        assert_eq!(parse(&["--rehash"]).unwrap().trust, DigestTrust::Nothing);
     }
 }

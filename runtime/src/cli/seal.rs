@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::measuring::MeasuringOptions;
 use super::{input, line, output};
 use crate::evidence;
-use crate::job::{Action, Measure, Measurement, Outcome};
+use crate::job::{Action, Measure, MeasurementOutcome, Outcome};
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
 ///
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let Outcome::Sealed { build, measurement } = &outcome else {
         return line::answer("proofmark.seal", &outcome, [], console);
     };
-    if let Measurement::Skipped(reason) = measurement {
+    if let MeasurementOutcome::Skipped(reason) = measurement {
         let is_lost = |there: &Evidence| there.get(MEASUREMENTS_EVIDENCE).is_some();
         let why = format!("holds measurements, and this seal has none ({reason}): they would be lost");
         output::refuse_to_lose(&path, is_lost, &why)?;

@@ -24,7 +24,7 @@ pub mod task;
 
 pub use input::Input;
 pub use measuring::{Measure, Measuring};
-pub use outcome::{Measured, Measurement, Outcome, ReplayedSpeed};
+pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;
 pub use request::{Action, Freshness, Job, JobError};
 pub use subject::BuiltSubject;

@@ -30,7 +30,7 @@ pub enum Outcome {
         /// The build.
         build: Box<ProvenBuild>,
         /// Its measurement.
-        measurement: Measurement,
+        measurement: MeasurementOutcome,
     },
     /// Built again and compared with the evidence.
     Replayed {
@@ -65,7 +65,7 @@ pub enum Outcome {
 
 /// Whether a build was measured.
 #[derive(Debug)]
-pub enum Measurement {
+pub enum MeasurementOutcome {
     /// On the GPU that is here.
     Taken(Box<Measured>),
     /// Not, and why.
@@ -121,7 +121,7 @@ impl Outcome {
     }
 }
 
-impl Measurement {
+impl MeasurementOutcome {
     /// One record a workload; none where nothing was measured.
     pub fn records(&self) -> &[WorkloadRecord] {
         match self {
@@ -161,10 +161,10 @@ pub enum ReplayedSpeed {
 
 impl ReplayedSpeed {
     /// Compares sealed measurements with new ones.
-    pub fn of(sealed: &[WorkloadRecord], measurement: Measurement) -> Self {
+    pub fn of(sealed: &[WorkloadRecord], measurement: MeasurementOutcome) -> Self {
         match measurement {
-            Measurement::Skipped(skipped) => Self::Skipped { skipped },
-            Measurement::Taken(measured) => match SpeedComparison::of(sealed, &measured.records) {
+            MeasurementOutcome::Skipped(skipped) => Self::Skipped { skipped },
+            MeasurementOutcome::Taken(measured) => match SpeedComparison::of(sealed, &measured.records) {
                 Some(comparison) => Self::Compared(comparison),
                 None => Self::NothingInCommon { holds: false, reason: "no workload passed both times" },
             },

@@ -14,7 +14,7 @@ use super::decision::{Arm, CellReading, Comparison, ComparisonError, Event, Prot
 use super::environment::Reading;
 use super::finding::WorkloadFinding;
 use super::judge::device::JudgeDevice;
-use super::judge::layout::Layout;
+use super::judge::layout::CallLayout;
 use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::{Dice, Trial};
 use super::recordings::Recordings;
@@ -90,7 +90,7 @@ pub fn compare(
         Comparison::new(protocol, uuids, options.seed.0).map_err(|error| out_of_step(&error))?;
     let mut trials = Vec::new();
     for workload in workloads {
-        let layout = Layout::of(contest.definition, workload)?;
+        let layout = CallLayout::of(contest.definition, workload)?;
         trials.push(Trial::new(device, contest.definition, workload, layout, options)?);
     }
     let recordings = match record(device, &contest, options)? {
@@ -98,8 +98,8 @@ pub fn compare(
         Err(disqualified) => return Ok(disqualified),
     };
     let trust = match &recordings {
-        Recorded::Both(_) => Trust::Hermetic,
-        Recorded::Neither { reason } => Trust::Live { reason: reason.clone() },
+        ArmRecordings::Both(_) => Trust::Hermetic,
+        ArmRecordings::Neither { reason } => Trust::Live { reason: reason.clone() },
     };
     let part = Part { subject: contest.reference, role: Role::Live };
     let reference = PlayerSession::start(device, &device.reference, part, options)
@@ -152,7 +152,7 @@ pub fn compare(
 }
 
 /// What the arms are measured as: both from recordings, or neither.
-enum Recorded {
+enum ArmRecordings {
     /// A's and B's.
     Both(Box<[Recordings; 2]>),
     /// They are measured live.
@@ -168,7 +168,7 @@ fn record(
     device: &JudgeDevice,
     contest: &Contest<'_>,
     options: &Options,
-) -> Result<Result<Recorded, Compared>, BenchError> {
+) -> Result<Result<ArmRecordings, Compared>, BenchError> {
     let workloads: Vec<&Workload> = contest.workloads.iter().collect();
     let take =
         |subject| Recordings::take(device, subject, contest.definition, &workloads, options, &mut |_| {});
@@ -177,7 +177,7 @@ fn record(
         let Some((workload, gap)) = recordings.gap() else { continue };
         let verdict = match gap {
             Unrecorded::Refused(reason) if options.live != Live::Never => {
-                return Ok(Ok(Recorded::Neither {
+                return Ok(Ok(ArmRecordings::Neither {
                     reason: format!("arm {}: {reason}", if arm == Arm::B { "B" } else { "A" }),
                 }));
             }
@@ -189,7 +189,7 @@ fn record(
         };
         return Ok(Err(Compared::Disqualified { arm, workload: workload.to_owned(), verdict }));
     }
-    Ok(Ok(Recorded::Both(Box::new(both))))
+    Ok(Ok(ArmRecordings::Both(Box::new(both))))
 }
 
 fn out_of_step(error: &ComparisonError) -> BenchError {
@@ -221,7 +221,7 @@ struct CompareRun<'run> {
     device: &'run JudgeDevice,
     options: &'run Options,
     trials: Vec<Trial<'run>>,
-    recordings: Recorded,
+    recordings: ArmRecordings,
     reference: PlayerSession,
     /// A, B, A′.
     arms: Vec<PlayerSession>,
@@ -242,8 +242,8 @@ impl CompareRun<'_> {
         let of_arm = [self.contest.a, self.contest.b, self.contest.a];
         let order = self.dice.permutation(ARMS.len());
         let role = match self.recordings {
-            Recorded::Both(_) => Role::Stage,
-            Recorded::Neither { .. } => Role::Live,
+            ArmRecordings::Both(_) => Role::Stage,
+            ArmRecordings::Neither { .. } => Role::Live,
         };
         let parts: Vec<Part<'_>> = order.iter().map(|arm| Part { subject: of_arm[*arm], role }).collect();
         let started = PlayerSession::start_all(self.device, &self.device.shared, &parts, self.options);
@@ -303,7 +303,7 @@ impl CompareRun<'_> {
     /// Gives an arm what it runs on a workload.
     fn bind(&mut self, workload: usize, arm: Arm) -> Result<(), Stop> {
         let session = &mut self.arms[place(arm)];
-        let Recorded::Both(both) = &self.recordings else { return self.trials[workload].bind(session) };
+        let ArmRecordings::Both(both) = &self.recordings else { return self.trials[workload].bind(session) };
         let recordings = if arm == Arm::B { &both[1] } else { &both[0] };
         let recording = recordings.of(&self.contest.workloads[workload]).expect("every workload has one");
         Ok(session.stage(&recording.recording, &recording.contents, recording.code())?)

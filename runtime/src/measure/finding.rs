@@ -4,7 +4,7 @@ use proofmark_packager::interop::flashinfer::Workload;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Reading;
-use super::judge::comparison::Comparison;
+use super::judge::comparison::OutputComparison;
 use super::measurement::Measurement;
 use super::verdict::Verdict;
 use crate::recording::Trust;
@@ -24,7 +24,7 @@ pub struct WorkloadFinding {
     /// Raw samples of every clock; the first is the one that is scored.
     pub measurements: Vec<Measurement>,
     /// Each output of the first checked call, in full.
-    pub comparisons: Vec<(String, Comparison)>,
+    pub comparisons: Vec<(String, OutputComparison)>,
     /// Calls whose outputs were checked, all of them right unless the verdict says otherwise.
     pub checked_calls: u64,
     /// Kernels, copies and fills of one call.

@@ -54,7 +54,7 @@ impl fmt::Display for L2State {
 
 /// The SM clock while the samples were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Clocks {
+pub struct ClockRange {
     /// Lowest clock seen, in MHz.
     pub sm_low_mhz: f64,
     /// Highest clock seen, in MHz.
@@ -86,7 +86,7 @@ pub struct Measurement {
     /// Why sampling ended.
     pub stop_reason: StopReason,
     /// The SM clock, where it could be read.
-    pub clocks: Option<Clocks>,
+    pub clocks: Option<ClockRange>,
     /// What this clock reads around nothing, in nanoseconds; printed, never subtracted.
     pub floor_ns: Option<f64>,
 }

@@ -9,7 +9,7 @@ use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use proofmark_player::protocol::Role;
 
 use super::judge::device::JudgeDevice;
-use super::judge::layout::Layout;
+use super::judge::layout::CallLayout;
 use super::judge::session::{Part, PlayerSession, Stop, Taken};
 use super::judge::trial::Trial;
 use super::seed::Seed;
@@ -36,7 +36,7 @@ impl Recordings {
             return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
         }
         let images = Rc::new(DeviceImages::of(&subject.library, &subject.images));
-        let mut recorder = Recorder { device, subject, options, images, session: None };
+        let mut recorder = RecordingRun { device, subject, options, images, session: None };
         let mut recordings = HashMap::new();
         for workload in workloads {
             let taken = recorder.record(definition, workload)?;
@@ -61,7 +61,7 @@ impl Recordings {
     }
 }
 
-struct Recorder<'run> {
+struct RecordingRun<'run> {
     device: &'run JudgeDevice,
     subject: &'run Subject,
     options: &'run Options,
@@ -70,7 +70,7 @@ struct Recorder<'run> {
     session: Option<PlayerSession>,
 }
 
-impl Recorder<'_> {
+impl RecordingRun<'_> {
     fn record(
         &mut self,
         definition: &Definition,
@@ -80,7 +80,7 @@ impl Recorder<'_> {
             let reason = "the library has no proven image whose launches could be recorded";
             return Ok(Err(Unrecorded::Refused(reason.to_owned())));
         }
-        let layout = Layout::of(definition, workload)?;
+        let layout = CallLayout::of(definition, workload)?;
         let trial = Trial::new(self.device, definition, workload, layout, self.options)?;
         match self.try_record(&trial) {
             Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots())),

@@ -8,7 +8,7 @@ use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use super::environment::RunFacts;
 use super::finding::WorkloadFinding;
 use super::judge::device::JudgeDevice;
-use super::judge::layout::Layout;
+use super::judge::layout::CallLayout;
 use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::Trial;
 use super::recordings::Recordings;
@@ -104,7 +104,7 @@ impl<'run> BenchRun<'run> {
         definition: &Definition,
         workload: &Workload,
     ) -> Result<WorkloadFinding, BenchError> {
-        let layout = Layout::of(definition, workload)?;
+        let layout = CallLayout::of(definition, workload)?;
         let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
         let mut finding = WorkloadFinding::new(workload.clone(), traffic);
         let mut trial = Trial::new(self.device, definition, workload, layout, self.options)?;

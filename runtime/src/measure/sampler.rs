@@ -16,7 +16,7 @@ use super::finding::{Launches, WorkloadFinding};
 use super::judge::device::JudgeDevice;
 use super::judge::session::{PlayerSession, Stop};
 use super::judge::trial::Trial;
-use super::measurement::{Clocks, DroppedBlock, L2State, Measurement, Method};
+use super::measurement::{ClockRange, DroppedBlock, L2State, Measurement, Method};
 use super::statistics::{StopReason, median};
 use super::subject::Options;
 use super::timing::{ClockReadings, Least, Span, floor_ns, span};
@@ -54,7 +54,7 @@ pub(super) struct Sampler<'run, 'trial, 'device> {
 }
 
 /// Samples between two looks at the clocks.
-struct Block {
+struct SampleBlock {
     samples_ns: Vec<f64>,
     sm_mhz: f64,
     throttle: Vec<String>,
@@ -192,7 +192,8 @@ impl Sampler<'_, '_, '_> {
         let (mut blocks, mut flat) = (Vec::new(), Vec::new());
         let mut suspicion = None;
         let stop_reason = 'sampling: loop {
-            let mut block = Block { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, throttle: Vec::new() };
+            let mut block =
+                SampleBlock { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, throttle: Vec::new() };
             let mut stop = None;
             while block.samples_ns.len() < BLOCK_COUNT && stop.is_none() {
                 let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
@@ -227,7 +228,7 @@ impl Sampler<'_, '_, '_> {
 }
 
 /// Drops disturbed blocks and keeps the rest as one measurement.
-fn settle(blocks: Vec<Block>, stop_reason: StopReason) -> Measurement {
+fn settle(blocks: Vec<SampleBlock>, stop_reason: StopReason) -> Measurement {
     let speeds: Vec<f64> = blocks.iter().map(|block| block.sm_mhz).collect();
     let usual = median(&speeds).unwrap_or(MEGAHERTZ_UNKNOWN);
     let (mut samples_ns, mut dropped) = (Vec::new(), Vec::new());
@@ -255,7 +256,7 @@ fn settle(blocks: Vec<Block>, stop_reason: StopReason) -> Measurement {
         samples_ns,
         dropped,
         stop_reason,
-        clocks: (high > 0.0).then_some(Clocks { sm_low_mhz: low, sm_high_mhz: high }),
+        clocks: (high > 0.0).then_some(ClockRange { sm_low_mhz: low, sm_high_mhz: high }),
         floor_ns: None,
     }
 }
@@ -268,9 +269,9 @@ fn launches(found: Span) -> Launches {
 mod tests {
     use super::*;
 
-    fn block(sm_mhz: f64, sample: f64, throttle: &[&str]) -> Block {
+    fn block(sm_mhz: f64, sample: f64, throttle: &[&str]) -> SampleBlock {
         let throttle = throttle.iter().map(|reason| (*reason).to_owned()).collect();
-        Block { samples_ns: vec![sample; 3], sm_mhz, throttle }
+        SampleBlock { samples_ns: vec![sample; 3], sm_mhz, throttle }
     }
 
     #[test]

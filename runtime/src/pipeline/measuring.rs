@@ -9,7 +9,7 @@ use proofmark_player::process::own_program;
 
 use super::error::Stop;
 use super::{Event, Line, PipelineError};
-use crate::job::{BuiltSubject, Measure, Measured, Measurement, Measuring, Outcome, Reference};
+use crate::job::{BuiltSubject, Measure, Measured, MeasurementOutcome, Measuring, Outcome, Reference};
 use crate::measure::decision::Protocol;
 use crate::measure::judge::device::JudgeDevice;
 use crate::measure::{BenchError, BenchRun, Compared, Contest, Options, compare};
@@ -23,20 +23,20 @@ impl Line<'_, '_> {
         measure: &Measure,
         artifact: &Artifact,
         build: &ProvenBuild,
-    ) -> Result<Measurement, Stop> {
+    ) -> Result<MeasurementOutcome, Stop> {
         let measuring = match measure {
-            Measure::Not { reason } => return Ok(Measurement::Skipped(reason.clone())),
+            Measure::Not { reason } => return Ok(MeasurementOutcome::Skipped(reason.clone())),
             Measure::WherePossible { measuring } => measuring,
         };
         let readiness = probe();
         if !readiness.is_ready() {
-            return Ok(Measurement::Skipped(readiness.to_string()));
+            return Ok(MeasurementOutcome::Skipped(readiness.to_string()));
         }
         match self.measure(&BuiltSubject::of(artifact, build), measuring) {
             Err(Stop::Error(PipelineError::Measure(BenchError::Device(
                 refusal @ DeviceError::WrongArchitecture { .. },
-            )))) => Ok(Measurement::Skipped(refusal.to_string())),
-            measured => measured.map(|measured| Measurement::Taken(Box::new(measured))),
+            )))) => Ok(MeasurementOutcome::Skipped(refusal.to_string())),
+            measured => measured.map(|measured| MeasurementOutcome::Taken(Box::new(measured))),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::cache::Store;
 use crate::job::Freshness;
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
-use crate::toolchain::{self, FileDigests, Search, Toolchain, Trust, search::find_tvm_ffi};
+use crate::toolchain::{self, DigestTrust, FileDigests, Search, Toolchain, search::find_tvm_ffi};
 
 /// Where things are on this machine, and what may be spent.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Settings {
     /// Whether a missing toolchain may be fetched.
     pub download: Download,
     /// Whether remembered file digests count.
-    pub trust: Trust,
+    pub trust: DigestTrust,
     /// What a build may cost.
     pub limits: BuildLimits,
     /// `libtvm_ffi.so`; `None` takes the one that the toolchain builds against.

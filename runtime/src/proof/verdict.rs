@@ -1,7 +1,7 @@
 //! Judges an examination: are these bytes exactly what was asked for?
 //!
 //! The rule fails closed. One contradiction, one range that could not be read, or nothing that
-//! confirms, and the answer is not [`Verdict::Exact`].
+//! confirms, and the answer is not [`ProofVerdict::Exact`].
 
 use proofmark_packager::{Arch, Feature};
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use proofmark_packager::interop::flashinfer::{
 use serde_json::{Map, json};
 
 use super::line::WorkloadRecord;
-use crate::measure::judge::Comparison;
+use crate::measure::judge::OutputComparison;
 use crate::measure::measurement::Measurement;
 use crate::measure::verdict::Verdict;
 
@@ -92,7 +92,7 @@ fn correctness(record: &WorkloadRecord, verdict: &Verdict) -> Correctness {
 
 fn extra(record: &WorkloadRecord) -> Map<String, serde_json::Value> {
     let finding = &record.finding;
-    let output = |(name, comparison): &(String, Comparison)| (name.clone(), json!(comparison));
+    let output = |(name, comparison): &(String, OutputComparison)| (name.clone(), json!(comparison));
     let clock = finding.measurements.first();
     let summary = json!({
         "artifact": record.context.artifact,
@@ -149,10 +149,10 @@ mod tests {
         record
     }
 
-    fn compared(found: f32) -> Comparison {
+    fn compared(found: f32) -> OutputComparison {
         let bytes = found.to_le_bytes();
         let dtype = proofmark_packager::interop::flashinfer::Dtype::Float32;
-        Comparison::new(dtype, &bytes, &[1.0], &Tolerance::default()).unwrap()
+        OutputComparison::new(dtype, &bytes, &[1.0], &Tolerance::default()).unwrap()
     }
 
     #[test]

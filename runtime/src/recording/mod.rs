@@ -2,7 +2,7 @@
 //!
 //! A confined process calls the entry point once for each workload, on inputs that nobody uses again, and says
 //! what that puts on the GPU ([`proofmark_player::recording`]). Its word is a claim. Here every module of it is
-//! given the proven image that it must be ([`check`]), and from then on only proven machine code is launched, in
+//! given the proven image that it must be ([`check()`]), and from then on only proven machine code is launched, in
 //! a process that holds none of the submission's host code. Whether the launches are the submission's at all
 //! shows in the outputs, on contents that the recorder never saw.
 //!

@@ -6,7 +6,7 @@ use super::bench_table::bench_table;
 use super::build::{describe_finding, describe_proof, document, finding_document};
 use super::comparison_table::comparison_table;
 use crate::evidence::{BuildComparison, Sameness, SpeedComparison};
-use crate::job::{BuiltSubject, Measured, Measurement, Outcome, ReplayedSpeed};
+use crate::job::{BuiltSubject, Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
 use crate::measure::decision::Arm;
 use crate::rebuild::RebuildExtent;
@@ -55,8 +55,8 @@ pub fn body(outcome: &Outcome) -> Value {
         Outcome::Sealed { build, measurement } => {
             let mut body = document(build);
             body["measured"] = match measurement {
-                Measurement::Skipped(reason) => json!({ "skipped": reason }),
-                Measurement::Taken(measured) => json!({
+                MeasurementOutcome::Skipped(reason) => json!({ "skipped": reason }),
+                MeasurementOutcome::Taken(measured) => json!({
                     "mean_us": measured.mean_us(), "device": measured.device(), "workloads": findings(measured),
                 }),
             };
@@ -116,10 +116,10 @@ fn findings(measured: &Measured) -> Value {
     json!(measured.records.iter().map(|record| &record.finding).collect::<Vec<_>>())
 }
 
-fn measurement_text(measurement: &Measurement) -> String {
+fn measurement_text(measurement: &MeasurementOutcome) -> String {
     match measurement {
-        Measurement::Skipped(reason) => format!("measured     skipped: {reason}"),
-        Measurement::Taken(measured) => match measured.mean_us() {
+        MeasurementOutcome::Skipped(reason) => format!("measured     skipped: {reason}"),
+        MeasurementOutcome::Taken(measured) => match measured.mean_us() {
             Some(mean) => format!(
                 "measured     {mean:.3} µs over {} workloads on {}",
                 measured.records.len(),

@@ -7,7 +7,7 @@
 //! The trust that this rests on: the kernel sets the change time whenever content or metadata
 //! change, and no program can set it back without setting the clock. A change that keeps all five
 //! values is possible for who may set the clock, write to the block device, or serve the network
-//! file system. Who has such files passes [`Trust::Nothing`]: then every file is read every time.
+//! file system. Who has such files passes [`DigestTrust::Nothing`]: then every file is read every time.
 //!
 //! A file that changed within the last two seconds is not remembered: a second change could fall
 //! in the same tick of the file system's clock.
@@ -51,7 +51,7 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// What may be believed without reading the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
+pub enum DigestTrust {
     /// A file whose five values are as remembered has the remembered digest.
     ChangeTime,
     /// Every file is read and hashed.
@@ -90,7 +90,7 @@ impl Identity {
 #[derive(Debug)]
 pub struct FileDigests {
     place: Option<PathBuf>,
-    trust: Trust,
+    trust: DigestTrust,
     files: BTreeMap<Identity, Digest>,
     notes: BTreeMap<Digest, String>,
     news: bool,
@@ -98,11 +98,11 @@ pub struct FileDigests {
 
 impl FileDigests {
     /// Opens the memo of a cache folder. A missing or damaged one is empty.
-    pub fn open(cache_folder: &Path, trust: Trust) -> Self {
+    pub fn open(cache_folder: &Path, trust: DigestTrust) -> Self {
         let place = cache_folder.join(FILE_NAME);
         let mut memo = Self { place: Some(place.clone()), ..Self::forgetful() };
         memo.trust = trust;
-        if trust == Trust::ChangeTime {
+        if trust == DigestTrust::ChangeTime {
             memo.absorb(&place);
         }
         memo
@@ -112,7 +112,7 @@ impl FileDigests {
     pub fn forgetful() -> Self {
         Self {
             place: None,
-            trust: Trust::ChangeTime,
+            trust: DigestTrust::ChangeTime,
             files: BTreeMap::new(),
             notes: BTreeMap::new(),
             news: false,
@@ -121,7 +121,7 @@ impl FileDigests {
 
     /// The SHA-256 of a file's content, read only if it is not remembered.
     pub fn digest(&mut self, path: &Path) -> io::Result<Digest> {
-        if self.trust == Trust::ChangeTime
+        if self.trust == DigestTrust::ChangeTime
             && let Some(digest) = self.files.get(&Identity::of(&fs::metadata(path)?))
         {
             return Ok(*digest);
@@ -140,7 +140,7 @@ impl FileDigests {
 
     /// Something learned earlier about content with this key, such as a compiler's version.
     pub fn note(&self, key: &Digest) -> Option<&str> {
-        (self.trust == Trust::ChangeTime).then(|| self.notes.get(key).map(String::as_str)).flatten()
+        (self.trust == DigestTrust::ChangeTime).then(|| self.notes.get(key).map(String::as_str)).flatten()
     }
 
     /// Remembers something about content. The key must cover everything that the text depends on.
@@ -238,7 +238,7 @@ mod tests {
     fn does_not_remember_a_file_that_changed_a_moment_ago() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("header.h");
-        let mut memo = FileDigests::open(folder.path(), Trust::ChangeTime);
+        let mut memo = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
         write(&path, "one");
         assert_eq!(memo.digest(&path).unwrap(), Digest::of_bytes(b"one"));
         assert!(memo.files.is_empty());
@@ -252,16 +252,16 @@ mod tests {
         let path = folder.path().join("header.h");
         write(&path, "one");
         let identity = Identity::of(&fs::metadata(&path).unwrap());
-        let mut memo = FileDigests::open(folder.path(), Trust::ChangeTime);
+        let mut memo = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
         // Stands in for two seconds of waiting; a wrong digest shows that the file is not read.
         memo.files.insert(identity, Digest::of_bytes(b"remembered"));
         memo.news = true;
         memo.save().unwrap();
 
-        let mut again = FileDigests::open(folder.path(), Trust::ChangeTime);
+        let mut again = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
         assert_eq!(again.digest(&path).unwrap(), Digest::of_bytes(b"remembered"));
         assert_eq!(
-            FileDigests::open(folder.path(), Trust::Nothing).digest(&path).unwrap(),
+            FileDigests::open(folder.path(), DigestTrust::Nothing).digest(&path).unwrap(),
             Digest::of_bytes(b"one")
         );
 
@@ -276,13 +276,13 @@ mod tests {
     fn ignores_a_damaged_memo_and_keeps_what_others_wrote() {
         let folder = tempfile::tempdir().unwrap();
         let key = |text: &str| Digest::of_bytes(text.as_bytes());
-        let mut one = FileDigests::open(folder.path(), Trust::ChangeTime);
-        let mut other = FileDigests::open(folder.path(), Trust::ChangeTime);
+        let mut one = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
+        let mut other = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
         one.take_note(key("a"), "first\nnote".to_owned());
         one.save().unwrap();
         other.take_note(key("b"), "second".to_owned());
         other.save().unwrap();
-        let both = FileDigests::open(folder.path(), Trust::ChangeTime);
+        let both = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
         assert_eq!(both.note(&key("a")), Some("first\nnote"));
         assert_eq!(both.note(&key("b")), Some("second"));
 
@@ -292,11 +292,11 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&place, &damaged).unwrap();
-            let memo = FileDigests::open(folder.path(), Trust::ChangeTime);
+            let memo = FileDigests::open(folder.path(), DigestTrust::ChangeTime);
             assert!(memo.notes.is_empty(), "flipped a bit at {at}");
         }
         fs::write(&place, &whole[..whole.len() / 2]).unwrap();
-        assert!(FileDigests::open(folder.path(), Trust::ChangeTime).notes.is_empty());
+        assert!(FileDigests::open(folder.path(), DigestTrust::ChangeTime).notes.is_empty());
     }
 
     #[test]

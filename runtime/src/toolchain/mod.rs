@@ -28,7 +28,7 @@ pub mod toolkit;
 pub mod tvm_ffi;
 
 pub use data_folder::DataFolder;
-pub use file_digests::{FileDigests, Trust};
+pub use file_digests::{DigestTrust, FileDigests};
 pub use fingerprint::Fingerprint;
 pub use host_compiler::{HostCompiler, HostCompilerError};
 pub use install::{InstallError, InstallRequest, ObtainError, Progress, Step, find_or_install, install};

@@ -11,7 +11,7 @@ use super::arena::{BLOCKS, FOREIGN};
 use super::error::{DeviceError, check};
 use super::interception;
 use super::stream::Stream;
-use crate::recording::{Call, Copy, Fill, Kernel, Launch, NODE_LIMIT, Node, Work};
+use crate::recording::{Call, CopyRows, FillRows, Launch, NODE_LIMIT, Node, RecordedKernel, Work};
 
 /// Most parameters of a kernel.
 const PARAMETER_LIMIT: usize = 4096;
@@ -65,7 +65,7 @@ impl Handle {
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) handle: Handle,
-    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) kernels: Vec<RecordedKernel>,
 }
 
 /// Reads captured calls; modules are gathered over all of them.
@@ -191,7 +191,7 @@ impl Reader {
         let layout = function.parameters()?;
         let parameters = bytes_of(&found, &layout)?;
         let handle = function.handle()?;
-        let kernel = Kernel {
+        let kernel = RecordedKernel {
             name: function.name()?,
             max_dynamic_shared_bytes: u32::try_from(
                 function.attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)?,
@@ -226,7 +226,7 @@ impl Reader {
     }
 
     /// The numbers of a module and of a kernel in it.
-    fn number(&mut self, handle: Handle, kernel: Kernel) -> (u32, u32) {
+    fn number(&mut self, handle: Handle, kernel: RecordedKernel) -> (u32, u32) {
         let module = self.modules.iter().position(|seen| seen.handle == handle).unwrap_or_else(|| {
             self.modules.push(Seen { handle, kernels: Vec::new() });
             self.modules.len() - 1
@@ -370,7 +370,7 @@ fn copy(node: sys::CUgraphNode) -> Result<Work, Uncaptured> {
     let start = |address: u64, row: usize, pitch: usize, column: usize| {
         address + row as u64 * pitch as u64 + column as u64
     };
-    Ok(Work::Copy(Copy {
+    Ok(Work::Copy(CopyRows {
         from: start(found.srcDevice, found.srcY, found.srcPitch, found.srcXInBytes),
         from_pitch: found.srcPitch as u64,
         to: start(found.dstDevice, found.dstY, found.dstPitch, found.dstXInBytes),
@@ -416,7 +416,7 @@ fn fill(node: sys::CUgraphNode) -> Result<Work, Uncaptured> {
     let mut found: sys::CUDA_MEMSET_NODE_PARAMS = unsafe { std::mem::zeroed() };
     // SAFETY: a fill's node; the answer is a live variable of the driver's type.
     check("cuGraphMemsetNodeGetParams", unsafe { sys::cuGraphMemsetNodeGetParams(node, &raw mut found) })?;
-    Ok(Work::Fill(Fill {
+    Ok(Work::Fill(FillRows {
         to: found.dst,
         pitch: found.pitch as u64,
         value: found.value,
@@ -564,7 +564,7 @@ mod tests {
     fn a_graph_inside_waits_for_what_stands_before_it_and_is_waited_for_as_a_whole() {
         let node = |after: &[u32]| Node {
             after: after.to_vec(),
-            work: Work::Fill(Fill { to: 0, pitch: 0, value: 0, element_bytes: 1, width: 1, rows: 1 }),
+            work: Work::Fill(FillRows { to: 0, pitch: 0, value: 0, element_bytes: 1, width: 1, rows: 1 }),
         };
         let mut nodes = vec![node(&[])];
         let last = append(&mut nodes, vec![node(&[]), node(&[0]), node(&[0])], &[0]);

@@ -45,7 +45,7 @@ const NEEDED: [&str; 7] = [
 
 /// What kind of work a record speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum ActivityKind {
     /// A kernel.
     Kernel,
     /// A copy.
@@ -56,9 +56,9 @@ pub enum Work {
 
 /// One piece of work on the GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct ActivityRecord {
     /// What kind of work.
-    pub work: Work,
+    pub work: ActivityKind,
     /// Start in CUPTI's nanoseconds.
     pub start_ns: u64,
     /// End in CUPTI's nanoseconds.
@@ -71,7 +71,7 @@ pub struct Record {
 
 #[derive(Debug, Default)]
 struct Collected {
-    records: Vec<Record>,
+    records: Vec<ActivityRecord>,
     modules: BTreeSet<Digest>,
 }
 
@@ -127,9 +127,9 @@ pub fn load(candidates: &[PathBuf]) -> Result<PathBuf, DeviceError> {
 
 /// The process's one recorder.
 #[derive(Debug)]
-pub struct Recorder(());
+pub struct Tracer(());
 
-impl Recorder {
+impl Tracer {
     /// Starts to note which modules are loaded. Call it before any context exists, after [`load`].
     pub fn subscribe() -> Result<Self, DeviceError> {
         let mut subscriber: sys::CUpti_SubscriberHandle = std::ptr::null_mut();
@@ -167,13 +167,13 @@ impl Recorder {
     }
 
     /// Takes everything recorded so far. The device must be idle.
-    pub fn take(&self) -> Result<Vec<Record>, DeviceError> {
+    pub fn take(&self) -> Result<Vec<ActivityRecord>, DeviceError> {
         // SAFETY: plain numbers; buffers come back through the callback.
         check("cuptiActivityFlushAll", unsafe { sys::cuptiActivityFlushAll(FLUSH_FORCED) })?;
         Ok(std::mem::take(&mut collected().records))
     }
 
-    /// Digests of every module image that the driver has loaded since [`Recorder::subscribe`].
+    /// Digests of every module image that the driver has loaded since [`Tracer::subscribe`].
     pub fn modules(&self) -> Vec<Digest> {
         collected().modules.iter().copied().collect()
     }
@@ -259,25 +259,25 @@ unsafe extern "C" fn on_buffer_full(
 ///
 /// # Safety
 /// `record` must point at a whole activity record.
-unsafe fn read(record: *const u8) -> Option<Record> {
+unsafe fn read(record: *const u8) -> Option<ActivityRecord> {
     // SAFETY: every record starts with its kind.
     let kind = unsafe { field::<u32>(record, 0) };
     let (work, stream) = match kind {
-        1 | 22 => (Work::Copy, TRANSFER_STREAM),
-        2 => (Work::Fill, TRANSFER_STREAM),
-        3 | 10 => (Work::Kernel, KERNEL_STREAM),
+        1 | 22 => (ActivityKind::Copy, TRANSFER_STREAM),
+        2 => (ActivityKind::Fill, TRANSFER_STREAM),
+        3 | 10 => (ActivityKind::Kernel, KERNEL_STREAM),
         _ => return None,
     };
     let name = match work {
-        Work::Kernel => {
+        ActivityKind::Kernel => {
             // SAFETY: kernel records are longer than this offset and hold the name's address there.
             let name = unsafe { field::<*const c_char>(record, KERNEL_NAME) };
             // SAFETY: names are null or terminated, and outlive their record.
             unsafe { text(name) }
         }
-        Work::Copy | Work::Fill => String::new(),
+        ActivityKind::Copy | ActivityKind::Fill => String::new(),
     };
-    Some(Record {
+    Some(ActivityRecord {
         work,
         // SAFETY: records of these kinds are longer than this offset.
         start_ns: unsafe { field(record, START) },
@@ -326,8 +326,13 @@ mod tests {
         record[104..112].copy_from_slice(&(name.as_ptr() as u64).to_le_bytes());
         // SAFETY: the buffer holds the stable beginning of a kernel record.
         let read = unsafe { read(record.as_ptr()) }.unwrap();
-        let expected =
-            Record { work: Work::Kernel, start_ns: 1000, end_ns: 1700, stream: 7, name: "kernel".to_owned() };
+        let expected = ActivityRecord {
+            work: ActivityKind::Kernel,
+            start_ns: 1000,
+            end_ns: 1700,
+            stream: 7,
+            name: "kernel".to_owned(),
+        };
         assert_eq!(read, expected);
     }
 

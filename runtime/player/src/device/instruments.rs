@@ -96,7 +96,7 @@ pub struct FillRecipe {
 
 /// One output and what was expected of it: elements, with the numbers of their types.
 #[derive(Debug, Clone, Copy)]
-pub struct Compared {
+pub struct OutputPair {
     /// What was found.
     pub found: Region,
     /// The number of its element type.
@@ -251,7 +251,7 @@ impl Instruments {
     /// regions of the same length differ, and waits for the answers.
     pub fn check(
         &self,
-        outputs: &[Compared],
+        outputs: &[OutputPair],
         (absolute_tolerance, relative_tolerance): (f64, f64),
         kept: &[(Region, Region)],
         stream: &Stream,

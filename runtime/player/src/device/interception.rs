@@ -27,7 +27,7 @@ const PITCH_BYTES: usize = 512;
 
 /// A block that was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct ServedBlock {
     /// Its address.
     pub(crate) address: u64,
     /// Its size in bytes: what is mapped.
@@ -39,7 +39,7 @@ pub(crate) struct Block {
 #[derive(Debug)]
 struct Served {
     next: u64,
-    blocks: Vec<Block>,
+    blocks: Vec<ServedBlock>,
 }
 
 static SERVED: Mutex<Served> = Mutex::new(Served { next: FOREIGN.start, blocks: Vec::new() });
@@ -57,7 +57,7 @@ fn served() -> MutexGuard<'static, Served> {
 }
 
 /// Every block that was ever served, by address.
-pub(crate) fn blocks() -> Vec<Block> {
+pub(crate) fn blocks() -> Vec<ServedBlock> {
     served().blocks.clone()
 }
 
@@ -81,7 +81,7 @@ impl Served {
         let next = next.ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
         map_fresh(address, size_bytes).map_err(|_| CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
         self.next = next;
-        self.blocks.push(Block { address, size_bytes, live: true });
+        self.blocks.push(ServedBlock { address, size_bytes, live: true });
         Ok(address)
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_block_that_was_given_back_is_served_again_and_no_other() {
-        let block = |address, live| Block { address, size_bytes: BLOCK_BYTES, live };
+        let block = |address, live| ServedBlock { address, size_bytes: BLOCK_BYTES, live };
         let mut served = Served {
             next: FOREIGN.end,
             blocks: vec![block(FOREIGN.start, true), block(FOREIGN.start + (8 << 20), true)],

@@ -11,16 +11,16 @@ use super::context::Gpu;
 use super::error::{DeviceError, check};
 use super::memory::Region;
 use super::stream::Stream;
-use crate::recording::{Copy, Fill, Kernel, Launch};
+use crate::recording::{CopyRows, FillRows, Launch, RecordedKernel};
 
 /// A loaded image.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub(crate) struct LoadedImage {
     module: sys::CUmodule,
     _gpu: Rc<Gpu>,
 }
 
-impl Image {
+impl LoadedImage {
     /// Loads machine code. PTX is refused: the driver would compile it.
     pub(crate) fn load(gpu: &Rc<Gpu>, bytes: &[u8]) -> Result<Self, DeviceError> {
         if !bytes.starts_with(b"\x7fELF") {
@@ -46,7 +46,7 @@ impl Image {
     /// Prepares a launch; `None` where the kernel takes other parameters than were recorded.
     pub(crate) fn configure(
         &self,
-        kernel: &Kernel,
+        kernel: &RecordedKernel,
         launch: &Launch,
     ) -> Result<Option<Configured>, DeviceError> {
         let function = self.function(&kernel.name)?;
@@ -101,7 +101,7 @@ impl Image {
     }
 }
 
-impl Drop for Image {
+impl Drop for LoadedImage {
     fn drop(&mut self) {
         // SAFETY: unloaded once.
         let _ = unsafe { sys::cuModuleUnload(self.module) };
@@ -203,7 +203,7 @@ fn attribute(id: LaunchAttribute) -> sys::CUlaunchAttribute {
 }
 
 /// Queues a recorded copy.
-pub(crate) fn copy_rows(work: &Copy, stream: &Stream) -> Result<(), DeviceError> {
+pub(crate) fn copy_rows(work: &CopyRows, stream: &Stream) -> Result<(), DeviceError> {
     let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     if work.rows <= 1 {
         // SAFETY: plain numbers; what is not mapped is the driver's to refuse.
@@ -234,7 +234,7 @@ pub(crate) fn copy_rows(work: &Copy, stream: &Stream) -> Result<(), DeviceError>
 }
 
 /// Queues a recorded fill.
-pub(crate) fn fill_rows(work: &Fill, stream: &Stream) -> Result<(), DeviceError> {
+pub(crate) fn fill_rows(work: &FillRows, stream: &Stream) -> Result<(), DeviceError> {
     let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     let (to, pitch, width, rows) = (work.to, size(work.pitch), size(work.width), size(work.rows));
     let [low, high, ..] = work.value.to_le_bytes();

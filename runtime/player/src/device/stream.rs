@@ -66,12 +66,12 @@ impl Drop for Stream {
 
 /// A point in a stream whose time is taken.
 #[derive(Debug)]
-pub struct Event {
+pub struct TimingEvent {
     raw: sys::CUevent,
     _gpu: Rc<Gpu>,
 }
 
-impl Event {
+impl TimingEvent {
     /// Makes an event that takes the time.
     pub fn new(gpu: &Rc<Gpu>) -> Result<Self, DeviceError> {
         let mut raw = std::ptr::null_mut();
@@ -98,7 +98,7 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for TimingEvent {
     fn drop(&mut self) {
         // SAFETY: destroyed once.
         let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };

@@ -47,7 +47,7 @@ pub struct CallReport {
     pub persisting_bytes: u64,
     /// Bytes of the stream's access window after the call.
     pub window_bytes: u64,
-    /// Activity records, for [`Clock::Cupti`].
+    /// Activity records, for [`super::Clock::Cupti`].
     pub activities: Vec<Activity>,
 }
 

@@ -14,7 +14,7 @@ use crate::measure::verdict::Verdict;
 
 /// Why an output could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ComparisonError {
+pub enum OutputComparisonError {
     /// The reference is infinite or NaN somewhere: it would match anything there.
     #[error("the reference is not finite at {count} of {element_count} elements, first at {first}")]
     ReferenceNotFinite {
@@ -40,7 +40,7 @@ pub enum ComparisonError {
 /// How one output compares with the reference. Errors are taken in double precision over the
 /// elements that are finite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct OutputComparison {
     /// How many elements.
     pub element_count: u64,
     /// How many of them are infinite or NaN.
@@ -66,18 +66,18 @@ pub struct Comparison {
     pub max_ulp_error: Option<f64>,
 }
 
-impl Comparison {
+impl OutputComparison {
     /// Compares an output's dense bytes with the reference's values.
     pub fn new(
         dtype: Dtype,
         found: &[u8],
         expected: &[f64],
         tolerance: &Tolerance,
-    ) -> Result<Self, ComparisonError> {
+    ) -> Result<Self, OutputComparisonError> {
         check_reference(expected)?;
         let element_count = expected.len();
         let size_bytes = found.len();
-        let found = decode_all(dtype, found, element_count).ok_or(ComparisonError::Size {
+        let found = decode_all(dtype, found, element_count).ok_or(OutputComparisonError::Size {
             element_count,
             dtype,
             size_bytes,
@@ -94,10 +94,10 @@ impl Comparison {
 }
 
 /// Refuses a reference that cannot judge.
-pub fn check_reference(expected: &[f64]) -> Result<(), ComparisonError> {
+pub fn check_reference(expected: &[f64]) -> Result<(), OutputComparisonError> {
     let Some(first) = expected.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     let count = expected.iter().filter(|value| !value.is_finite()).count();
-    Err(ComparisonError::ReferenceNotFinite { count, element_count: expected.len(), first })
+    Err(OutputComparisonError::ReferenceNotFinite { count, element_count: expected.len(), first })
 }
 
 /// Elements that one thread takes at least; below that, starting it costs more than it saves.
@@ -105,7 +105,7 @@ const LEAST_SHARE: usize = 1 << 19;
 /// More threads than this wait for memory, not for each other.
 const LARGEST_THREAD_COUNT: usize = 8;
 
-fn measure(dtype: Dtype, found: &[f64], expected: &[f64], tolerance: &Tolerance) -> Comparison {
+fn measure(dtype: Dtype, found: &[f64], expected: &[f64], tolerance: &Tolerance) -> OutputComparison {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(LARGEST_THREAD_COUNT);
     let share = found.len().div_ceil(threads).max(LEAST_SHARE);
     let part = |first: usize| {
@@ -200,11 +200,11 @@ impl Running {
         self
     }
 
-    fn conclude(self, dtype: Dtype, element_count: u64, tolerance: &Tolerance) -> Comparison {
+    fn conclude(self, dtype: Dtype, element_count: u64, tolerance: &Tolerance) -> OutputComparison {
         let rejected = self.non_finite_count > 0 || tolerance.is_too_many(self.off_count, element_count);
         let norm = self.expected_squares.sqrt();
         let error_norm = self.error_squares.sqrt();
-        Comparison {
+        OutputComparison {
             element_count,
             non_finite_count: self.non_finite_count,
             off_count: self.off_count,
@@ -222,15 +222,15 @@ impl Running {
 }
 
 /// The verdict on a call's outputs: the first that is not accepted decides.
-pub fn verdict<'a>(outputs: impl IntoIterator<Item = (&'a str, &'a Comparison)>) -> Verdict {
+pub fn verdict<'a>(outputs: impl IntoIterator<Item = (&'a str, &'a OutputComparison)>) -> Verdict {
     match outputs.into_iter().find(|(_, comparison)| !comparison.accepted) {
         None => Verdict::Passed,
         Some((name, comparison)) => Verdict::IncorrectNumerical { reason: explain(name, comparison) },
     }
 }
 
-fn explain(name: &str, comparison: &Comparison) -> String {
-    let Comparison { element_count, off_count, non_finite_count, .. } = comparison;
+fn explain(name: &str, comparison: &OutputComparison) -> String {
+    let OutputComparison { element_count, off_count, non_finite_count, .. } = comparison;
     let mut reason = format!("output `{name}`: {off_count} of {element_count} elements are off");
     if *non_finite_count > 0 {
         // Writing to a string cannot fail.
@@ -252,8 +252,8 @@ mod tests {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
-    fn compare(found: &[f32], expected: &[f64]) -> Comparison {
-        Comparison::new(Dtype::Float32, &bytes(found), expected, &Tolerance::default()).unwrap()
+    fn compare(found: &[f32], expected: &[f64]) -> OutputComparison {
+        OutputComparison::new(Dtype::Float32, &bytes(found), expected, &Tolerance::default()).unwrap()
     }
 
     #[test]
@@ -284,7 +284,8 @@ mod tests {
             );
             assert!((comparison.max_absolute_error - 2.0).abs() < 1e-12);
             let lenient = Tolerance { atol: 1.0, rtol: 0.3, required_matched_ratio: 0.1 };
-            let lenient = Comparison::new(Dtype::Float32, &bytes(&[1.0, broken]), &[1.0, 1.0], &lenient);
+            let lenient =
+                OutputComparison::new(Dtype::Float32, &bytes(&[1.0, broken]), &[1.0, 1.0], &lenient);
             assert!(!lenient.unwrap().accepted);
         }
         assert!(compare(&[f32::NAN], &[1.0]).correctness().unwrap().max_absolute_error().is_infinite());
@@ -319,14 +320,18 @@ mod tests {
 
     #[test]
     fn a_reference_that_is_not_finite_cannot_judge() {
-        let refused =
-            Comparison::new(Dtype::Float32, &bytes(&[1.0, 1.0]), &[1.0, f64::NAN], &Tolerance::default());
+        let refused = OutputComparison::new(
+            Dtype::Float32,
+            &bytes(&[1.0, 1.0]),
+            &[1.0, f64::NAN],
+            &Tolerance::default(),
+        );
         assert_eq!(
             refused,
-            Err(ComparisonError::ReferenceNotFinite { count: 1, element_count: 2, first: 1 })
+            Err(OutputComparisonError::ReferenceNotFinite { count: 1, element_count: 2, first: 1 })
         );
-        let short = Comparison::new(Dtype::Float32, &[0; 5], &[1.0], &Tolerance::default());
-        assert!(matches!(short, Err(ComparisonError::Size { size_bytes: 5, .. })));
+        let short = OutputComparison::new(Dtype::Float32, &[0; 5], &[1.0], &Tolerance::default());
+        assert!(matches!(short, Err(OutputComparisonError::Size { size_bytes: 5, .. })));
     }
 
     #[test]

@@ -16,13 +16,13 @@ use proofmark_player::device::cupti;
 use proofmark_player::device::error::DeviceError;
 use proofmark_player::device::instruments::Instruments;
 use proofmark_player::device::memory::{DeviceBuffer, copy};
-use proofmark_player::device::stream::{Event, Stream};
+use proofmark_player::device::stream::{Stream, TimingEvent};
 use proofmark_player::protocol::Home;
 
 use proofmark_packager::Arch;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
 
-use super::layout::Layout;
+use super::layout::CallLayout;
 
 /// Most contents that are made at once: as many as one workload's calls take, as a rule.
 const LARGEST_CONTENT_COUNT: u64 = 192;
@@ -70,7 +70,7 @@ impl JudgeDevice {
         arch: Arch,
         options: &Options,
     ) -> Result<Self, BenchError> {
-        let layout = |workload| Layout::of(definition, workload);
+        let layout = |workload| CallLayout::of(definition, workload);
         let layouts = workloads.iter().map(layout).collect::<Result<Vec<_>, BenchError>>()?;
         let gpu = Gpu::open()?;
         gpu.require(arch)?;
@@ -78,9 +78,9 @@ impl JudgeDevice {
         let instruments = Instruments::load(&gpu, &nonce())?;
         let (free, _) = gpu.free_memory()?;
         let limit = BLOCKS_LIMIT_BYTES.min(free / BLOCKS_FREE_SHARE);
-        let sizes = |count: fn(&Layout, u64) -> u64| {
+        let sizes = |count: fn(&CallLayout, u64) -> u64| {
             [0, 1].map(|block| {
-                let bytes = |layout: &Layout| {
+                let bytes = |layout: &CallLayout| {
                     let slot = if block == 0 { layout.inputs.slot_bytes } else { layout.outputs.slot_bytes };
                     slot.saturating_mul(count(layout, limit))
                 };
@@ -113,12 +113,12 @@ impl JudgeDevice {
     }
 
     /// How many slots of a workload a player maps.
-    pub fn slots(&self, layout: &Layout) -> usize {
+    pub fn slots(&self, layout: &CallLayout) -> usize {
         usize::try_from(slot_count(layout, self.pair_bytes)).expect("a few at most")
     }
 
     /// How many contents of a workload are made at once.
-    pub fn contents(&self, layout: &Layout) -> usize {
+    pub fn contents(&self, layout: &CallLayout) -> usize {
         usize::try_from(content_count(layout, self.pair_bytes)).expect("at most a few hundred")
     }
 
@@ -149,7 +149,7 @@ impl JudgeDevice {
     pub fn copy_bandwidth(&self) -> Result<f64, BenchError> {
         let from = DeviceBuffer::allocate(&self.gpu, COPY_BYTES)?;
         let to = DeviceBuffer::allocate(&self.gpu, COPY_BYTES)?;
-        let (start, end) = (Event::new(&self.gpu)?, Event::new(&self.gpu)?);
+        let (start, end) = (TimingEvent::new(&self.gpu)?, TimingEvent::new(&self.gpu)?);
         let mut rates = Vec::new();
         for _ in 0..COPY_REPEATS {
             start.record(&self.stream)?;
@@ -163,11 +163,11 @@ impl JudgeDevice {
     }
 }
 
-fn content_count(layout: &Layout, limit: u64) -> u64 {
+fn content_count(layout: &CallLayout, limit: u64) -> u64 {
     (limit / layout.slot_bytes().max(1)).clamp(LEAST_COUNT, LARGEST_CONTENT_COUNT)
 }
 
-fn slot_count(layout: &Layout, limit: u64) -> u64 {
+fn slot_count(layout: &CallLayout, limit: u64) -> u64 {
     content_count(layout, limit).min(LARGEST_SLOT_COUNT)
 }
 

@@ -11,7 +11,7 @@ const ALIGNMENT: u64 = 256;
 
 /// One tensor's place in its slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct TensorPlace {
     /// The tensor's name.
     pub name: String,
     /// What it is.
@@ -24,7 +24,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotLayout {
     /// The tensors in call order; scalars travel by value and have no place.
-    pub places: Vec<Place>,
+    pub places: Vec<TensorPlace>,
     /// Size of a slot in bytes.
     pub slot_bytes: u64,
 }
@@ -34,14 +34,14 @@ impl SlotLayout {
         let mut places = Vec::new();
         let mut offset = 0_u64;
         for (name, tensor) in tensors.iter().filter(|(_, tensor)| !tensor.is_scalar()) {
-            places.push(Place { name: name.to_owned(), tensor: tensor.clone(), offset });
+            places.push(TensorPlace { name: name.to_owned(), tensor: tensor.clone(), offset });
             offset = offset.saturating_add(tensor.size_bytes).next_multiple_of(ALIGNMENT);
         }
         Self { places, slot_bytes: offset.max(ALIGNMENT) }
     }
 
     /// Offset and length of the stretches of a slot whose tensors are `wanted`, gaps included.
-    pub fn stretches(&self, wanted: impl Fn(&Place) -> bool) -> Vec<(u64, u64)> {
+    pub fn stretches(&self, wanted: impl Fn(&TensorPlace) -> bool) -> Vec<(u64, u64)> {
         let mut stretches: Vec<(u64, u64)> = Vec::new();
         let mut goes_on = false;
         for place in &self.places {
@@ -65,14 +65,14 @@ impl SlotLayout {
 
 /// The places of one call's tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct CallLayout {
     /// In the inputs' block.
     pub inputs: SlotLayout,
     /// In the outputs' block.
     pub outputs: SlotLayout,
 }
 
-impl Layout {
+impl CallLayout {
     /// Lays out a workload's tensors, or says why it does not fit its definition.
     pub fn of(definition: &Definition, workload: &Workload) -> Result<Self, BenchError> {
         let shapes = definition.shapes(workload).map_err(|invalid| BenchError::Workload {
@@ -138,7 +138,7 @@ mod tests {
         )
         .unwrap();
         let workload = Workload::new("w", [("n".to_owned(), 300)], []).unwrap();
-        let layout = Layout::new(&definition.shapes(&workload).unwrap());
+        let layout = CallLayout::new(&definition.shapes(&workload).unwrap());
         let places: Vec<_> =
             layout.inputs.places.iter().map(|place| (place.name.as_str(), place.offset)).collect();
         assert_eq!(places, [("x", 0), ("y", 768)]);

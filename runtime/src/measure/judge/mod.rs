@@ -47,7 +47,7 @@ pub mod session;
 
 pub mod trial;
 
-pub use comparison::{Comparison, ComparisonError, verdict};
+pub use comparison::{OutputComparison, OutputComparisonError, verdict};
 pub use distribution::{Distribution, Profile};
 pub use generator::{Form, Recipe, Stream};
 pub use null_gate::{NullOutput, OpenGate, null_gate};

@@ -18,7 +18,7 @@ use proofmark_player::wire::PIECE_BYTES;
 use proofmark_player::{Player, PlayerEnd};
 
 use super::device::{JudgeDevice, nonce};
-use super::layout::{Layout, SlotLayout, dlpack};
+use super::layout::{CallLayout, SlotLayout, dlpack};
 
 /// How long a player may take to open the device or to load a library: a cold driver takes seconds.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
@@ -321,7 +321,7 @@ impl PlayerSession {
     /// Describes the call for a number of slots.
     pub fn bind(
         &mut self,
-        layout: &Layout,
+        layout: &CallLayout,
         values: &[Option<Argument>],
         slots: usize,
     ) -> Result<(), PlayerEnd> {
@@ -338,7 +338,7 @@ impl PlayerSession {
         &mut self,
         device: &JudgeDevice,
         blocks: &[DeviceBuffer; 2],
-        layout: &Layout,
+        layout: &CallLayout,
         slot: usize,
     ) -> Result<(), Stop> {
         if self.home != Home::Copies {
@@ -359,7 +359,7 @@ impl PlayerSession {
         &mut self,
         device: &JudgeDevice,
         blocks: &[DeviceBuffer; 2],
-        layout: &Layout,
+        layout: &CallLayout,
         slot: usize,
     ) -> Result<(), Stop> {
         if self.home != Home::Copies {
@@ -441,7 +441,7 @@ impl PlayerSession {
 }
 
 fn tensors(layout: &SlotLayout, block: Block, slots: usize) -> Vec<Argument> {
-    let argument = |place: &super::layout::Place| {
+    let argument = |place: &super::layout::TensorPlace| {
         let (code, bits) = dlpack(place.tensor.dtype);
         let shape = place.tensor.shape.as_deref().unwrap_or(&[]);
         Argument::Tensor {

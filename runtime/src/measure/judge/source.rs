@@ -7,7 +7,7 @@ use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scal
 
 use super::distribution::{Distribution, Profile};
 use super::generator::{Recipe, Stream as RandomStream, generate_scalar};
-use super::layout::{Layout, Place, number};
+use super::layout::{CallLayout, TensorPlace, number};
 use super::safetensors::Capture;
 use crate::measure::subject::BenchError;
 use proofmark_player::device::error::DeviceError;
@@ -47,7 +47,7 @@ struct Drawn {
 pub struct Sources {
     seed: u64,
     uuid: String,
-    tensors: Vec<(Place, TensorSource)>,
+    tensors: Vec<(TensorPlace, TensorSource)>,
     /// Every input in call order: a value, or `None` for the next tensor.
     values: Vec<Option<Argument>>,
 }
@@ -57,7 +57,7 @@ impl Sources {
     pub fn new(
         definition: &Definition,
         workload: &Workload,
-        layout: &Layout,
+        layout: &CallLayout,
         seed: u64,
         data_root: &Path,
     ) -> Result<Self, BenchError> {
@@ -94,7 +94,7 @@ impl Sources {
     /// from another secret, captured floats too.
     #[must_use]
     pub fn decoys(&self, secret: u64) -> Self {
-        let decoy = |(place, source): &(Place, TensorSource)| {
+        let decoy = |(place, source): &(TensorPlace, TensorSource)| {
             let source = match source {
                 TensorSource::Captured { drawn, .. } if place.tensor.dtype.is_float() => {
                     TensorSource::Random(drawn.clone())
@@ -194,7 +194,7 @@ impl Sources {
     }
 
     /// A secret number for one content and tensor.
-    fn order(&self, index: u32, place: &Place) -> u64 {
+    fn order(&self, index: u32, place: &TensorPlace) -> u64 {
         let secret = RandomStream::new(self.seed ^ 0x6F72_6465_7221, &self.uuid, &place.name, index);
         u64::from(secret.key[0]) << 32 | u64::from(secret.key[1])
     }
@@ -249,7 +249,7 @@ fn fill(recipe: &Recipe, random: &RandomStream) -> FillRecipe {
     }
 }
 
-fn captured(path: &Path, key: &str, place: &Place, workload: &Workload) -> Result<Vec<u8>, BenchError> {
+fn captured(path: &Path, key: &str, place: &TensorPlace, workload: &Workload) -> Result<Vec<u8>, BenchError> {
     Capture::open(path).and_then(|capture| capture.tensor(key, &place.tensor)).map_err(|error| {
         BenchError::Captured { workload: workload.uuid().to_owned(), detail: error.to_string() }
     })

@@ -14,10 +14,10 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::comparison::{Comparison, verdict};
+use super::comparison::{OutputComparison, verdict};
 use super::device::JudgeDevice;
 use super::element::decode;
-use super::layout::{Layout, Place, number};
+use super::layout::{CallLayout, TensorPlace, number};
 use super::null_gate::null_gate;
 use super::session::{BatchReport, PlayerSession, Stop};
 use super::source::Sources;
@@ -25,7 +25,7 @@ use super::tolerance::Tolerance;
 use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, mutable_inputs};
 use crate::measure::verdict::Verdict;
-use proofmark_player::device::instruments::Compared;
+use proofmark_player::device::instruments::OutputPair;
 use proofmark_player::device::memory::{DeviceBuffer, Region, copy, download, fill};
 use proofmark_player::protocol::{CallReport, Clock, L2};
 
@@ -66,7 +66,7 @@ pub struct Trial<'device> {
     device: &'device JudgeDevice,
     /// Blocks of one slot: what a stage maps for calls one at a time.
     single: Rc<[DeviceBuffer; 2]>,
-    layout: Layout,
+    layout: CallLayout,
     sources: Sources,
     tolerance: Tolerance,
     /// Offset and length of the stretches of a slot's inputs that no call may change.
@@ -88,12 +88,12 @@ impl<'device> Trial<'device> {
         device: &'device JudgeDevice,
         definition: &Definition,
         workload: &Workload,
-        layout: Layout,
+        layout: CallLayout,
         options: &Options,
     ) -> Result<Self, BenchError> {
         let sources = Sources::new(definition, workload, &layout, options.seed.0, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
-        let may_change = |place: &Place| mutable.contains(&place.name.as_str());
+        let may_change = |place: &TensorPlace| mutable.contains(&place.name.as_str());
         let single = [layout.inputs.slot_bytes, layout.outputs.slot_bytes]
             .map(|bytes| DeviceBuffer::allocate_shared(&device.gpu, bytes));
         let [inputs, outputs] = single;
@@ -128,7 +128,7 @@ impl<'device> Trial<'device> {
     }
 
     /// The tensors' places.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &CallLayout {
         &self.layout
     }
 
@@ -336,7 +336,7 @@ impl<'device> Trial<'device> {
         let mut outputs = Vec::new();
         for place in &self.layout.outputs.places {
             let dtype = number(place.tensor.dtype);
-            outputs.push(Compared {
+            outputs.push(OutputPair {
                 found: self.tensor(&blocks[1], slot, Side::Outputs, place)?,
                 found_dtype: dtype,
                 expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
@@ -400,7 +400,7 @@ impl<'device> Trial<'device> {
         content: usize,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
-    ) -> Result<Vec<(String, Comparison)>, Stop> {
+    ) -> Result<Vec<(String, OutputComparison)>, Stop> {
         let mut details = Vec::new();
         for place in &self.layout.outputs.places {
             if let Some(comparison) = self.compare_on_host(content, blocks, slot, place)? {
@@ -415,7 +415,7 @@ impl<'device> Trial<'device> {
         &mut self,
         session: &mut PlayerSession,
         reference: &mut PlayerSession,
-    ) -> Result<Vec<(String, Comparison)>, Stop> {
+    ) -> Result<Vec<(String, OutputComparison)>, Stop> {
         self.provide(1, reference)?;
         let (blocks, slot) = self.window(session);
         let content = self.take();
@@ -428,11 +428,11 @@ impl<'device> Trial<'device> {
         content: usize,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
-        place: &Place,
-    ) -> Result<Option<Comparison>, Stop> {
+        place: &TensorPlace,
+    ) -> Result<Option<OutputComparison>, Stop> {
         let expected = self.values(&self.device.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
         let found = self.head(&blocks[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
-        Ok(Comparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
+        Ok(OutputComparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
     }
 
     fn explain(
@@ -440,7 +440,7 @@ impl<'device> Trial<'device> {
         content: usize,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
-        place: &Place,
+        place: &TensorPlace,
     ) -> Result<Verdict, Stop> {
         let call = self.checked + 1;
         let comparison = self.compare_on_host(content, blocks, slot, place)?;
@@ -457,7 +457,13 @@ impl<'device> Trial<'device> {
         Ok(block.region(layout.slot_offset(slot), layout.slot_bytes)?)
     }
 
-    fn tensor(&self, block: &DeviceBuffer, slot: usize, side: Side, place: &Place) -> Result<Region, Stop> {
+    fn tensor(
+        &self,
+        block: &DeviceBuffer,
+        slot: usize,
+        side: Side,
+        place: &TensorPlace,
+    ) -> Result<Region, Stop> {
         Ok(self.slot(block, slot, side)?.part(place.offset, place.tensor.size_bytes)?)
     }
 
@@ -467,7 +473,7 @@ impl<'device> Trial<'device> {
         block: &DeviceBuffer,
         slot: usize,
         side: Side,
-        place: &Place,
+        place: &TensorPlace,
         limit: u64,
     ) -> Result<Vec<u8>, Stop> {
         let count = place.tensor.element_count.min(limit);
@@ -483,7 +489,7 @@ impl<'device> Trial<'device> {
         block: &DeviceBuffer,
         slot: usize,
         side: Side,
-        place: &Place,
+        place: &TensorPlace,
         limit: u64,
     ) -> Result<Vec<f64>, Stop> {
         let bytes = self.head(block, slot, side, place, limit)?;
@@ -499,7 +505,7 @@ enum Side {
 }
 
 impl Side {
-    fn of(self, layout: &Layout) -> &super::layout::SlotLayout {
+    fn of(self, layout: &CallLayout) -> &super::layout::SlotLayout {
         match self {
             Self::Inputs => &layout.inputs,
             Self::Outputs => &layout.outputs,

@@ -23,7 +23,7 @@
 //! reason = "unpacked and read by hand for 3.5.0"
 //! ```
 //!
-//! Kinds of findings: see [`FindingKind`](super::FindingKind). Every violation is reported, not only the
+//! Kinds of findings: see [`FindingKind`]. Every violation is reported, not only the
 //! first.
 
 use std::collections::BTreeSet;
