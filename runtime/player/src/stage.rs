@@ -54,7 +54,7 @@ struct Plan {
     begun: Fence,
     _modules: Vec<Rc<LoadedImage>>,
     /// What memory is put back from, with the digest of its bytes.
-    kept: Vec<(DeviceBuffer, u64, Digest)>,
+    kept: Vec<(DeviceBuffer, Digest)>,
     _memory: Vec<DeviceBuffer>,
 }
 
@@ -157,12 +157,14 @@ impl Stage {
                 return Err(unfit("contents larger than their memory"));
             }
             let from = DeviceBuffer::allocate(&self.gpu, length)?;
+            // Slack and all: a kernel that found it must leave nothing there.
+            bytes.resize(usize::try_from(from.whole().size_bytes()).unwrap_or(usize::MAX), 0);
             upload(&bytes, from.whole(), stream)?;
             restores.push(Restore::Bytes { to: to.part(0, length)?, from: from.region(0, length)? });
             if length < to.size_bytes() {
                 restores.push(Restore::Zeros(to.part(length, to.size_bytes() - length)?));
             }
-            kept.push((from, length, Digest::of_bytes(&bytes)));
+            kept.push((from, Digest::of_bytes(&bytes)));
             Ok(())
         };
         for block in &recording.memory {
@@ -215,9 +217,9 @@ impl Stage {
 
     /// Whether what memory is put back from is as it was: no call is given its address.
     pub(crate) fn is_intact(&self, stream: &Stream) -> Result<bool, DeviceError> {
-        for (buffer, length, digest) in self.plan.iter().flat_map(|plan| &plan.kept) {
-            let mut bytes = vec![0; usize::try_from(*length).unwrap_or(usize::MAX)];
-            download(buffer.region(0, *length)?, &mut bytes, stream)?;
+        for (buffer, digest) in self.plan.iter().flat_map(|plan| &plan.kept) {
+            let mut bytes = vec![0; usize::try_from(buffer.whole().size_bytes()).unwrap_or(usize::MAX)];
+            download(buffer.whole(), &mut bytes, stream)?;
             if Digest::of_bytes(&bytes) != *digest {
                 return Ok(false);
             }
@@ -351,6 +353,9 @@ fn plan(
                 let ends = [last(copy.from, copy.from_pitch), last(copy.to, copy.to_pitch)];
                 inside(&[copy.from, copy.to], &ends)?;
                 Prepared::Copy(copy.clone())
+            }
+            Work::Fill(fill) if ![1, 2, 4].contains(&fill.element_bytes) => {
+                return Err(unfit(format!("a fill by elements of {} bytes", fill.element_bytes)));
             }
             Work::Fill(fill) => {
                 let row = fill.width.checked_mul(u64::from(fill.element_bytes));

@@ -12,6 +12,8 @@ use super::foreign_text::escape;
 pub const FRAME_LIMIT_BYTES: u32 = 64 * 1024 * 1024;
 /// Long bytes travel in pieces of this many.
 pub const PIECE_BYTES: usize = 16 * 1024 * 1024;
+/// Texts of the player's are cut to this many characters.
+const FOREIGN_TEXT_LIMIT: usize = 16 * 1024;
 /// No list is longer.
 const LIST_LIMIT: u32 = 1 << 16;
 
@@ -158,7 +160,7 @@ impl Reader<'_> {
 
     /// A text of the player's, which may be foreign code's: escaped, so that it can be shown.
     pub(crate) fn foreign_text(&mut self) -> Result<String, Garbled> {
-        self.text().map(|text| escape(&text))
+        self.text().map(|text| escape(&text.chars().take(FOREIGN_TEXT_LIMIT).collect::<String>()))
     }
 
     pub(crate) fn option<T>(

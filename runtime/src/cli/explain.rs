@@ -31,6 +31,8 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             let failure = Failure::request(error);
             if unsealed { failure.hint("`proofmark seal` writes evidence into an artifact") } else { failure }
         }
+        error @ PipelineError::OtherDefinition(_) => Failure::request(error)
+            .hint("`--definition`, `--reference` and what is compared must be for one definition"),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
         error @ (PipelineError::Reference { .. } | PipelineError::DefinitionReference) => {

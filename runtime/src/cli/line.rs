@@ -116,6 +116,7 @@ impl LineOptions {
         settings: &Settings,
         console: &Console,
     ) -> Result<Option<Outcome>, Failure> {
+        action.check().map_err(|error| explain::pipeline(error.into()))?;
         let job = Job { run_id: RunId::fresh(), arch, freshness: self.freshness(), action };
         if self.as_job {
             let text = serde_json::to_string_pretty(&job.document()).map_err(Failure::could_not_judge)?;

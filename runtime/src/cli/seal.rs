@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::measuring::MeasuringOptions;
 use super::{input, line, output};
 use crate::evidence;
-use crate::job::{Action, Measure, MeasurementOutcome, Outcome};
+use crate::job::{Action, Measure, MeasurementOutcome, Measuring, Outcome, Reference};
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
 ///
@@ -39,6 +39,13 @@ pub struct Arguments {
     measuring: MeasuringOptions,
 }
 
+/// Whether a reference was named that is not the one that the artifact brings.
+fn named_reference(options: &MeasuringOptions, artifact: &Artifact, how: &Measuring) -> bool {
+    let brought = artifact.reference().map(Artifact::digest);
+    let Reference::Submission { input } = &how.reference else { return false };
+    options.reference.is_some() && Some(input.digest()) != brought
+}
+
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
@@ -57,6 +64,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     } else {
         measuring.measure(artifact, &arguments.path, console)?
     };
+    if let Measure::WherePossible { measuring: how } = &measure
+        && (artifact.definition().is_none() || named_reference(measuring, artifact, how))
+    {
+        console.say(
+            "note: definition, workloads or reference were named beside the submission: they do not travel in the \
+             sealed artifact, so whoever measures it must name them too",
+        );
+    }
     let artifact = artifact.clone();
     let action = Action::Seal { subject: Box::new(opened.bundle), measure };
     let Some(outcome) = measuring.line.run(arch, action, &measuring.settings()?, console)? else {

@@ -7,7 +7,7 @@ use super::input::Input;
 
 /// What outputs are held against.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reference {
     /// A submission for the same definition, or a built library, that is trusted to be right and may be
     /// slow. It is built and proven as the subject is.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::input::Input;
 use super::measuring::{Measure, Measuring};
+use super::reference::Reference;
 use crate::measure::decision::Protocol;
 use crate::record::RunId;
 
@@ -92,6 +93,54 @@ impl Action {
     pub fn needs_gpu(&self) -> bool {
         matches!(self, Self::Bench { .. } | Self::Compare { .. })
     }
+
+    /// Refuses submissions for another definition than the one that is measured: what they compute cannot be
+    /// held against each other. A bare library does not say what it is for.
+    pub fn check(&self) -> Result<(), OtherDefinition> {
+        let of = |what, input: &Input, measuring: &Measuring| match input {
+            Input::Artifact(bundle) => for_definition(what, bundle, measuring),
+            Input::Library(_) => Ok(()),
+        };
+        let reference = |measuring: &Measuring| match &measuring.reference {
+            Reference::Submission { input } => of("the reference", input, measuring),
+            Reference::Definition => Ok(()),
+        };
+        match self {
+            Self::Build { .. } => Ok(()),
+            Self::Seal { subject, measure } | Self::Replay { subject, measure } => match measure {
+                Measure::Not { .. } => Ok(()),
+                Measure::WherePossible { measuring } => {
+                    for_definition("the submission", subject, measuring).and_then(|()| reference(measuring))
+                }
+            },
+            Self::Bench { subject, measuring } => {
+                of("the submission", subject, measuring).and_then(|()| reference(measuring))
+            }
+            Self::Compare { incumbent, candidate, measuring, .. } => of("A", incumbent, measuring)
+                .and_then(|()| of("B", candidate, measuring))
+                .and_then(|()| reference(measuring)),
+        }
+    }
+}
+
+/// A submission for another definition than the one that is measured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}, `{name}`, is for {found}, and what is measured is {expected}")]
+pub struct OtherDefinition {
+    what: &'static str,
+    name: String,
+    found: String,
+    expected: String,
+}
+
+fn for_definition(what: &'static str, bundle: &Bundle, measuring: &Measuring) -> Result<(), OtherDefinition> {
+    let solution = &bundle.artifact.manifest().solution;
+    let expected = measuring.task.definition.name();
+    if solution.definition == expected {
+        return Ok(());
+    }
+    let (name, found) = (solution.name.clone(), solution.definition.clone());
+    Err(OtherDefinition { what, name, found, expected: expected.to_owned() })
 }
 
 /// Why a document is no job.

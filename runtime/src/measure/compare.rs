@@ -24,7 +24,7 @@ use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
 use super::timing::{ClockReadings, Least, distrust, span};
 use super::verdict::Verdict;
-use crate::recording::{Trust, Unrecorded};
+use crate::recording::{CheckedRecording, Trust, Unrecorded};
 use proofmark_player::PlayerEnd;
 use proofmark_player::protocol::{Clock, Role, Tracing};
 
@@ -189,6 +189,20 @@ fn record(
         };
         return Ok(Err(Compared::Disqualified { arm, workload: workload.to_owned(), verdict }));
     }
+    // Three arms are mapped at once: one that takes all memory must not cost another its place.
+    let (free, _) = device.gpu.free_memory()?;
+    let share = free.saturating_sub(RESERVED_BYTES) / ARMS.len() as u64;
+    for (arm, recordings) in [Arm::A, Arm::B].into_iter().zip(&both) {
+        if let Some(workload) = recordings.larger_than(share) {
+            let reason = format!("its memory is more than an arm's share of the GPU, {} MiB", share >> 20);
+            let workload = workload.to_owned();
+            return Ok(Err(Compared::Disqualified {
+                arm,
+                workload,
+                verdict: Verdict::NotRecorded { reason },
+            }));
+        }
+    }
     Ok(Ok(ArmRecordings::Both(Box::new(both))))
 }
 
@@ -233,6 +247,9 @@ struct CompareRun<'run> {
     /// What is known of A and B beside their spans, for each workload; taken once.
     examined: Vec<[Option<ClockReadings>; 2]>,
 }
+
+/// Device memory that is not shared out among arms: contexts, flush buffers, images.
+const RESERVED_BYTES: u64 = 8 << 30;
 
 const ARMS: [Arm; 3] = [Arm::A, Arm::B, Arm::Control];
 
@@ -315,10 +332,17 @@ impl CompareRun<'_> {
             if self.examined[workload][arm].is_some() {
                 continue;
             }
+            let uuid = &self.contest.workloads[workload];
+            let restores = match &self.recordings {
+                ArmRecordings::Both(both) => both[arm].of(uuid).map_or(0, CheckedRecording::restores),
+                ArmRecordings::Neither { .. } => 0,
+            };
             let mut finding = WorkloadFinding::new(self.contest.workloads[workload].clone(), 0);
             let session = &mut self.arms[arm];
             let traced = session.cupti_problem.is_none();
             let mut sampler = Sampler {
+                restores,
+                launches: None,
                 device: self.device,
                 options: self.options,
                 trial: &mut self.trials[workload],
@@ -422,7 +446,7 @@ impl CompareRun<'_> {
         for (workload, examined) in report.workloads.iter().zip(&self.examined) {
             let medians = [workload.a, workload.b].map(|arm| arm.map(|summary| summary.median));
             for (arm, (claimed, taken)) in medians.into_iter().zip(examined).enumerate() {
-                let mut readings = taken.clone()?;
+                let Some(mut readings) = taken.clone() else { continue };
                 if self.arms.first().is_some_and(|session| session.cupti_problem.is_none()) {
                     readings.span_ns = claimed;
                 }

@@ -1,6 +1,6 @@
 //! Recordings of a subject's calls, one for each workload, taken before anything is measured.
 //!
-//! The process that runs the submission's host code is gone when the first number is taken.
+//! The process that runs the submission's host code is gone when the first hermetic number is taken.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,6 +16,9 @@ use super::seed::Seed;
 use super::statistics::median;
 use super::subject::{BenchError, Live, Options, Subject};
 use crate::recording::{CheckedRecording, DeviceImages, Unrecorded, check};
+
+/// Most bytes that what memory held takes of the judge's own, over all workloads of a subject.
+const CONTENTS_LIMIT_BYTES: u64 = 4 << 30;
 
 /// What recording a subject came to, by workload.
 #[derive(Debug, Default)]
@@ -36,7 +39,14 @@ impl Recordings {
             return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
         }
         let images = Rc::new(DeviceImages::of(&subject.library, &subject.images));
-        let mut recorder = RecordingRun { device, subject, options, images, session: None };
+        let mut recorder = RecordingRun {
+            device,
+            subject,
+            options,
+            images,
+            session: None,
+            left_bytes: CONTENTS_LIMIT_BYTES,
+        };
         let mut recordings = HashMap::new();
         for workload in workloads {
             let taken = recorder.record(definition, workload)?;
@@ -55,6 +65,14 @@ impl Recordings {
         }
     }
 
+    /// A workload whose recording takes more device memory than this many bytes.
+    pub fn larger_than(&self, bytes: u64) -> Option<&str> {
+        let is_larger = |taken: &Result<CheckedRecording, Unrecorded>| {
+            taken.as_ref().is_ok_and(|one| one.device_bytes() > bytes)
+        };
+        self.0.iter().find(|(_, taken)| is_larger(taken)).map(|(uuid, _)| uuid.as_str())
+    }
+
     /// Why a workload has no recording; `None` where all have one.
     pub fn gap(&self) -> Option<(&str, &Unrecorded)> {
         self.0.iter().find_map(|(uuid, taken)| Some((uuid.as_str(), taken.as_ref().err()?)))
@@ -68,6 +86,8 @@ struct RecordingRun<'run> {
     images: Rc<DeviceImages>,
     /// Started when needed, again after a crash.
     session: Option<PlayerSession>,
+    /// Bytes of contents that may still be kept.
+    left_bytes: u64,
 }
 
 impl RecordingRun<'_> {
@@ -81,9 +101,14 @@ impl RecordingRun<'_> {
             return Ok(Err(Unrecorded::Refused(reason.to_owned())));
         }
         let layout = CallLayout::of(definition, workload)?;
-        let trial = Trial::new(self.device, definition, workload, layout, self.options)?;
+        // What the recorder holds of the GPU must not keep the judge from its own.
+        let new = || Trial::new(self.device, definition, workload, layout.clone(), self.options);
+        let trial = match new() {
+            Err(BenchError::Device(_)) if self.session.take().is_some() => new()?,
+            made => made?,
+        };
         match self.try_record(&trial) {
-            Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots())),
+            Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots()).and_then(|one| self.within_budget(one))),
             Ok(Err(reason)) => {
                 // A refused call may leave anything behind: the next workload gets a fresh process.
                 self.session = None;
@@ -109,6 +134,20 @@ impl RecordingRun<'_> {
         trial.place_decoys(session, Seed::secret())?;
         trial.bind(session)?;
         Ok(session.record(&self.images.variables())?)
+    }
+
+    /// Refuses what would fill the judge's memory together with the recordings before it.
+    fn within_budget(&mut self, recording: CheckedRecording) -> Result<CheckedRecording, Unrecorded> {
+        match self.left_bytes.checked_sub(recording.host_bytes()) {
+            Some(left) => {
+                self.left_bytes = left;
+                Ok(recording)
+            }
+            None => Err(Unrecorded::Refused(format!(
+                "what its memory holds over all workloads is more than {} GiB",
+                CONTENTS_LIMIT_BYTES >> 30
+            ))),
+        }
     }
 
     fn checked(&self, taken: Taken, slots: usize) -> Result<CheckedRecording, Unrecorded> {

@@ -86,7 +86,7 @@ impl<'run> BenchRun<'run> {
         }
     }
 
-    /// Records the subject's calls of these workloads. No process with its host code is left afterwards.
+    /// Records the subject's calls of these workloads. The process that runs its host code has ended afterwards.
     pub fn record(
         &mut self,
         definition: &Definition,
@@ -104,6 +104,12 @@ impl<'run> BenchRun<'run> {
         definition: &Definition,
         workload: &Workload,
     ) -> Result<WorkloadFinding, BenchError> {
+        // What the last workload left running or mapped must not touch this one's reference or memory.
+        if let Some(session) = &mut self.sessions[SUBJECT]
+            && (!session.is_stage() || session.clear().is_err())
+        {
+            self.sessions[SUBJECT] = None;
+        }
         let layout = CallLayout::of(definition, workload)?;
         let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
         let mut finding = WorkloadFinding::new(workload.clone(), traffic);
@@ -213,8 +219,15 @@ impl<'run> BenchRun<'run> {
         finding: &mut WorkloadFinding,
     ) -> Result<Verdict, Stop> {
         finding.dispatch_ns = recording.host_ns;
+        if recording.recording.calls.iter().any(|call| call.graph) {
+            finding.notes.push("launched as one graph, as it says that it is".to_owned());
+        }
         let sampled = self.sample(trial, Some(recording), finding);
-        let Err(Stop::Verdict(Verdict::IncorrectNumerical { reason })) = sampled else { return sampled };
+        let reason = match &sampled {
+            Err(Stop::Verdict(Verdict::IncorrectNumerical { reason })) => reason.clone(),
+            Err(Stop::End(end @ (PlayerEnd::Refused { .. } | PlayerEnd::Gone { .. }))) => end.to_string(),
+            _ => return sampled,
+        };
         if self.computes_live(trial)? {
             let reason = format!(
                 "launched as recorded, {reason}; called again, it is right: what it launches depends on what its \
@@ -228,7 +241,7 @@ impl<'run> BenchRun<'run> {
             finding.comparisons.clear();
             return self.sample(trial, None, finding);
         }
-        Ok(Verdict::IncorrectNumerical { reason })
+        sampled
     }
 
     /// Whether one call of the entry point itself is right.
@@ -240,6 +253,10 @@ impl<'run> BenchRun<'run> {
             trial.bind(session)?;
             trial.detailed_call(session, reference)
         });
+        if self.options.live == Live::Never {
+            // Nothing of its host code is left when the next number is taken.
+            self.sessions[SUBJECT] = None;
+        }
         match outcome {
             Ok(_) => Ok(true),
             Err(Stop::Bench(error)) => Err(Stop::Bench(error)),
@@ -277,6 +294,8 @@ impl<'run> BenchRun<'run> {
             None => trial.bind(session)?,
         }
         let mut sampler = Sampler {
+            restores: recording.map_or(0, CheckedRecording::restores),
+            launches: recording.map(CheckedRecording::launches),
             device,
             options,
             trial,

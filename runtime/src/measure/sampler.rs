@@ -50,6 +50,10 @@ pub(super) struct Sampler<'run, 'trial, 'device> {
     pub(super) session: &'run mut PlayerSession,
     pub(super) reference: &'run mut PlayerSession,
     pub(super) readings: ClockReadings,
+    /// Pieces of work by which a stage puts memory back before a call.
+    pub(super) restores: usize,
+    /// Kernels that a recorded call launches; absent for live calls.
+    pub(super) launches: Option<usize>,
     pub(super) finding: &'run mut WorkloadFinding,
 }
 
@@ -137,6 +141,8 @@ impl Sampler<'_, '_, '_> {
     pub(super) fn batches(&mut self) -> Result<(), Stop> {
         let launches = self.finding.launches.as_ref();
         let per_call = launches.map_or(8, |found| found.kernels + found.copies + found.fills).max(1);
+        // A stage puts memory back before each call: that is queued too.
+        let per_call = per_call + self.restores;
         let limit = if self.readings.waits { WAITING_BATCH } else { QUEUE_DEPTH / per_call };
         let count = limit.clamp(1, self.trial.slots());
         // What the batch costs beside its calls: a stage puts memory back before each.
@@ -159,6 +165,11 @@ impl Sampler<'_, '_, '_> {
             walls.push((report.wall_ns - empty) / calls);
             events.push((report.event_ns - empty_event) / calls);
             hosts.push(report.host_ns / calls);
+        }
+        if self.session.is_stage() {
+            #[allow(clippy::cast_precision_loss)] // a few hundred
+            let nothing = empty / count as f64;
+            self.readings.restore_ns = Some(nothing);
         }
         self.readings.wall_ns = walls.iter().copied().reduce(f64::min);
         self.readings.batch_event_ns = median(&events);
@@ -199,6 +210,12 @@ impl Sampler<'_, '_, '_> {
                 let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
                 self.note_l2(&report);
                 match span(&report.activities, self.least()) {
+                    Ok(found) if self.launches.is_some_and(|count| count != found.kernels.len()) => {
+                        let (seen, due) = (found.kernels.len(), self.launches.unwrap_or_default());
+                        let text = format!("{seen} kernels were seen where {due} were launched");
+                        suspicion = Some(format!("call {}: {text}", self.trial.checked));
+                        break 'sampling StopReason::SampleLimit;
+                    }
                     Ok(found) => {
                         block.samples_ns.push(found.elapsed_ns);
                         flat.push(found.elapsed_ns);

@@ -8,6 +8,7 @@ use proofmark_packager::Arch;
 use crate::build::Unbuildable;
 use crate::cache::CacheError;
 use crate::evidence::ReplayError;
+use crate::job::OtherDefinition;
 use crate::measure::BenchError;
 use crate::proof::Judgement;
 use crate::rebuild::{Finding, RebuildError};
@@ -18,6 +19,9 @@ use crate::toolchain::install::ObtainError;
 /// Why a job could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
+    /// Submissions for different definitions.
+    #[error(transparent)]
+    OtherDefinition(#[from] OtherDefinition),
     /// The submission is of a kind that is not built.
     #[error(transparent)]
     Unbuildable(#[from] Unbuildable),

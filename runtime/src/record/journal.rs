@@ -43,6 +43,15 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// What stands behind the last whole line is no torn record: it is somebody else's.
+    #[error(
+        "`{}` ends in text that is no record: it is left as it is; name a file of records, or a new one",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// A whole line is no record.
     #[error("`{}`, line {line}", path.display())]
     Line {
@@ -85,6 +94,9 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
     }
 }
 
+/// How every line of a record file begins.
+const RECORD_HEAD: &[u8] = br#"{"schema":"proofmark.record""#;
+
 /// Reads a file that must be there.
 fn contents(path: &Path, file: impl Read) -> Result<Contents, JournalError> {
     let mut bytes = Vec::new();
@@ -98,6 +110,11 @@ fn contents(path: &Path, file: impl Read) -> Result<Contents, JournalError> {
         return Err(JournalError::TooLarge { path: path.to_owned() });
     }
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let rest = &bytes[whole..];
+    // Only what began as a record can be a torn one.
+    if !rest.starts_with(RECORD_HEAD) && !RECORD_HEAD.starts_with(rest) {
+        return Err(JournalError::Foreign { path: path.to_owned() });
+    }
     let torn = (whole < bytes.len())
         .then(|| TornLine { offset_bytes: whole as u64, length_bytes: (bytes.len() - whole) as u64 });
     let mut records = Vec::new();
@@ -171,6 +188,17 @@ mod tests {
             journal.append(&workload(uuid)).unwrap();
         }
         (folder, path)
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("solution.json");
+        let text = r#"{"name": "mine"}"#;
+        std::fs::write(&path, text).unwrap();
+        let refused = Journal::open(&path).unwrap_err();
+        assert!(matches!(refused, JournalError::Foreign { .. }), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_packager::escape;
-use proofmark_player::recording::{NODE_LIMIT, Recording, VERSION};
+use proofmark_player::recording::{Call, NODE_LIMIT, Recording, VERSION, Work};
 
 use super::images::DeviceImages;
 
+/// Most modules: a library has a few.
+const MODULE_LIMIT: usize = 1000;
 /// Most blocks of memory, which the stage maps one by one.
 const MEMORY_LIMIT: usize = 10_000;
 /// Most bytes of memory.
@@ -32,6 +34,16 @@ pub fn check(mut recording: Recording, images: &DeviceImages, slots: usize) -> R
             MEMORY_LIMIT_BYTES >> 30
         ));
     }
+    let launches =
+        |call: &Call| call.nodes.iter().filter(|node| matches!(node.work, Work::Launch(_))).count();
+    if recording.calls.iter().any(|call| launches(call) != launches(&recording.calls[0])) {
+        return Err("its calls launch different numbers of kernels".to_owned());
+    }
+    if recording.modules.len() > MODULE_LIMIT
+        || recording.modules.iter().any(|module| module.kernels.is_empty())
+    {
+        return Err(format!("modules without kernels, or more than {MODULE_LIMIT}"));
+    }
     for module in &mut recording.modules {
         let kernels: BTreeSet<&str> = module.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
         let variables: BTreeMap<&str, u64> =
@@ -43,14 +55,10 @@ pub fn check(mut recording: Recording, images: &DeviceImages, slots: usize) -> R
         }
         let fitting: Vec<_> =
             holding.into_iter().filter(|(_, image)| image.has_exactly(&variables)).collect();
-        let [(digest, image)] = fitting.as_slice() else {
-            return Err(match fitting.len() {
-                0 => format!("the module of kernel `{named}` has variables that cannot be read"),
-                count => format!(
-                    "kernel `{named}` is in {count} images of the proven library: which of them is launched \
-                     cannot be told"
-                ),
-            });
+        // Where several fit, each of them is proven, and outputs show whether it is the right one: a kernel of a
+        // header has the same name in every source that uses it.
+        let Some((digest, image)) = fitting.first() else {
+            return Err(format!("the module of kernel `{named}` has variables that cannot be read"));
         };
         if let Some(reason) = image.refusal() {
             return Err(reason.to_owned());

@@ -44,7 +44,8 @@ impl DeviceImages {
                 continue;
             };
             let kernels = cubin.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-            let (variables, missing) = symbols(&bytes).unwrap_or_default();
+            // An image whose symbols do not read is none: what it keeps could not be put back.
+            let Ok((variables, missing)) = symbols(&bytes) else { continue };
             images.insert(digest, DeviceImage { bytes: bytes.into_owned(), kernels, variables, missing });
         }
         Self(images)
@@ -110,7 +111,10 @@ fn symbols(bytes: &[u8]) -> object::Result<Symbols> {
             continue;
         }
         let section = sections.section(object::SectionIndex(usize::from(index.0)))?;
-        if is_variable_section(sections.section_name(endian, section)?) && !name.starts_with('$') {
+        // Texts of the compiler's own, in initialised memory that no kernel can name.
+        let section = sections.section_name(endian, section)?;
+        let is_text = section == b".nv.global.init" && name.starts_with("$str");
+        if is_variable_section(section) && !is_text {
             variables.insert(name, symbol.st_size(endian));
         }
     }

@@ -113,6 +113,10 @@ impl Reader {
             _ => None,
         };
         let nodes = self.read(whole.unwrap_or(graph.0))?;
+        if nodes.is_empty() {
+            let text = "its call puts nothing on its stream: it does nothing, or works on another one";
+            return Err(Uncaptured::Refused(text.to_owned()));
+        }
         Ok(Call { graph: whole.is_some(), nodes })
     }
 
@@ -367,13 +371,22 @@ fn copy(node: sys::CUgraphNode) -> Result<Work, Uncaptured> {
     if found.Depth > 1 {
         return Err(Uncaptured::Refused("it copies in three dimensions".to_owned()));
     }
-    let start = |address: u64, row: usize, pitch: usize, column: usize| {
-        address + row as u64 * pitch as u64 + column as u64
+    let start = |address: u64, [plane, height, row]: [usize; 3], pitch: usize, column: usize| {
+        let rows = (plane as u64).checked_mul(height as u64)?.checked_add(row as u64)?;
+        rows.checked_mul(pitch as u64)?.checked_add(column as u64)?.checked_add(address)
+    };
+    let from = [found.srcZ, found.srcHeight, found.srcY];
+    let to = [found.dstZ, found.dstHeight, found.dstY];
+    let (Some(from), Some(to)) = (
+        start(found.srcDevice, from, found.srcPitch, found.srcXInBytes),
+        start(found.dstDevice, to, found.dstPitch, found.dstXInBytes),
+    ) else {
+        return Err(Uncaptured::Refused("it copies from or to no address".to_owned()));
     };
     Ok(Work::Copy(CopyRows {
-        from: start(found.srcDevice, found.srcY, found.srcPitch, found.srcXInBytes),
+        from,
         from_pitch: found.srcPitch as u64,
-        to: start(found.dstDevice, found.dstY, found.dstPitch, found.dstXInBytes),
+        to,
         to_pitch: found.dstPitch as u64,
         width_bytes: found.WidthInBytes as u64,
         rows: found.Height.max(1) as u64,

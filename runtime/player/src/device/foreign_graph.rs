@@ -44,7 +44,8 @@ pub(crate) fn install() -> Result<(), DeviceError> {
 /// Runs the driver's own function.
 fn original(hook: &Hook, call: impl FnOnce() -> CUresult) -> CUresult {
     match &*lock(hook) {
-        // SAFETY: the lock keeps other callers of the function out.
+        // SAFETY: the lock keeps this file's own calls apart. Foreign code that calls the function on two threads at
+        // once can run torn bytes; it ends this process at worst, which is there to be lost.
         Some(redirection) => unsafe { redirection.original(call) },
         None => CUresult::CUDA_ERROR_NOT_INITIALIZED,
     }

@@ -54,9 +54,15 @@ impl LoadedImage {
             // SAFETY: the function lives; a value out of range is refused.
             check("cuFuncSetAttribute", unsafe { sys::cuFuncSetAttribute(function, which, value) })
         };
-        if kernel.max_dynamic_shared_bytes > 0 {
-            let most = i32::try_from(kernel.max_dynamic_shared_bytes).unwrap_or(i32::MAX);
-            set(FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, most)?;
+        // Never less than before: launches of one kernel may want different sizes.
+        let most = kernel.max_dynamic_shared_bytes.max(launch.shared_bytes);
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        let mut allowed = 0;
+        let which = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function lives; the answer is a live variable.
+        check("cuFuncGetAttribute", unsafe { sys::cuFuncGetAttribute(&raw mut allowed, which, function) })?;
+        if allowed < most {
+            set(which, most)?;
         }
         if kernel.shared_carveout >= 0 {
             set(

@@ -244,7 +244,13 @@ fn map(address: u64, size_bytes: u64, memory: sys::CUmemGenericAllocationHandle)
         flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
     };
     // SAFETY: mapped just above; the one description lives across the call.
-    check("cuMemSetAccess", unsafe { sys::cuMemSetAccess(address, length, &raw const access, 1) })
+    let granted =
+        check("cuMemSetAccess", unsafe { sys::cuMemSetAccess(address, length, &raw const access, 1) });
+    if granted.is_err() {
+        // SAFETY: mapped above and of no use; unmapped once.
+        let _ = unsafe { sys::cuMemUnmap(address, length) };
+    }
+    granted
 }
 
 /// Maps fresh memory at an address of the reserved range; whoever asked unmaps it.

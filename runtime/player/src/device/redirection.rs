@@ -27,7 +27,7 @@ impl Redirection {
     /// Lets the function itself run once.
     ///
     /// # Safety
-    /// No other thread may call the function meanwhile.
+    /// Another thread that calls the function meanwhile may run torn bytes: only in a process that can be lost.
     pub(crate) unsafe fn original<T>(&self, call: impl FnOnce() -> T) -> T {
         // SAFETY: the pages are writable since the function was redirected; the caller answers for threads.
         unsafe { write(self.target as *mut u8, self.original) };

@@ -22,6 +22,8 @@ use super::layout::{CallLayout, SlotLayout, dlpack};
 
 /// How long a player may take to open the device or to load a library: a cold driver takes seconds.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
+/// Calls whose time a recorder may take at most: a few of each slot.
+const RECORDED_CALLS: u32 = 8;
 /// Most bytes that one recording's memory holds.
 const CONTENTS_LIMIT_BYTES: u64 = 1 << 30;
 /// How long the player's own bookkeeping may take.
@@ -253,11 +255,12 @@ impl PlayerSession {
     /// Records a call of each slot that was bound. The inner error says why that cannot be done.
     pub fn record(&mut self, variables: &[String]) -> Result<Result<Taken, String>, PlayerEnd> {
         let order = Order::Record { variables: variables.to_vec() };
-        let (document, sizes, host_ns) = match self.player.ask(&order, OPENING_LIMIT + self.call_limit)? {
-            Answer::Recorded { document, sizes, host_ns } => (document, sizes, host_ns),
-            Answer::Unrecorded(reason) => return Ok(Err(reason)),
-            other => return Err(self.player.unexpected("record", &other)),
-        };
+        let (document, sizes, host_ns) =
+            match self.player.ask(&order, OPENING_LIMIT + self.call_limit.saturating_mul(RECORDED_CALLS))? {
+                Answer::Recorded { document, sizes, host_ns } => (document, sizes, host_ns),
+                Answer::Unrecorded(reason) => return Ok(Err(reason)),
+                other => return Err(self.player.unexpected("record", &other)),
+            };
         let Ok(recording) = serde_json::from_slice::<Recording>(&document) else {
             return Ok(Err("the recorder's document does not read".to_owned()));
         };
@@ -275,15 +278,21 @@ impl PlayerSession {
     fn fetch(&mut self, number: u32, size: u64) -> Result<Vec<u8>, PlayerEnd> {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < size {
+            // Whole pieces only: a recorder that gives bytes one by one would hold the judge for days.
+            let due = (size - bytes.len() as u64).min(PIECE_BYTES as u64);
             let order = Order::Fetch { number, offset: bytes.len() as u64 };
             match self.player.ask(&order, ORDER_LIMIT)? {
-                Answer::Bytes(piece) if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= size => {
-                    bytes.extend(piece);
-                }
+                Answer::Bytes(piece) if piece.len() as u64 == due => bytes.extend(piece),
                 other => return Err(self.player.unexpected("fetch", &other)),
             }
         }
         Ok(bytes)
+    }
+
+    /// Takes from a stage what it launches, and the memory for it.
+    pub fn clear(&mut self) -> Result<(), PlayerEnd> {
+        // An empty piece of the first contents.
+        self.player.tell(&Order::Contents { number: 0, bytes: Vec::new() }, ORDER_LIMIT)
     }
 
     /// Gives a stage what it launches from now on.
@@ -296,8 +305,7 @@ impl PlayerSession {
         for image in images {
             self.player.tell(&Order::Image(image.to_vec()), OPENING_LIMIT)?;
         }
-        // An empty piece of the first clears what was there.
-        self.player.tell(&Order::Contents { number: 0, bytes: Vec::new() }, ORDER_LIMIT)?;
+        self.clear()?;
         for (number, bytes) in (0..).zip(contents) {
             for piece in bytes.chunks(PIECE_BYTES) {
                 self.player.tell(&Order::Contents { number, bytes: piece.to_vec() }, ORDER_LIMIT)?;
@@ -388,15 +396,18 @@ impl PlayerSession {
         // A word that a kernel cannot foresee, and so not write before its time.
         #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of a secret")]
         let token = (Seed::secret().0 as u32).max(1);
-        self.player.tell(&Order::Batch { slots, token }, self.call_limit)?;
+        // A batch may take as long as its calls one by one.
+        let calls = u32::try_from(slots.len()).unwrap_or(u32::MAX).max(1);
+        let limit = self.call_limit.saturating_mul(calls);
+        self.player.tell(&Order::Batch { slots, token }, limit)?;
         let page = self.player.page();
         let begun = std::time::Instant::now();
         page.set(Word::Release, token);
-        while page.get(Word::Done) != token && begun.elapsed() < self.call_limit {
+        while page.get(Word::Done) != token && begun.elapsed() < limit {
             std::hint::spin_loop();
         }
         let signalled = begun.elapsed();
-        match self.player.listen("batch", self.call_limit)? {
+        match self.player.listen("batch", limit)? {
             #[allow(clippy::cast_precision_loss)] // far below 2^53 nanoseconds
             Answer::Batched(host_ns, event_ns, waits) => {
                 // A kernel could write the done word; that the device is idle is a stage's own word.

@@ -1,5 +1,6 @@
 //! Where each input's contents come from, and how a fresh one is made on the GPU.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -148,7 +149,11 @@ impl Sources {
                     )?;
                 }
                 TensorSource::Captured { bytes, .. } => {
-                    upload(bytes, region, stream)?;
+                    upload(
+                        &turned(bytes, place.tensor.dtype, index, self.order(index, place)),
+                        region,
+                        stream,
+                    )?;
                     if index > 0 {
                         shuffle(region, place.tensor.dtype, self.order(index, place), stream)?;
                     }
@@ -220,6 +225,19 @@ fn profile_of(index: u32) -> usize {
     }
 }
 
+/// Captured bytes for one content: the first as they are, later floats turned by a secret multiple of 16 bytes, so
+/// that no element stands where it stood. Whole numbers stay: they may be indices that belong together.
+fn turned(bytes: &[u8], dtype: Dtype, index: u32, secret: u64) -> Cow<'_, [u8]> {
+    let steps = bytes.len() / 16;
+    if index == 0 || !dtype.is_float() || steps < 2 {
+        return Cow::Borrowed(bytes);
+    }
+    let by = 16 * (1 + usize::try_from(secret % (steps as u64 - 1)).unwrap_or(0));
+    let mut turned = bytes.to_vec();
+    turned.rotate_left(by);
+    Cow::Owned(turned)
+}
+
 /// Fresh contents from captured ones: one stretch is overwritten with another of the same tensor, so
 /// every value stays one that was captured. Only floats: integers may be indices that belong together.
 fn shuffle(region: Region, dtype: Dtype, secret: u64, stream: &Stream) -> Result<(), DeviceError> {
@@ -263,6 +281,21 @@ pub fn fill_recipe(recipe: &Recipe, random: &RandomStream) -> FillRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn captured_floats_are_turned_and_nothing_else_is() {
+        let bytes: Vec<u8> = (0..64).collect();
+        assert_eq!(&*turned(&bytes, Dtype::Float32, 0, 5), bytes);
+        assert_eq!(&*turned(&bytes, Dtype::Int32, 3, 5), bytes);
+        for secret in 0..20 {
+            let turned = turned(&bytes, Dtype::Float32, 1, secret);
+            assert_ne!(&*turned, bytes, "never as it was");
+            let mut sorted = turned.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(sorted, bytes);
+        }
+        assert_eq!(&*turned(&bytes[..20], Dtype::Float32, 1, 1), &bytes[..20], "too short to turn");
+    }
 
     #[test]
     fn goes_round_the_families_of_inputs() {

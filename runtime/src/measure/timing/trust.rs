@@ -18,6 +18,10 @@ const BOUND_SLACK_NS: f64 = 2_500.0;
 /// Slack for every further kernel, copy or fill of a call: engines hand over through semaphores, which
 /// takes 2 to 4 µs on an H200 where a traced call overlaps it with its own launches.
 const HANDOVER_SLACK_NS: f64 = 2_500.0;
+/// A batch that costs less than this beside each call puts nothing back, in nanoseconds.
+const RESTORE_FLOOR_NS: f64 = 2_000.0;
+/// How much of what putting back costs may scatter from batch to batch, as a share.
+const RESTORE_SCATTER: f64 = 0.5;
 /// More slack where the entry point waits for the device: every call then pays a round trip.
 const WAITING_SLACK_NS: f64 = 40_000.0;
 /// No kernel takes less, in nanoseconds: an empty one reads 500 to 600 on an H200.
@@ -44,6 +48,8 @@ pub struct ClockReadings {
     pub wall_ns: Option<f64>,
     /// Whether the entry point waits for the device.
     pub waits: bool,
+    /// What a stage's batch costs beside each call, in nanoseconds: memory is put back. Absent for live calls.
+    pub restore_ns: Option<f64>,
     /// Kernels, copies and fills of one call; absent without CUPTI.
     pub launches: Option<usize>,
     /// Less than any call can take, in nanoseconds.
@@ -95,7 +101,15 @@ fn persistence(readings: &ClockReadings) -> Option<String> {
 fn bound(readings: &ClockReadings) -> Option<String> {
     let claimed = readings.span_ns.or(readings.event_ns)?;
     let wall = readings.wall_ns?;
-    let slack = if readings.waits { WAITING_SLACK_NS } else { BOUND_SLACK_NS };
+    let slack = match readings.restore_ns {
+        // The bound is a difference of two batches that both put memory back; a stage's calls never wait.
+        Some(restore_ns) => {
+            let handovers = if restore_ns > RESTORE_FLOOR_NS { 2.0 * HANDOVER_SLACK_NS } else { 0.0 };
+            BOUND_SLACK_NS + handovers + restore_ns * RESTORE_SCATTER
+        }
+        None if readings.waits => WAITING_SLACK_NS,
+        None => BOUND_SLACK_NS,
+    };
     let allowed = claimed * BOUND_FACTOR + slack + handovers(readings);
     (wall > allowed).then(|| {
         format!(
@@ -117,8 +131,8 @@ fn disagreement(readings: &ClockReadings) -> Option<String> {
     let floor = readings.event_floor_ns.unwrap_or(0.0);
     // With several kernels, a held call has no gaps where a traced one waits for its launches.
     let too_little = readings.launches == Some(1) && event < span * EVENT_FACTOR;
-    let too_much =
-        !readings.waits && event > span * BOUND_FACTOR + floor + EVENT_SLACK_NS + handovers(readings);
+    let too_much = !(readings.waits && readings.restore_ns.is_none())
+        && event > span * BOUND_FACTOR + floor + EVENT_SLACK_NS + handovers(readings);
     (too_little || too_much).then(|| {
         format!(
             "the clocks disagree: activity records say {:.2} µs, events {:.2} µs over a floor of {:.2} µs",
@@ -142,6 +156,7 @@ mod tests {
             batch_event_ns: Some(18_600.0),
             wall_ns: Some(18_700.0),
             waits: false,
+            restore_ns: None,
             launches: Some(1),
             floor_ns: floor_ns(1 << 20, 4.8e12),
             persisting_bytes: 0,
