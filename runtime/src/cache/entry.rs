@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
 use super::key::{BuildName, Ingredients, Key};
-use super::store::Insertion;
 use crate::build::Dependencies;
 use crate::proof::{Proof, RecordedProof};
 use crate::regular_file;
@@ -30,6 +29,23 @@ const COVERED: [&str; 4] = [LOG_NAME, ENTRY_NAME, LIBRARY_NAME, PROOF_NAME];
 
 const FORMAT: &str = "proofmark.cache-entry";
 const VERSION: u32 = 2;
+
+/// A proven build on its way into the cache.
+#[derive(Debug)]
+pub struct Insertion<'a> {
+    /// Whose build it is.
+    pub name: &'a BuildName,
+    /// What went in.
+    pub ingredients: &'a Ingredients,
+    /// The headers that went in.
+    pub dependencies: &'a Dependencies,
+    /// What came out.
+    pub library: &'a [u8],
+    /// The compiler's words.
+    pub log: &'a str,
+    /// Why it is what was asked for: nothing enters without.
+    pub proof: &'a Proof,
+}
 
 /// What `entry.json` says.
 #[derive(Debug, Serialize, Deserialize)]

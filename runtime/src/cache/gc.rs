@@ -15,9 +15,10 @@ use super::key::Key;
 use super::owner;
 use super::staging;
 use super::store::Store;
-use super::unit::UNITS_NAME;
 use super::use_lock::{Use, UseLock};
 
+/// The folder of all units.
+pub(super) const UNITS_NAME: &str = "units";
 /// Longer than it takes to write a file and rename it.
 const TEMPORARY_GRACE: Duration = Duration::from_secs(60);
 

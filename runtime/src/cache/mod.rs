@@ -58,9 +58,9 @@ mod store;
 mod unit;
 mod use_lock;
 
-pub use entry::{CacheEntry, EntryFault};
+pub use entry::{CacheEntry, EntryFault, Insertion};
 pub use error::CacheError;
 pub use gc::{Stats, SweepLimits, Swept};
 pub use key::{BuildName, Ingredients, Key, MissReason, PlanKey, UnitKey};
 pub use lock::{LockScope, PlanLock};
-pub use store::{Inserted, Insertion, Lookup, Store};
+pub use store::{Inserted, Lookup, Store};

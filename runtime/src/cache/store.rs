@@ -10,7 +10,7 @@ use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::entry::{self, CacheEntry, LIBRARY_NAME};
+use super::entry::{self, CacheEntry, Insertion, LIBRARY_NAME};
 use super::error::CacheError;
 use super::key::{BuildName, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
@@ -18,7 +18,6 @@ use super::owner;
 use super::staging::{SET_ASIDE_PREFIX, Staging};
 use super::use_lock::{Use, UseLock};
 use crate::build::Dependencies;
-use crate::proof::Proof;
 use crate::regular_file;
 
 /// The folder of this layout's version.
@@ -37,23 +36,6 @@ pub enum Lookup {
     Hit(Box<CacheEntry>),
     /// It is not, and why.
     Miss(MissReason),
-}
-
-/// A proven build on its way into the cache.
-#[derive(Debug)]
-pub struct Insertion<'a> {
-    /// Whose build it is.
-    pub name: &'a BuildName,
-    /// What went in.
-    pub ingredients: &'a Ingredients,
-    /// The headers that went in.
-    pub dependencies: &'a Dependencies,
-    /// What came out.
-    pub library: &'a [u8],
-    /// The compiler's words.
-    pub log: &'a str,
-    /// Why it is what was asked for: nothing enters without.
-    pub proof: &'a Proof,
 }
 
 /// A build that is in the cache now.

@@ -20,14 +20,11 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::CacheError;
-use super::gc::SweepLimits;
+use super::gc::{SweepLimits, UNITS_NAME};
 use super::key::UnitKey;
 use super::store::{Store, sharded};
 use crate::build::{Dependencies, Unit};
 use crate::regular_file;
-
-/// The folder of all units.
-pub(super) const UNITS_NAME: &str = "units";
 
 /// No object is larger: a build may not write larger files.
 const MOST_BYTES: u64 = 2 << 30;

@@ -1,7 +1,7 @@
 //! Every byte of an `ar` archive: its magic, members with their headers, one line feed of padding.
 
 use super::bytes::slice;
-use super::examination::Problem;
+use super::problem::Problem;
 
 /// The magic.
 const MAGIC_BYTES: u64 = 8;

@@ -1,7 +1,5 @@
 //! What a file contains: every entry, and everything that could not be accounted for.
 
-use std::fmt;
-
 use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
@@ -9,6 +7,7 @@ use super::compression::Compression;
 use super::cubin::Cubin;
 use super::fatbin::{EntryHeader, EntryKind};
 use super::loader::MissingLibrary;
+use super::problem::Problem;
 use super::ptx::Ptx;
 use super::runtime_jit::RuntimeJit;
 
@@ -119,46 +118,6 @@ impl Entry {
     /// Whether it is machine code, in a container or alone.
     pub fn is_machine_code(&self) -> bool {
         matches!(self.kind, EntryKind::Elf | EntryKind::Cubin)
-    }
-}
-
-/// Something that is not as any toolkit writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Offset in the file; inside a compressed image, in the decompressed bytes.
-    pub offset: u64,
-    /// How many bytes it concerns, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size_bytes: Option<u64>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Problem {
-    /// Something wrong at an offset.
-    pub(super) fn at(offset: u64, reason: impl Into<String>) -> Self {
-        Self { offset, size_bytes: None, reason: reason.into() }
-    }
-
-    /// Something wrong with so many bytes.
-    pub(super) fn over(offset: u64, size_bytes: u64, reason: impl Into<String>) -> Self {
-        Self { offset, size_bytes: Some(size_bytes), reason: reason.into() }
-    }
-
-    /// The same for bytes that lie `start` bytes further behind.
-    pub(super) fn moved(mut self, start: u64) -> Self {
-        self.offset = self.offset.saturating_add(start);
-        self
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offset, size_bytes, reason } = self;
-        match size_bytes {
-            Some(size) => write!(out, "at {offset:#x}, {size} bytes: {reason}"),
-            None => write!(out, "at {offset:#x}: {reason}"),
-        }
     }
 }
 

@@ -6,9 +6,10 @@ use super::allotment::Share;
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
 use super::cubin_reader;
-use super::examination::{Depth, Entry, EntryPlace, Problem};
+use super::examination::{Depth, Entry, EntryPlace};
 use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
 use super::host;
+use super::problem::Problem;
 use super::ptx;
 use super::scan::{self, Mark};
 

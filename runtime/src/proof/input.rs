@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use proofmark_packager::escape;
 
 use super::bytes::slice;
-use super::examination::{FileFormat, Problem};
+use super::examination::FileFormat;
 use super::folder::{Listing, Unread, name_of_kind};
 use super::mapped::{self, MappedFile};
+use super::problem::Problem;
 use super::runtime_jit;
 use super::scan;
 use super::signature::{format_of, is_tar, is_zip, packed};

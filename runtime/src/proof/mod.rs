@@ -22,7 +22,7 @@
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
-//! | `examiner`, `examination` | the walk over a file, and what it found |
+//! | `examiner`, `examination`, `problem` | the walk over a file, and what it found |
 //! | `requested` | the requested claim, and where build systems keep it |
 //! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
 //! | `zip_file`, `tar_file`, `stream` | what archives and compressed streams hold, every byte of them |
@@ -58,6 +58,7 @@ mod marker;
 mod note;
 mod nvinfo;
 mod prefilter;
+mod problem;
 mod proven;
 mod ptx;
 mod reach;
@@ -75,7 +76,7 @@ mod zip_file;
 pub use compat::CompatRecord;
 pub use compression::Compression;
 pub use cubin::{Cubin, CubinLayout, CubinProblem, CubinType, DebugPtx, SpecialInstructions};
-pub use examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat, Problem};
+pub use examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat};
 pub use examiner::{examine, examine_to};
 pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
@@ -85,6 +86,7 @@ pub use kernel::{Kernel, demangle};
 pub use loader::MissingLibrary;
 pub use marker::{Marker, MarkerSource};
 pub use note::{ArchNote, ArchNoteKind, ToolNote};
+pub use problem::Problem;
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;
 pub use reach::{Reach, reach};

@@ -1,7 +1,7 @@
 //! The structure of a tar: headers of 512 bytes, contents padded with zeros, two blocks of zeros at the end.
 
 use super::bytes::{first_nonzero, slice, text_of};
-use super::examination::Problem;
+use super::problem::Problem;
 
 const BLOCK_BYTES: u64 = 512;
 /// Most files in it.

@@ -7,9 +7,10 @@
 use std::ops::Range;
 
 use super::allotment::{KERNEL_BYTES, Kept};
-use super::examination::{Depth, Entry, Problem};
+use super::examination::{Depth, Entry};
 use super::image::{self, PayloadJob};
 use super::mapped;
+use super::problem::Problem;
 use super::runtime_jit::{self, RuntimeJit};
 use super::scan::{self, Sighting};
 

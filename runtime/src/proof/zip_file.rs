@@ -11,7 +11,7 @@
 //! Whatever overlaps is refused before anything is unpacked.
 
 use super::bytes::{slice, text_of, u16_at, u32_at, u64_at};
-use super::examination::Problem;
+use super::problem::Problem;
 
 const LOCAL_MAGIC: u32 = 0x0403_4B50;
 const CENTRAL_MAGIC: u32 = 0x0201_4B50;

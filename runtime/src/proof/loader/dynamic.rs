@@ -3,7 +3,7 @@
 
 use super::elf::{Elf, Kind};
 use crate::proof::bytes::{slice, u64_at};
-use crate::proof::examination::Problem;
+use crate::proof::problem::Problem;
 
 /// `PT_DYNAMIC` and `PT_INTERP`.
 const DYNAMIC: u32 = 2;

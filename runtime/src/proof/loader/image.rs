@@ -3,7 +3,7 @@
 use super::elf::Elf;
 use super::relocation::{Relocation, Value};
 use crate::proof::bytes::slice;
-use crate::proof::examination::Problem;
+use crate::proof::problem::Problem;
 use crate::proof::scan;
 
 /// Writes that stand closer than this are looked at together, in bytes: longer than any pattern.

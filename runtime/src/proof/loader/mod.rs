@@ -29,7 +29,7 @@ pub use needs::MissingLibrary;
 pub(super) use parts::unexplained;
 pub(super) use wrapper::Wrapper;
 
-use super::examination::Problem;
+use super::problem::Problem;
 use dynamic::Dynamic;
 
 /// What the loader makes of a file, beside its sections. Offsets count from the start of the ELF.

@@ -11,7 +11,7 @@
 
 use super::elf::{Elf, HEADER_BYTES, Kind, LOAD, Section};
 use crate::proof::bytes::{first_nonzero, slice};
-use crate::proof::examination::Problem;
+use crate::proof::problem::Problem;
 
 /// Largest page for which linkers align segments, in bytes: zeros up to this stand between parts.
 const PADDING_LIMIT_BYTES: u64 = 2 << 20;

@@ -6,7 +6,7 @@
 use super::dynamic::Dynamic;
 use super::elf::{ABSOLUTE, Elf, Kind, Section, UNDEFINED, symbol_in};
 use crate::proof::bytes::{slice, u32_at, u64_at};
-use crate::proof::examination::Problem;
+use crate::proof::problem::Problem;
 
 /// `e_machine` of x86-64 and `AArch64`.
 const X86_64: u16 = 62;

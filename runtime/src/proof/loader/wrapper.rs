@@ -8,8 +8,8 @@ use super::elf::{Elf, Kind, Section};
 use super::image::Image;
 use super::relocation::Value;
 use crate::proof::bytes::{slice, u32_at, u64_at};
-use crate::proof::examination::Problem;
 use crate::proof::fatbin::WRAPPER_MAGIC;
+use crate::proof::problem::Problem;
 
 /// Name of the section that toolkits fill with wrappers.
 const SECTION: &str = ".nvFatBinSegment";

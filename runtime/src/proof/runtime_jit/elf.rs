@@ -5,31 +5,13 @@ use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
+use super::functions::is_jit_function;
 use super::{RuntimeJit, calls};
 
 /// Libraries that compile device code while a program runs. The driver's is none: linking against it
 /// compiles and loads nothing.
 const LIBRARIES: [&str; 5] =
     ["libnvrtc", "libnvJitLink", "libnvptxcompiler", "libnvvm.so", "libnvrtc-builtins"];
-/// Beginnings of functions that compile or load device code, or find such a function by its name.
-const FUNCTIONS: [&str; 16] = [
-    "nvrtcCompileProgram",
-    "nvrtcCreateProgram",
-    "nvPTXCompilerC",
-    "nvJitLink",
-    "__nvJitLink",
-    "nvvmCompileProgram",
-    "nvvmCreateProgram",
-    "nvFatbinCreate",
-    "cuModuleLoad",
-    "cuLibraryLoad",
-    "cuLinkCreate",
-    "cuLinkAdd",
-    "cudaLibraryLoad",
-    "cuGetProcAddress",
-    "cudaGetDriverEntryPoint",
-    "__nvrtc",
-];
 /// Longest name that is looked at, in bytes, and most functions that are named.
 const NAME_LIMIT: usize = 256;
 const SIGNS_LIMIT: usize = 1000;
@@ -57,11 +39,6 @@ const PROGRAMS: [(&str, [&str; 3]); 4] = [
     ("nvlink", ["/nvlink\0", "\0nvlink\0", "nvlink -"]),
     ("cicc", ["/cicc\0", "\0cicc\0", "cicc -"]),
 ];
-
-/// Whether a symbol is a function that compiles or loads device code.
-pub(super) fn is_jit_function(name: &str) -> bool {
-    FUNCTIONS.iter().any(|function| name.starts_with(function))
-}
 
 /// Looks for what a host ELF needs to make device code while it runs.
 pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> Vec<RuntimeJit> {

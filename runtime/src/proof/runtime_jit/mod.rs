@@ -17,6 +17,7 @@
 
 mod calls;
 mod elf;
+mod functions;
 mod text;
 
 use serde::Serialize;

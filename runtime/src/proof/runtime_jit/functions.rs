@@ -1,0 +1,26 @@
+//! Functions by which a program makes or loads device code.
+
+/// Beginnings of functions that compile or load device code, or find such a function by its name.
+const FUNCTIONS: [&str; 16] = [
+    "nvrtcCompileProgram",
+    "nvrtcCreateProgram",
+    "nvPTXCompilerC",
+    "nvJitLink",
+    "__nvJitLink",
+    "nvvmCompileProgram",
+    "nvvmCreateProgram",
+    "nvFatbinCreate",
+    "cuModuleLoad",
+    "cuLibraryLoad",
+    "cuLinkCreate",
+    "cuLinkAdd",
+    "cudaLibraryLoad",
+    "cuGetProcAddress",
+    "cudaGetDriverEntryPoint",
+    "__nvrtc",
+];
+
+/// Whether a symbol is a function that compiles or loads device code.
+pub(super) fn is_jit_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|function| name.starts_with(function))
+}
