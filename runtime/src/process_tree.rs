@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use crate::interruption::Interruption;
-use crate::sandbox::runner::{Lifeline, Orders};
+use crate::sandbox::lifeline::{Lifeline, Orders};
 
 /// How often a waiting loop looks at the clock and for Ctrl-C: unnoticed by people, free for the CPU.
 const TICK: Duration = Duration::from_millis(50);

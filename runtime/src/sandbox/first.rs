@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 
 use super::keeper::lifeline;
 use super::layer::{Layer, Layers};
-use super::runner::{Ending, Orders, Report, receive, send};
+use super::lifeline::{Ending, Orders, Report, receive, send};
 use super::{limits, mounts, paths, system_calls};
 
 /// Runs the verb: the keeper's end of the socket is standard input.

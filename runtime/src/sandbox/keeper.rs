@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 use rustix::thread::UnshareFlags;
 
 use super::layer::{Layer, Layers};
-use super::runner::{Ending, Orders, Report, receive, send};
+use super::lifeline::{Ending, Orders, Report, receive, send};
 
 /// The exit code of a keeper that could not work; its words are on stderr.
 const FAILED: u8 = 125;

@@ -30,6 +30,7 @@
 //! |---|---|
 //! | [`policy`] | what a program may read, write and use |
 //! | [`layer`] | the layers, and which of them a run had |
+//! | `lifeline` | orders and reports, and how they travel |
 //! | [`runner`] | our side: starts, watches, reads the report |
 //! | `keeper` | makes namespaces, ends everything when we end |
 //! | `first` | confines itself, starts the program |
@@ -38,6 +39,7 @@
 mod first;
 mod keeper;
 pub mod layer;
+pub(crate) mod lifeline;
 pub(crate) mod limits;
 mod mounts;
 mod paths;
@@ -46,8 +48,9 @@ pub mod runner;
 mod system_calls;
 
 pub use layer::{Layer, Layers};
+pub use lifeline::Ending;
 pub use policy::{Bounds, Policy};
-pub use runner::{Ending, Run, SandboxError, announce_launcher, probe, run, supervise};
+pub use runner::{Run, SandboxError, announce_launcher, probe, run, supervise};
 
 /// The hidden verbs of our own binary.
 const KEEPER_VERB: &str = "sandbox-keeper";
