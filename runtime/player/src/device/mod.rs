@@ -13,6 +13,7 @@
 //! | `redirection` | functions of the driver, replaced by ours |
 //! | `foreign_graph` | what a submission's graphs hold |
 //! | `capture` | what a call puts on a stream |
+//! | `captured_graph` | its nodes and edges, in order |
 //! | `launch` | machine code, launched as recorded |
 //! | `ready_graph` | work that is launched as one graph |
 //! | [`host_window`] | host memory that the GPU reads and writes |
@@ -22,6 +23,7 @@
 
 pub mod arena;
 pub(crate) mod capture;
+mod captured_graph;
 pub mod context;
 pub mod cupti;
 pub mod error;
