@@ -67,6 +67,7 @@ fn claim(kernel_name: &str, variables: &[(&str, u64)]) -> Recording {
             image: None,
             kernels: vec![kernel(kernel_name)],
             variables: variables.iter().map(variable).collect(),
+            unread: Vec::new(),
         }],
         memory: Vec::new(),
         calls: vec![Call {
@@ -101,10 +102,13 @@ fn a_recording_is_launched_only_where_every_module_is_a_proven_image() {
         assert!(reason.contains(words), "{reason}");
     };
     refused(claim("\u{1b}[2Jmine", &variables), "kernel `\\u{1b}[2Jmine` comes from no image");
-    refused(claim(&make_table, &variables[1..]), "has variables that cannot be read");
+    // What was not recorded is named, so that the stage can refuse what a name finds.
+    let partial = check(claim(&make_table, &variables[1..]), &images, 1).unwrap();
+    assert_eq!(partial.modules[0].unread, [variables[0].0.to_owned()]);
+    assert!(checked.modules[0].unread.is_empty());
     let mut larger = variables.clone();
     larger[0].1 += 4;
-    refused(claim(&make_table, &larger), "has variables that cannot be read");
+    refused(claim(&make_table, &larger), "variables that its image lacks");
     refused(Recording { calls: Vec::new(), ..claim(&make_table, &variables) }, "0 calls where 1 were due");
     refused(Recording { version: VERSION + 1, ..claim(&make_table, &variables) }, "has version 2");
     let block = Allocation { address: 1 << 45, size_bytes: u64::MAX, contents: Contents::Zeros };

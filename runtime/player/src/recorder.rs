@@ -128,7 +128,7 @@ impl Snapshot<'_> {
                 let contents = self.take(region)?;
                 variables.push(Variable { name, size_bytes: region.size_bytes(), contents });
             }
-            modules.push(Module { image: None, kernels, variables });
+            modules.push(Module { image: None, kernels, variables, unread: Vec::new() });
         }
         Ok(modules)
     }

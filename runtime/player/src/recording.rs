@@ -42,6 +42,10 @@ pub struct Module {
     pub kernels: Vec<RecordedKernel>,
     /// Its variables, by name.
     pub variables: Vec<Variable>,
+    /// Variables of the image that were not recorded; set beside the image. None of them may be one that a name
+    /// finds: texts of the compiler's own are not found, and everything else is put back before a call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 /// One kernel and what was set for it.
@@ -279,7 +283,12 @@ mod tests {
         };
         Recording {
             version: VERSION,
-            modules: vec![Module { image: None, kernels: Vec::new(), variables: Vec::new() }],
+            modules: vec![Module {
+                image: None,
+                kernels: Vec::new(),
+                variables: Vec::new(),
+                unread: Vec::new(),
+            }],
             memory: vec![Allocation { address: 1 << 45, size_bytes: 2 << 20, contents: Contents::Zeros }],
             calls: vec![Call {
                 graph: false,

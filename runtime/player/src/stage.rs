@@ -291,6 +291,12 @@ fn variables(recording: &Recording, modules: &[Rc<LoadedImage>]) -> Result<Vec<V
             }
             places.push(place);
         }
+        for name in &module.unread {
+            let terminated = CString::new(name.as_str()).map_err(|_| unfit("a variable's name"))?;
+            if image.variable(&terminated).is_ok() {
+                return Err(unfit(format!("variable `{name}` was not recorded")));
+            }
+        }
         addresses.push(places);
     }
     Ok(addresses)

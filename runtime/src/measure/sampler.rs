@@ -168,7 +168,7 @@ impl Sampler<'_, '_, '_> {
         }
         if self.session.is_stage() {
             #[allow(clippy::cast_precision_loss)] // a few hundred
-            let nothing = empty / count as f64;
+            let nothing = if self.restores > 0 { empty / count as f64 } else { 0.0 };
             self.readings.restore_ns = Some(nothing);
         }
         self.readings.wall_ns = walls.iter().copied().reduce(f64::min);

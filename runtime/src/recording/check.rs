@@ -53,16 +53,19 @@ pub fn check(mut recording: Recording, images: &DeviceImages, slots: usize) -> R
         if holding.is_empty() {
             return Err(format!("kernel `{named}` comes from no image of the proven library"));
         }
-        let fitting: Vec<_> =
-            holding.into_iter().filter(|(_, image)| image.has_exactly(&variables)).collect();
+        let fitting: Vec<_> = holding.into_iter().filter(|(_, image)| image.has(&variables)).collect();
         // Where several fit, each of them is proven, and outputs show whether it is the right one: a kernel of a
         // header has the same name in every source that uses it.
         let Some((digest, image)) = fitting.first() else {
-            return Err(format!("the module of kernel `{named}` has variables that cannot be read"));
+            return Err(format!(
+                "the module of kernel `{named}` is said to have variables that its image lacks"
+            ));
         };
         if let Some(reason) = image.refusal() {
             return Err(reason.to_owned());
         }
+        let unread = image.others(&variables);
+        module.unread = unread;
         module.image = Some(*digest);
     }
     Ok(recording)

@@ -75,9 +75,14 @@ impl DeviceImages {
 }
 
 impl DeviceImage {
-    /// Whether these are its variables, by name and size in bytes.
-    pub(super) fn has_exactly(&self, variables: &BTreeMap<&str, u64>) -> bool {
-        self.variables.iter().map(|(name, size)| (name.as_str(), *size)).eq(variables.clone())
+    /// Whether these are variables of it, by name and size in bytes.
+    pub(super) fn has(&self, variables: &BTreeMap<&str, u64>) -> bool {
+        variables.iter().all(|(name, size)| self.variables.get(*name) == Some(size))
+    }
+
+    /// The variables that are not among these.
+    pub(super) fn others(&self, variables: &BTreeMap<&str, u64>) -> Vec<String> {
+        self.variables.keys().filter(|name| !variables.contains_key(name.as_str())).cloned().collect()
     }
 
     /// Why its launches cannot be recorded, in words.
