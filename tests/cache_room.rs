@@ -242,7 +242,7 @@ fn paths_that_are_no_text_and_a_full_stdout_make_nothing_panic() {
         vec![text("build"), folder, text("--cache-dir"), cache],
         vec![text("seal"), folder, text("-o"), out],
         vec![text("pack"), folder, text("-o"), out],
-        vec![text("replay"), artifact, text("--no-measure")],
+        vec![text("replay"), artifact, text("--no-measure"), text("--cached")],
         vec![text("inspect"), artifact],
         vec![text("diff"), folder, artifact],
         vec![text("verify"), artifact, folder],
