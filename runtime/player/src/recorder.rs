@@ -9,14 +9,14 @@ use crate::device::capture::{Handle, Reader, Uncaptured, is_carried, is_known};
 use crate::device::interception::blocks;
 use crate::device::memory::{Region, download};
 use crate::device::stream::Stream;
-use crate::recording::{Allocation, Contents, Module, Recording, Relocation, VERSION, Variable, Work};
+use crate::recording::{
+    Allocation, CONTENTS_LIMIT_BYTES, Contents, Module, Recording, Relocation, VERSION, Variable, Work,
+};
 
 /// Calls before anything is recorded: loading code lazily, first-call tuning.
 const WARMUP_COUNT: usize = 2;
 /// Calls whose host time is taken.
 const TIMED_COUNT: usize = 9;
-/// Most bytes of memory and variables that a recording carries.
-const CONTENTS_LIMIT_BYTES: u64 = 1 << 30;
 /// Bytes of an address.
 const WORD_BYTES: usize = 8;
 /// Addresses below are small numbers.

@@ -14,6 +14,8 @@ use proofmark_packager::Digest;
 
 /// Version of the document. Changes whenever an older reader would misunderstand.
 pub const VERSION: u32 = 1;
+/// Most bytes of memory and variables that one recording carries.
+pub const CONTENTS_LIMIT_BYTES: u64 = 1 << 30;
 /// Most launches, copies and fills of one call: what fits behind a hold.
 pub const NODE_LIMIT: usize = 900;
 

@@ -22,7 +22,7 @@ use super::run::OUT_OF_BOUNDS;
 use super::sampler::{CYCLE_STRETCH_NS, Sampler};
 use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
-use super::timing::{ClockReadings, Least, distrust, span};
+use super::timing::{ClockReadings, distrust, span};
 use super::verdict::Verdict;
 use crate::recording::{CheckedRecording, Trust, Unrecorded};
 use proofmark_player::PlayerEnd;
@@ -365,7 +365,7 @@ impl CompareRun<'_> {
     fn check_modules(&mut self, arm: usize, workload: usize) -> Result<(), Setback> {
         let images = if arm == 1 { &self.contest.b.images } else { &self.contest.a.images };
         let session = &mut self.arms[arm];
-        let least = if session.is_stage() { Least::Anything } else { Least::Kernel };
+        let least = session.least();
         let loaded = match session.modules() {
             Ok(loaded) => loaded,
             Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
@@ -406,7 +406,7 @@ impl CompareRun<'_> {
 
     fn sample(&mut self, workload: usize, arm: Arm, clock: Clock) -> Result<f64, Setback> {
         let session = &mut self.arms[place(arm)];
-        let least = if session.is_stage() { Least::Anything } else { Least::Kernel };
+        let least = session.least();
         let report = match self.trials[workload].call(session, &mut self.reference, clock) {
             Ok(report) => report,
             Err(stop) => return Err(self.setback(stop, arm, workload)),

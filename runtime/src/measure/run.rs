@@ -312,7 +312,7 @@ impl<'run> BenchRun<'run> {
         if !sampler.session.is_intact()? {
             return Ok(Verdict::UntrustedTiming { reason: OUT_OF_BOUNDS.to_owned() });
         }
-        let code = executed(&sampler.session.own_modules, &modules, images, sampler.least());
+        let code = executed(&sampler.session.own_modules, &modules, images, sampler.session.least());
         let readings = sampler.readings;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),

@@ -19,7 +19,7 @@ use super::judge::trial::Trial;
 use super::measurement::{ClockRange, DroppedBlock, L2State, Measurement, Method};
 use super::statistics::{StopReason, median};
 use super::subject::Options;
-use super::timing::{ClockReadings, Least, Span, floor_ns, span};
+use super::timing::{ClockReadings, Span, floor_ns, span};
 use proofmark_player::protocol::{CallReport, Clock, L2, NO_CALL, Tracing};
 
 /// Calls before any clock counts: loading code lazily, growing pools, clocks of an idle GPU.
@@ -69,10 +69,6 @@ impl Sampler<'_, '_, '_> {
         self.session.cupti_problem.is_none()
     }
 
-    pub(super) fn least(&self) -> Least {
-        if self.session.is_stage() { Least::Anything } else { Least::Kernel }
-    }
-
     fn note_l2(&mut self, report: &CallReport) {
         self.readings.persisting_bytes = self.readings.persisting_bytes.max(report.persisting_bytes);
         self.readings.window_bytes = self.readings.window_bytes.max(report.window_bytes);
@@ -95,7 +91,7 @@ impl Sampler<'_, '_, '_> {
         self.session.trace(Tracing::On)?;
         let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
         self.session.trace(Tracing::Off)?;
-        if let Ok(found) = span(&report.activities, self.least()) {
+        if let Ok(found) = span(&report.activities, self.session.least()) {
             self.readings.launches = Some(found.kernels.len() + found.copies + found.fills);
             self.finding.launches = Some(launches(found));
         }
@@ -209,7 +205,7 @@ impl Sampler<'_, '_, '_> {
             while block.samples_ns.len() < BLOCK_COUNT && stop.is_none() {
                 let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
                 self.note_l2(&report);
-                match span(&report.activities, self.least()) {
+                match span(&report.activities, self.session.least()) {
                     Ok(found) if self.launches.is_some_and(|count| count != found.kernels.len()) => {
                         let (seen, due) = (found.kernels.len(), self.launches.unwrap_or_default());
                         let text = format!("{seen} kernels were seen where {due} were launched");

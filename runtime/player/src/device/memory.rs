@@ -140,25 +140,17 @@ impl DeviceBuffer {
         let mapped = map(address, size_bytes, memory);
         release(memory);
         mapped?;
-        Ok(Self {
-            gpu: Rc::clone(gpu),
-            pointer: address,
-            size_bytes,
-            origin: Origin::Mapped,
-            number: next_number(),
-        })
+        Ok(Self::mapped(gpu, address, size_bytes))
     }
 
     /// Maps fresh memory of this process at an address of the reserved range.
     pub(crate) fn map_fresh(gpu: &Rc<Gpu>, address: u64, size_bytes: u64) -> Result<Self, DeviceError> {
         map_fresh(address, size_bytes)?;
-        Ok(Self {
-            gpu: Rc::clone(gpu),
-            pointer: address,
-            size_bytes,
-            origin: Origin::Mapped,
-            number: next_number(),
-        })
+        Ok(Self::mapped(gpu, address, size_bytes))
+    }
+
+    fn mapped(gpu: &Rc<Gpu>, pointer: u64, size_bytes: u64) -> Self {
+        Self { gpu: Rc::clone(gpu), pointer, size_bytes, origin: Origin::Mapped, number: next_number() }
     }
 
     /// The descriptor by which another process maps a shared block.

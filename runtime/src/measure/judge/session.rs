@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, Subject};
+use crate::measure::timing::Least;
 use crate::measure::verdict::Verdict;
 use proofmark_packager::Digest;
 use proofmark_player::device::memory::{DeviceBuffer, download, upload};
@@ -12,7 +13,7 @@ use proofmark_player::process::PlayerSpec;
 use proofmark_player::protocol::{
     Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Role, Start, Tracing,
 };
-use proofmark_player::recording::Recording;
+use proofmark_player::recording::{CONTENTS_LIMIT_BYTES, Recording};
 use proofmark_player::shared::Word;
 use proofmark_player::wire::PIECE_BYTES;
 use proofmark_player::{Player, PlayerEnd};
@@ -24,8 +25,6 @@ use super::layout::{CallLayout, SlotLayout, dlpack};
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
 /// Calls whose time a recorder may take at most: a few of each slot.
 const RECORDED_CALLS: u32 = 8;
-/// Most bytes that one recording's memory holds.
-const CONTENTS_LIMIT_BYTES: u64 = 1 << 30;
 /// How long the player's own bookkeeping may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -245,6 +244,11 @@ impl PlayerSession {
     /// What this player is for.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// What a call must at least have put on the GPU: no host code runs in a stage that could compute.
+    pub fn least(&self) -> Least {
+        if self.is_stage() { Least::Anything } else { Least::Kernel }
     }
 
     /// Whether this player launches a recording.
