@@ -10,7 +10,7 @@
 //! | → evidence, and back | [`evidence`] |
 //! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
-//! | → record, report | [`record`], [`report`] |
+//! | → record, ledger, report | [`record`], [`ledger`], [`report`] |
 //! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us, nor reach anything | [`process_tree`], [`interruption`], [`sandbox`] |
@@ -25,6 +25,7 @@ pub mod device;
 pub mod evidence;
 pub mod interruption;
 pub mod job;
+pub mod ledger;
 pub mod measure;
 pub mod path_text;
 pub mod pipeline;

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let how = measuring.measuring(subject.artifact(), &arguments.subject, console)?;
     let action = Action::Bench { subject, measuring: Box::new(how) };
     let settings = Settings { record: arguments.record.clone(), ..measuring.settings()? };
-    let Some(outcome) = measuring.line.run(arch, action, &settings, console)? else {
+    let Some(outcome) = measuring.run(arch, action, &settings, console)? else {
         return Ok(ExitCode::Yes);
     };
     if let (Outcome::Measured { subject, measured }, Some(path)) = (&outcome, &arguments.traces) {

@@ -211,7 +211,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(scale).ok_or_else(expected)
 }
 
-fn parse_age(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}` is no age: expected a number and s, m, h or d, such as `30d`");
     let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
     let scale: u64 = match &text[digits.len()..] {

@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let limit_s = arguments.within;
     let action = Action::Compare { incumbent, candidate, measuring: Box::new(how), protocol, limit_s };
     let settings = Settings { record: arguments.record.clone(), ..measuring.settings()? };
-    let Some(outcome) = measuring.line.run(arch, action, &settings, console)? else {
+    let Some(outcome) = measuring.run(arch, action, &settings, console)? else {
         return Ok(ExitCode::Yes);
     };
     line::answer("proofmark.compare", &outcome, [], console)

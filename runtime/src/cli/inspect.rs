@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::input;
 use crate::evidence::sealed;
 use crate::measure::finding::WorkloadFinding;
+use crate::report::sparkline::{BARS, sparkline};
 
 /// Show what a submission or artifact holds.
 #[derive(Debug, Args)]
@@ -93,6 +94,11 @@ struct Figure {
     axes: String,
     /// Absent where nothing was judged.
     verdict: Option<String>,
+    /// Whether the numbers rest on a recording.
+    trust: &'static str,
+    /// The distribution of the scored clock's samples, as a line of bars.
+    #[serde(skip)]
+    bars: String,
     /// Absent where it did not pass.
     median_us: Option<f64>,
     reference_us: Option<f64>,
@@ -105,6 +111,11 @@ impl Figure {
             workload: finding.workload.uuid().to_owned(),
             axes: axes.collect::<Vec<_>>().join(" "),
             verdict: finding.verdict.as_ref().map(ToString::to_string),
+            trust: finding.trust.name(),
+            bars: match (finding.latency_ns(), finding.measurements.first()) {
+                (Some(_), Some(clock)) => sparkline(&clock.samples_ns),
+                _ => String::new(),
+            },
             median_us: finding.latency_ns().map(|median| median / NANOSECONDS_A_MICROSECOND),
             reference_us: finding.reference_ns.map(|median| median / NANOSECONDS_A_MICROSECOND),
         }
@@ -169,6 +180,10 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
 
 #[expect(clippy::cast_precision_loss, reason = "a count of workloads")]
 fn mean(figures: &[Figure]) -> Option<f64> {
+    // A mean over two kinds of trust would be of neither.
+    if figures.iter().any(|figure| figure.trust != figures[0].trust) {
+        return None;
+    }
     let medians = figures.iter().map(|figure| figure.median_us).collect::<Option<Vec<_>>>()?;
     (!medians.is_empty()).then(|| medians.iter().sum::<f64>() / medians.len() as f64)
 }
@@ -209,13 +224,14 @@ fn outputs_in_words(build: &BuildSpec) -> &'static str {
 }
 
 fn figures_in_words(sealed: &SealedSummary) -> Vec<String> {
-    let mean = sealed.mean_us.map_or_else(String::new, |mean| format!(", {mean:.3} µs on average"));
+    let trust = sealed.figures.first().map_or("", |figure| figure.trust);
+    let mean = sealed.mean_us.map_or_else(String::new, |mean| format!(", {mean:.3} µs on average, {trust}"));
     let mut lines = vec![format!("  measured   {} workloads{mean}", sealed.measured_workloads)];
-    for Figure { workload, axes, verdict, median_us, reference_us } in &sealed.figures {
+    for Figure { workload, axes, verdict, trust, bars, median_us, reference_us } in &sealed.figures {
         let time = |time: &Option<f64>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"));
         let verdict = verdict.as_deref().unwrap_or("not judged");
         lines.push(format!(
-            "  {:>10} µs  reference {:>10} µs  {verdict}  {axes}  {workload}",
+            "  {:>10} µs  {bars:BARS$}  reference {:>10} µs  {verdict}, {trust}  {axes}  {workload}",
             time(median_us),
             time(reference_us)
         ));

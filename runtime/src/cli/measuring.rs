@@ -11,10 +11,11 @@ use super::console::Console;
 use super::explain;
 use super::failure::Failure;
 use super::input;
+use super::ledger::{self, LedgerFolder};
 use super::line::{self, LineOptions};
 use super::task::TaskOptions;
 use crate::job::input::Library;
-use crate::job::{self, Input, Measure, Reference};
+use crate::job::{self, Action, Input, Measure, Outcome, Reference};
 use crate::measure::{Live, Seed, Sharing};
 use crate::pipeline::Settings;
 use crate::regular_file;
@@ -70,6 +71,8 @@ pub struct MeasuringOptions {
     pub call_limit: u64,
     #[command(flatten)]
     pub driver: DriverOptions,
+    #[command(flatten)]
+    pub ledger: LedgerFolder,
     /// Measure live: in the process that runs the submission's host code, which can forge what is read in
     /// it. Alone it concerns what cannot be recorded; every place that shows such a number says so.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_value = "never", default_missing_value = "where-needed")]
@@ -83,6 +86,23 @@ impl MeasuringOptions {
     /// Where things are on this machine.
     pub fn settings(&self) -> Result<Settings, Failure> {
         Ok(self.driver.settings(self.line.machine.settings()?))
+    }
+
+    /// Does a job as [`LineOptions::run`] does, and keeps its records where a ledger was named.
+    pub fn run(
+        &self,
+        arch: Arch,
+        action: Action,
+        settings: &Settings,
+        console: &Console,
+    ) -> Result<Option<Outcome>, Failure> {
+        // Before anything takes time: a ledger that cannot be written must not cost a run.
+        let ledger = self.ledger.open_named(console)?;
+        let outcome = self.line.run(arch, action, settings, console)?;
+        if let (Some(mut ledger), Some(outcome)) = (ledger, &outcome) {
+            ledger.append_records(&outcome.records()).map_err(ledger::explain)?;
+        }
+        Ok(outcome)
     }
 
     /// Opens what is to be measured: a submission, or a library as it is.

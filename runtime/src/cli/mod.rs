@@ -24,6 +24,7 @@ pub mod failure;
 mod input;
 mod inspect;
 mod job;
+mod ledger;
 mod line;
 mod measuring;
 mod new;
@@ -78,6 +79,7 @@ enum Verb {
     Schema(schema::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
+    Ledger(ledger::Arguments),
     Job(job::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
@@ -111,6 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Ledger(arguments) => ledger::run(&arguments, &console),
         Verb::Job(arguments) => job::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
     };

@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     let artifact = artifact.clone();
     let action = Action::Seal { subject: Box::new(opened.bundle), measure };
-    let Some(outcome) = measuring.line.run(arch, action, &measuring.settings()?, console)? else {
+    let Some(outcome) = measuring.run(arch, action, &measuring.settings()?, console)? else {
         return Ok(ExitCode::Yes);
     };
     let Outcome::Sealed { build, measurement } = &outcome else {

@@ -152,6 +152,15 @@ pub enum LineError {
         /// What stands there.
         found: Value,
     },
+    /// A line of the ledger's own that is newer than this program, or damaged.
+    #[error("version of the ledger's line is {found}: this program reads version 1")]
+    LedgerVersion {
+        /// What stands there.
+        found: Value,
+    },
+    /// It holds or nests too much.
+    #[error("not a record")]
+    TooMuch(#[source] proofmark_packager::json::JsonError),
 }
 
 impl Record {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::sparkline::sparkline;
+
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
@@ -24,6 +26,9 @@ pub struct ClockReport {
     pub stop_reason: StopReason,
     /// What the clock reads around nothing, in nanoseconds; not subtracted.
     pub floor_ns: Option<f64>,
+    /// The distribution of its samples, as a line of bars.
+    #[serde(skip)]
+    pub bars: String,
 }
 
 impl ClockReport {
@@ -35,6 +40,7 @@ impl ClockReport {
             dropped_blocks: measurement.dropped.len(),
             stop_reason: measurement.stop_reason,
             floor_ns: measurement.floor_ns,
+            bars: measurement.summary().map_or_else(String::new, |_| sparkline(&measurement.samples_ns)),
         }
     }
 }

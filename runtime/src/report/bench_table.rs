@@ -55,7 +55,8 @@ fn other_clocks(report: &BenchReport) -> Vec<Clock> {
 }
 
 fn header(others: &[Clock]) -> Vec<String> {
-    let scored = ["workload", "axes", "verdict", "median µs", "min", "Q1", "Q3", "n", "noise"];
+    let scored =
+        ["workload", "axes", "verdict", "median µs", "min", "Q1", "Q3", "n", "noise", "distribution"];
     let bounds = ["copy µs", "of copy", "speedup"];
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let others = others.iter().map(|(method, state)| format!("{method}, {state}"));
@@ -77,6 +78,10 @@ fn cells(row: &WorkloadRow, others: &[Clock]) -> Vec<String> {
         of(|summary| microseconds(summary.third_quartile)),
         of(|summary| summary.count.to_string()),
         of(|summary| percent(summary.noise)),
+        row.clocks
+            .first()
+            .filter(|_| row.latency_ns.is_some())
+            .map_or_else(String::new, |clock| clock.bars.clone()),
     ];
     cells.extend(others.iter().map(|clock| or_none(median_by(row, *clock).map(microseconds))));
     cells.push(or_none(row.roofline_ns.map(microseconds)));

@@ -8,6 +8,8 @@
 //! | [`outcome`] | what came out of a job |
 //! | [`kernel_table`] | what kernels use, and warnings |
 //! | [`comparison_table`] | a comparison's report as text |
+//! | [`sparkline`] | a distribution as a line of bars |
+//! | [`ledger_table`] | runs, entries and champions of a ledger |
 //! | [`figures`] | how numbers are written |
 
 pub mod bench;
@@ -21,5 +23,9 @@ pub mod comparison_table;
 pub mod figures;
 
 pub mod kernel_table;
+
+pub mod ledger_table;
+
+pub mod sparkline;
 
 pub use bench::{BenchReport, ClockReport, WorkloadRow};

@@ -1,0 +1,285 @@
+//! `proofmark ledger`: every record in one place.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::cache::parse_age;
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use crate::ledger::champion::lineages;
+use crate::ledger::retention::{self, Extent};
+use crate::ledger::{Filter, Ledger, LedgerError, LedgerKind, import, moment};
+use crate::path_text;
+use crate::report::ledger_table::{entry_table, lineage_text, run_table};
+
+mod show;
+
+/// Look records up, bring them in, keep what matters.
+///
+/// A ledger is a folder of JSONL files that are never changed, and an index that is made again whenever it
+/// is missing. `bench`, `compare` and `seal` write into it where it is named with --ledger or
+/// PROOFMARK_LEDGER; `challenge` always does.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark ledger import solutions results.jsonl      sealed artifacts, records, traces of the boards
+  proofmark ledger list --definition gdn_decode*       runs, the newest first
+  proofmark ledger query --kind workload --verdict timeout --since 2026-11-01
+  proofmark ledger show 0c1bddef06c8                   a run, an entry or an artifact, with distributions
+  proofmark ledger lineage                             who was champion, and why
+  proofmark ledger retain --older-than 180d --dry-run  what may go")]
+pub struct Arguments {
+    #[command(flatten)]
+    place: LedgerFolder,
+    #[command(subcommand)]
+    action: LedgerAction,
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone, Args)]
+pub struct LedgerFolder {
+    /// The ledger's folder [default: ledger/ in the data folder].
+    #[arg(long, value_name = "DIR", global = true, env = "PROOFMARK_LEDGER")]
+    pub ledger: Option<PathBuf>,
+}
+
+impl LedgerFolder {
+    /// The folder, which need not exist yet.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        let named = self.ledger.as_deref().filter(|path| !path.as_os_str().is_empty());
+        Ledger::place(named, |name| std::env::var_os(name)).ok_or_else(|| {
+            Failure::could_not_judge("there is no place for a ledger: HOME is not set")
+                .hint("name a folder with --ledger or PROOFMARK_LEDGER")
+        })
+    }
+
+    /// Opens it, and says what in it is not believed.
+    pub fn open(&self, console: &Console) -> Result<Ledger, Failure> {
+        let ledger = Ledger::open(&self.folder()?).map_err(explain)?;
+        say_faults(&ledger, console);
+        Ok(ledger)
+    }
+
+    /// Opens it where it was named.
+    pub fn open_named(&self, console: &Console) -> Result<Option<Ledger>, Failure> {
+        match &self.ledger {
+            Some(path) if !path.as_os_str().is_empty() => self.open(console).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerAction {
+    /// List runs, the newest first.
+    List(FilterOptions),
+    /// List entries, the newest first: workloads, comparisons, traces, seals, challenges, promotions.
+    Query {
+        /// Only this kind: workload, comparison, trace, seal, challenge or promotion.
+        #[arg(long, value_parser = parse_kind)]
+        kind: Option<LedgerKind>,
+        #[command(flatten)]
+        filter: FilterOptions,
+    },
+    /// Show a run, an entry, or all that is known of an artifact.
+    Show {
+        /// How its name begins: of a run, an entry, or an artifact's digest.
+        name: String,
+    },
+    /// Bring in records, sealed artifacts, and traces of FlashInfer-Bench and SOL-ExecBench.
+    Import {
+        /// JSONL files, artifacts, or folders of them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Read every record again and make the index anew.
+    Rebuild,
+    /// Drop old measurements; never one that a seal or a promotion names.
+    Retain {
+        /// Drop what is older than this, such as `180d`.
+        #[arg(long, value_name = "AGE", value_parser = parse_age)]
+        older_than: Duration,
+        /// Also keep what the sealed artifacts in this folder name.
+        #[arg(long, value_name = "DIR")]
+        shelf: Vec<PathBuf>,
+        /// Say what would be dropped, and drop nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show who was champion of what, and why.
+    Lineage(FilterOptions),
+}
+
+fn parse_kind(text: &str) -> Result<LedgerKind, String> {
+    LedgerKind::of_name(text).ok_or_else(|| {
+        let names: Vec<&str> = LedgerKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Args)]
+pub struct FilterOptions {
+    /// The definition's name; `*` stands for many.
+    #[arg(long)]
+    definition: Option<String>,
+    /// The solution's name; `*` stands for many.
+    #[arg(long)]
+    solution: Option<String>,
+    /// Who wrote it.
+    #[arg(long)]
+    author: Option<String>,
+    /// How the artifact's digest begins.
+    #[arg(long, value_name = "DIGEST")]
+    artifact: Option<String>,
+    /// What it was built for.
+    #[arg(long)]
+    arch: Option<String>,
+    /// What it ran on, such as `NVIDIA H200`; `*` stands for many.
+    #[arg(long)]
+    device: Option<String>,
+    /// The verdict, decision or answer, such as `passed`, `better` or `reject`.
+    #[arg(long)]
+    verdict: Option<String>,
+    /// hermetic, live, or reported by another harness.
+    #[arg(long)]
+    trust: Option<String>,
+    /// measured here, or imported.
+    #[arg(long)]
+    origin: Option<String>,
+    /// How the run's name begins.
+    #[arg(long)]
+    run: Option<String>,
+    /// Not before this day or time.
+    #[arg(long, value_name = "DATE", value_parser = moment::asked)]
+    since: Option<String>,
+    /// Before this day or time.
+    #[arg(long, value_name = "DATE", value_parser = moment::asked)]
+    until: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl FilterOptions {
+    fn filter(&self, kind: Option<LedgerKind>) -> Filter {
+        let asked = self.clone();
+        Filter {
+            kind,
+            definition: asked.definition,
+            solution: asked.solution,
+            author: asked.author,
+            artifact: asked.artifact,
+            arch: asked.arch,
+            device: asked.device,
+            verdict: asked.verdict,
+            trust: asked.trust,
+            origin: asked.origin,
+            run: asked.run,
+            since: asked.since,
+            until: asked.until,
+            limit: Some(asked.limit),
+            ..Filter::default()
+        }
+    }
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    if let LedgerAction::Rebuild = arguments.action {
+        return rebuild(arguments, console);
+    }
+    let mut ledger = arguments.place.open(console)?;
+    match &arguments.action {
+        LedgerAction::List(filter) => {
+            let runs = ledger.runs(&filter.filter(None)).map_err(explain)?;
+            console.print(if runs.is_empty() { "no runs".to_owned() } else { run_table(&runs) })?;
+            console.document("proofmark.ledger-list", 1, &json!({ "runs": runs }))?;
+        }
+        LedgerAction::Query { kind, filter } => {
+            let rows = ledger.rows(&filter.filter(*kind)).map_err(explain)?;
+            console.print(if rows.is_empty() { "no entries".to_owned() } else { entry_table(&rows) })?;
+            console.document("proofmark.ledger-query", 1, &json!({ "entries": rows }))?;
+        }
+        LedgerAction::Show { name } => return show::run(&ledger, name, console),
+        LedgerAction::Import { paths } => import_all(&mut ledger, paths, console)?,
+        LedgerAction::Retain { older_than, shelf, dry_run } => {
+            let extent = if *dry_run { Extent::Look } else { Extent::Drop };
+            let before = moment::before_now(*older_than);
+            let done = retention::sweep(&mut ledger, &before, shelf, extent).map_err(explain)?;
+            console.print(format!(
+                "{} {} entries from before {}, {} bytes; {} stay because a seal or a promotion names them",
+                if *dry_run { "would drop" } else { "dropped" },
+                done.dropped,
+                moment::short(&before),
+                done.freed_bytes,
+                done.kept_by_name
+            ))?;
+            let body = json!({ "before": before, "dry_run": dry_run, "swept": done });
+            console.document("proofmark.ledger-retention", 1, &body)?;
+        }
+        LedgerAction::Lineage(filter) => {
+            let all = lineages(&ledger, &filter.filter(None)).map_err(explain)?;
+            console.print(if all.is_empty() { "no champions".to_owned() } else { lineage_text(&all) })?;
+            console.document("proofmark.ledger-lineage", 1, &json!({ "lineages": all }))?;
+        }
+        LedgerAction::Rebuild => {}
+    }
+    Ok(if ledger.faults().is_empty() { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn import_all(ledger: &mut Ledger, paths: &[PathBuf], console: &Console) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    for path in paths.iter().flat_map(|path| import::files(path)) {
+        let one = import::import(ledger, &path).map_err(explain)?;
+        let note = one.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+        console.print(format!(
+            "{}: {} new entries, {} known{note}",
+            one.file, one.appended.new, one.appended.known
+        ))?;
+        all.push(one);
+    }
+    console.document("proofmark.ledger-import", 1, &json!({ "files": all }))
+}
+
+fn rebuild(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let ledger = Ledger::rebuild(&arguments.place.folder()?).map_err(explain)?;
+    say_faults(&ledger, console);
+    let (entries, runs) = ledger.counts().map_err(explain)?;
+    console.print(format!("{entries} entries and {runs} runs in {}", ledger.folder().display()))?;
+    let body = json!({
+        "ledger": path_text::text(ledger.folder()), "entries": entries, "runs": runs, "faults": ledger.faults(),
+    });
+    console.document("proofmark.ledger-rebuild", 1, &body)?;
+    Ok(if ledger.faults().is_empty() { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn say_faults(ledger: &Ledger, console: &Console) {
+    for fault in ledger.faults() {
+        console.say(format!("note: not believed: {}: {}", fault.file, fault.reason));
+    }
+    if !ledger.faults().is_empty() {
+        console
+            .say("hint: `proofmark ledger import FILE` takes in what lines of it still read; then remove it");
+    }
+}
+
+/// Says what a ledger's failure means for the caller.
+pub(super) fn explain(error: LedgerError) -> Failure {
+    match &error {
+        LedgerError::Foreign { .. } => Failure::request(error)
+            .hint("`ledger import` takes records, sealed artifacts, and traces of FlashInfer-Bench and SOL-ExecBench"),
+        LedgerError::Ambiguous { .. } => Failure::request(error).hint("name more of its digits"),
+        LedgerError::ChampionMoved { .. } => Failure::could_not_judge(error).hint("challenge the new champion"),
+        LedgerError::Stale { .. } | LedgerError::Index { .. } => {
+            Failure::could_not_judge(error).hint("`proofmark ledger rebuild` reads every record again")
+        }
+        LedgerError::File { .. } => {
+            Failure::could_not_judge(error).hint("name a folder that you can write with --ledger or PROOFMARK_LEDGER")
+        }
+        LedgerError::Unwritable(_) => Failure::could_not_judge(error),
+    }
+}

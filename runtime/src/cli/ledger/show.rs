@@ -1,0 +1,142 @@
+//! `ledger show`: a run as `bench` shows it, an entry as it stands, or all that is known of an artifact.
+
+use proofmark_packager::Digest;
+use serde_json::{Value, json};
+
+use super::explain;
+use crate::cli::console::Console;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::Failure;
+use crate::ledger::{Filter, Ledger, LedgerEntry, LedgerError, LedgerKind, LedgerLine, Row, RunRow};
+use crate::measure::WorkloadFinding;
+use crate::record::{Record, WorkloadRecord};
+use crate::report::BenchReport;
+use crate::report::bench_table::bench_table;
+use crate::report::comparison_table::comparison_table;
+use crate::report::ledger_table::{entry_table, run_table};
+use crate::report::sparkline::trend;
+
+/// Fewer digits name nothing for certain.
+const LEAST_DIGITS: usize = 4;
+
+/// Shows what begins so.
+pub(super) fn run(ledger: &Ledger, name: &str, console: &Console) -> Result<ExitCode, Failure> {
+    if name.len() < LEAST_DIGITS {
+        return Err(Failure::request(format!(
+            "{name:?} is too short: expected {LEAST_DIGITS} digits or more"
+        )));
+    }
+    let runs = ledger.runs(&Filter { run: Some(name.to_owned()), ..Filter::default() }).map_err(explain)?;
+    let entry = ledger.entry_of_prefix(name).map_err(explain)?;
+    match (runs.as_slice(), entry) {
+        ([run], None) => show_run(ledger, run, console),
+        ([], Some((line, entry))) => show_entry(&line, &entry, console),
+        ([], None) => show_artifact(ledger, name, console),
+        (runs, entry) => {
+            let found = runs.len() + usize::from(entry.is_some());
+            Err(explain(LedgerError::Ambiguous { prefix: name.to_owned(), found }))
+        }
+    }
+}
+
+fn show_run(ledger: &Ledger, run: &RunRow, console: &Console) -> Result<ExitCode, Failure> {
+    let filter = Filter { run: Some(run.run.clone()), oldest_first: true, ..Filter::default() };
+    let rows = ledger.rows(&filter).map_err(explain)?;
+    let mut records: Vec<WorkloadRecord> = Vec::new();
+    let mut documents: Vec<Value> = Vec::new();
+    for row in rows.iter().filter(|row| matches!(row.kind, LedgerKind::Workload | LedgerKind::Trace)) {
+        let (line, entry) = ledger.entry(row.id).map_err(explain)?;
+        documents.push(document_of(&line)?);
+        if let LedgerEntry::Record(record) = entry
+            && let Record::Workload(record) = *record
+        {
+            records.push(*record);
+        }
+    }
+    console.print(format!("run {}, {}, {} here", run.run, run.time, run.origin))?;
+    match records.last() {
+        Some(last) => console.print(run_text(last, &records))?,
+        None => console.print(entry_table(&rows))?,
+    }
+    console.document("proofmark.ledger-show", 1, &json!({ "run": run, "entries": documents }))?;
+    Ok(ExitCode::Yes)
+}
+
+fn run_text(last: &WorkloadRecord, records: &[WorkloadRecord]) -> String {
+    let mut uuids: Vec<&str> = records.iter().map(|record| record.finding.workload.uuid()).collect();
+    uuids.sort_unstable();
+    uuids.dedup();
+    let findings = records.iter().map(|record| &record.finding);
+    bench_table(&BenchReport::new(&last.context, findings, uuids.len())).trim_end().to_owned()
+}
+
+fn show_entry(line: &str, entry: &LedgerEntry, console: &Console) -> Result<ExitCode, Failure> {
+    let text = match entry {
+        LedgerEntry::Record(record) => match &**record {
+            Record::Workload(record) => {
+                run_text(record, std::slice::from_ref(record)) + &readings(&record.finding)
+            }
+            Record::Comparison(record) => {
+                let (a, b) = (&record.a.solution, &record.b.solution);
+                comparison_table(a, b, &record.report, &record.trust).trim_end().to_owned()
+            }
+        },
+        LedgerEntry::Own(own) => match &**own {
+            LedgerLine::Challenge(one) => format!(
+                "{}: {} by {} for {}\n{}",
+                one.answer.name(),
+                one.solution,
+                one.author,
+                one.slot,
+                one.reason
+            ),
+            _ => serde_json::to_string_pretty(&document_of(line)?).map_err(Failure::could_not_judge)?,
+        },
+    };
+    console.print(text)?;
+    console.document("proofmark.ledger-show", 1, &json!({ "run": null, "entries": [document_of(line)?] }))?;
+    Ok(ExitCode::Yes)
+}
+
+/// How the samples went in the order in which they were taken.
+fn readings(finding: &WorkloadFinding) -> String {
+    const MOST: usize = 120;
+    let Some(clock) = finding.measurements.first().filter(|_| finding.latency_ns().is_some()) else {
+        return String::new();
+    };
+    let step = clock.samples_ns.len().div_ceil(MOST).max(1);
+    let thinned: Vec<Option<f64>> =
+        clock.samples_ns.chunks(step).map(crate::measure::statistics::median).collect();
+    format!("\nin time  {}", trend(&thinned))
+}
+
+fn show_artifact(ledger: &Ledger, name: &str, console: &Console) -> Result<ExitCode, Failure> {
+    let of = Filter { artifact: Some(name.to_owned()), ..Filter::default() };
+    let runs = ledger.runs(&of).map_err(explain)?;
+    let all = ledger.rows(&of).map_err(explain)?;
+    let rows: Vec<Row> = all.into_iter().filter(|row| row.kind != LedgerKind::Workload).collect();
+    let mut artifacts: Vec<Digest> = runs
+        .iter()
+        .filter_map(|run| run.artifact)
+        .chain(rows.iter().filter_map(|row| row.artifact))
+        .collect();
+    artifacts.sort_unstable();
+    artifacts.dedup();
+    if artifacts.len() != 1 {
+        return Err(explain(LedgerError::Ambiguous { prefix: name.to_owned(), found: artifacts.len() }));
+    }
+    console.print(format!("artifact {}", artifacts[0]))?;
+    for text in [run_table(&runs), entry_table(&rows)] {
+        console.print(text)?;
+    }
+    let mut documents = Vec::new();
+    for row in &rows {
+        documents.push(document_of(&ledger.entry(row.id).map_err(explain)?.0)?);
+    }
+    console.document("proofmark.ledger-show", 1, &json!({ "run": null, "entries": documents }))?;
+    Ok(ExitCode::Yes)
+}
+
+fn document_of(line: &str) -> Result<Value, Failure> {
+    serde_json::from_str(line).map_err(Failure::could_not_judge)
+}

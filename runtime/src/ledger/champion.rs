@@ -1,0 +1,113 @@
+//! Who holds a slot, and who held it before: the chain of promotions.
+//!
+//! There is no file that names the champion. Each promotion names the one before it in its slot, so the
+//! champion is the end of the chain, and a promotion that another one overtook is seen.
+
+use std::fmt;
+
+use proofmark_packager::{Arch, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::entry::{LedgerEntry, LedgerLine, PromotionLine};
+use super::{Filter, Ledger, LedgerError, LedgerKind};
+
+/// What there is one champion of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// The definition's name.
+    pub definition: String,
+    /// The architecture that is built for.
+    pub arch: Arch,
+    /// The device's model.
+    pub device: String,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} in {} on {}", self.definition, self.arch, self.device)
+    }
+}
+
+/// A promotion and its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Champion {
+    /// The promotion, by the SHA-256 of its line.
+    pub id: Digest,
+    /// What it says.
+    #[serde(flatten)]
+    pub promotion: PromotionLine,
+    /// Whether it was written here, or brought by somebody.
+    pub origin: String,
+}
+
+/// The path of champions in one slot.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lineage {
+    /// Of what.
+    pub slot: Slot,
+    /// From the first to the one that holds it.
+    pub path: Vec<Champion>,
+    /// Promotions that lead nowhere: another one followed the same champion, the one before is missing, or
+    /// somebody brought it.
+    pub aside: Vec<Champion>,
+}
+
+impl Lineage {
+    /// Who holds the slot.
+    pub fn champion(&self) -> Option<&Champion> {
+        self.path.last()
+    }
+}
+
+/// The lineages that a filter leaves, by slot.
+pub fn lineages(ledger: &Ledger, filter: &Filter) -> Result<Vec<Lineage>, LedgerError> {
+    let filter =
+        Filter { kind: Some(LedgerKind::Promotion), oldest_first: true, limit: None, ..filter.clone() };
+    let mut all: Vec<Champion> = Vec::new();
+    for row in ledger.rows(&filter)? {
+        let (_, entry) = ledger.entry(row.id)?;
+        if let LedgerEntry::Own(line) = entry
+            && let LedgerLine::Promotion(promotion) = *line
+        {
+            all.push(Champion { id: row.id, promotion, origin: row.origin });
+        }
+    }
+    let mut slots: Vec<Slot> = all.iter().map(|one| one.promotion.slot.clone()).collect();
+    slots.sort();
+    slots.dedup();
+    let of = |slot: Slot| {
+        let (own, rest) = all.drain(..).partition(|one: &Champion| one.promotion.slot == slot);
+        all = rest;
+        chain(slot, own)
+    };
+    Ok(slots.into_iter().map(of).collect())
+}
+
+/// The lineage of one slot; empty where nothing was promoted.
+pub fn lineage(ledger: &Ledger, slot: &Slot) -> Result<Lineage, LedgerError> {
+    let filter = Filter {
+        definition: Some(slot.definition.clone()),
+        arch: Some(slot.arch.to_string()),
+        device: Some(slot.device.clone()),
+        literal: true,
+        ..Filter::default()
+    };
+    let found = lineages(ledger, &filter)?.into_iter().find(|one| one.slot == *slot);
+    Ok(found.unwrap_or_else(|| Lineage { slot: slot.clone(), path: Vec::new(), aside: Vec::new() }))
+}
+
+/// Follows promotions from the first on, oldest first where several follow the same. One that somebody
+/// brought is a claim: it stands aside.
+fn chain(slot: Slot, mut rest: Vec<Champion>) -> Lineage {
+    let mut path: Vec<Champion> = Vec::new();
+    loop {
+        let last = path.last().map(|one| one.id);
+        let follows = |one: &Champion| one.origin == "measured" && one.promotion.previous == last;
+        let next = rest.iter().position(follows);
+        match next {
+            Some(at) => path.push(rest.remove(at)),
+            None => return Lineage { slot, path, aside: rest },
+        }
+    }
+}
