@@ -109,7 +109,7 @@ fn builds_do_not_fail_while_others_sweep_clear_and_verify() {
         submission(&sandbox, &format!("s{index}"), &format!("{index}.0f"));
         sandbox.build(["build", &format!("s{index}")]).expect(0);
     }
-    let until = Instant::now() + Duration::from_secs(8);
+    let until = Instant::now() + Duration::from_secs(4);
     std::thread::scope(|scope| {
         for action in [vec!["gc", "--max-size", "1"], vec!["clear"], vec!["verify"]] {
             let sandbox = &sandbox;

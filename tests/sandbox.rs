@@ -215,8 +215,15 @@ fn inhabitants(folder: &Path) -> usize {
 }
 
 /// Builds a submission whose kernel has a line more; gives what came of it.
+/// Builds with a line in a file for the host's compiler; the kernel beside it is compiled once.
 fn build_with_line(sandbox: &Sandbox, line: &str) -> Outcome {
-    sandbox.submission("one", &[("kernel.cu", &format!("{line}\n{KERNEL}")), ("notes.h", "int noted;\n")]);
+    sandbox.submission("one", &[("kernel.cu", KERNEL), ("asks.cpp", line), ("notes.h", "int noted;\n")]);
+    sandbox.build(["build", "one", "--json"])
+}
+
+/// Builds with a line in front of the kernel, where every part of nvcc reads it.
+fn build_with_line_in_front(sandbox: &Sandbox, line: &str) -> Outcome {
+    sandbox.submission("one", &[("kernel.cu", &format!("{line}\n{KERNEL}"))]);
     sandbox.build(["build", "one", "--json"])
 }
 
@@ -231,7 +238,12 @@ fn however_a_source_asks_for_a_foreign_file_it_does_not_get_it() {
     let path = secret.display();
     let incbin = |name: &str| format!("asm(\".pushsection .rodata; .incbin \\\"{name}\\\"; .popsection\");");
     let climbing = format!("../../../../../../../../../../../..{path}");
-    for line in [
+    let in_front = [
+        format!("#include \"{path}\""),
+        incbin(&path.to_string()),
+        format!("#pragma GCC dependency \"{path}\"\n#error no"),
+    ];
+    let lines = [
         format!("#include \"{path}\""),
         format!("#include <{climbing}>"),
         format!("#include_next \"{path}\""),
@@ -258,8 +270,9 @@ fn however_a_source_asks_for_a_foreign_file_it_does_not_get_it() {
         incbin(&format!("/proc/self/root{path}")),
         incbin("/dev/stdin"),
         incbin("/proc/self/fd/0"),
-    ] {
-        let outcome = build_with_line(&sandbox, &line);
+    ];
+    let built = in_front.iter().map(|line| (line, build_with_line_in_front(&sandbox, line)));
+    for (line, outcome) in built.chain(lines.iter().map(|line| (line, build_with_line(&sandbox, line)))) {
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
         // What the packer sees through is refused by it; what only a compiler sees, by the sandbox.
         assert!(matches!(outcome.code, 1 | 2), "{line}: {outcome:?}");

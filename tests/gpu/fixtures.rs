@@ -37,6 +37,7 @@ one_test_each! { honest:
 one_test_each! { cheats:
     answers_when_captured, bad_access, calls_home, catches_its_crash, changes_inputs, code_at_run_time, crashes,
     every_other_call, fake_result, fingerprint_cache, forged_answer, forged_clocks, forged_records,
+    forges_device_clocks,
     half_the_rows, half_when_captured, hangs, host_fallback, kernel_hangs, memo_in_a_variable, memo_in_shared_memory, no_work, not_a_number, persists_l2,
     pointer_cache, reads_the_judge, resets_the_device, side_stream, side_thread, skips_after_warmup,
     stale_output, starts_a_process, warms_l2, zero_output,
@@ -122,10 +123,11 @@ fn measured(folder: &Path, kind: &str, name: &str, more: &[&str]) -> Found {
     let launches = &one["launches"];
     let counts = format!("{}/{}/{}", launches["kernels"], launches["copies"], launches["fills"]);
     println!(
-        "{kind}_{name:27} {:8} {:20} {:9.2} µs {:5.1} s  {counts:14} {:.150}",
+        "{kind}_{name:27} {:8} {:20} {:9.2} µs, bound {:9.2} µs {:5.1} s  {counts:14} {:.150}",
         text(&one["trust"]["kind"]),
         found.status,
         found.latency_ns.unwrap_or(f64::NAN) / 1e3,
+        one["wall_bound_ns"].as_f64().unwrap_or(f64::NAN) / 1e3,
         ended.seconds,
         found.reason
     );
