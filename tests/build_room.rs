@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use proofmark::build::{
-    BuildError, BuildLimits, BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Ended, PlanRequest, Unit,
-    UnitCounts, diagnostics, plan, resources, run,
+    BuildError, BuildLimits, BuildOutcome, BuildOutput, BuildPlan, Diagnostics, Ended, Interface, LinkRule,
+    PlanRequest, Unit, UnitCounts, diagnostics, plan, resources, run,
 };
 use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::{DigestTrust, FileDigests, Search, Toolchain, find};
@@ -93,10 +93,14 @@ fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
     let entry: EntryPoint = "kernel.cu::run".parse().unwrap();
     plan(PlanRequest {
         sources: &sources(files),
-        entry_point: &entry,
+        entry_file: Some(&entry.file),
+        interface: &Interface::TvmFfi { symbol: Some(entry.symbol) },
         nvcc_flags: &flags,
+        host_flags: None,
         gencode: Gencode::exact(Arch::SM_100A),
         toolchain: &toolchain(),
+        kits: &[],
+        link_rule: LinkRule::BenchMain,
     })
     .unwrap()
 }

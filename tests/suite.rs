@@ -10,6 +10,7 @@ mod hostile_input;
 mod human_output;
 mod job;
 mod kernels;
+mod kits;
 mod ledger;
 mod line;
 mod measuring_documents;

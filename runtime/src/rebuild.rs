@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
-use proofmark_packager::{Artifact, Digest, Gencode, SourcePath};
+use proofmark_packager::{Digest, Gencode, SourcePath};
 use serde::Serialize;
 
 use crate::build::{
-    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, Diagnostic, Diagnostics, KernelResources,
-    PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
+    self, BuildError, BuildLimits, BuildOutcome, BuildPlan, BuildRequest, Diagnostic, Diagnostics,
+    KernelResources, LinkRule, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
@@ -18,12 +18,16 @@ use crate::cache::{
 use crate::job::Freshness;
 use crate::proof::{self, Judgement, ProofVerdict, RequestedClaim};
 use crate::sandbox::Layers;
-use crate::toolchain::{FileDigests, Toolchain};
+use crate::toolchain::{FileDigests, Kit, Toolchain};
 
-/// What a build works with besides the artifact.
+/// What a build works with besides the request.
 pub struct BuildContext<'a> {
     /// What builds.
     pub toolchain: &'a Toolchain,
+    /// Headers that the request asks for beside it.
+    pub kits: &'a [Kit],
+    /// What is linked without being asked for.
+    pub link_rule: LinkRule,
     /// What remembers file digests.
     pub digests: &'a mut FileDigests,
     /// What keeps builds.
@@ -147,22 +151,25 @@ pub enum RebuildError {
     Cache(#[from] CacheError),
 }
 
-/// Takes an artifact to a proven build, from the cache or from the compiler.
+/// Takes a request to a proven build, from the cache or from the compiler.
 pub fn rebuild(
-    artifact: &Artifact,
+    request: &BuildRequest,
+    name: &BuildName,
     gencode: Gencode,
     context: &mut BuildContext<'_>,
 ) -> Result<Built, RebuildError> {
-    let manifest = artifact.manifest();
     let plan = build::plan(PlanRequest {
-        sources: artifact.sources(),
-        entry_point: &manifest.build.entry_point,
-        nvcc_flags: &manifest.target.nvcc_flags,
+        sources: &request.sources,
+        entry_file: request.entry_file.as_ref(),
+        interface: &request.interface,
+        nvcc_flags: &request.nvcc_flags,
+        host_flags: request.host_flags.as_deref(),
         gencode,
         toolchain: context.toolchain,
+        kits: context.kits,
+        link_rule: context.link_rule,
     })?;
-    let ingredients = ingredients_of(artifact, &plan, context.toolchain);
-    let name = &name_of(artifact);
+    let ingredients = ingredients_of(&plan, context.toolchain);
     let reason = match look_up(name, &ingredients, context)? {
         Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit, None)),
         Lookup::Miss(reason) => reason,
@@ -230,9 +237,9 @@ fn look_up(
     if context.freshness == Freshness::Fresh {
         return Ok(Lookup::Miss(MissReason::Bypassed));
     }
-    let BuildContext { toolchain, digests, store, .. } = context;
+    let BuildContext { toolchain, kits, digests, store, .. } = context;
     store.look_up(name, ingredients, |label| {
-        let path = build::locate(label, toolchain)?;
+        let path = build::locate(label, toolchain, kits)?;
         digests.digest(&path).ok()
     })
 }
@@ -253,33 +260,26 @@ fn reusable(
     if context.freshness == Freshness::Fresh {
         return vec![None; units.len()];
     }
-    let BuildContext { toolchain, digests, store, .. } = context;
+    let BuildContext { toolchain, kits, digests, store, .. } = context;
     // Units read mostly the same headers.
     let mut known = BTreeMap::new();
     let mut current = |label: &str| match build::packed_path(label) {
         Some(path) => ingredients.sources.get(path).copied(),
         None => *known.entry(label.to_owned()).or_insert_with(|| {
-            let path = build::locate(label, toolchain)?;
+            let path = build::locate(label, toolchain, kits)?;
             digests.digest(&path).ok()
         }),
     };
     units.iter().map(|&unit| store.unit(unit, &mut current)).collect()
 }
 
-fn name_of(artifact: &Artifact) -> BuildName {
-    let solution = &artifact.manifest().solution;
-    BuildName { solution: solution.name.clone(), definition: solution.definition.clone() }
-}
-
-fn ingredients_of(artifact: &Artifact, plan: &BuildPlan, toolchain: &Toolchain) -> Ingredients {
-    let manifest = artifact.manifest();
-    let sources = manifest.sources.iter().map(|source| (source.path.to_string(), source.sha256));
+fn ingredients_of(plan: &BuildPlan, toolchain: &Toolchain) -> Ingredients {
     Ingredients {
-        sources: sources.collect::<BTreeMap<_, _>>(),
-        entry_symbol: plan.entry_point.symbol.clone(),
+        sources: plan.source_digests(),
+        entry_symbol: plan.interface.key(),
         gencode: plan.gencode,
         commands: plan.command_lines(),
-        toolchain: toolchain.fingerprint.clone(),
+        toolchain: toolchain.fingerprint.clone().with_kits(&plan.kits),
     }
 }
 

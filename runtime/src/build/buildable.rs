@@ -1,7 +1,7 @@
-//! Which submissions can become a proven TVM-FFI module at all.
+//! Which submissions can become a proven library at all.
 
 use proofmark_packager::Artifact;
-use proofmark_packager::submission::{Binding, Language};
+use proofmark_packager::submission::Language;
 
 /// Why a submission is not built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,9 +12,6 @@ pub enum Unbuildable {
         /// The language as the submission names it.
         language: &'static str,
     },
-    /// Another kind of module.
-    #[error("binding `torch`: expected `tvm-ffi`, the only kind of module that is built")]
-    TorchBinding,
     /// Host code alone.
     #[error("a `cpp` submission without a .cu source holds no device code: nothing to prove")]
     NoDeviceCode,
@@ -25,23 +22,17 @@ impl Unbuildable {
     pub fn way_out(self) -> &'static str {
         match self {
             Self::NotCompiled { .. } => "`pack`, `inspect`, `diff` and `unpack` take them",
-            Self::TorchBinding => {
-                "export the kernel with TVM_FFI_DLL_EXPORT_TYPED_FUNC and leave `binding` out"
-            }
             Self::NoDeviceCode => "put kernels in a .cu file and set `language = \"cuda\"`",
         }
     }
 }
 
-/// Refuses what cannot become a proven TVM-FFI module, before anything is looked for or built.
+/// Refuses what cannot become a proven library, before anything is looked for or built.
 pub fn check_buildable(artifact: &Artifact) -> Result<(), Unbuildable> {
     let build = &artifact.manifest().build;
     let language = build.language;
     if !language.is_compiled() {
         return Err(Unbuildable::NotCompiled { language: language.as_str() });
-    }
-    if build.binding == Some(Binding::Torch) {
-        return Err(Unbuildable::TorchBinding);
     }
     let has_device_code = artifact.sources().iter().any(|source| source.path.extension() == "cu");
     if language == Language::Cpp && !has_device_code {
@@ -70,7 +61,7 @@ mod tests {
     fn what_cannot_become_a_proven_module_is_refused_before_building() {
         for (language, binding, file, expected) in [
             ("triton", "null", "k.py", Err(Unbuildable::NotCompiled { language: "triton" })),
-            ("cuda", "\"torch\"", "k.cu", Err(Unbuildable::TorchBinding)),
+            ("cuda", "\"torch\"", "k.cu", Ok(())),
             ("cpp", "null", "k.cpp", Err(Unbuildable::NoDeviceCode)),
             ("cuda", "null", "k.cu", Ok(())),
             ("cuda", "\"tvm-ffi\"", "k.cu", Ok(())),

@@ -18,11 +18,11 @@ use std::path::{Component, Path, PathBuf};
 
 use proofmark_packager::Digest;
 
-use super::plan::{BuildPlan, HERE, place};
-use crate::toolchain::{FileDigests, Toolchain};
+use super::plan::{BuildPlan, HERE, Link, place};
+use crate::toolchain::{FileDigests, Kit, Toolchain};
 
 /// Files by label with the SHA-256 of each: `<source>/kernel.cu`, `<cuda>/include/cuda_fp16.h`,
-/// `<tvm-ffi>/…`, `<system>/usr/include/…`.
+/// `<tvm-ffi>/…`, `<kit>/cutlass/include/…`, `<system>/usr/include/…`.
 pub type Dependencies = BTreeMap<String, Digest>;
 
 const SOURCE_LABEL: &str = "<source>/";
@@ -33,8 +33,11 @@ pub fn packed_path(label: &str) -> Option<&str> {
 }
 
 /// Where a file of the toolchain or the system is on this machine, whether or not it is there.
-pub fn locate(label: &str, toolchain: &Toolchain) -> Option<PathBuf> {
+pub fn locate(label: &str, toolchain: &Toolchain, kits: &[Kit]) -> Option<PathBuf> {
     let below = |prefix: &str| label.strip_prefix(prefix).map(Path::new);
+    if let Some((name, rest)) = label.strip_prefix("<kit>/").and_then(|rest| rest.split_once('/')) {
+        return kits.iter().find(|kit| kit.name.as_str() == name).map(|kit| kit.home.join(rest));
+    }
     below("<cuda>/")
         .map(|rest| toolchain.home().join(rest))
         .or_else(|| below("<tvm-ffi>/").map(|rest| toolchain.tvm_ffi.home.join(rest)))
@@ -172,6 +175,14 @@ fn belongs_inside(plan: &BuildPlan, inside: &Path) -> Belongs {
                 path,
             })
         }
+        place::KIT => {
+            let (name, inside) = rest.to_str().and_then(|rest| rest.split_once('/')).unwrap_or_default();
+            let link = plan.links.iter().find(|link| link.name.strip_prefix("kit/") == Some(name));
+            link.map_or(Belongs::Outside, |link| Belongs::To {
+                label: format!("<kit>/{name}/{inside}"),
+                path: link.target.join(inside),
+            })
+        }
         _ => Belongs::Outside,
     }
 }
@@ -185,10 +196,15 @@ fn belongs_to_system(plan: &BuildPlan, name: &str) -> Belongs {
     if searched(&clean) || searched(&real) {
         return system(name);
     }
-    let toolkits = plan.links.iter().filter(|link| [place::CUDA, place::TVM_FFI].contains(&link.name));
-    let linked = toolkits.into_iter().find_map(|link| {
+    let has_headers =
+        |link: &&Link| [place::CUDA, place::TVM_FFI].contains(&&*link.name) || link.name.starts_with("kit/");
+    let linked = plan.links.iter().filter(has_headers).find_map(|link| {
         let inside = real.strip_prefix(link.target.canonicalize().ok()?).ok()?;
-        Some(format!("<{}>/{}", link.name, inside.display()))
+        let root = match link.name.strip_prefix("kit/") {
+            Some(kit) => format!("<kit>/{kit}"),
+            None => format!("<{}>", link.name),
+        };
+        Some(format!("{root}/{}", inside.display()))
     });
     linked.map_or(Belongs::Outside, |label| Belongs::To { label, path: real })
 }

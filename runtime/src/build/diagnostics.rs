@@ -127,6 +127,7 @@ pub fn tidy(log: &str) -> String {
         (&cuda, "<cuda>/"),
         (&format!("{HERE}/{}/", place::CUDA), "<cuda>/"),
         (&format!("{HERE}/{}/", place::TVM_FFI), "<tvm-ffi>/"),
+        (&format!("{HERE}/{}/", place::KIT), "<kit>/"),
         (&format!("{HERE}/{}/ld:", place::HOST), "ld:"),
         (&format!("{HERE}/"), "<build>/"),
     ];

@@ -10,7 +10,7 @@
 //! | `-O`, `-std`, `-lineinfo`, `-maxrregcount`, `-use_fast_math`, `-ftz`, `-fmad`, … | as nvcc spells them |
 //! | `-Xptxas`, `-Xcompiler`, `-Xcudafe`, `-Xfatbin` | with values from a list of their own |
 //! | `-rdc=true` | device code is then linked across files |
-//! | `-lcuda` | the driver's library; the other libraries are always linked or never |
+//! | `-lcuda`, `-lcublas`, … | libraries of CUDA that the machine which loads the result has |
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,7 @@ use super::options::Fate::{
 use super::options::OPTIONS;
 use super::options::Takes::{self, Nothing, Value};
 use super::stage::{self, is_name, is_word};
+use super::stand_in::Linkable;
 
 /// A submission's flags, checked, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,8 @@ pub struct Flags {
     pub arguments: Vec<String>,
     /// What else follows from them.
     pub effects: BTreeSet<Effect>,
+    /// The libraries that are linked by name alone.
+    pub libraries: BTreeSet<Linkable>,
 }
 
 /// What a flag means for the rest of the plan.
@@ -41,8 +44,6 @@ pub enum Effect {
     Optimization,
     /// Device code calls device code of other files: there is one more link.
     DeviceLink,
-    /// The driver's library is needed when the kernel is loaded.
-    Driver,
 }
 
 /// Columns of a help text's lines.
@@ -51,7 +52,8 @@ const HELP_WIDTH: usize = 96;
 /// Every flag that a submission may use, for a help text; whatever is not here is refused.
 pub fn accepted_flags() -> String {
     let mut plain = vec!["-D<name>[=<value>]".to_owned(), "-U<name>".to_owned(), "-I<folder>".to_owned()];
-    plain.extend(["-O<level>".to_owned(), "-lcuda".to_owned()]);
+    plain.push("-O<level>".to_owned());
+    plain.extend(Linkable::ALL.map(|library| format!("-l{}", library.name())));
     let mut stages = Vec::new();
     for &(names, takes, fate) in OPTIONS {
         match fate {
@@ -131,7 +133,7 @@ pub enum Reason {
     #[error("it is malformed")]
     Malformed,
     /// `-lfoo`.
-    #[error("only `-lcuda` can be linked; the CUDA runtime and TVM-FFI always are")]
+    #[error("only the driver, cuBLAS and the like can be linked; the CUDA runtime and TVM-FFI always are")]
     Library,
     /// A value for a compiler stage that is not on its list.
     #[error("this value is not on the list of what may be passed to that stage")]
@@ -213,10 +215,11 @@ impl Flags {
 
     fn library(&mut self, name: &str) -> Result<(), Reason> {
         match name {
-            "cuda" => self.set(Effect::Driver),
             // Always linked.
             "cudart" | "cudart_static" | "tvm_ffi" | "rt" | "dl" | "pthread" | "m" | "stdc++" => {}
-            _ => return Err(Reason::Library),
+            _ => {
+                self.libraries.insert(Linkable::named(name).ok_or(Reason::Library)?);
+            }
         }
         Ok(())
     }
@@ -341,8 +344,8 @@ mod tests {
                 "-diag-suppress=177,186",
             ]
         );
-        let effects = [Effect::Standard, Effect::Optimization, Effect::Driver];
-        assert_eq!(flags.effects, BTreeSet::from(effects));
+        assert_eq!(flags.effects, BTreeSet::from([Effect::Standard, Effect::Optimization]));
+        assert_eq!(flags.libraries, BTreeSet::from([Linkable::Cuda]));
     }
 
     #[test]
@@ -403,7 +406,7 @@ mod tests {
             ("-Xptxas=-arch=sm_90", Reason::Value),
             ("-Xptxas=-optf", Reason::Value),
             ("-Xcicc=-x", Reason::Unknown),
-            ("-lcublas", Reason::Library),
+            ("-lnccl", Reason::Library),
             ("-DX=$(touch x)", Reason::Shell),
             ("-DX=`touch x`", Reason::Shell),
             ("-DX=\"a\"", Reason::Shell),

@@ -61,11 +61,11 @@ impl BuildFolder {
     }
 
     fn fill(&self, plan: &BuildPlan) -> io::Result<()> {
-        for name in [place::SOURCE, place::HOST, place::DRIVER, place::OBJECT, place::TEMPORARY] {
+        for name in [place::SOURCE, place::HOST, place::KIT, place::DRIVER, place::OBJECT, place::TEMPORARY] {
             fs::create_dir(self.path.join(name))?;
         }
         for link in &plan.links {
-            symlink(&link.target, self.path.join(link.name))?;
+            symlink(&link.target, self.path.join(&link.name))?;
         }
         for source in &plan.sources {
             let path = self.path.join(place::SOURCE).join(source.path.as_str());

@@ -4,6 +4,7 @@
 //! So a missing header of a known library is no compile error but a reason why we could not judge.
 
 use super::diagnostics::{Diagnostic, Severity};
+use crate::toolchain::KitName;
 
 /// A library whose headers a kernel may include.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +20,12 @@ pub struct Library {
 /// What helps where a library's headers are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WayOut {
-    /// Headers are all of it: they can be packed with the submission.
-    Pack,
+    /// A kit of ours, or an installation of it.
+    Kit,
     /// A whole CUDA toolkit has them.
     Toolkit,
     /// A whole CUDA toolkit has them, and the library is not linked.
     NotLinked,
-    /// Kernels are TVM-FFI modules here.
-    Export,
 }
 
 /// A header of a known library that the compilers did not find.
@@ -47,9 +46,9 @@ const fn library(name: &'static str, package: &'static str, way_out: WayOut) -> 
 /// The libraries, by the first folder of an include or, without a folder, by how the name starts.
 #[rustfmt::skip]
 const LIBRARIES: &[(&[&str], &[&str], Library)] = &[
-    (&["torch", "ATen", "c10"], &[], library("PyTorch", "torch", WayOut::Export)),
-    (&["pybind11"], &[], library("pybind11", "pybind11", WayOut::Export)),
-    (&["cutlass", "cute"], &[], library("CUTLASS", "nvidia-cutlass", WayOut::Pack)),
+    (&["torch", "ATen", "c10"], &[], library("PyTorch", "torch", WayOut::Kit)),
+    (&["pybind11"], &[], library("pybind11", "pybind11", WayOut::Kit)),
+    (&["cutlass", "cute"], &[], library("CUTLASS", "nvidia-cutlass", WayOut::Kit)),
     (&["cub", "thrust", "cccl", "nv"], &[], library("CCCL", "nvidia-cuda-cccl", WayOut::Toolkit)),
     (&["nvtx3"], &["nvToolsExt"], library("NVTX", "nvidia-nvtx", WayOut::Toolkit)),
     (&[], &["cuda_profiler_api.h", "cudaProfiler.h"],
@@ -74,7 +73,7 @@ fn library_of(header: &str) -> Option<Library> {
         None => starts.iter().any(|start| header.starts_with(start)),
     };
     if header == "Python.h" {
-        let python = Library { name: "Python", package: None, way_out: WayOut::Export };
+        let python = Library { name: "Python", package: None, way_out: WayOut::Kit };
         return Some(python);
     }
     LIBRARIES.iter().find(found).map(|(.., library)| *library)
@@ -103,25 +102,32 @@ pub(super) fn first_missing(messages: &[Diagnostic]) -> Option<MissingHeader> {
 impl MissingHeader {
     /// The ways out, for people.
     pub fn ways_out(&self) -> Vec<String> {
+        if self.header == "Python.h" {
+            return vec![
+                "install Python's headers, such as with `apt install python3-dev`, or name a Python that has them \
+                 with --python"
+                    .to_owned(),
+            ];
+        }
+        if let Some(kit) = KitName::with_header(&self.header) {
+            return vec![format!(
+                "`proofmark toolchain install --only {}` brings it; without --offline a build does so by itself",
+                kit.as_str()
+            )];
+        }
         let toolkit = "a whole CUDA toolkit has its headers: name one with --cuda-home";
         let way = match self.library.way_out {
-            WayOut::Pack => {
-                "headers can be packed with the submission: put them in its folder, and `-I<folder>` in \
-                 `[target] nvcc_flags`"
-            }
             WayOut::Toolkit => toolkit,
             WayOut::NotLinked => {
                 return vec![
                     toolkit.to_owned(),
                     format!(
-                        "{} itself is never linked: a kernel that calls it cannot be built",
+                        "{} itself is not linked: a kernel that calls it cannot be built",
                         self.library.name
                     ),
                 ];
             }
-            WayOut::Export => {
-                "export the kernel with TVM_FFI_DLL_EXPORT_TYPED_FUNC instead: it is built as a TVM-FFI module"
-            }
+            WayOut::Kit => "headers can be packed with the submission: put them in its folder",
         };
         vec![way.to_owned()]
     }

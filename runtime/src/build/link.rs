@@ -10,7 +10,7 @@ use super::error::BuildError;
 use super::nvcc::{Build, escaped, failure};
 use super::outcome::{BuildOutcome, BuildOutput};
 use super::plan::{HERE, place};
-use super::{link_log, objects, symbols};
+use super::{link_log, objects, stand_in, symbols};
 use crate::toolchain::FileDigests;
 
 impl Build<'_> {
@@ -27,9 +27,7 @@ impl Build<'_> {
             return Ok(BuildOutcome::CompileError(Diagnostics::of_finding(foreign, Vec::new(), output.log)));
         }
         let mut traced = String::new();
-        if self.plan.links_driver {
-            self.make_driver_stand_in()?;
-        }
+        self.make_stand_ins().map_err(no_folder)??;
         for command in &self.plan.link {
             let done = self.start(command)?;
             let said = self.tidy(&link_log::messages(&done.log));
@@ -81,14 +79,14 @@ impl Build<'_> {
         let mut findings = Vec::new();
         let mut hints = Vec::new();
         for symbol in undefined {
-            if self.plan.links_driver && symbols::is_drivers(&symbol) {
+            if self.plan.interface.is_given_by_caller(&symbol) {
                 continue;
             }
             let (finding, hint) = diagnostics::undefined(&symbol, &self.callers(&symbol));
             findings.push(finding);
             hints.push(hint);
         }
-        if !symbols::exports(library, &self.plan.entry_point.symbol).map_err(no_library)? {
+        if !self.plan.interface.is_exported_by(library).map_err(no_library)? {
             findings.push(self.not_exported());
         }
         hints.dedup();
@@ -103,29 +101,35 @@ impl Build<'_> {
         units.filter(|(index, _)| calls(*index)).map(|(_, source)| source.to_string()).collect()
     }
 
-    /// An empty library with the driver's name, for the linker to name it in the output.
-    fn make_driver_stand_in(&self) -> Result<(), BuildError> {
-        let output = format!("{HERE}/{}/libcuda.so", place::DRIVER);
-        let arguments =
-            ["-shared", "-nostdlib", "-Wl,-soname,libcuda.so.1", "-o", &output, "-x", "c++", "/dev/null"];
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let driver = format!("{HERE}/{}/g++", place::HOST);
-        let done = self.start_program(&driver, &arguments)?;
-        if done.succeeded {
-            return Ok(());
+    /// Libraries with the names of CUDA's, for the linker to name them in the output.
+    fn make_stand_ins(&self) -> io::Result<Result<(), BuildError>> {
+        if self.plan.stand_ins.is_empty() {
+            return Ok(Ok(()));
         }
-        let reason = "cannot make a stand-in for libcuda.so".to_owned();
-        Err(BuildError::Environment { reason, log: done.log })
+        let objects: Vec<Vec<u8>> = (0..self.plan.compile.len())
+            .map(|index| fs::read(self.object(index)))
+            .collect::<io::Result<_>>()?;
+        for (library, soname) in &self.plan.stand_ins {
+            let name = format!("{}/lib{}", place::DRIVER, library.name());
+            stand_in::write_assembly(*library, &objects, &self.folder.join(format!("{name}.s")))?;
+            let (output, input) = (format!("{HERE}/{name}.so"), format!("{HERE}/{name}.s"));
+            let soname = format!("-Wl,-soname,{soname}");
+            let arguments = ["-shared", "-nostdlib", &soname, "-o", &output, "-x", "assembler", &input];
+            let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            let done = match self.start_program(&format!("{HERE}/{}/g++", place::HOST), &arguments) {
+                Ok(done) => done,
+                Err(error) => return Ok(Err(error)),
+            };
+            if !done.succeeded {
+                let reason = format!("cannot make a stand-in for lib{}.so", library.name());
+                return Ok(Err(BuildError::Environment { reason, log: done.log }));
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn not_exported(&self) -> Diagnostic {
-        let symbol = &self.plan.entry_point.symbol;
-        Diagnostic {
-            file: Some(self.plan.entry_point.file.to_string()),
-            ..Diagnostic::error(format!(
-                "the library does not export `{symbol}`: expected \
-                 `TVM_FFI_DLL_EXPORT_TYPED_FUNC({symbol}, …)` in one of the sources"
-            ))
-        }
+        let file = self.plan.entry_file.as_ref().map(ToString::to_string);
+        Diagnostic { file, ..Diagnostic::error(self.plan.interface.not_exported()) }
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | [`request`] | what is to be built, wherever it came from |
+//! | [`interface`] | how a library meets its caller |
+//! | [`mod@kits`] | which kits a submission asks for |
+//! | [`stand_in`] | libraries that are linked by name alone |
 //! | [`flags`] | which of a submission's flags may reach nvcc |
 //! | `options` | every option of nvcc and what may become of it |
 //! | `stage` | what may be passed to the programs behind nvcc |
@@ -29,6 +33,8 @@ pub mod error;
 pub mod flags;
 pub mod folder;
 pub mod headers;
+pub mod interface;
+pub mod kits;
 pub mod limits;
 mod link;
 mod link_log;
@@ -37,8 +43,10 @@ mod objects;
 mod options;
 pub mod outcome;
 pub mod plan;
+pub mod request;
 pub mod resources;
 mod stage;
+pub mod stand_in;
 mod symbols;
 pub mod unit;
 
@@ -48,9 +56,13 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use error::BuildError;
 pub use flags::{FlagRefusal, Flags, Reason, accepted_flags};
 pub use folder::sweep;
+pub use interface::{Interface, TORCH_MODULE};
+pub use kits::kits_of;
 pub use limits::{BuildLimits, Demand};
 pub use nvcc::run;
 pub use outcome::{BuildOutcome, BuildOutput, Ended};
 pub use plan::{BuildPlan, Command, PlanError, PlanRequest, plan};
+pub use request::BuildRequest;
 pub use resources::KernelResources;
+pub use stand_in::{LinkRule, Linkable};
 pub use unit::{Unit, UnitCounts};

@@ -11,7 +11,8 @@
 //! ├── cuda          -> the CUDA installation
 //! ├── tvm-ffi       -> TVM-FFI
 //! ├── host/         g++, as, ld -> the host compiler's programs
-//! ├── driver/       an empty libcuda.so, if the submission links the driver
+//! ├── kit/          cutlass, torch, … -> the kits that the submission asks for
+//! ├── driver/       stand-ins for libcuda.so and other libraries that are linked by name alone
 //! ├── object/       what the commands write
 //! └── temporary/    TMPDIR and HOME of the commands
 //! ```
@@ -35,12 +36,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proofmark_packager::{Digest, EntryPoint, Gencode, SourceFile, SourcePath};
+use proofmark_packager::{Digest, Gencode, SourceFile, SourcePath};
 use serde::Serialize;
 
 use super::flags::{Effect, FlagRefusal, Flags};
+use super::interface::Interface;
+use super::stand_in::{LinkRule, Linkable};
 use crate::sandbox::Policy;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Kit, Toolchain};
 
 /// How a process names the folder that it works in.
 pub const HERE: &str = "/proc/self/cwd";
@@ -51,6 +54,7 @@ pub(super) mod place {
     pub(crate) const CUDA: &str = "cuda";
     pub(crate) const TVM_FFI: &str = "tvm-ffi";
     pub(crate) const HOST: &str = "host";
+    pub(crate) const KIT: &str = "kit";
     pub(crate) const DRIVER: &str = "driver";
     pub(crate) const OBJECT: &str = "object";
     pub(crate) const TEMPORARY: &str = "temporary";
@@ -65,14 +69,22 @@ const COMPILED: [&str; 5] = ["cu", "cpp", "cc", "cxx", "c"];
 pub struct PlanRequest<'a> {
     /// Every file of the artifact.
     pub sources: &'a [SourceFile],
-    /// The exported function.
-    pub entry_point: &'a EntryPoint,
+    /// The file that must be compiled, if a certain one must.
+    pub entry_file: Option<&'a SourcePath>,
+    /// How the library meets its caller.
+    pub interface: &'a Interface,
     /// The submission's own flags.
     pub nvcc_flags: &'a [String],
+    /// Its flags for sources without device code, where they are others.
+    pub host_flags: Option<&'a [String]>,
     /// What to build for.
     pub gencode: Gencode,
     /// What to build with.
     pub toolchain: &'a Toolchain,
+    /// Headers to bring in.
+    pub kits: &'a [Kit],
+    /// What is linked without being asked for.
+    pub link_rule: LinkRule,
 }
 
 /// A complete build, not yet run.
@@ -88,14 +100,18 @@ pub struct BuildPlan {
     pub links: Vec<Link>,
     /// The files of the artifact.
     pub sources: Vec<SourceFile>,
-    /// The exported function.
-    pub entry_point: EntryPoint,
+    /// The file that the submission names as its entry, if it names one.
+    pub entry_file: Option<SourcePath>,
+    /// How the library meets its caller.
+    pub interface: Interface,
+    /// The kits that are brought in.
+    pub kits: Vec<Kit>,
     /// What is built for.
     pub gencode: Gencode,
     /// Folders of the host compiler, in which headers may be.
     pub system_includes: Vec<PathBuf>,
-    /// The driver's library must be there to link against.
-    pub links_driver: bool,
+    /// The libraries that are linked by name alone, with the names under which they are loaded.
+    pub stand_ins: Vec<(Linkable, String)>,
     /// What of this machine the commands may read.
     pub policy: Policy,
 }
@@ -115,7 +131,7 @@ pub struct Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The name, relative to the build folder.
-    pub name: &'static str,
+    pub name: String,
     /// The absolute path that it leads to.
     pub target: PathBuf,
 }
@@ -141,6 +157,9 @@ pub enum PlanError {
         /// The file as named.
         file: SourcePath,
     },
+    /// Nothing at all is compiled.
+    #[error("no source is compiled: expected one of .cu .cpp .cc .cxx .c")]
+    NothingCompiled,
     /// The shell behind nvcc would act on the file's name.
     #[error(
         "source `{file}` cannot be compiled under this name: expected letters, digits and any of `_.+-=@/`"
@@ -157,20 +176,35 @@ fn join(refusals: &[FlagRefusal]) -> String {
 
 /// Plans a build. Pure: the same request gives the same commands.
 pub fn plan(request: PlanRequest<'_>) -> Result<BuildPlan, PlanError> {
-    let flags = Flags::check(request.nvcc_flags).map_err(|refusals| PlanError::Flags { refusals })?;
+    let check = |flags| Flags::check(flags).map_err(|refusals| PlanError::Flags { refusals });
+    let flags = check(request.nvcc_flags)?;
+    let host_flags = request.host_flags.map(check).transpose()?;
     let units = units(&request)?;
-    let compile =
-        units.iter().enumerate().map(|(index, source)| compile(index, source, &flags, request.gencode));
+    let compile = units.iter().enumerate().map(|(index, source)| {
+        let own = host_flags.as_ref().filter(|_| source.extension() != "cu");
+        compile(index, source, own.unwrap_or(&flags), &request)
+    });
+    let compile = compile.collect();
+    let mut flags = flags;
+    if let Some(host_flags) = host_flags {
+        flags.libraries.extend(host_flags.libraries);
+    }
+    let mut offered = request.link_rule.offered(request.sources);
+    offered.retain(|library| !flags.libraries.contains(library));
+    let major = request.toolchain.release().major;
+    let stand_ins = flags.libraries.iter().chain(&offered).map(|library| (*library, library.soname(major)));
     Ok(BuildPlan {
-        compile: compile.collect(),
-        link: link(units.len(), &flags, &request),
+        compile,
+        stand_ins: stand_ins.collect(),
+        link: link(units.len(), &flags, &offered, &request),
         environment: environment(),
-        links: links(request.toolchain),
+        links: links(&request),
         sources: request.sources.to_vec(),
-        entry_point: request.entry_point.clone(),
+        entry_file: request.entry_file.cloned(),
+        interface: request.interface.clone(),
+        kits: request.kits.to_vec(),
         gencode: request.gencode,
         system_includes: request.toolchain.host_compiler.include_folders.clone(),
-        links_driver: flags.have(Effect::Driver),
         policy: Policy::of_toolchain(request.toolchain),
     })
 }
@@ -229,16 +263,20 @@ fn quoted(word: &str) -> String {
 /// The files to compile, in the order of their names.
 fn units<'a>(request: &PlanRequest<'a>) -> Result<Vec<&'a SourcePath>, PlanError> {
     let is_compiled = |path: &SourcePath| COMPILED.contains(&path.extension());
-    let entry = &request.entry_point.file;
-    if request.sources.iter().all(|source| source.path != *entry) {
-        return Err(PlanError::NoEntryFile { file: entry.clone() });
-    }
-    if !is_compiled(entry) {
-        return Err(PlanError::EntryNotCompiled { file: entry.clone() });
+    if let Some(entry) = request.entry_file {
+        if request.sources.iter().all(|source| source.path != *entry) {
+            return Err(PlanError::NoEntryFile { file: entry.clone() });
+        }
+        if !is_compiled(entry) {
+            return Err(PlanError::EntryNotCompiled { file: entry.clone() });
+        }
     }
     let mut units: Vec<_> =
         request.sources.iter().map(|source| &source.path).filter(|path| is_compiled(path)).collect();
     units.sort();
+    if units.is_empty() {
+        return Err(PlanError::NothingCompiled);
+    }
     match units.iter().find(|path| !is_plain(path.as_str())) {
         Some(&file) => Err(PlanError::FileName { file: file.clone() }),
         None => Ok(units),
@@ -262,13 +300,21 @@ fn object(index: usize, ending: &str) -> String {
     here(&format!("{}/{index}.{ending}", place::OBJECT))
 }
 
-fn compile(index: usize, source: &SourcePath, flags: &Flags, gencode: Gencode) -> Command {
-    let mut arguments = base(flags, gencode);
+fn compile(index: usize, source: &SourcePath, flags: &Flags, request: &PlanRequest<'_>) -> Command {
+    let mut arguments = base(flags, request);
+    arguments.extend(request.interface.arguments());
     arguments.extend(flags.arguments.iter().cloned());
+    // The submission's own top folder, so that `#include "x.cuh"` works from subfolders too.
+    arguments.push(format!("-I{}", in_sources("")));
+    if let Interface::TvmFfi { .. } = request.interface {
+        arguments.push(format!("-I{}/include", here(place::TVM_FFI)));
+    }
+    for kit in request.kits {
+        let home = here(&format!("{}/{}", place::KIT, kit.name.as_str()));
+        let folders = kit.include_folders().iter().map(|folder| format!("{home}/{folder}"));
+        arguments.extend(folders.flat_map(|folder| ["-isystem".to_owned(), folder]));
+    }
     arguments.extend([
-        // The submission's own top folder, so that `#include "x.cuh"` works from subfolders too.
-        format!("-I{}", in_sources("")),
-        format!("-I{}/include", here(place::TVM_FFI)),
         // Texts such as those of `assert` name files as the submission does.
         format!("-Xcompiler=-fmacro-prefix-map={}=", in_sources("")),
         // What device code needs of registers and memory. It changes no code; the image's note of
@@ -301,27 +347,28 @@ fn host_driver() -> String {
     here(&format!("{}/g++", place::HOST))
 }
 
-/// What TVM-FFI's own builder uses, and the exact architecture.
-fn base(flags: &Flags, gencode: Gencode) -> Vec<String> {
+/// What the interface's own builder uses, and the exact architecture.
+fn base(flags: &Flags, request: &PlanRequest<'_>) -> Vec<String> {
     let mut arguments = vec![format!("-ccbin={}", host_driver()), "-Xcompiler=-fPIC".to_owned()];
     if !flags.have(Effect::Standard) {
         arguments.push("-std=c++17".to_owned());
     }
-    if !flags.have(Effect::Optimization) {
+    // torch's builder leaves the level to nvcc.
+    if !flags.have(Effect::Optimization) && matches!(request.interface, Interface::TvmFfi { .. }) {
         arguments.push("-O2".to_owned());
     }
-    arguments.push(format!("-gencode={gencode}"));
+    arguments.push(format!("-gencode={}", request.gencode));
     arguments
 }
 
-fn link(units: usize, flags: &Flags, request: &PlanRequest<'_>) -> Vec<Command> {
+fn link(units: usize, flags: &Flags, offered: &[Linkable], request: &PlanRequest<'_>) -> Vec<Command> {
     let mut objects: Vec<String> = (0..units).map(|index| object(index, "o")).collect();
     let libraries = here(&format!("{}/{}", place::CUDA, request.toolchain.toolkit.libraries.display()));
     let mut commands = Vec::new();
     let mut device_runtime = Vec::new();
     if flags.have(Effect::DeviceLink) {
         let linked = here(&format!("{}/device.o", place::OBJECT));
-        let mut arguments = base(flags, request.gencode);
+        let mut arguments = base(flags, request);
         arguments.extend(["-rdc=true", "-dlink", "-objtemp"].map(str::to_owned));
         arguments.extend(objects.iter().cloned());
         arguments.extend([
@@ -336,17 +383,24 @@ fn link(units: usize, flags: &Flags, request: &PlanRequest<'_>) -> Vec<Command> 
     }
     let mut arguments = vec!["-shared".to_owned(), "-o".to_owned(), here(place::LIBRARY)];
     arguments.extend(objects);
-    arguments.extend([
-        format!("-L{}/lib", here(place::TVM_FFI)),
-        "-ltvm_ffi".to_owned(),
-        format!("-L{libraries}"),
-    ]);
+    if let Interface::TvmFfi { .. } = request.interface {
+        arguments.extend([format!("-L{}/lib", here(place::TVM_FFI)), "-ltvm_ffi".to_owned()]);
+    }
+    arguments.push(format!("-L{libraries}"));
     arguments.extend(device_runtime);
     arguments.extend(["-lcudart_static", "-lrt", "-lpthread", "-ldl"].map(str::to_owned));
-    if flags.have(Effect::Driver) {
+    let names = |libraries: &mut dyn Iterator<Item = &Linkable>| {
+        libraries.map(|library| format!("-l{}", library.name())).collect::<Vec<_>>()
+    };
+    if !flags.libraries.is_empty() {
         // Needed by name; the machine that loads the library has the real one.
         arguments.extend(["-Wl,--no-as-needed".to_owned(), format!("-L{}", here(place::DRIVER))]);
-        arguments.push("-lcuda".to_owned());
+        arguments.extend(names(&mut flags.libraries.iter()));
+    }
+    if !offered.is_empty() {
+        arguments.extend(["-Wl,--as-needed".to_owned(), format!("-L{}", here(place::DRIVER))]);
+        arguments.extend(names(&mut offered.iter()));
+        arguments.push("-Wl,--no-as-needed".to_owned());
     }
     arguments.extend(
         [
@@ -379,13 +433,18 @@ fn environment() -> Vec<(String, String)> {
     variables.to_vec()
 }
 
-fn links(toolchain: &Toolchain) -> Vec<Link> {
+fn links(request: &PlanRequest<'_>) -> Vec<Link> {
+    let toolchain = request.toolchain;
     let host = &toolchain.host_compiler;
-    vec![
-        Link { name: place::CUDA, target: toolchain.toolkit.home.clone() },
-        Link { name: place::TVM_FFI, target: toolchain.tvm_ffi.home.clone() },
-        Link { name: "host/g++", target: host.driver.clone() },
-        Link { name: "host/as", target: host.assembler.clone() },
-        Link { name: "host/ld", target: host.linker.clone() },
-    ]
+    let link = |name: &str, target: &PathBuf| Link { name: name.to_owned(), target: target.clone() };
+    let fixed = [
+        link(place::CUDA, &toolchain.toolkit.home),
+        link(place::TVM_FFI, &toolchain.tvm_ffi.home),
+        link("host/g++", &host.driver),
+        link("host/as", &host.assembler),
+        link("host/ld", &host.linker),
+    ];
+    let kits =
+        request.kits.iter().map(|kit| link(&format!("{}/{}", place::KIT, kit.name.as_str()), &kit.home));
+    fixed.into_iter().chain(kits).collect()
 }

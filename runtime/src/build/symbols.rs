@@ -12,13 +12,6 @@ use object::{Object, ObjectSymbol};
 
 use crate::proof::demangle;
 
-/// Whether the library exports a function under TVM-FFI's name for it.
-pub(super) fn exports(library: &[u8], symbol: &str) -> Result<bool, object::Error> {
-    let file = object::File::parse(library)?;
-    let wanted = format!("__tvm_ffi_{symbol}");
-    Ok(file.dynamic_symbols().any(|found| found.is_definition() && found.name() == Ok(&wanted)))
-}
-
 /// What the library calls and none of the linked libraries defines, sorted.
 pub(super) fn undefined<'a>(
     library: &[u8],
@@ -66,9 +59,9 @@ pub(super) fn hint(symbol: &str) -> String {
     if is_drivers(symbol) {
         "the CUDA driver defines it: add `-lcuda` to `[target] nvcc_flags` in config.toml".to_owned()
     } else if let Some(library) = library {
-        format!("{library} is not linked: only the CUDA runtime, TVM-FFI and, with `-lcuda`, the driver are")
+        format!("{library} is not linked: add `-l{library}` to `[target] nvcc_flags` in config.toml")
     } else if torch.iter().any(|start| symbol.starts_with(start)) {
-        "PyTorch and Python are not linked: pass tensors as `tvm::ffi::TensorView`".to_owned()
+        "PyTorch and Python are there for `binding = \"torch\"` alone: set it, or pass tensors as `tvm::ffi::TensorView`".to_owned()
     } else if symbol.starts_with("__cudaRegisterLinkedBinary") {
         "with `-rdc=true` every source with device code must be packed".to_owned()
     } else {
@@ -84,7 +77,7 @@ mod tests {
     fn knows_whose_a_function_is() {
         for (symbol, word) in [
             ("cuTensorMapEncodeTiled", "-lcuda"),
-            ("cublasSgemm_v2", "cublas is not linked"),
+            ("cublasSgemm_v2", "-lcublas"),
             ("_ZN2at5emptyEv", "PyTorch"),
             ("_Z7outsidef", "`outside(float)`"),
         ] {

@@ -270,7 +270,7 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
             vec!["name one in PROOFMARK_DATA".to_owned()],
         )),
     }
-    if ComponentName::ALL.iter().any(|&name| Component::pinned(name, &search.machine).is_none()) {
+    if ComponentName::TOOLCHAIN.iter().any(|&name| Component::pinned(name, &search.machine).is_none()) {
         let text = format!("nothing is pinned for {}", search.machine);
         checks.push(trouble(
             "pinned",

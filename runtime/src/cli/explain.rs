@@ -53,6 +53,7 @@ fn rebuild(error: RebuildError) -> Failure {
                     "`[target] nvcc_flags` in config.toml sets flags; `proofmark build --help` lists them"
                 }
                 PlanError::FileName { .. } => "rename the file",
+                PlanError::NothingCompiled => "put kernels in a .cu file",
                 PlanError::NoEntryFile { .. } | PlanError::EntryNotCompiled { .. } => {
                     "`[build] entry_point` in config.toml names the entry file"
                 }

@@ -15,7 +15,7 @@ use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
 use super::progress::ProgressDisplay;
-use crate::build::{BuildLimits, Demand};
+use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
 use crate::pipeline::{self, Download, Settings};
@@ -25,6 +25,9 @@ use crate::toolchain::{DigestTrust, Search};
 
 /// Longest time that can be asked for, in seconds: a day.
 const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
+
+/// The Python that is taken where none is named.
+const DEFAULT_PYTHON: &str = "python3";
 
 /// Where things are on this machine, and what a build may cost.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +45,13 @@ pub struct MachineOptions {
     /// Refuse to compile where the sandbox lacks a layer; `proofmark doctor` lists them.
     #[arg(long)]
     pub require_sandbox: bool,
+    /// The Python that runs Python entries, whose headers torch bindings are built with, and whose pip fetches.
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON)]
+    pub python: PathBuf,
+    /// What is linked without being asked for: the driver and cuBLAS where something calls them, as
+    /// flashinfer-bench's main branch does, or nothing, as its release 0.1.2 does.
+    #[arg(long, value_name = "RULE", value_enum, default_value_t)]
+    pub link_as: LinkRule,
     /// Do not trust remembered file digests: read every file of the toolchain again.
     #[arg(long)]
     pub rehash: bool,
@@ -75,6 +85,8 @@ impl Default for LineOptions {
             timeout: BuildLimits::TIME_SECONDS,
             require_sandbox: false,
             rehash: false,
+            python: PathBuf::from(DEFAULT_PYTHON),
+            link_as: LinkRule::default(),
             place: CacheFolder { cache_dir: None },
         };
         Self { arch: None, fresh: false, as_job: false, machine }
@@ -94,6 +106,8 @@ impl MachineOptions {
                 sandbox: if self.require_sandbox { Demand::Whole } else { Demand::BestEffort },
                 ..BuildLimits::default()
             },
+            link_rule: self.link_as,
+            python: self.python.clone(),
             tvm_ffi: None,
             cupti: None,
             refusals: Refusals::Silent,

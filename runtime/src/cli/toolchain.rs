@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::toolchain::install::{Existing, WheelSource};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::candidates;
 use crate::toolchain::{
-    FileDigests, InstallError, InstallRequest, Origin, Progress, Search, Step, Toolkit, install,
+    FileDigests, InstallError, InstallRequest, KitName, Origin, Progress, Search, Step, Toolkit, install,
 };
 
 /// Install, or list, the compilers that builds are made with.
@@ -40,13 +41,14 @@ enum ToolchainAction {
 #[command(after_help = "Examples:
   proofmark toolchain install
   proofmark toolchain install --only tvm-ffi        beside a CUDA that is there already
+  proofmark toolchain install --only torch          headers for a torch binding
   proofmark toolchain install --wheels ./wheels     on a machine without a network")]
 struct Install {
     /// Where to install: by default ~/.local/share/proofmark.
     #[arg(long, value_name = "FOLDER", env = "PROOFMARK_DATA")]
     data_dir: Option<PathBuf>,
-    /// Install one component alone.
-    #[arg(long, value_name = "COMPONENT", value_parser = ["cuda", "tvm-ffi"])]
+    /// Install one component alone: cuda, tvm-ffi, or a kit, which is headers that some submissions include.
+    #[arg(long, value_name = "COMPONENT", value_parser = PossibleValuesParser::new(ComponentName::all().map(ComponentName::as_str)))]
     only: Option<String>,
     /// Take the wheels from this folder instead of from pip.
     #[arg(long, value_name = "FOLDER")]
@@ -91,13 +93,14 @@ fn run_install(arguments: &Install, console: &Console) -> Result<ExitCode, Failu
     let data = search.data.ok_or_else(|| {
         Failure::request("no folder to install into: HOME is not set").hint("name one with --data-dir")
     })?;
-    let components = ComponentName::ALL
-        .into_iter()
-        .filter(|name| arguments.only.as_deref().is_none_or(|only| only == name.as_str()));
+    let components = match arguments.only.as_deref().and_then(ComponentName::named) {
+        Some(only) => vec![only],
+        None => ComponentName::TOOLCHAIN.to_vec(),
+    };
     let request = InstallRequest {
         data,
         machine: search.machine,
-        components: components.collect(),
+        components,
         wheels: match &arguments.wheels {
             Some(folder) => WheelSource::Folder(folder.clone()),
             None => WheelSource::Pip { python: arguments.python.clone() },
@@ -201,12 +204,13 @@ fn run_list(arguments: &List, console: &Console) -> Result<ExitCode, Failure> {
     if found.is_empty() {
         console.print("no CUDA compiler")?;
     }
-    let pinned = list_pinned(&search, console)?;
+    let pinned = list_pinned(&search, ComponentName::TOOLCHAIN, console)?;
+    let kits = list_pinned(&search, KitName::PINNED.map(ComponentName::Kit), console)?;
     let partial = search.data.as_ref().and_then(|data| data.partial().ok()).unwrap_or_default();
     for folder in &partial {
         console.print(format!("unfinished installation: {}", folder.display()))?;
     }
-    let body = json!({ "toolkits": found, "pinned": pinned, "unfinished": partial.iter().map(path_text::text).collect::<Vec<_>>() });
+    let body = json!({ "toolkits": found, "pinned": pinned, "kits": kits, "unfinished": partial.iter().map(path_text::text).collect::<Vec<_>>() });
     console.document("proofmark.toolchain.list", 1, &body)?;
     Ok(ExitCode::Yes)
 }
@@ -223,18 +227,27 @@ fn describe(
     json!({ "origin": origin, "home": path_text::text(home), "usable": fault.is_none(), "release": release, "fault": fault })
 }
 
-fn list_pinned(search: &Search, console: &Console) -> Result<Vec<Value>, Failure> {
+fn list_pinned(
+    search: &Search,
+    names: impl IntoIterator<Item = ComponentName>,
+    console: &Console,
+) -> Result<Vec<Value>, Failure> {
     let mut listed = Vec::new();
-    for component in ComponentName::ALL.iter().filter_map(|&name| Component::pinned(name, &search.machine)) {
+    for component in names.into_iter().filter_map(|name| Component::pinned(name, &search.machine)) {
         let folder = search.data.as_ref().and_then(|data| data.installed(component.name, &search.machine));
         let state = match &folder {
             Some(folder) => format!("installed in {}", folder.display()),
+            None if matches!(component.name, ComponentName::Kit(_)) => format!(
+                "not installed; {} to fetch when a submission includes it",
+                HumanBytes(component.download_bytes())
+            ),
             None => format!(
                 "not installed; {} to fetch with `proofmark toolchain install`",
                 HumanBytes(component.download_bytes())
             ),
         };
-        console.print(format!("pinned {} {}: {state}", component.name.as_str(), component.version))?;
+        let kind = if matches!(component.name, ComponentName::Kit(_)) { "kit" } else { "pinned" };
+        console.print(format!("{kind} {} {}: {state}", component.name.as_str(), component.version))?;
         let wheels = component.wheels.iter().map(
             |wheel| json!({ "file": wheel.file, "sha256": wheel.sha256, "size_bytes": wheel.size_bytes }),
         );

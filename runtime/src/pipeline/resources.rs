@@ -6,12 +6,14 @@ use proofmark_packager::{Arch, Artifact, Gencode};
 use proofmark_player::Refusals;
 
 use super::{Event, Listener, PipelineError};
-use crate::build::{BuildLimits, check_buildable};
-use crate::cache::Store;
+use crate::build::{BuildLimits, BuildRequest, LinkRule, check_buildable, kits_of};
+use crate::cache::{BuildName, Store};
 use crate::job::Freshness;
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
-use crate::toolchain::{self, DigestTrust, FileDigests, Search, Toolchain, search::find_tvm_ffi};
+use crate::toolchain::{
+    self, DigestTrust, FileDigests, Kit, KitSearch, Search, Toolchain, search::find_tvm_ffi,
+};
 
 /// Where things are on this machine, and what may be spent.
 #[derive(Debug, Clone)]
@@ -26,6 +28,10 @@ pub struct Settings {
     pub trust: DigestTrust,
     /// What a build may cost.
     pub limits: BuildLimits,
+    /// What is linked without being asked for.
+    pub link_rule: LinkRule,
+    /// The Python whose pip fetches, whose headers modules are built with, and which runs Python entries.
+    pub python: PathBuf,
     /// `libtvm_ffi.so`; `None` takes the one that the toolchain builds against.
     pub tvm_ffi: Option<PathBuf>,
     /// `libcupti.so`; `None` looks for it.
@@ -70,21 +76,38 @@ impl<'job> Resources<'job> {
         listen: &mut Listener<'_>,
     ) -> Result<Built, PipelineError> {
         check_buildable(artifact)?;
+        let solution = &artifact.manifest().solution;
+        let name = BuildName { solution: solution.name.clone(), definition: solution.definition.clone() };
+        self.build_request(&BuildRequest::of(artifact), &name, arch, freshness, listen)
+    }
+
+    /// Takes a request to a proven build.
+    pub(crate) fn build_request(
+        &mut self,
+        request: &BuildRequest,
+        build_name: &BuildName,
+        arch: Arch,
+        freshness: Freshness,
+        listen: &mut Listener<'_>,
+    ) -> Result<Built, PipelineError> {
         self.find_toolchain(arch, listen)?;
-        let name = &artifact.manifest().solution.name;
+        let kits = self.find_kits(request, listen)?;
+        let name = &build_name.solution;
         let mut narrate = |event: BuildEvent<'_>| match event {
             BuildEvent::Waiting => listen(Event::Waiting),
             BuildEvent::Building(reason) => listen(Event::Building { name, arch, reason }),
         };
         let mut context = BuildContext {
             toolchain: self.toolchain.as_ref().expect("found just above"),
+            kits: &kits,
+            link_rule: self.settings.link_rule,
             digests: &mut self.digests,
             store: &self.store,
             limits: &self.settings.limits,
             freshness,
             narrate: &mut narrate,
         };
-        let built = rebuild::rebuild(artifact, Gencode::exact(arch), &mut context)?;
+        let built = rebuild::rebuild(request, build_name, Gencode::exact(arch), &mut context)?;
         // What is not remembered is hashed again next time: slower, never wrong.
         let _ = self.digests.save();
         Ok(built)
@@ -102,6 +125,25 @@ impl<'job> Resources<'job> {
         path.canonicalize().map_err(|source| PipelineError::NoTvmFfi { path, source })
     }
 
+    /// Finds the kits that a request asks for, and installs what is missing if that is allowed.
+    fn find_kits(
+        &mut self,
+        request: &BuildRequest,
+        listen: &mut Listener<'_>,
+    ) -> Result<Vec<Kit>, PipelineError> {
+        let names = kits_of(&request.sources, &request.dependencies, &request.interface);
+        let toolchain = self.toolchain.as_ref().expect("found before");
+        let search = KitSearch {
+            data: self.settings.search.data.as_ref(),
+            machine: &self.settings.search.machine,
+            cuda_home: toolchain.home(),
+            python: &self.settings.python,
+        };
+        let may_fetch = self.settings.download == Download::Allowed;
+        let found = search.find(&names, &mut self.digests, may_fetch, &mut Installing(listen));
+        found.map_err(|error| PipelineError::Toolchain { source: Box::new(error.into()) })
+    }
+
     /// Finds the toolchain, and installs the pinned one if there is none and that is allowed.
     fn find_toolchain(&mut self, arch: Arch, listen: &mut Listener<'_>) -> Result<(), PipelineError> {
         if self.toolchain.is_some() {
@@ -111,7 +153,7 @@ impl<'job> Resources<'job> {
         let found = match self.settings.download {
             Download::Refused => toolchain::find(&search, &mut self.digests).map_err(ObtainError::from),
             Download::Allowed => {
-                let wheels = WheelSource::Pip { python: PathBuf::from("python3") };
+                let wheels = WheelSource::Pip { python: self.settings.python.clone() };
                 find_or_install(&search, &mut self.digests, wheels, &mut Installing(listen))
             }
         };

@@ -7,6 +7,7 @@
 //! | `libcudart_static.a`, `libcudadevrt.a` | they are linked into the library |
 //! | g++, cc1plus, collect2, as, ld, and what g++ and ld call themselves | they make the host code |
 //! | TVM-FFI's version and library | the library is linked against it |
+//! | the kits of a build that asks for some, and their versions | they are searched for headers |
 //!
 //! No path, no time and no machine name enters. Headers are named by each build's dependencies.
 
@@ -14,6 +15,7 @@ use proofmark_packager::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::host_compiler::HostCompiler;
+use super::kit::Kit;
 use super::toolkit::{Release, Toolkit};
 use super::tvm_ffi::TvmFfi;
 
@@ -54,6 +56,13 @@ impl Fingerprint {
             tvm_ffi: tvm_ffi.version.clone(),
             parts: cuda.chain(host_parts).chain([library]).collect(),
         }
+    }
+
+    /// The same with the kits of one build.
+    #[must_use]
+    pub fn with_kits(mut self, kits: &[Kit]) -> Self {
+        self.parts.extend(kits.iter().map(Kit::part));
+        self
     }
 
     /// One digest over all of it.

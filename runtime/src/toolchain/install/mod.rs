@@ -15,11 +15,13 @@ use serde_json::json;
 
 use super::data_folder::{DataFolder, MARKER, PARTIAL_PREFIX};
 use super::file_digests::FileDigests;
-use super::lock_file::{Component, ComponentName, PinnedWheel};
+use super::lock_file::{Component, ComponentName, PinnedWheel, WheelPart};
 use super::search::{Search, Toolchain, ToolchainError, find};
 use crate::regular_file;
 
+mod part;
 mod pip;
+mod ranges;
 mod wheel;
 
 pub use pip::PipError;
@@ -165,6 +167,16 @@ pub enum InstallError {
         /// The digest of what came.
         found: Digest,
     },
+    /// The part of a wheel that a kit is holds something else.
+    #[error("what came of {file} has SHA-256 {found}, and {expected} is pinned")]
+    WrongPart {
+        /// The wheel's file name.
+        file: String,
+        /// The pinned digest over names and contents.
+        expected: Digest,
+        /// The digest of what came.
+        found: Digest,
+    },
     /// A wheel cannot be unpacked.
     #[error("cannot unpack {file}")]
     Wheel {
@@ -189,7 +201,7 @@ impl InstallError {
             Self::NoWheel { .. } => {
                 vec!["`proofmark toolchain list` names the wheels that are needed".to_owned()]
             }
-            Self::WrongWheel { .. } => vec![
+            Self::WrongWheel { .. } | Self::WrongPart { .. } => vec![
                 "the index serves another file under this name; nothing of it was used".to_owned(),
                 "try another index, or `proofmark toolchain install --wheels FOLDER`".to_owned(),
             ],
@@ -232,7 +244,7 @@ pub fn find_or_install(
     };
     let Some(data) = search.data.clone() else { return Err(missing.into()) };
     let components = match missing {
-        ToolchainError::NoCompiler { .. } => ComponentName::ALL.to_vec(),
+        ToolchainError::NoCompiler { .. } => ComponentName::TOOLCHAIN.to_vec(),
         _ => vec![ComponentName::TvmFfi],
     };
     let existing = match missing {
@@ -339,20 +351,66 @@ fn install_one(
         .map_err(cannot_write(&toolchains))?;
     let bytes = component.download_bytes();
     progress.step(&Step::Fetching { component: component.folder_name(), bytes });
-    let wheels = fetch(component, request, partial.path(), progress)?;
     let tree = partial.path().join("tree");
     fs::create_dir(&tree).map_err(cannot_write(&tree))?;
+    if install_part(component, request, partial.path(), &tree)? {
+        return put_finished(component, request, partial.path(), &tree, progress);
+    }
+    let wheels = fetch(component, request, partial.path(), progress)?;
     for (pinned, path) in component.wheels.iter().zip(&wheels) {
         check(pinned, path)?;
         progress.step(&Step::Checked { wheel: pinned.file.clone() });
-        wheel::unpack(path, &tree)
-            .map_err(|source| InstallError::Wheel { file: pinned.file.clone(), source })?;
+        match &pinned.part {
+            Some(part) => unpack_part(pinned, part, path, &tree)?,
+            None => wheel::unpack(path, &tree)
+                .map_err(|source| InstallError::Wheel { file: pinned.file.clone(), source })?,
+        }
     }
-    finish(component, &tree).map_err(cannot_write(&tree))?;
+    put_finished(component, request, partial.path(), &tree, progress)
+}
+
+fn put_finished(
+    component: &Component,
+    request: &InstallRequest,
+    partial: &Path,
+    tree: &Path,
+    progress: &mut dyn Progress,
+) -> Result<(), InstallError> {
+    finish(component, tree).map_err(cannot_write(tree))?;
     let place = request.data.component(component);
-    put_in_place(&tree, &place, partial.path()).map_err(cannot_write(&place))?;
+    put_in_place(tree, &place, partial).map_err(cannot_write(&place))?;
     progress.step(&Step::Installed { component: component.folder_name(), folder: place });
     Ok(())
+}
+
+/// Installs a component that is parts of wheels by reading these parts alone; `false` where it is not, or where
+/// the index does not give them: the whole wheels will do as well.
+fn install_part(
+    component: &Component,
+    request: &InstallRequest,
+    partial: &Path,
+    tree: &Path,
+) -> Result<bool, InstallError> {
+    let WheelSource::Pip { python } = &request.wheels else { return Ok(false) };
+    for wheel in &component.wheels {
+        let Some(part) = &wheel.part else { return Ok(false) };
+        let zip = partial.join("part.zip");
+        if !ranges::read(python, wheel, part, &zip) || unpack_part(wheel, part, &zip, tree).is_err() {
+            part::clear(tree).map_err(cannot_write(tree))?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn unpack_part(pinned: &PinnedWheel, part: &WheelPart, path: &Path, tree: &Path) -> Result<(), InstallError> {
+    let file = pinned.file.clone();
+    let found = part::unpack(path, part, tree);
+    let found = found.map_err(|source| InstallError::Wheel { file: file.clone(), source })?;
+    if found == part.sha256 {
+        return Ok(());
+    }
+    Err(InstallError::WrongPart { file, expected: part.sha256, found })
 }
 
 fn fetch(
@@ -505,6 +563,7 @@ mod tests {
                 file: "huge.whl".to_owned(),
                 size_bytes: 1 << 58,
                 sha256: Digest::of_bytes(b""),
+                part: None,
             }],
             ..Component::pinned(ComponentName::Cuda, "x86_64").unwrap()
         };

@@ -13,7 +13,8 @@ use crate::process_tree::{ProcessError, RunLimits};
 use crate::sandbox::{self, SandboxError};
 
 /// 105 MB in half an hour is 60 kB/s; slower networks retry with what pip has cached.
-const FETCH_LIMITS: RunLimits = RunLimits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
+pub(super) const FETCH_LIMITS: RunLimits =
+    RunLimits { time: Duration::from_secs(1800), log_bytes: 64 * 1024 };
 
 /// The wheel of TVM-FFI is one for this Python; nothing of Python is used from it.
 const PYTHON_VERSION: &str = "3.12";
@@ -111,7 +112,7 @@ pub(super) fn download(
 }
 
 /// A path stays valid in another folder; a bare name is looked up on PATH.
-fn spelled_out(python: &Path) -> PathBuf {
+pub(super) fn spelled_out(python: &Path) -> PathBuf {
     let is_path = python.components().count() > 1;
     let absolute = is_path.then(|| std::path::absolute(python).ok()).flatten();
     absolute.unwrap_or_else(|| python.to_owned())

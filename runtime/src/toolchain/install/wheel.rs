@@ -73,7 +73,7 @@ pub(super) fn unpack(wheel: &Path, into: &Path) -> Result<(), WheelError> {
     Ok(())
 }
 
-fn is_inside(name: &str) -> bool {
+pub(super) fn is_inside(name: &str) -> bool {
     !name.contains(['\\', '\0'])
         && Path::new(name).components().all(|part| matches!(part, PathComponent::Normal(_)))
 }
@@ -89,6 +89,11 @@ fn place_of(name: &str) -> Option<PathBuf> {
         let wanted = rest.starts_with("include/") || rest == "lib/libtvm_ffi.so";
         return wanted.then(|| PathBuf::from(rest));
     }
+    license_place(name)
+}
+
+/// Where a licence goes; `None` for any other file.
+pub(super) fn license_place(name: &str) -> Option<PathBuf> {
     let (distribution, rest) = name.split_once(".dist-info/")?;
     let license = rest.strip_prefix("licenses/")?;
     Some(Path::new("licenses").join(distribution).join(license))
@@ -101,7 +106,7 @@ fn mode_of(place: &Path) -> u32 {
     if is_program && place.extension().is_none() { 0o777 } else { 0o666 }
 }
 
-fn write(entry: &mut impl Read, path: &Path, mode: u32, budget: u64) -> io::Result<u64> {
+pub(super) fn write(entry: &mut impl Read, path: &Path, mode: u32, budget: u64) -> io::Result<u64> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
