@@ -16,6 +16,7 @@ mod line;
 mod measuring_documents;
 mod packing;
 mod player;
+mod python;
 mod reader_budgets;
 mod recording;
 mod sandbox;

@@ -8,6 +8,7 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`] |
+//! | code in Python | [`python`]: the interpreter, and what it is told to load |
 //! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → record, ledger, report | [`record`], [`ledger`], [`report`] |
@@ -31,6 +32,7 @@ pub mod path_text;
 pub mod pipeline;
 pub mod process_tree;
 pub mod proof;
+pub mod python;
 pub mod rebuild;
 pub mod record;
 pub mod recording;

@@ -16,6 +16,7 @@ mod resources;
 
 use std::time::Duration;
 
+use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Artifact, Bundle};
 use proofmark_player::device::{DeviceError, probe};
 
@@ -67,12 +68,13 @@ impl Line<'_, '_> {
             }
             Action::Replay { subject, measure } => self.replay(subject, measure)?,
             Action::Bench { subject, measuring } => {
-                let subject = self.prove(subject)?;
+                let subject = self.prove(subject, &measuring.task.definition)?;
                 let measured = Box::new(self.measure(&subject, measuring)?);
                 Outcome::Measured { subject, measured }
             }
             Action::Compare { incumbent, candidate, measuring, protocol, limit_s } => {
-                let arms = [self.prove(incumbent)?, self.prove(candidate)?];
+                let definition = &measuring.task.definition;
+                let arms = [self.prove(incumbent, definition)?, self.prove(candidate, definition)?];
                 self.compare(arms, measuring, protocol, limit_s.map(Duration::from_secs))?
             }
         })
@@ -108,9 +110,15 @@ impl Line<'_, '_> {
         }
     }
 
-    /// A submission is built and proven, a library is proven as it is.
-    fn prove(&mut self, input: &Input) -> Result<Box<BuiltSubject>, Stop> {
+    /// A submission is built and proven, a library is proven as it is. Python is compiled while it runs, and what
+    /// it launches is proven then.
+    fn prove(&mut self, input: &Input, definition: &Definition) -> Result<Box<BuiltSubject>, Stop> {
         match input {
+            Input::Artifact(bundle) if !bundle.artifact.manifest().build.language.is_compiled() => {
+                let (artifact, arch) = (&bundle.artifact, self.job.arch);
+                let home = self.resources.python_home(artifact)?;
+                Ok(Box::new(BuiltSubject::of_python(artifact, definition, home, arch)))
+            }
             Input::Artifact(bundle) => {
                 let build = self.build(&bundle.artifact)?;
                 Ok(Box::new(BuiltSubject::of(&bundle.artifact, &build)))

@@ -9,7 +9,7 @@ use proofmark::toolchain::data_folder::DataFolder;
 use proofmark::toolchain::{FileDigests, Search, TvmFfi, search::find_tvm_ffi};
 use proofmark_player::process::PlayerSpec;
 use proofmark_player::protocol::{Answer, Home, Order, Role, Start};
-use proofmark_player::{Player, Refusals};
+use proofmark_player::{Player, PlayerEnd, PythonProgram, Refusals};
 
 use super::{data_folder, repository};
 
@@ -49,7 +49,7 @@ pub fn compile(source: &str) -> Vec<u8> {
 /// A player on the CPU that has got ready.
 pub fn start(library: &[u8], host_bytes: [u64; 2]) -> Player {
     let program = Path::new(env!("CARGO_BIN_EXE_proofmark"));
-    let cast = PlayerSpec { program, library, host_bytes, refusals: Refusals::Silent };
+    let cast = PlayerSpec { program, python: None, library, host_bytes, refusals: Refusals::Silent };
     let mut player = Player::start(&cast).unwrap();
     let start = Order::Start(Start {
         role: Role::Live,
@@ -57,10 +57,40 @@ pub fn start(library: &[u8], host_bytes: [u64; 2]) -> Player {
         nonce: "abc".to_owned(),
         tvm_ffi: tvm_ffi().library().display().to_string(),
         cupti: Vec::new(),
+        folders: Vec::new(),
+        cache: String::new(),
     });
     let ready = player.ask(&start, LIMIT);
     assert!(matches!(ready, Ok(Answer::Ready { .. })), "{ready:?}");
     player
+}
+
+/// A player in Python on the CPU, and what getting ready came to.
+pub fn start_python(
+    program: &PythonProgram,
+    document: &[u8],
+    host_bytes: [u64; 2],
+) -> (Player, Result<Answer, PlayerEnd>) {
+    let own = Path::new(env!("CARGO_BIN_EXE_proofmark"));
+    let cast = PlayerSpec {
+        program: own,
+        python: Some(program),
+        library: document,
+        host_bytes,
+        refusals: Refusals::Silent,
+    };
+    let mut player = Player::start(&cast).unwrap();
+    let start = Order::Start(Start {
+        role: Role::Live,
+        home: Home::Cpu,
+        nonce: "abc".to_owned(),
+        tvm_ffi: String::new(),
+        cupti: Vec::new(),
+        folders: program.folder_texts(),
+        cache: String::new(),
+    });
+    let ready = player.ask(&start, LIMIT);
+    (player, ready)
 }
 
 /// Loads one symbol. Returns which protections this system lacks.

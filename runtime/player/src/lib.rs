@@ -15,6 +15,7 @@
 //! | `foreign_text` | text of foreign code, made fit to be shown |
 //! | [`shared`] | memory that both map: flags, and tensors where there is no device IPC |
 //! | `inheritance` | what a player gets beside orders: the conversation and four descriptors |
+//! | `callee` | the entry point and its bound arguments, compiled or in Python |
 //! | [`mod@serve`] | the player's loop: receives orders, calls the kernel, answers |
 //! | [`recording`] | what a call puts on the GPU, as a document |
 //! | `recorder` | makes a recording, beside the foreign code |
@@ -22,11 +23,13 @@
 //! | [`clocks`] | the player's clocks on the GPU |
 //! | [`confinement`] | what the player may no longer do |
 //! | [`tvm_ffi`] | calling a compiled kernel without Python |
+//! | [`python`] | a player inside a Python interpreter |
+//! | [`dlpack`] | tensors as libraries pass them to each other |
 //! | [`device`] | the driver: context, memory, streams, activity records, our own kernels |
 //!
-//! A player plays one of three parts ([`protocol::Role`]). *Live* calls the entry point and reads the clocks
+//! A player plays one of four parts ([`protocol::Role`]). *Live* calls the entry point and reads the clocks
 //! beside it. The *recorder* calls it on inputs that nobody uses again, and says what it puts on the GPU. The
-//! *stage* loads proven images only and launches what was recorded.
+//! *builder* calls an entry point in Python while it may still start compilers. The *stage* loads proven images only and launches what was recorded.
 //!
 //! The judge owns every buffer. Where device memory can be shared by a descriptor, the player maps two of the
 //! judge's blocks, inputs and outputs, and nothing is copied. Where it cannot, both map host memory and the
@@ -59,15 +62,18 @@
 #![allow(unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
+mod callee;
 pub mod clocks;
 pub mod confinement;
 pub mod device;
+pub mod dlpack;
 mod end;
 mod foreign_text;
 mod inheritance;
 mod output;
 pub mod process;
 pub mod protocol;
+pub mod python;
 mod recorder;
 pub mod recording;
 pub mod serve;
@@ -79,4 +85,5 @@ pub mod wire;
 pub use confinement::Refusals;
 pub use end::PlayerEnd;
 pub use process::{Player, PlayerSpec};
+pub use python::PythonProgram;
 pub use serve::serve;

@@ -16,6 +16,7 @@ use super::end::{PlayerEnd, describe};
 use super::inheritance::{hand_over, send_descriptors};
 use super::output::collect;
 use super::protocol::{Answer, Order};
+use super::python::PythonProgram;
 use super::shared::{SharedMemory, seal_copy};
 use super::wire::{parse_head, send};
 
@@ -33,7 +34,9 @@ const PASSED_ON: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "LD_L
 pub struct PlayerSpec<'judge> {
     /// This program.
     pub program: &'judge Path,
-    /// The library's bytes, already checked.
+    /// The interpreter that is started in its place, for what is written in Python.
+    pub python: Option<&'judge PythonProgram>,
+    /// The library's bytes, already checked; for Python, the document that says what to load.
     pub library: &'judge [u8],
     /// Sizes of the blocks in host memory: tensors where there is no device IPC.
     pub host_bytes: [u64; 2],
@@ -231,12 +234,19 @@ fn close_own_memory() -> io::Result<()> {
 /// Starts the program with nothing of ours but what is named here. Nothing is run between fork and exec:
 /// the player itself gives up what it inherits, first thing.
 fn spawn(cast: &PlayerSpec<'_>, folder: &Path, conversation: UnixStream) -> io::Result<Child> {
-    let mut command = Command::new(cast.program);
+    let mut command = match cast.python {
+        Some(python) => python.command(),
+        None => {
+            let mut command = Command::new(cast.program);
+            command.arg(VERB);
+            command
+        }
+    };
     command
-        .arg(VERB)
         .env_clear()
         .envs([("LC_ALL", "C"), ("HOME", "/nonexistent"), ("CUDA_CACHE_DISABLE", "1")])
         .envs(passed_on())
+        .envs(cast.python.map(PythonProgram::variables).unwrap_or_default())
         .current_dir(folder)
         .stdin(OwnedFd::from(conversation));
     match cast.refusals {

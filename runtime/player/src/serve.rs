@@ -1,21 +1,23 @@
 //! The child: receives orders, calls the kernel, answers. One thread, one conversation, no secrets.
 
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Instant;
 
+use crate::callee::{Callee, Memory, Runtime, Slot, call_slot};
 use crate::device::arena::{Arena, BLOCKS};
 use crate::device::cupti::{self, Tracer};
 use crate::device::error::DeviceError;
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
 use crate::device::stream::Stream;
 use crate::device::{interception, readiness};
+use crate::dlpack::TensorDevice;
+use crate::python::Interpreter;
 use crate::recorder::{self, Recorded};
 use crate::stage::Stage;
-use crate::tvm_ffi::{Any, DlDtype, Entry, Tensor, TensorDevice, TvmFfi};
+use crate::tvm_ffi::{Entry, TvmFfi};
 
 use super::clocks::{CallOutcome, Clocks, Trouble, nanoseconds};
 use super::confinement::{
@@ -31,6 +33,11 @@ use super::wire::{PIECE_BYTES, receive, send};
 
 /// Serves the judge until it hangs up. The process that calls this can be lost at any moment.
 pub fn serve(refusals: Refusals) -> io::Result<()> {
+    serve_in(refusals, None)
+}
+
+/// The same, inside a Python interpreter where there is one.
+pub(crate) fn serve_in(refusals: Refusals, python: Option<Interpreter>) -> io::Result<()> {
     let by_hand = |_| io::Error::other("the player is started by bench and compare, not by hand");
     let Inheritance { mut conversation, page, inputs, outputs, library } = take_over().map_err(by_hand)?;
     close_strays()?;
@@ -42,8 +49,8 @@ pub fn serve(refusals: Refusals) -> io::Result<()> {
         refusals,
         reach: None,
         role: Role::Live,
-        ffi: None,
-        entry: None,
+        runtime: python.map(Runtime::Python),
+        callee: None,
         stage: None,
         recorded: None,
         clocks: None,
@@ -63,19 +70,13 @@ pub fn serve(refusals: Refusals) -> io::Result<()> {
     }
 }
 
-/// One slot's arguments, with the tensors that they borrow.
-struct Slot {
-    arguments: Vec<Any>,
-    #[expect(dead_code, reason = "kept alive for the arguments")]
-    tensors: Vec<Tensor>,
-}
-
 struct PlayerLoop {
     slots: Vec<Slot>,
-    entry: Option<Entry>,
+    callee: Option<Callee>,
     stage: Option<Stage>,
     recorded: Option<Recorded>,
-    ffi: Option<Rc<TvmFfi>>,
+    /// What calls the entry point; a stage has none.
+    runtime: Option<Runtime>,
     device: Option<[DeviceBuffer; 2]>,
     arena: Option<Arena>,
     clocks: Option<Clocks>,
@@ -127,13 +128,20 @@ impl PlayerLoop {
         if self.home != Home::Cpu {
             readiness::keep_driver_open();
         }
-        if self.role != Role::Stage {
-            let ffi_path = PathBuf::from(&start.tvm_ffi);
-            self.ffi = Some(TvmFfi::load(&ffi_path).map_err(text)?);
-            libraries.push(ffi_path);
+        match &self.runtime {
+            Some(Runtime::Python(python)) => python.prepare()?,
+            _ if self.role == Role::Stage => {}
+            _ => {
+                let ffi_path = PathBuf::from(&start.tvm_ffi);
+                self.runtime = Some(Runtime::TvmFfi(TvmFfi::load(&ffi_path).map_err(text)?));
+                libraries.push(ffi_path);
+            }
         }
-        let reach = Reach::find(&libraries);
-        let files = reach.bound(Extent::Starting);
+        let reach = Reach::find(&libraries, start.folders.iter().map(PathBuf::from));
+        let files = match self.role {
+            Role::Builder => reach.bound(Extent::Building { cache: &start.cache }),
+            _ => reach.bound(Extent::Starting),
+        };
         self.reach = Some((reach, files));
         let recorder = match tracer {
             None => Err(None),
@@ -148,16 +156,21 @@ impl PlayerLoop {
             let clocks = Clocks::open(&start.nonce, recorder, &self.page, self.role).map_err(text)?;
             self.arena = Some(Arena::reserve(clocks.gpu()).map_err(text)?);
             match self.role {
-                Role::Live => {}
+                Role::Live | Role::Builder => {}
                 Role::Recorder => interception::install().map_err(text)?,
                 Role::Stage => self.stage = Some(Stage::new(clocks.gpu())),
             }
             self.clocks = Some(clocks);
         }
         restore_crash_signals();
-        if let (Some(clocks), Some(ffi)) = (&self.clocks, &self.ffi) {
-            // SAFETY: the stream lives as long as the clocks, and so as the conversation.
-            unsafe { ffi.set_stream(clocks.stream().raw().cast()) };
+        if let Some(clocks) = &self.clocks {
+            let stream = clocks.stream().raw();
+            match &self.runtime {
+                // SAFETY: the stream lives as long as the clocks, and so as the conversation.
+                Some(Runtime::TvmFfi(ffi)) => unsafe { ffi.set_stream(stream.cast()) },
+                Some(Runtime::Python(python)) => python.open(stream as u64)?,
+                None => {}
+            }
         }
         Ok(Answer::Ready { cupti_problem, confinement_problem: None })
     }
@@ -165,19 +178,38 @@ impl PlayerLoop {
     /// Gives up the rest, then loads the foreign library. A stage has none, and gives up as much.
     fn load(&mut self, symbol: &str) -> Result<Answer, String> {
         let (reach, files) = self.reach.take().ok_or("load came before start, or twice")?;
-        let protections = Protections {
-            files: files.weaker(reach.bound(Extent::Running)),
-            capabilities: drop_all_capabilities().err().map(text),
-            system_calls: refuse_system_calls(self.refusals).err(),
+        let missing = if self.role == Role::Builder {
+            // What it starts needs calls that are refused elsewhere; it never meets the judge's memory.
+            None
+        } else {
+            let protections = Protections {
+                files: files.weaker(reach.bound(Extent::Running)),
+                capabilities: drop_all_capabilities().err().map(text),
+                system_calls: refuse_system_calls(self.refusals).err(),
+            };
+            protections.missing()
         };
         if self.role != Role::Stage {
-            let ffi = self.ffi.as_ref().ok_or("load came before start")?;
-            let path = PathBuf::from(format!("/proc/self/fd/{}", self.library.as_raw_fd()));
-            // SAFETY: this process can be lost; that is what it is for.
-            self.entry = Some(unsafe { Entry::load(ffi, &path, symbol) }.map_err(text)?);
+            self.callee = Some(self.load_callee(symbol)?);
             restore_crash_signals();
         }
-        Ok(Answer::Ready { cupti_problem: None, confinement_problem: protections.missing() })
+        Ok(Answer::Ready { cupti_problem: None, confinement_problem: missing })
+    }
+
+    fn load_callee(&self, symbol: &str) -> Result<Callee, String> {
+        match self.runtime.as_ref().ok_or("load came before start")? {
+            Runtime::TvmFfi(ffi) => {
+                let path = PathBuf::from(format!("/proc/self/fd/{}", self.library.as_raw_fd()));
+                // SAFETY: this process can be lost; that is what it is for.
+                unsafe { Entry::load(ffi, &path, symbol) }.map(Callee::Compiled).map_err(text)
+            }
+            Runtime::Python(python) => {
+                let mut document = String::new();
+                let mut file = std::fs::File::from(self.library.try_clone().map_err(text)?);
+                file.rewind().and_then(|()| file.read_to_string(&mut document)).map_err(text)?;
+                python.load(&document).map(Callee::Python)
+            }
+        }
     }
 
     /// The outer error means that the judge is gone.
@@ -208,9 +240,9 @@ impl PlayerLoop {
     }
 
     fn record(&mut self, variables: &[String]) -> Answer {
-        let Self { slots, entry, clocks, .. } = self;
+        let Self { slots, callee, runtime, clocks, .. } = self;
         let Some(clocks) = clocks else { return Answer::Refused("recording needs a GPU".to_owned()) };
-        let mut call = |slot: u32| call_slot(entry.as_ref(), slots, slot);
+        let mut call = |slot: u32| call_slot(runtime.as_ref(), callee.as_ref(), slots, slot);
         let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         match recorder::record(clocks.stream(), count, variables, &mut call) {
             Ok(recorded) => {
@@ -277,44 +309,29 @@ impl PlayerLoop {
     }
 
     fn bind_slot(&self, slot: usize, arguments: &[Argument]) -> Result<Slot, String> {
-        let (mut bound, mut tensors) = (Vec::new(), Vec::new());
-        for argument in arguments {
-            let any = match argument {
-                Argument::Tensor { block, code, bits, shape, offsets } => {
-                    let offset = *offsets.get(slot).ok_or("a slot without an offset")?;
-                    let dtype = DlDtype { code: *code, bits: *bits, lanes: 1 };
-                    let tensor = self.tensor(*block, offset, dtype, shape)?;
-                    let any = tensor.argument();
-                    tensors.push(tensor);
-                    any
-                }
-                Argument::Int(value) => Any::int(*value),
-                Argument::Float(value) => Any::float(*value),
-                Argument::Bool(value) => Any::bool(*value),
-                Argument::None => Any::NONE,
-            };
-            bound.push(any);
-        }
-        Ok(Slot { arguments: bound, tensors })
+        let runtime = self.runtime.as_ref().ok_or("bind came before start")?;
+        runtime.bind(arguments, &|argument| self.locate(slot, argument))
     }
 
-    fn tensor(&self, block: Block, offset: u64, dtype: DlDtype, shape: &[i64]) -> Result<Tensor, String> {
-        let ffi = self.ffi.as_ref().ok_or("bind came before start")?;
+    /// The memory of a slot's tensor, checked against its block: blocks outlive the slots that point into them.
+    fn locate(&self, slot: usize, argument: &Argument) -> Result<Memory, String> {
+        let Argument::Tensor { block, bits, shape, offsets, .. } = argument else {
+            return Err("no tensor".to_owned());
+        };
+        let offset = *offsets.get(slot).ok_or("a slot without an offset")?;
         let count =
             shape.iter().try_fold(1_u64, |count, extent| count.checked_mul(u64::try_from(*extent).ok()?));
         let size =
-            count.and_then(|count| count.checked_mul(u64::from(dtype.bits))).ok_or("too large")?.div_ceil(8);
-        let (place, data) = if let Some(blocks) = &self.device {
-            (TensorDevice::Cuda, blocks[block as usize].region(offset, size).map_err(text)?.pointer())
-        } else {
-            let memory = &self.host[block as usize];
-            if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
-                return Err("a tensor outside its block".to_owned());
-            }
-            (TensorDevice::Cpu, memory.pointer() as u64 + offset)
-        };
-        // SAFETY: checked against its block just above; blocks outlive the slots that point into them.
-        unsafe { Tensor::over(ffi, place, data, dtype, shape) }.map_err(|error| error.to_string())
+            count.and_then(|count| count.checked_mul(u64::from(*bits))).ok_or("too large")?.div_ceil(8);
+        if let Some(blocks) = &self.device {
+            let region = blocks[*block as usize].region(offset, size).map_err(text)?;
+            return Ok(Memory { place: TensorDevice::Cuda, address: region.pointer() });
+        }
+        let memory = &self.host[*block as usize];
+        if offset.checked_add(size).is_none_or(|end| end > memory.size_bytes()) {
+            return Err("a tensor outside its block".to_owned());
+        }
+        Ok(Memory { place: TensorDevice::Cpu, address: memory.pointer() as u64 + offset })
     }
 
     fn push(&self, block: Block, offset: u64, length: u64) -> Result<Answer, String> {
@@ -340,10 +357,11 @@ impl PlayerLoop {
     }
 
     fn call(&mut self, slot: u32, clock: Clock, l2: L2) -> Answer {
-        let Self { slots, entry, stage, clocks, page, .. } = self;
-        let Some(clocks) = clocks else { return host_call(&mut || call_slot(entry.as_ref(), slots, slot)) };
+        let Self { slots, callee, runtime, stage, clocks, page, .. } = self;
+        let mut enter = || call_slot(runtime.as_ref(), callee.as_ref(), slots, slot);
+        let Some(clocks) = clocks else { return host_call(&mut enter) };
         let outcome = match stage {
-            None => clocks.call(page, clock, l2, &mut |_| call_slot(entry.as_ref(), slots, slot)),
+            None => clocks.call(page, clock, l2, &mut |_| enter()),
             Some(stage) => put_back(stage, clocks)
                 .and_then(|()| clocks.call(page, clock, l2, &mut |stream| launch_slot(stage, slot, stream))),
         };
@@ -354,12 +372,12 @@ impl PlayerLoop {
     }
 
     fn batch(&mut self, slots: &[u32], token: u32, conversation: &mut UnixStream) -> io::Result<Answer> {
-        let Self { slots: bound, entry, stage, clocks, page, .. } = self;
+        let Self { slots: bound, callee, runtime, stage, clocks, page, .. } = self;
         let Some(clocks) = clocks else {
             return Ok(Answer::Refused("a batch needs a GPU".to_owned()));
         };
         let mut call = |slot: u32, stream: &Stream| match stage {
-            None => call_slot(entry.as_ref(), bound, slot),
+            None => call_slot(runtime.as_ref(), callee.as_ref(), bound, slot),
             // Without its call a slot's state is put back all the same: that is what the batch costs beside.
             Some(stage) => {
                 stage.restore(stream).map_err(text).and_then(|()| launch_slot(stage, slot, stream))
@@ -406,16 +424,6 @@ fn put_back(stage: &Stage, clocks: &Clocks) -> Result<(), Trouble> {
 
 fn launch_slot(stage: &Stage, slot: u32, stream: &Stream) -> CallOutcome {
     if slot == NO_CALL { Ok(()) } else { stage.launch(slot, stream).map_err(text) }
-}
-
-fn call_slot(entry: Option<&Entry>, slots: &[Slot], slot: u32) -> CallOutcome {
-    if slot == NO_CALL {
-        return Ok(());
-    }
-    let entry = entry.ok_or("a call came before load")?;
-    let slot = slots.get(slot as usize).ok_or("a call came before bind")?;
-    // SAFETY: the slot's tensors live as long as the slot; this process can be lost.
-    unsafe { entry.call(&slot.arguments) }.map_err(|error| error.to_string())
 }
 
 fn host_call(call: &mut dyn FnMut() -> CallOutcome) -> Answer {

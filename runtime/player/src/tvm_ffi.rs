@@ -13,6 +13,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use crate::device::error::DeviceError;
 use crate::device::loader::loader_words;
+use crate::dlpack::{DlDtype, DlTensor, Extents, TensorDevice};
 
 /// `kTVMFFINone`, `kTVMFFIInt`, `kTVMFFIBool`, `kTVMFFIFloat`, `kTVMFFITensor`.
 const INDEX_NONE: i32 = 0;
@@ -28,48 +29,6 @@ const OBJECT_HEADER_BYTES: usize = 24;
 const DATA_ALIGNMENT: i32 = 16;
 /// Error messages longer than this are cut.
 const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
-
-/// Where a tensor lives, as `DLPack` numbers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TensorDevice {
-    /// Host memory.
-    Cpu,
-    /// The GPU with ordinal 0.
-    Cuda,
-}
-
-impl TensorDevice {
-    fn device_type(self) -> i32 {
-        match self {
-            Self::Cpu => 1,
-            Self::Cuda => 2,
-        }
-    }
-}
-
-/// An element type as `DLPack` writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct DlDtype {
-    /// int 0, uint 1, float 2, bfloat 4, bool 6, e4m3fn 10, e5m2 12, e2m1 17.
-    pub code: u8,
-    /// Bits of one element.
-    pub bits: u8,
-    /// Elements of one vector; 1.
-    pub lanes: u16,
-}
-
-#[repr(C)]
-struct DlTensor {
-    data: *mut c_void,
-    device_type: i32,
-    device_id: i32,
-    ndim: i32,
-    dtype: DlDtype,
-    shape: *mut i64,
-    strides: *mut i64,
-    byte_offset: u64,
-}
 
 #[repr(C)]
 struct DlManagedTensorVersioned {
@@ -268,33 +227,14 @@ impl Drop for Tensor {
     }
 }
 
-/// Shape and strides that live as long as the tensor that points at them.
-struct Extents {
-    shape: Vec<i64>,
-    strides: Vec<i64>,
-}
-
 fn manage(
     place: TensorDevice,
     data: *mut c_void,
     dtype: DlDtype,
     shape: &[i64],
 ) -> *mut DlManagedTensorVersioned {
-    let mut strides = vec![1_i64; shape.len()];
-    for axis in (0..shape.len().saturating_sub(1)).rev() {
-        strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
-    }
-    let mut extents = Box::new(Extents { shape: shape.to_vec(), strides });
-    let tensor = DlTensor {
-        data,
-        device_type: place.device_type(),
-        device_id: 0,
-        ndim: i32::try_from(shape.len()).unwrap_or(i32::MAX),
-        dtype,
-        shape: extents.shape.as_mut_ptr(),
-        strides: extents.strides.as_mut_ptr(),
-        byte_offset: 0,
-    };
+    let mut extents = Extents::contiguous(shape);
+    let tensor = extents.tensor(place, data, dtype);
     Box::into_raw(Box::new(DlManagedTensorVersioned {
         major: 1,
         minor: 1,
@@ -456,26 +396,9 @@ mod tests {
     #[test]
     fn lays_values_out_as_the_abi_has_them() {
         assert_eq!(size_of::<Any>(), 16);
-        assert_eq!(size_of::<DlTensor>(), 48);
         assert_eq!(size_of::<DlManagedTensorVersioned>(), 80);
         assert_eq!(Any::float(1.0).value, 0x3ff0_0000_0000_0000);
         assert_eq!(Any::int(-1).value, u64::MAX);
-    }
-
-    #[test]
-    fn gives_contiguous_strides() {
-        let managed = manage(
-            TensorDevice::Cpu,
-            std::ptr::null_mut(),
-            DlDtype { code: 2, bits: 32, lanes: 1 },
-            &[2, 3, 4],
-        );
-        // SAFETY: made just above.
-        let strides = unsafe { (*managed).tensor.strides }.cast::<[i64; 3]>();
-        // SAFETY: three extents have three strides.
-        assert_eq!(unsafe { *strides }, [12, 4, 1]);
-        // SAFETY: released once.
-        unsafe { forget(managed) };
     }
 
     #[test]

@@ -35,9 +35,15 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             .hint("`--definition`, `--reference` and what is compared must be for one definition"),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
-        error @ (PipelineError::Reference { .. } | PipelineError::DefinitionReference) => {
+        error @ PipelineError::Reference { .. } => {
             Failure::could_not_judge(error).hint("--reference names another one")
         }
+        PipelineError::Interpreter(error) => {
+            let way_out = error.way_out();
+            Failure::could_not_judge(error).hint(way_out)
+        }
+        PipelineError::PythonHome(error) => Failure::could_not_judge(error)
+            .hint("keep libproofmark_player.so beside the program, or name it with PROOFMARK_PLAYER"),
         PipelineError::Measure(error) => measure(error),
         error @ (PipelineError::Program { .. } | PipelineError::Journal(_)) => {
             Failure::could_not_judge(error)

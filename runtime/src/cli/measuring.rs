@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Arch, Artifact};
 use proofmark_player::Refusals;
+use proofmark_player::python::PLAYER_VARIABLE;
 
 use super::console::Console;
 use super::explain;
@@ -18,8 +20,11 @@ use crate::job::input::Library;
 use crate::job::{self, Action, Input, Measure, Outcome, Reference};
 use crate::measure::{Live, Seed, Sharing};
 use crate::pipeline::Settings;
+use crate::python::Interpreter;
 use crate::regular_file;
 
+/// How the definition's own code is asked for as a reference.
+const DEFINITION: &str = "definition";
 /// Largest bare library that is measured, in bytes: it is in memory, and once more where it travels.
 const LARGEST_LIBRARY_BYTES: u64 = 192 << 20;
 
@@ -32,6 +37,12 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
+    /// The Python that runs submissions in Python and definitions' own references [default: python3 on PATH].
+    #[arg(long, value_name = "FILE")]
+    pub python: Option<PathBuf>,
+    /// The player as a library, which that Python loads [default: beside this program].
+    #[arg(long, value_name = "FILE", env = PLAYER_VARIABLE, hide = true)]
+    pub player_library: Option<PathBuf>,
     /// Name on standard error the system calls that are refused while measuring, to find out what a driver
     /// lacks; foreign text then reaches the terminal unescaped.
     #[arg(long, hide = true)]
@@ -42,7 +53,14 @@ impl DriverOptions {
     /// Settings with these libraries.
     pub fn settings(&self, settings: Settings) -> Settings {
         let refusals = if self.show_refused_calls { Refusals::Shown } else { Refusals::Silent };
-        Settings { tvm_ffi: self.tvm_ffi.clone(), cupti: self.cupti.clone(), refusals, ..settings }
+        Settings {
+            tvm_ffi: self.tvm_ffi.clone(),
+            cupti: self.cupti.clone(),
+            python: self.python.clone(),
+            player_library: self.player_library.clone(),
+            refusals,
+            ..settings
+        }
     }
 }
 
@@ -53,9 +71,10 @@ pub struct MeasuringOptions {
     pub line: LineOptions,
     #[command(flatten)]
     pub task: TaskOptions,
-    /// The reference: a library or a submission of the same definition [default: the one that
-    /// the submission brings].
-    #[arg(long, value_name = "PATH")]
+    /// The reference: a library or a submission of the same definition, or `definition` for the definition's
+    /// own code in double precision, which needs a Python with torch [default: the one that the submission
+    /// brings, else the definition's own].
+    #[arg(long, value_name = "PATH|definition")]
     pub reference: Option<PathBuf>,
     /// The exported symbol, where a bare library is measured.
     #[arg(long, default_value = "run")]
@@ -136,10 +155,10 @@ impl MeasuringOptions {
         if let Some(error) = passed_over {
             console.say(format!("note: {error}: the submission's own is used"));
         }
-        let reference = self.reference(artifact, console)?.ok_or_else(|| {
-            Failure::request(format!("no reference is known for {}", task.definition.name()))
-                .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
-        })?;
+        let reference = match self.reference(artifact, console)? {
+            Some(reference) => reference,
+            None => self.own_reference(&task.definition, console)?,
+        };
         let budget = Duration::try_from_secs_f64(self.budget)
             .map_err(|_| Failure::request("a budget is a positive number of seconds"))?;
         Ok(job::Measuring {
@@ -156,19 +175,45 @@ impl MeasuringOptions {
     /// How to measure a submission where that is possible, or why it is not.
     pub fn measure(&self, artifact: &Artifact, place: &Path, console: &Console) -> Result<Measure, Failure> {
         let not = |reason: String| Ok(Measure::Not { reason });
-        if !artifact.manifest().build.destination_passing_style {
+        let build = &artifact.manifest().build;
+        if !build.destination_passing_style && build.language.is_compiled() {
             return not("it returns its outputs: outputs must be the judge's buffers".to_owned());
         }
         let brings_its_task = artifact.definition().is_some() && artifact.workloads().is_some();
         if !brings_its_task && !self.task.is_named() {
             return not("no definition.json and workloads.jsonl in it, and no --dataset named".to_owned());
         }
-        if self.reference.is_none() && artifact.reference().is_none() {
+        if self.reference.is_none()
+            && artifact.reference().is_none()
+            && let Err(error) = Interpreter::with_torch(self.driver.python.as_deref())
+        {
             let definition = &artifact.manifest().solution.definition;
-            return not(format!("no reference is known for {definition}: name it with --reference"));
+            return not(format!(
+                "no reference is known for {definition}: name it with --reference ({error})"
+            ));
         }
         let measuring = Box::new(self.measuring(Some(artifact), place, console)?);
         Ok(Measure::WherePossible { measuring })
+    }
+
+    /// The definition's own code, where nobody names another reference and there is a Python for it.
+    fn own_reference(&self, definition: &Definition, console: &Console) -> Result<Reference, Failure> {
+        let name = definition.name();
+        match Interpreter::with_torch(self.driver.python.as_deref()) {
+            Ok(python) => {
+                let (program, torch) = (python.executable.display(), &python.packages["torch"]);
+                console.say(format!(
+                    "note: no reference is known for {name}: its definition's own is used, by {program} with torch {torch}"
+                ));
+                Ok(Reference::Definition)
+            }
+            Err(error) => Err(Failure::request(format!("no reference is known for {name}"))
+                .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
+                .hint(format!(
+                    "the definition's own needs a Python with torch: {error}: {}",
+                    error.way_out()
+                ))),
+        }
     }
 
     /// The reference: as named, else the one that the submission brings.
@@ -178,6 +223,9 @@ impl MeasuringOptions {
         console: &Console,
     ) -> Result<Option<Reference>, Failure> {
         if let Some(path) = &self.reference {
+            if path.as_os_str() == DEFINITION {
+                return Ok(Some(Reference::Definition));
+            }
             return Ok(Some(Reference::Submission { input: self.input(path, console)? }));
         }
         let brought = artifact.and_then(Artifact::reference);
@@ -187,7 +235,7 @@ impl MeasuringOptions {
 
 fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
     let manifest = artifact.manifest();
-    if manifest.build.destination_passing_style {
+    if manifest.build.destination_passing_style || !manifest.build.language.is_compiled() {
         return Ok(());
     }
     let text = format!("{} returns its outputs", manifest.solution.name);

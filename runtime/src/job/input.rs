@@ -59,6 +59,11 @@ impl Input {
         }
     }
 
+    /// Whether it runs as a library, and not in Python.
+    pub fn is_compiled(&self) -> bool {
+        self.artifact().is_none_or(|artifact| artifact.manifest().build.language.is_compiled())
+    }
+
     /// Its name, as tables and records show it.
     pub fn name(&self) -> &str {
         match self {

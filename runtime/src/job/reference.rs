@@ -15,11 +15,19 @@ pub enum Reference {
         /// Its bytes.
         input: Input,
     },
-    /// The definition's own code, in Python. A job may ask for it; this version cannot run it yet.
+    /// The definition's own code, in Python: run in double precision, whatever it asks for.
     Definition,
 }
 
 impl Reference {
+    /// Whether it runs as a library.
+    pub fn is_compiled(&self) -> bool {
+        match self {
+            Self::Submission { input } => input.is_compiled(),
+            Self::Definition => false,
+        }
+    }
+
     /// The digest of what outputs are held against; the definition's code is named by the
     /// definition's own digest.
     pub fn digest(&self, definition: Digest) -> Digest {

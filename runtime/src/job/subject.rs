@@ -1,12 +1,16 @@
-//! A proven library, and what came with it.
+//! What is measured, and what came with it: a proven library, or code in Python.
 
+use std::collections::BTreeMap;
+
+use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Arch, Artifact, Digest, Gencode};
 
 use super::input::Library;
 use super::measuring::Measuring;
-use crate::measure::Subject;
 use crate::measure::environment::Environment;
+use crate::measure::{Host, Subject};
 use crate::proof::{self, Judgement, RequestedClaim};
+use crate::python::{PythonDocument, PythonHome};
 use crate::rebuild::ProvenBuild;
 use crate::record::{Context, RunId};
 
@@ -33,6 +37,7 @@ impl BuiltSubject {
             arch: build.entry.proof.arch(),
             images: build.entry.proof.device_images().iter().map(|image| image.digest).collect(),
             library: build.entry.library_bytes.clone(),
+            host: Host::Compiled,
         };
         Self {
             subject,
@@ -52,13 +57,47 @@ impl BuiltSubject {
             arch,
             images: proof.device_images().iter().map(|image| image.digest).collect(),
             library: library.bytes.clone(),
+            host: Host::Compiled,
         };
         Ok(Self { subject, artifact: None, author: String::new(), toolchain: None })
+    }
+
+    /// A submission in Python: nothing of it is proven before it runs.
+    pub fn of_python(artifact: &Artifact, definition: &Definition, home: PythonHome, arch: Arch) -> Self {
+        let manifest = artifact.manifest();
+        let subject = Subject {
+            name: manifest.solution.name.clone(),
+            symbol: manifest.build.entry_point.symbol.clone(),
+            arch,
+            images: Vec::new(),
+            library: PythonDocument::of_submission(artifact, definition).bytes(),
+            host: Host::Python(Box::new(home)),
+        };
+        let (artifact, author) = (Some(artifact.digest()), manifest.solution.author.clone());
+        Self { subject, artifact, author, toolchain: None }
+    }
+
+    /// A definition's own reference.
+    pub fn of_definition(definition: &Definition, home: PythonHome, arch: Arch) -> Self {
+        let subject = Subject {
+            name: format!("the reference of {}", definition.name()),
+            symbol: "run".to_owned(),
+            arch,
+            images: Vec::new(),
+            library: PythonDocument::of_definition(definition).bytes(),
+            host: Host::Definition(Box::new(home)),
+        };
+        Self { subject, artifact: None, author: String::new(), toolchain: None }
     }
 
     /// The digest of the library that runs.
     pub fn library(&self) -> Digest {
         Digest::of_bytes(&self.subject.library)
+    }
+
+    /// Versions of the interpreter that runs it and of its packages; `None` where none does.
+    fn versions(&self) -> Option<BTreeMap<String, String>> {
+        self.subject.host.python().map(|home| home.interpreter.versions())
     }
 
     /// What every line of a record says of it.
@@ -84,7 +123,11 @@ impl BuiltSubject {
             toolchain: self.toolchain,
             seed_commitment: measuring.seed.map(crate::measure::Seed::commitment),
             live: measuring.live,
-            environment,
+            environment: Environment {
+                python: self.versions(),
+                reference_python: reference.versions(),
+                ..environment
+            },
             copy_bytes_per_second: None,
         }
     }

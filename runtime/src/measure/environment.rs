@@ -1,6 +1,8 @@
 //! The machine that a measurement ran on, before and after. What could not be read is absent,
 //! never guessed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The device and what surrounds it; constant during a run.
@@ -24,6 +26,12 @@ pub struct Environment {
     pub mig: Option<bool>,
     /// Our own version.
     pub proofmark: String,
+    /// Versions of the Python that ran the submission and of its packages, by name; absent for a library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<BTreeMap<String, String>>,
+    /// The same of the Python that ran the definition's own reference; absent for another reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_python: Option<BTreeMap<String, String>>,
 }
 
 /// What changes while a device works.

@@ -25,6 +25,10 @@ pub struct WorkloadFinding {
     pub measurements: Vec<Measurement>,
     /// Each output of the first checked call, in full.
     pub comparisons: Vec<(String, OutputComparison)>,
+    /// How far each output of the definition's own reference lies off the same in double precision, by which the
+    /// submission is judged: the rounding of the definition's own precision. Empty for another reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounding: Vec<(String, OutputComparison)>,
     /// Calls whose outputs were checked, all of them right unless the verdict says otherwise.
     pub checked_calls: u64,
     /// Kernels, copies and fills of one call.
@@ -56,6 +60,7 @@ impl WorkloadFinding {
             trust: Trust::Hermetic,
             measurements: Vec::new(),
             comparisons: Vec::new(),
+            rounding: Vec::new(),
             checked_calls: 0,
             launches: None,
             traffic_bytes,

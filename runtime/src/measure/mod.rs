@@ -38,4 +38,4 @@ pub use compare::{Compared, Contest, Settled, compare};
 pub use finding::WorkloadFinding;
 pub use run::BenchRun;
 pub use seed::Seed;
-pub use subject::{BenchError, Live, Options, Sharing, Subject};
+pub use subject::{BenchError, Host, Live, Options, Sharing, Subject};

@@ -158,6 +158,9 @@ impl<'run> BenchRun<'run> {
     ) -> Result<(), BenchError> {
         let outcome = self.session(REFERENCE).and_then(|session| {
             trial.prepare(session)?;
+            if session.is_definition() {
+                finding.rounding = trial.rounding(session)?;
+            }
             let mut times = Vec::new();
             for _ in 0..3 {
                 times.extend(session.call(0, Clock::Events, L2::Cold)?.event_ns);

@@ -10,18 +10,42 @@ use serde::{Deserialize, Serialize};
 use super::judge::tolerance::Tolerance;
 use super::seed::Seed;
 use super::statistics::StoppingRule;
+use crate::python::PythonHome;
 use proofmark_player::device::DeviceError;
 use proofmark_player::{PlayerEnd, Refusals};
 
-/// A built library and its entry.
+/// What holds an entry point.
+#[derive(Debug, Clone)]
+pub enum Host {
+    /// A built library.
+    Compiled,
+    /// A submission in Python.
+    Python(Box<PythonHome>),
+    /// A definition's own reference, which is trusted as the definition is.
+    Definition(Box<PythonHome>),
+}
+
+impl Host {
+    /// Where Python code lives; `None` for a library.
+    pub fn python(&self) -> Option<&PythonHome> {
+        match self {
+            Self::Compiled => None,
+            Self::Python(home) | Self::Definition(home) => Some(home),
+        }
+    }
+}
+
+/// What is run, and its entry.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// Words for people: the solution's name.
     pub name: String,
-    /// The library's bytes, as they were proven.
+    /// The library's bytes, as they were proven; for Python, the document that says what is loaded.
     pub library: Vec<u8>,
-    /// The exported symbol, without TVM-FFI's prefix.
+    /// The entry's name: the exported symbol without TVM-FFI's prefix, or a function of a module.
     pub symbol: String,
+    /// What holds the entry.
+    pub host: Host,
     /// The architecture that it was proven for.
     pub arch: Arch,
     /// Digests of the device images that the proof found; empty when there is no proof.

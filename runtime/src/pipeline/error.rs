@@ -11,6 +11,7 @@ use crate::evidence::ReplayError;
 use crate::job::OtherDefinition;
 use crate::measure::BenchError;
 use crate::proof::Judgement;
+use crate::python::{HomeError, InterpreterError};
 use crate::rebuild::{Finding, RebuildError};
 use crate::record::JournalError;
 use crate::toolchain::ToolchainError;
@@ -86,9 +87,12 @@ pub enum PipelineError {
         /// Why.
         finding: Finding,
     },
-    /// Only the definition's own Python code could judge.
-    #[error("the only reference is the definition's own Python code, which this version cannot run")]
-    DefinitionReference,
+    /// There is no Python that could run what is written in it.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// There is no place for code in Python.
+    #[error(transparent)]
+    PythonHome(#[from] HomeError),
     /// Measuring.
     #[error(transparent)]
     Measure(#[from] BenchError),

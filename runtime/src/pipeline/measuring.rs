@@ -1,5 +1,6 @@
 //! The second half of the line: Proof → Measurement → Verdict → Record.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proofmark_packager::Artifact;
@@ -46,9 +47,9 @@ impl Line<'_, '_> {
         subject: &BuiltSubject,
         measuring: &Measuring,
     ) -> Result<Measured, Stop> {
-        let (task, options) = (&measuring.task, self.options(measuring)?);
+        let (task, options) = (&measuring.task, self.options(measuring, &[subject])?);
         let device = JudgeDevice::open(&task.definition, &task.workloads, subject.subject.arch, &options)?;
-        let reference = self.prove_reference(&measuring.reference)?;
+        let reference = self.prove_reference(measuring)?;
         let mut bench = BenchRun::start(&device, &subject.subject, &reference.subject, &options)?;
         let facts = bench.facts();
         let context = Context {
@@ -84,9 +85,9 @@ impl Line<'_, '_> {
         protocol: &Protocol,
         limit: Option<Duration>,
     ) -> Result<Outcome, Stop> {
-        let (task, options) = (&measuring.task, self.options(measuring)?);
+        let (task, options) = (&measuring.task, self.options(measuring, &[&incumbent, &candidate])?);
         let device = JudgeDevice::open(&task.definition, &task.workloads, self.job.arch, &options)?;
-        let reference = self.prove_reference(&measuring.reference)?;
+        let reference = self.prove_reference(measuring)?;
         let both = Contest {
             a: &incumbent.subject,
             b: &candidate.subject,
@@ -122,19 +123,25 @@ impl Line<'_, '_> {
     }
 
     /// Where a reference does not build, nothing can be judged.
-    fn prove_reference(&mut self, reference: &Reference) -> Result<Box<BuiltSubject>, Stop> {
-        let Reference::Submission { input } = reference else {
-            return Err(PipelineError::DefinitionReference.into());
+    fn prove_reference(&mut self, measuring: &Measuring) -> Result<Box<BuiltSubject>, Stop> {
+        let definition = &measuring.task.definition;
+        let Reference::Submission { input } = &measuring.reference else {
+            let home = self.resources.definition_home()?;
+            return Ok(Box::new(BuiltSubject::of_definition(definition, home, self.job.arch)));
         };
-        self.prove(input).map_err(|stop| match stop {
+        self.prove(input, definition).map_err(|stop| match stop {
             Stop::Finding { name, finding } => PipelineError::Reference { name, finding }.into(),
             stop @ Stop::Error(_) => stop,
         })
     }
 
-    fn options(&mut self, measuring: &Measuring) -> Result<Options, Stop> {
+    fn options(&mut self, measuring: &Measuring, arms: &[&BuiltSubject]) -> Result<Options, Stop> {
+        let is_compiled = |one: &&BuiltSubject| one.subject.host.python().is_none();
+        let needs_tvm_ffi = arms.iter().any(is_compiled) || measuring.reference.is_compiled();
         let program = own_program().map_err(|source| PipelineError::Program { source })?;
-        let options = measuring.options(program, self.resources.tvm_ffi()?, self.settings.cupti.clone());
+        // Without a library that is called through it, nothing needs it.
+        let tvm_ffi = if needs_tvm_ffi { self.resources.tvm_ffi()? } else { PathBuf::new() };
+        let options = measuring.options(program, tvm_ffi, self.settings.cupti.clone());
         Ok(Options { refusals: self.settings.refusals, ..options })
     }
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use proofmark_packager::{Arch, Artifact, Gencode};
 use proofmark_player::Refusals;
+use proofmark_player::process::own_program;
 
 use super::{Event, Listener, PipelineError};
 use crate::build::{BuildLimits, BuildRequest, LinkRule, check_buildable, kits_of};
 use crate::cache::{BuildName, Store};
 use crate::job::Freshness;
+use crate::python::{Interpreter, PythonHome};
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
@@ -36,6 +38,10 @@ pub struct Settings {
     pub tvm_ffi: Option<PathBuf>,
     /// `libcupti.so`; `None` looks for it.
     pub cupti: Option<PathBuf>,
+    /// The Python that runs code in Python; `None` takes the environment's.
+    pub python: Option<PathBuf>,
+    /// The player's library, by which Python is measured; `None` looks beside the program.
+    pub player_library: Option<PathBuf>,
     /// What becomes of system calls that players refuse.
     pub refusals: Refusals,
     /// Where results are appended, and what of an interrupted run is taken from.
@@ -57,6 +63,7 @@ pub(crate) struct Resources<'job> {
     store: Store,
     digests: FileDigests,
     toolchain: Option<Toolchain>,
+    interpreter: Option<Interpreter>,
 }
 
 impl<'job> Resources<'job> {
@@ -64,7 +71,7 @@ impl<'job> Resources<'job> {
     pub(crate) fn open(settings: &'job Settings) -> Result<Self, PipelineError> {
         let store = Store::open(&settings.cache)?;
         let digests = FileDigests::open(store.root(), settings.trust);
-        Ok(Self { settings, store, digests, toolchain: None })
+        Ok(Self { settings, store, digests, toolchain: None, interpreter: None })
     }
 
     /// Takes an artifact to a proven build.
@@ -111,6 +118,27 @@ impl<'job> Resources<'job> {
         // What is not remembered is hashed again next time: slower, never wrong.
         let _ = self.digests.save();
         Ok(built)
+    }
+
+    /// A place for a submission in Python.
+    pub(crate) fn python_home(&mut self, artifact: &Artifact) -> Result<PythonHome, PipelineError> {
+        let program = own_program().map_err(|source| PipelineError::Program { source })?;
+        let named = self.settings.player_library.as_deref();
+        Ok(PythonHome::of_submission(artifact, self.interpreter()?, named, &program)?)
+    }
+
+    /// A place for a definition's own reference.
+    pub(crate) fn definition_home(&mut self) -> Result<PythonHome, PipelineError> {
+        let program = own_program().map_err(|source| PipelineError::Program { source })?;
+        let named = self.settings.player_library.as_deref();
+        Ok(PythonHome::of_definition(self.interpreter()?, named, &program)?)
+    }
+
+    fn interpreter(&mut self) -> Result<&Interpreter, PipelineError> {
+        if self.interpreter.is_none() {
+            self.interpreter = Some(Interpreter::with_torch(self.settings.python.as_deref())?);
+        }
+        Ok(self.interpreter.as_ref().expect("found just above"))
     }
 
     /// The absolute path of the library that kernels are called through.

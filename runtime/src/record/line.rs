@@ -78,12 +78,12 @@ impl Context {
                 toolchain,
                 seed_commitment,
                 live,
-                environment: Environment { device, uuid, driver, proofmark, .. },
+                environment: Environment { device, uuid, driver, proofmark, python, reference_python, .. },
                 copy_bytes_per_second: _,
             } = context.clone();
             let built = (artifact, library, arch, toolchain);
             let held = (reference, reference_library, definition, definition_digest, seed_commitment, live);
-            (built, held, (device, uuid, driver, proofmark))
+            (built, held, (device, uuid, driver, proofmark, python, reference_python))
         };
         self.definition_digest.is_some() && identity(self) == identity(other)
     }

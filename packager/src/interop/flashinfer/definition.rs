@@ -104,6 +104,12 @@ impl Definition {
         &self.constraints
     }
 
+    /// The function of the reference that makes the inputs which a workload leaves to the definition, as
+    /// SOL-ExecBench's definitions name it.
+    pub fn custom_inputs(&self) -> Option<&str> {
+        self.unknown.get("custom_inputs_entrypoint").and_then(Value::as_str)
+    }
+
     /// The axes that a workload must give a value.
     pub fn variable_axes(&self) -> impl Iterator<Item = &str> {
         self.axes.iter().filter(|(_, axis)| axis.constant.is_none()).map(|(name, _)| name)

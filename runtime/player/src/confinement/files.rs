@@ -20,9 +20,14 @@ const NEWEST: ABI = ABI::V10;
 
 /// How far files are bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub enum Extent<'folder> {
     /// While the driver starts: it may also make files in shared memory and in the player's own folder.
     Starting,
+    /// While a builder works: it may also run what it reads, and make files in a folder of its own.
+    Building {
+        /// The folder.
+        cache: &'folder str,
+    },
     /// When foreign code is loaded.
     Running,
 }
@@ -78,10 +83,11 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Finds what is there. The folders of `libraries`, and of those that are mapped now, may be read.
-    pub fn find(libraries: &[PathBuf]) -> Self {
+    /// Finds what is there. The folders of `libraries`, of those that are mapped now, and `folders` may be read.
+    pub fn find(libraries: &[PathBuf], folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut read: Vec<PathBuf> = LIBRARIES.iter().chain(&MACHINE).map(PathBuf::from).collect();
         read.extend(library_folders(libraries));
+        read.extend(folders);
         read.extend(named_like(Path::new("/etc"), &CONFIGURATION));
         read.extend(named_like(Path::new("/run"), &SERVICES));
         Self { read, devices: named_like(Path::new("/dev"), &DEVICES) }
@@ -89,7 +95,7 @@ impl Reach {
 
     /// Bounds what this thread and all that it will start can reach; every thread, where the kernel can
     /// do that.
-    pub fn bound(&self, extent: Extent) -> Files {
+    pub fn bound(&self, extent: Extent<'_>) -> Files {
         // A bound belongs to the entry that the kernel has cached for a process: kept open, it stays cached.
         std::mem::forget(PathFd::new(THREADS));
         let restricted = self.ruleset(extent).and_then(RulesetCreated::restrict_self);
@@ -107,7 +113,7 @@ impl Reach {
         }
     }
 
-    fn ruleset(&self, extent: Extent) -> Result<RulesetCreated, RulesetError> {
+    fn ruleset(&self, extent: Extent<'_>) -> Result<RulesetCreated, RulesetError> {
         let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
         let device = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | IoctlDev});
         let name = make_bitflags!(AccessFs::{WriteFile | Truncate});
@@ -126,6 +132,14 @@ impl Reach {
             .add_rules(path_beneath_rules([THREADS], name))?;
         match extent {
             Extent::Starting => rules.add_rules(path_beneath_rules([SHARED, "."], make)),
+            Extent::Building { cache } => rules
+                .add_rules(path_beneath_rules(&self.read, AccessFs::Execute))?
+                .add_rules(path_beneath_rules(
+                    ["/bin", "/sbin"],
+                    make_bitflags!(AccessFs::{ReadFile | Execute}),
+                ))?
+                .add_rules(path_beneath_rules([SHARED, "."], make))?
+                .add_rules(path_beneath_rules([cache], AccessFs::from_all(NEWEST))),
             Extent::Running => rules.all_threads(true),
         }
     }

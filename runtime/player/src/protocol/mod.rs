@@ -8,7 +8,7 @@ pub use answer::{Activity, Answer, CallReport, Instrument};
 pub use order::{Order, Start};
 
 /// Version of the conversation. Both ends are the same binary; a mismatch means that they are not.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The slot that stands for no call at all: what the clock itself costs.
 pub const NO_CALL: u32 = u32::MAX;
 
@@ -21,6 +21,9 @@ pub enum Role {
     Recorder,
     /// Launches what was recorded; loads no foreign code of the host.
     Stage,
+    /// Calls an entry point in Python once, so that what it compiles at run time lies in its cache. It may start
+    /// programs and write there, and meets nothing of the judge's.
+    Builder,
 }
 
 /// Where tensors live.
@@ -120,6 +123,8 @@ mod tests {
                 nonce: "ab".to_owned(),
                 tvm_ffi: "/x".to_owned(),
                 cupti: vec!["/y".to_owned()],
+                folders: vec!["/z".to_owned()],
+                cache: "/c".to_owned(),
             }),
             Order::Load { symbol: "run".to_owned() },
             Order::Map { sizes: [1, 2] },

@@ -83,10 +83,14 @@ pub struct Start {
     pub home: Home,
     /// Part of the names of our own kernels, so that they cannot be guessed.
     pub nonce: String,
-    /// Absolute path of `libtvm_ffi.so`; empty for a stage.
+    /// Absolute path of `libtvm_ffi.so`; empty for a stage and for Python.
     pub tvm_ffi: String,
     /// Where CUPTI may be; empty for none.
     pub cupti: Vec<String>,
+    /// Folders that Python code is read from; empty without Python.
+    pub folders: Vec<String>,
+    /// The folder that a builder writes; empty for every other role.
+    pub cache: String,
 }
 
 impl Order {
@@ -152,6 +156,8 @@ fn encode_start(writer: Writer, start: &Start) -> Writer {
         .text(&start.nonce)
         .text(&start.tvm_ffi)
         .list(&start.cupti, |writer, path| writer.text(path))
+        .list(&start.folders, |writer, path| writer.text(path))
+        .text(&start.cache)
 }
 
 fn decode_start(reader: &mut Reader<'_>) -> Result<Start, Garbled> {
@@ -162,6 +168,7 @@ fn decode_start(reader: &mut Reader<'_>) -> Result<Start, Garbled> {
         0 => Role::Live,
         1 => Role::Recorder,
         2 => Role::Stage,
+        3 => Role::Builder,
         _ => return Err(Garbled { what: "an unknown role" }),
     };
     let home = match reader.byte()? {
@@ -176,6 +183,8 @@ fn decode_start(reader: &mut Reader<'_>) -> Result<Start, Garbled> {
         nonce: reader.text()?,
         tvm_ffi: reader.text()?,
         cupti: reader.list(Reader::text)?,
+        folders: reader.list(Reader::text)?,
+        cache: reader.text()?,
     })
 }
 

@@ -204,5 +204,7 @@ fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment
         cupti,
         mig: now.mig,
         proofmark: env!("CARGO_PKG_VERSION").to_owned(),
+        python: None,
+        reference_python: None,
     }
 }

@@ -59,6 +59,9 @@ impl Distribution {
     /// The distribution of one input of a definition.
     pub fn of_input(definition: &Definition, input: &str, spec: &TensorSpec, profile: Profile) -> Self {
         let base = Self::of_dtype(spec.dtype);
+        if let Some(bound) = bounded(definition, input, spec) {
+            return bound;
+        }
         match profile {
             Profile::Wide => base.widened(),
             Profile::Plausible if definition.op_type() == "gdn" && spec.dtype.is_float() => {
@@ -93,6 +96,27 @@ impl Distribution {
         }
     }
 }
+
+/// Inputs that must be as a model feeds them, in every family: drawn otherwise, what is computed of them is not
+/// finite or selects nothing. Scales of quantised tensors and of softmax are small and positive; the keys of a gated
+/// delta net that runs over many tokens have length one, or its state grows without bound; the experts of this
+/// rank begin at the first.
+fn bounded(definition: &Definition, input: &str, spec: &TensorSpec) -> Option<Distribution> {
+    let is_scalar = spec.shape.is_none();
+    let runs_over_many_tokens =
+        definition.op_type() == "gdn" && definition.inputs().get("cu_seqlens").is_some();
+    match input {
+        "q" | "k" if runs_over_many_tokens => gated_delta_net(input),
+        "local_expert_offset" if is_scalar => Some(Distribution::Whole { low: 0, span: 1 }),
+        "routed_scaling_factor" if is_scalar => Some(Distribution::Flat { low: 1.0, high: 2.5 }),
+        "scale" | "sm_scale" if is_scalar && spec.dtype.is_float() => Some(SMALL),
+        name if name.ends_with("_scale") && !is_scalar && spec.dtype.is_float() => Some(SMALL),
+        _ => None,
+    }
+}
+
+/// Small and positive.
+const SMALL: Distribution = Distribution::Flat { low: 0.05, high: 0.15 };
 
 /// Gated delta networks as Qwen3-Next initialises and feeds them: unit-length queries and keys of
 /// 128 elements, decay rates exp(`A_log`) of 1 to 16, and `dt_bias` the inverse softplus of step

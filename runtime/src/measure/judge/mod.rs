@@ -6,16 +6,20 @@
 //! | [`element`] | element types as bits |
 //! | [`distribution`] | what random inputs look like |
 //! | [`generator`] | the exact specification of an input's bytes |
+//! | [`structure`] | inputs whose elements belong together |
 //! | [`safetensors`] | captured inputs |
 //! | [`scope`] | which operators the element-wise rule can judge |
 //! | [`tolerance`] | how far an output may lie off, and whether it does |
 //! | [`comparison`] | how far it really lies off |
+//! | [`set`] | outputs whose rows are sets |
 //! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
 //! | [`layout`] | where the tensors of one call lie |
 //! | [`source`] | where each input's contents come from |
 //! | [`device`] | the judge's own GPU side |
 //! | [`session`] | a player with its part |
+//! | [`binding`] | how a call is described to it |
 //! | [`trial`] | one workload: contents, expected outputs, checked calls |
+//! | `check` | what a call left, held against what was expected |
 
 pub mod philox;
 
@@ -24,6 +28,8 @@ pub mod element;
 pub mod distribution;
 
 pub mod generator;
+
+pub mod structure;
 
 pub mod safetensors;
 
@@ -35,6 +41,8 @@ mod histogram;
 
 pub mod comparison;
 
+pub mod set;
+
 pub mod null_gate;
 
 pub mod layout;
@@ -45,7 +53,11 @@ pub mod device;
 
 pub mod session;
 
+pub mod binding;
+
 pub mod trial;
+
+mod check;
 
 pub use comparison::{OutputComparison, OutputComparisonError, verdict};
 pub use distribution::{Distribution, Profile};

@@ -4,29 +4,30 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::measure::seed::Seed;
-use crate::measure::subject::{BenchError, Options, Subject};
+use crate::measure::subject::{BenchError, Host, Options, Subject};
 use crate::measure::timing::Least;
 use crate::measure::verdict::Verdict;
 use proofmark_packager::Digest;
 use proofmark_player::device::memory::{DeviceBuffer, download, upload};
 use proofmark_player::process::PlayerSpec;
-use proofmark_player::protocol::{
-    Answer, Argument, Block, CallReport, Clock, Home, L2, Order, Role, Start, Tracing,
-};
+use proofmark_player::protocol::{Answer, Block, CallReport, Clock, Home, L2, Order, Role, Start, Tracing};
 use proofmark_player::recording::{CONTENTS_LIMIT_BYTES, Recording};
 use proofmark_player::shared::Word;
 use proofmark_player::wire::PIECE_BYTES;
-use proofmark_player::{Player, PlayerEnd};
+use proofmark_player::{Player, PlayerEnd, PythonProgram};
 
 use super::device::{JudgeDevice, nonce};
-use super::layout::{CallLayout, SlotLayout, dlpack};
+use super::layout::{CallLayout, SlotLayout};
 
 /// How long a player may take to open the device or to load a library: a cold driver takes seconds.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
 /// Calls whose time a recorder may take at most: a few of each slot.
 const RECORDED_CALLS: u32 = 8;
 /// How long the player's own bookkeeping may take.
-const ORDER_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const ORDER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a call of a definition's own reference may take at least: it is slow, and the first one loads
+/// libraries.
+const REFERENCE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Why a player could not go on: ours to explain, or the submission's doing.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub struct Part<'run> {
 /// A started player.
 #[derive(Debug)]
 pub struct PlayerSession {
-    player: Player,
+    pub(super) player: Player,
     role: Role,
     home: Home,
     call_limit: Duration,
@@ -101,6 +102,8 @@ pub struct PlayerSession {
     pub own_modules: Vec<Digest>,
     /// Threads before the library was loaded.
     pub own_threads: Option<usize>,
+    /// Whether it runs a definition's own reference.
+    pub(super) is_definition: bool,
 }
 
 impl PlayerSession {
@@ -159,7 +162,11 @@ impl PlayerSession {
         };
         // A stage loads no code of the host.
         let library = if part.role == Role::Stage { &[] } else { part.subject.library.as_slice() };
-        let cast = PlayerSpec { program: &options.program, library, host_bytes, refusals: options.refusals };
+        let python =
+            part.subject.host.python().filter(|_| part.role != Role::Stage).map(|home| &home.program);
+        let is_definition = matches!(part.subject.host, Host::Definition(_));
+        let cast =
+            PlayerSpec { program: &options.program, python, library, host_bytes, refusals: options.refusals };
         let mut player = Player::start(&cast).map_err(|source| BenchError::Start { source })?;
         let start = Order::Start(Start {
             role: part.role,
@@ -167,18 +174,25 @@ impl PlayerSession {
             nonce: nonce(),
             tvm_ffi: options.tvm_ffi.display().to_string(),
             cupti: device.cupti.clone(),
+            folders: python.map(PythonProgram::folder_texts).unwrap_or_default(),
+            cache: python.and_then(|python| python.cache.as_ref()).map(path_text).unwrap_or_default(),
         });
         player.send(&start);
         Ok(Self {
             player,
             role: part.role,
             home,
-            call_limit: options.call_limit,
+            call_limit: if is_definition {
+                options.call_limit.max(REFERENCE_LIMIT)
+            } else {
+                options.call_limit
+            },
             mapped: None,
             cupti_problem: None,
             confinement_problem: None,
             own_modules: Vec::new(),
             own_threads: None,
+            is_definition,
         })
     }
 
@@ -330,21 +344,6 @@ impl PlayerSession {
         }
     }
 
-    /// Describes the call for a number of slots.
-    pub fn bind(
-        &mut self,
-        layout: &CallLayout,
-        values: &[Option<Argument>],
-        slots: usize,
-    ) -> Result<(), PlayerEnd> {
-        let mut inputs = tensors(&layout.inputs, Block::Inputs, slots).into_iter();
-        let mut arguments: Vec<Argument> =
-            values.iter().filter_map(|value| value.clone().or_else(|| inputs.next())).collect();
-        arguments.extend(tensors(&layout.outputs, Block::Outputs, slots));
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        self.player.tell(&Order::Bind { slots, arguments }, ORDER_LIMIT)
-    }
-
     /// Brings a slot's inputs and poisoned outputs to the player.
     pub fn publish(
         &mut self,
@@ -455,19 +454,8 @@ impl PlayerSession {
     }
 }
 
-fn tensors(layout: &SlotLayout, block: Block, slots: usize) -> Vec<Argument> {
-    let argument = |place: &super::layout::TensorPlace| {
-        let (code, bits) = dlpack(place.tensor.dtype);
-        let shape = place.tensor.shape.as_deref().unwrap_or(&[]);
-        Argument::Tensor {
-            block,
-            code,
-            bits,
-            shape: shape.iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect(),
-            offsets: (0..slots).map(|slot| layout.slot_offset(slot) + place.offset).collect(),
-        }
-    };
-    layout.places.iter().map(argument).collect()
+fn path_text(path: &std::path::PathBuf) -> String {
+    path.display().to_string()
 }
 
 fn extent(layout: &SlotLayout, slot: usize) -> (u64, u64) {

@@ -10,6 +10,7 @@ use super::distribution::{Distribution, Profile};
 use super::generator::{Recipe, Stream as RandomStream, generate_scalar};
 use super::layout::{CallLayout, TensorPlace, number};
 use super::safetensors::Capture;
+use super::structure::Structure;
 use crate::measure::subject::BenchError;
 use proofmark_player::device::error::DeviceError;
 use proofmark_player::device::instruments::{FillRecipe, Instruments};
@@ -34,6 +35,7 @@ const TWIN_ITERATIONS: u32 = 1 << 24;
 enum TensorSource {
     Random(Drawn),
     Captured { bytes: Rc<Vec<u8>>, drawn: Drawn },
+    Structured(Structure),
 }
 
 /// How a tensor's random elements are made.
@@ -82,7 +84,10 @@ impl Sources {
                     let bytes = captured(&path.under(data_root), tensor_key, place, workload)?;
                     TensorSource::Captured { bytes: Rc::new(bytes), drawn }
                 }
-                _ => TensorSource::Random(drawn),
+                _ => match Structure::of(definition, workload, name, &place.tensor) {
+                    Some(structure) => TensorSource::Structured(structure),
+                    None => TensorSource::Random(drawn),
+                },
             };
             sources.values.push(None);
             sources.tensors.push((place.clone(), source));
@@ -148,6 +153,10 @@ impl Sources {
                         stream,
                     )?;
                 }
+                TensorSource::Structured(structure) => {
+                    let bytes = structure.make(&place.tensor, self.seed, &self.uuid, &place.name, index);
+                    upload(&bytes, region, stream)?;
+                }
                 TensorSource::Captured { bytes, .. } => {
                     upload(
                         &turned(bytes, place.tensor.dtype, index, self.order(index, place)),
@@ -174,9 +183,13 @@ impl Sources {
         let largest = self
             .tensors
             .iter()
-            .filter(|(place, _)| {
+            .filter(|(place, source)| {
                 let tensor = &place.tensor;
-                tensor.dtype.is_float() && tensor.dtype.size_bits() >= 8 && tensor.element_count > 0
+                let is_drawn = !matches!(source, TensorSource::Structured(_));
+                is_drawn
+                    && tensor.dtype.is_float()
+                    && tensor.dtype.size_bits() >= 8
+                    && tensor.element_count > 0
             })
             .max_by_key(|(place, _)| place.tensor.size_bytes);
         let Some((place, source)) = largest else { return Ok(()) };
@@ -192,6 +205,7 @@ impl Sources {
                 let recipe = fill(&recipes[0], &random);
                 instruments.make(part, number(place.tensor.dtype), &recipe, count, stream)
             }
+            TensorSource::Structured(_) => Ok(()),
             TensorSource::Captured { .. } => {
                 shuffle(region, place.tensor.dtype, self.order(index, place), stream)
             }

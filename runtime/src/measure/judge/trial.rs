@@ -6,7 +6,9 @@
 //! dice, the outputs are poisoned, and only then is the player told. Afterwards outputs are compared with what
 //! was expected, and inputs with what they were.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Instant;
 
 use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
@@ -14,27 +16,25 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::comparison::{OutputComparison, verdict};
+use super::binding::Asked;
+use super::comparison::OutputComparison;
 use super::device::JudgeDevice;
-use super::element::decode;
-use super::layout::{CallLayout, TensorPlace, number};
-use super::null_gate::null_gate;
+use super::layout::{CallLayout, TensorPlace};
 use super::session::{BatchReport, PlayerSession, Stop};
+use super::set::is_set;
 use super::source::Sources;
 use super::tolerance::Tolerance;
 use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, mutable_inputs};
-use crate::measure::verdict::Verdict;
-use proofmark_player::device::instruments::OutputPair;
-use proofmark_player::device::memory::{DeviceBuffer, Region, copy, download, fill};
+use proofmark_player::device::memory::{DeviceBuffer, Region, copy, fill};
 use proofmark_player::protocol::{CallReport, Clock, L2};
 
 /// All ones: a NaN in every float type, -1 in every integer.
 const POISON: u8 = 0xFF;
-/// The null gate looks at this many elements first; only where they would pass, at all of them.
-const GATE_GLANCE: u64 = 1 << 16;
-/// A comparison in full looks at this many elements at most: more would take seconds on the host.
-const DETAIL_LIMIT: u64 = 4 << 20;
+/// A definition's own reference computes for about this long before the first call that counts…
+const ROUND_SECONDS: f64 = 4.0;
+/// …but this many contents at least, so that one can be confused with another.
+const LEAST_CONTENTS: usize = 8;
 
 /// Secret dice of one purpose: what was seen of them says nothing about what comes.
 #[derive(Debug)]
@@ -63,17 +63,19 @@ impl Dice {
 /// One workload under measurement.
 #[derive(Debug)]
 pub struct Trial<'device> {
-    device: &'device JudgeDevice,
+    pub(super) device: &'device JudgeDevice,
     /// Blocks of one slot: what a stage maps for calls one at a time.
     single: Rc<[DeviceBuffer; 2]>,
-    layout: CallLayout,
-    sources: Sources,
-    tolerance: Tolerance,
+    pub(super) layout: CallLayout,
+    pub(super) sources: Sources,
+    /// Outputs whose rows are sets, by name.
+    pub(super) sets: BTreeSet<String>,
+    pub(super) tolerance: Tolerance,
     /// Offset and length of the stretches of a slot's inputs that no call may change.
-    kept: Vec<(u64, u64)>,
+    pub(super) kept: Vec<(u64, u64)>,
     dice: Dice,
-    slots: usize,
-    contents: usize,
+    pub(super) slots: usize,
+    pub(super) contents: usize,
     /// Rounds of contents that were made.
     rounds: u32,
     /// Contents of the round that no call has seen, the next one last.
@@ -97,10 +99,12 @@ impl<'device> Trial<'device> {
         let single = [layout.inputs.slot_bytes, layout.outputs.slot_bytes]
             .map(|bytes| DeviceBuffer::allocate_shared(&device.gpu, bytes));
         let [inputs, outputs] = single;
+        let sets = definition.outputs().iter().filter(|(name, spec)| is_set(name, spec));
         Ok(Self {
             single: Rc::new([inputs?, outputs?]),
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
+            sets: sets.map(|(name, _)| name.to_owned()).collect(),
             tolerance: options.tolerance,
             dice: Dice::new(options.seed, "schedule"),
             slots: device.slots(&layout),
@@ -152,6 +156,9 @@ impl<'device> Trial<'device> {
         }
         stream.synchronize()?;
         self.bind(reference)?;
+        if self.rounds == 0 && reference.is_definition() {
+            self.limit_contents(reference)?;
+        }
         let all: Vec<usize> = (0..self.contents).collect();
         for some in all.chunks(self.slots) {
             self.compute(reference, some)?;
@@ -161,8 +168,43 @@ impl<'device> Trial<'device> {
         Ok(())
     }
 
+    /// Makes fewer contents at once where the reference takes long for one: the rest is made when it is needed.
+    fn limit_contents(&mut self, reference: &mut PlayerSession) -> Result<(), Stop> {
+        // The first call loads libraries, so the second is timed.
+        self.compute(reference, &[0])?;
+        let begun = Instant::now();
+        self.compute(reference, &[1.min(self.contents - 1)])?;
+        let one = begun.elapsed().as_secs_f64().max(1e-6);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        let room = (ROUND_SECONDS / one) as usize;
+        self.contents = self.contents.min(room.max(LEAST_CONTENTS));
+        Ok(())
+    }
+
+    /// How far the definition's own precision lies off what is right: its reference as it stands, on the first
+    /// content, against the same in double precision. Leaves the reference bound so, for timing it.
+    pub fn rounding(&self, reference: &mut PlayerSession) -> Result<Vec<(String, OutputComparison)>, Stop> {
+        reference.bind_for(&self.layout, self.sources.values(), self.slots, Asked::Plain)?;
+        let content = 0;
+        self.compute_into(reference, &[content], Keep::InPlace)?;
+        self.details(content, &self.device.reference, 0)
+    }
+
     /// Lets the reference compute some contents' outputs.
     fn compute(&self, reference: &mut PlayerSession, contents: &[usize]) -> Result<(), Stop> {
+        self.compute_into(reference, contents, Keep::Expected)
+    }
+
+    fn compute_into(
+        &self,
+        reference: &mut PlayerSession,
+        contents: &[usize],
+        keep: Keep,
+    ) -> Result<(), Stop> {
         let JudgeDevice { secret, reference: blocks, stream, .. } = self.device;
         for (slot, content) in contents.iter().enumerate() {
             let made = self.slot(&secret[0], *content, Side::Inputs)?;
@@ -173,11 +215,20 @@ impl<'device> Trial<'device> {
         for slot in 0..contents.len() {
             reference.publish(self.device, blocks, &self.layout, slot)?;
         }
-        reference.batch(all_slots(contents.len()))?;
+        if reference.is_definition() {
+            // It waits for the device as it likes: nothing is held for it.
+            for slot in all_slots(contents.len()) {
+                reference.call(slot, Clock::Host, L2::AsIs)?;
+            }
+        } else {
+            reference.batch(all_slots(contents.len()))?;
+        }
         for (slot, content) in contents.iter().enumerate() {
             reference.collect(self.device, blocks, &self.layout, slot)?;
-            let computed = self.slot(&blocks[1], slot, Side::Outputs)?;
-            copy(computed, self.slot(&secret[1], *content, Side::Outputs)?, stream)?;
+            if keep == Keep::Expected {
+                let computed = self.slot(&blocks[1], slot, Side::Outputs)?;
+                copy(computed, self.slot(&secret[1], *content, Side::Outputs)?, stream)?;
+            }
         }
         Ok(stream.synchronize()?)
     }
@@ -209,39 +260,6 @@ impl<'device> Trial<'device> {
     /// A content that no call has seen.
     fn take(&mut self) -> usize {
         self.unused.pop().expect("callers provide for their calls")
-    }
-
-    /// Says why this workload cannot judge: an output that nobody computed would pass.
-    pub fn refusal(&self) -> Result<Option<String>, Stop> {
-        match self.gate(GATE_GLANCE)? {
-            None => Ok(None),
-            Some(_) => self.gate(u64::MAX),
-        }
-    }
-
-    fn gate(&self, limit: u64) -> Result<Option<String>, Stop> {
-        // Content 2 is nobody's twin, so its expected outputs are those of other inputs.
-        let (current, stale) = (0, 2.min(self.contents - 1));
-        let secret = &self.device.secret;
-        let mut inputs = Vec::new();
-        for place in &self.layout.inputs.places {
-            inputs.push((place.name.as_str(), self.values(&secret[0], current, Side::Inputs, place, limit)?));
-        }
-        for place in &self.layout.outputs.places {
-            let expected = self.values(&secret[1], current, Side::Outputs, place, limit)?;
-            if let Some(broken) = expected.iter().position(|value| !value.is_finite()) {
-                let name = &place.name;
-                return Ok(Some(format!(
-                    "the reference's output `{name}` is not finite at element {broken}"
-                )));
-            }
-            let previous = self.values(&secret[1], stale, Side::Outputs, place, limit)?;
-            let named = inputs.iter().map(|(name, values)| (*name, values.as_slice()));
-            if let Err(open) = null_gate(&place.name, &expected, Some(&previous), named, &self.tolerance) {
-                return Ok(Some(open.to_string()));
-            }
-        }
-        Ok(None)
     }
 
     /// One checked call with a content that no call has seen, in a slot that nobody can foresee.
@@ -329,87 +347,6 @@ impl<'device> Trial<'device> {
         Ok(())
     }
 
-    /// Compares a slot's outputs with what was expected of a content, and its inputs with the content.
-    fn check(&mut self, content: usize, blocks: &[DeviceBuffer; 2], slot: usize) -> Result<(), Stop> {
-        let JudgeDevice { secret, stream, instruments, .. } = self.device;
-        let tolerances = (self.tolerance.atol, self.tolerance.rtol);
-        let mut outputs = Vec::new();
-        for place in &self.layout.outputs.places {
-            let dtype = number(place.tensor.dtype);
-            outputs.push(OutputPair {
-                found: self.tensor(&blocks[1], slot, Side::Outputs, place)?,
-                found_dtype: dtype,
-                expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
-                expected_dtype: dtype,
-                count: place.tensor.element_count,
-            });
-        }
-        let (found, made) =
-            (self.slot(&blocks[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
-        let mut kept = Vec::new();
-        for (offset, length) in &self.kept {
-            kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
-        }
-        let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
-        for (place, compared) in self.layout.outputs.places.iter().zip(comparisons) {
-            let count = place.tensor.element_count;
-            if compared.non_finite > 0 || self.tolerance.is_too_many(compared.off, count) {
-                return Err(Stop::Verdict(self.explain(content, blocks, slot, place)?));
-            }
-        }
-        if changed > 0 {
-            return Err(Stop::Verdict(self.explain_change(content, blocks, slot, changed)?));
-        }
-        self.checked += 1;
-        Ok(())
-    }
-
-    /// Names the input that a call changed; what lies between inputs belongs to nobody.
-    fn explain_change(
-        &self,
-        content: usize,
-        blocks: &[DeviceBuffer; 2],
-        slot: usize,
-        changed: u64,
-    ) -> Result<Verdict, Stop> {
-        let JudgeDevice { secret, stream, instruments, .. } = self.device;
-        for place in &self.layout.inputs.places {
-            if !self.kept.iter().any(|(offset, length)| (*offset..offset + length).contains(&place.offset)) {
-                continue;
-            }
-            let pair = (
-                self.tensor(&blocks[0], slot, Side::Inputs, place)?,
-                self.tensor(&secret[0], content, Side::Inputs, place)?,
-            );
-            let (_, changed) = instruments.check(&[], (0.0, 0.0), &[pair], stream)?;
-            if changed > 0 {
-                let reason = format!(
-                    "it changed its input `{}` at {changed} words, and the definition does not allow that",
-                    place.name
-                );
-                return Ok(Verdict::IncorrectNumerical { reason });
-            }
-        }
-        let reason = format!("it wrote {changed} words beside its inputs");
-        Ok(Verdict::IncorrectNumerical { reason })
-    }
-
-    /// Compares every output of the slot that was called last in full, on the host.
-    fn details(
-        &self,
-        content: usize,
-        blocks: &[DeviceBuffer; 2],
-        slot: usize,
-    ) -> Result<Vec<(String, OutputComparison)>, Stop> {
-        let mut details = Vec::new();
-        for place in &self.layout.outputs.places {
-            if let Some(comparison) = self.compare_on_host(content, blocks, slot, place)? {
-                details.push((place.name.clone(), comparison));
-            }
-        }
-        Ok(details)
-    }
-
     /// A checked call whose outputs are then compared in full.
     pub fn detailed_call(
         &mut self,
@@ -423,41 +360,12 @@ impl<'device> Trial<'device> {
         self.details(content, &blocks, slot)
     }
 
-    fn compare_on_host(
-        &self,
-        content: usize,
-        blocks: &[DeviceBuffer; 2],
-        slot: usize,
-        place: &TensorPlace,
-    ) -> Result<Option<OutputComparison>, Stop> {
-        let expected = self.values(&self.device.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
-        let found = self.head(&blocks[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
-        Ok(OutputComparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
-    }
-
-    fn explain(
-        &self,
-        content: usize,
-        blocks: &[DeviceBuffer; 2],
-        slot: usize,
-        place: &TensorPlace,
-    ) -> Result<Verdict, Stop> {
-        let call = self.checked + 1;
-        let comparison = self.compare_on_host(content, blocks, slot, place)?;
-        let found = comparison.map(|comparison| verdict([(place.name.as_str(), &comparison)]));
-        let reason = match found {
-            Some(Verdict::IncorrectNumerical { reason }) => format!("call {call}: {reason}"),
-            _ => format!("call {call}: output `{}` is off", place.name),
-        };
-        Ok(Verdict::IncorrectNumerical { reason })
-    }
-
-    fn slot(&self, block: &DeviceBuffer, slot: usize, side: Side) -> Result<Region, Stop> {
+    pub(super) fn slot(&self, block: &DeviceBuffer, slot: usize, side: Side) -> Result<Region, Stop> {
         let layout = side.of(&self.layout);
         Ok(block.region(layout.slot_offset(slot), layout.slot_bytes)?)
     }
 
-    fn tensor(
+    pub(super) fn tensor(
         &self,
         block: &DeviceBuffer,
         slot: usize,
@@ -466,40 +374,20 @@ impl<'device> Trial<'device> {
     ) -> Result<Region, Stop> {
         Ok(self.slot(block, slot, side)?.part(place.offset, place.tensor.size_bytes)?)
     }
-
-    /// The first bytes of a tensor, at most that many elements.
-    fn head(
-        &self,
-        block: &DeviceBuffer,
-        slot: usize,
-        side: Side,
-        place: &TensorPlace,
-        limit: u64,
-    ) -> Result<Vec<u8>, Stop> {
-        let count = place.tensor.element_count.min(limit);
-        let length = place.tensor.dtype.size_bytes(count).unwrap_or(0);
-        let mut bytes = vec![0; usize::try_from(length).expect("what fits the device fits here")];
-        let region = self.tensor(block, slot, side, place)?.part(0, length)?;
-        download(region, &mut bytes, &self.device.stream)?;
-        Ok(bytes)
-    }
-
-    fn values(
-        &self,
-        block: &DeviceBuffer,
-        slot: usize,
-        side: Side,
-        place: &TensorPlace,
-        limit: u64,
-    ) -> Result<Vec<f64>, Stop> {
-        let bytes = self.head(block, slot, side, place, limit)?;
-        let count = usize::try_from(place.tensor.element_count.min(limit)).expect("fits, as its bytes do");
-        Ok((0..count).filter_map(|index| decode(place.tensor.dtype, &bytes, index)).collect())
-    }
 }
 
+/// Where what the reference computes belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// It is what is expected.
+    Expected,
+    /// It stays in the reference's own block.
+    InPlace,
+}
+
+/// One of the two blocks of a call.
 #[derive(Clone, Copy)]
-enum Side {
+pub(super) enum Side {
     Inputs,
     Outputs,
 }

@@ -1,0 +1,104 @@
+//! What a player in Python is told to load.
+//!
+//! ```json
+//! {"kind": "submission", "module": "fib_python_mine_0a1b2c.main", "entry": "main.py", "symbol": "run",
+//!  "returns": false, "input_count": 3, "sources": {"main.py": "…sha256…"}}
+//! {"kind": "definition", "name": "gdn_decode", "reference": "import torch…", "axes": {"head_size": 128},
+//!  "inputs": [["q", ["batch_size", "head_size"]], ["scale", null]], "custom_inputs": null}
+//! ```
+//!
+//! It holds no path of the machine, so that its digest names the code that runs.
+
+use std::collections::BTreeMap;
+
+use proofmark_packager::interop::flashinfer::Definition;
+use proofmark_packager::{Artifact, Digest};
+use serde::Serialize;
+
+/// Digits of the artifact's digest in a package's name.
+const DIGEST_DIGITS: usize = 6;
+
+/// What a player in Python is told to load.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PythonDocument {
+    /// A submission.
+    Submission {
+        /// The entry's module.
+        module: String,
+        /// The entry's file, for messages.
+        entry: String,
+        /// The entry's name in its module.
+        symbol: String,
+        /// Whether it returns its outputs.
+        returns: bool,
+        /// How many arguments are inputs.
+        input_count: usize,
+        /// Every source with its digest, so that the document names what runs.
+        sources: BTreeMap<String, Digest>,
+    },
+    /// A definition's own reference.
+    Definition {
+        /// The definition's name, for messages.
+        name: String,
+        /// The code.
+        reference: String,
+        /// The constant axes.
+        axes: BTreeMap<String, u64>,
+        /// The inputs in call order, with the names of their axes; none for a scalar.
+        inputs: Vec<(String, Option<Vec<String>>)>,
+        /// The function that makes the inputs which a workload leaves to the definition.
+        custom_inputs: Option<String>,
+    },
+}
+
+impl PythonDocument {
+    /// A submission for a definition.
+    pub fn of_submission(artifact: &Artifact, definition: &Definition) -> Self {
+        let build = &artifact.manifest().build;
+        let entry = build.entry_point.file.as_str();
+        let stem = entry.strip_suffix(".py").unwrap_or(entry);
+        let sources = artifact.sources().iter().map(|source| (source.path.to_string(), source.digest()));
+        Self::Submission {
+            module: format!("{}.{}", package(artifact), stem.replace('/', ".")),
+            entry: entry.to_owned(),
+            symbol: build.entry_point.symbol.clone(),
+            returns: !build.destination_passing_style,
+            input_count: definition.inputs().iter().count(),
+            sources: sources.collect(),
+        }
+    }
+
+    /// A definition's own reference.
+    pub fn of_definition(definition: &Definition) -> Self {
+        let constant = |axis: &proofmark_packager::interop::flashinfer::Axis| axis.constant;
+        Self::Definition {
+            name: definition.name().to_owned(),
+            reference: definition.reference().to_owned(),
+            axes: definition
+                .axes()
+                .iter()
+                .filter_map(|(name, axis)| Some((name.to_owned(), constant(axis)?)))
+                .collect(),
+            inputs: definition
+                .inputs()
+                .iter()
+                .map(|(name, spec)| (name.to_owned(), spec.shape.clone()))
+                .collect(),
+            custom_inputs: definition.custom_inputs().map(str::to_owned),
+        }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers")
+    }
+}
+
+/// The name of the package that a submission's sources become.
+pub(super) fn package(artifact: &Artifact) -> String {
+    let name = &artifact.manifest().solution.name;
+    let plain: String = name.chars().map(|one| if one.is_ascii_alphanumeric() { one } else { '_' }).collect();
+    let digest = artifact.digest().to_string();
+    format!("fib_python_{plain}_{}", &digest[..DIGEST_DIGITS])
+}
