@@ -1,7 +1,7 @@
 //! The player in Python against entry points of every temper, on the CPU. Where Python has no torch, as in CI, a
 //! stand-in gives it tensors: what is tested is the process, its calls and its confinement.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proofmark::python::{Interpreter, PythonDocument, PythonHome};
@@ -48,7 +48,7 @@ fn submission(entry_point: &str, passes_outputs: bool) -> Artifact {
 /// its folders end with it.
 fn ready(entry_point: &str, passes_outputs: bool) -> (PythonHome, Player, Result<(), PlayerEnd>) {
     let artifact = submission(entry_point, passes_outputs);
-    let interpreter = Interpreter::find(None).unwrap();
+    let interpreter = Interpreter::find(Path::new("python3")).unwrap();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_proofmark"));
     let mut home = PythonHome::of_submission(&artifact, &interpreter, None, &program).unwrap();
     home.program.paths.insert(0, fixtures().join("stand_in"));

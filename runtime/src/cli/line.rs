@@ -110,7 +110,6 @@ impl MachineOptions {
             python: self.python.clone(),
             tvm_ffi: None,
             cupti: None,
-            python: None,
             player_library: None,
             refusals: Refusals::Silent,
             record: None,

@@ -37,9 +37,6 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
-    /// The Python that runs submissions in Python and definitions' own references [default: python3 on PATH].
-    #[arg(long, value_name = "FILE")]
-    pub python: Option<PathBuf>,
     /// The player as a library, which that Python loads [default: beside this program].
     #[arg(long, value_name = "FILE", env = PLAYER_VARIABLE, hide = true)]
     pub player_library: Option<PathBuf>,
@@ -56,7 +53,6 @@ impl DriverOptions {
         Settings {
             tvm_ffi: self.tvm_ffi.clone(),
             cupti: self.cupti.clone(),
-            python: self.python.clone(),
             player_library: self.player_library.clone(),
             refusals,
             ..settings
@@ -185,7 +181,7 @@ impl MeasuringOptions {
         }
         if self.reference.is_none()
             && artifact.reference().is_none()
-            && let Err(error) = Interpreter::with_torch(self.driver.python.as_deref())
+            && let Err(error) = Interpreter::with_torch(&self.line.machine.python)
         {
             let definition = &artifact.manifest().solution.definition;
             return not(format!(
@@ -199,7 +195,7 @@ impl MeasuringOptions {
     /// The definition's own code, where nobody names another reference and there is a Python for it.
     fn own_reference(&self, definition: &Definition, console: &Console) -> Result<Reference, Failure> {
         let name = definition.name();
-        match Interpreter::with_torch(self.driver.python.as_deref()) {
+        match Interpreter::with_torch(&self.line.machine.python) {
             Ok(python) => {
                 let (program, torch) = (python.executable.display(), &python.packages["torch"]);
                 console.say(format!(

@@ -38,8 +38,6 @@ pub struct Settings {
     pub tvm_ffi: Option<PathBuf>,
     /// `libcupti.so`; `None` looks for it.
     pub cupti: Option<PathBuf>,
-    /// The Python that runs code in Python; `None` takes the environment's.
-    pub python: Option<PathBuf>,
     /// The player's library, by which Python is measured; `None` looks beside the program.
     pub player_library: Option<PathBuf>,
     /// What becomes of system calls that players refuse.
@@ -136,7 +134,7 @@ impl<'job> Resources<'job> {
 
     fn interpreter(&mut self) -> Result<&Interpreter, PipelineError> {
         if self.interpreter.is_none() {
-            self.interpreter = Some(Interpreter::with_torch(self.settings.python.as_deref())?);
+            self.interpreter = Some(Interpreter::with_torch(&self.settings.python)?);
         }
         Ok(self.interpreter.as_ref().expect("found just above"))
     }

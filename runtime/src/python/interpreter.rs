@@ -9,8 +9,6 @@ use serde::Deserialize;
 
 use crate::process_tree::{self, ProcessError, RunLimits};
 
-/// What runs where none is named.
-const DEFAULT: &str = "python3";
 /// What is asked for by name: what a result may depend on.
 const PACKAGES: [&str; 14] = [
     "torch",
@@ -85,9 +83,8 @@ pub enum InterpreterError {
 }
 
 impl Interpreter {
-    /// Asks the named interpreter, else the environment's `python3`, what it has.
-    pub fn find(named: Option<&Path>) -> Result<Self, InterpreterError> {
-        let program = named.unwrap_or(Path::new(DEFAULT));
+    /// Asks an interpreter what it has.
+    pub fn find(program: &Path) -> Result<Self, InterpreterError> {
         let mut command = Command::new(program);
         command.args(["-B", "-c", PROBE]).args(PACKAGES);
         let finished = process_tree::run(command, LIMITS, &mut |_| {})
@@ -104,8 +101,8 @@ impl Interpreter {
     }
 
     /// The same, refused without torch: tensors need it.
-    pub fn with_torch(named: Option<&Path>) -> Result<Self, InterpreterError> {
-        let found = Self::find(named)?;
+    pub fn with_torch(program: &Path) -> Result<Self, InterpreterError> {
+        let found = Self::find(program)?;
         if found.has("torch") {
             return Ok(found);
         }
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn says_what_the_machine_s_python_is() {
-        let found = Interpreter::find(None).unwrap();
+        let found = Interpreter::find(Path::new("python3")).unwrap();
         assert!(found.number() >= LEAST_VERSION && found.executable.is_absolute());
         assert!(found.paths.iter().all(|path| path.is_absolute()), "{:?}", found.paths);
         assert_eq!(found.versions()["python"], found.version);
@@ -153,9 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_no_python_says_so() {
-        let missing = Interpreter::find(Some(Path::new("/nowhere/python3"))).unwrap_err();
+        let missing = Interpreter::find(Path::new("/nowhere/python3")).unwrap_err();
         assert!(matches!(missing, InterpreterError::Process { .. }), "{missing}");
-        let other = Interpreter::find(Some(Path::new("/bin/echo"))).unwrap_err();
+        let other = Interpreter::find(Path::new("/bin/echo")).unwrap_err();
         assert!(matches!(other, InterpreterError::Answer { .. }), "{other}");
     }
 }
