@@ -53,12 +53,12 @@ pub(crate) struct Extents {
 
 impl Extents {
     /// Those of contiguous memory.
-    pub(crate) fn contiguous(shape: &[i64]) -> Box<Self> {
+    pub(crate) fn contiguous(shape: &[i64]) -> Self {
         let mut strides = vec![1_i64; shape.len()];
         for axis in (0..shape.len().saturating_sub(1)).rev() {
             strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
         }
-        Box::new(Self { shape: shape.to_vec(), strides })
+        Self { shape: shape.to_vec(), strides }
     }
 
     /// A tensor over memory; it must not outlive these extents.

@@ -234,14 +234,12 @@ fn close_own_memory() -> io::Result<()> {
 /// Starts the program with nothing of ours but what is named here. Nothing is run between fork and exec:
 /// the player itself gives up what it inherits, first thing.
 fn spawn(cast: &PlayerSpec<'_>, folder: &Path, conversation: UnixStream) -> io::Result<Child> {
-    let mut command = match cast.python {
-        Some(python) => python.command(),
-        None => {
-            let mut command = Command::new(cast.program);
-            command.arg(VERB);
-            command
-        }
+    let own = || {
+        let mut command = Command::new(cast.program);
+        command.arg(VERB);
+        command
     };
+    let mut command = cast.python.map_or_else(own, PythonProgram::command);
     command
         .env_clear()
         .envs([("LC_ALL", "C"), ("HOME", "/nonexistent"), ("CUDA_CACHE_DISABLE", "1")])

@@ -233,7 +233,7 @@ fn manage(
     dtype: DlDtype,
     shape: &[i64],
 ) -> *mut DlManagedTensorVersioned {
-    let mut extents = Extents::contiguous(shape);
+    let mut extents = Box::new(Extents::contiguous(shape));
     let tensor = extents.tensor(place, data, dtype);
     Box::into_raw(Box::new(DlManagedTensorVersioned {
         major: 1,

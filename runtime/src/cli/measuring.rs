@@ -37,9 +37,6 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
-    /// The player as a library, which that Python loads [default: beside this program].
-    #[arg(long, value_name = "FILE", env = PLAYER_VARIABLE, hide = true)]
-    pub player_library: Option<PathBuf>,
     /// Name on standard error the system calls that are refused while measuring, to find out what a driver
     /// lacks; foreign text then reaches the terminal unescaped.
     #[arg(long, hide = true)]
@@ -53,7 +50,7 @@ impl DriverOptions {
         Settings {
             tvm_ffi: self.tvm_ffi.clone(),
             cupti: self.cupti.clone(),
-            player_library: self.player_library.clone(),
+            player_library: std::env::var_os(PLAYER_VARIABLE).map(PathBuf::from),
             refusals,
             ..settings
         }

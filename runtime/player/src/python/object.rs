@@ -67,7 +67,7 @@ impl Object {
         dtype: DlDtype,
         shape: &[i64],
     ) -> Option<Self> {
-        let mut extents = Extents::contiguous(shape);
+        let mut extents = Box::new(Extents::contiguous(shape));
         let tensor = extents.tensor(place, data as *mut c_void, dtype);
         let managed = Box::into_raw(Box::new(ManagedTensor {
             tensor,

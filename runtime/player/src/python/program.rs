@@ -107,6 +107,11 @@ impl PythonProgram {
         variables
     }
 
+    /// The folder of what is compiled at run time; empty where there is none.
+    pub fn cache_text(&self) -> String {
+        self.cache.as_ref().map(|cache| cache.display().to_string()).unwrap_or_default()
+    }
+
     /// The folders that the process reads while it runs.
     pub fn folder_texts(&self) -> Vec<String> {
         let own = self.player.parent();

@@ -175,7 +175,7 @@ impl PlayerSession {
             tvm_ffi: options.tvm_ffi.display().to_string(),
             cupti: device.cupti.clone(),
             folders: python.map(PythonProgram::folder_texts).unwrap_or_default(),
-            cache: python.and_then(|python| python.cache.as_ref()).map(path_text).unwrap_or_default(),
+            cache: python.map(PythonProgram::cache_text).unwrap_or_default(),
         });
         player.send(&start);
         Ok(Self {
@@ -452,10 +452,6 @@ impl PlayerSession {
     pub fn end(mut self) -> String {
         self.player.end()
     }
-}
-
-fn path_text(path: &std::path::PathBuf) -> String {
-    path.display().to_string()
 }
 
 fn extent(layout: &SlotLayout, slot: usize) -> (u64, u64) {

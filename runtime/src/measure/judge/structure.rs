@@ -107,10 +107,10 @@ impl Structure {
         let row = tensor.shape.as_deref().and_then(<[u64]>::last).map_or(1, |last| (*last).max(1));
         let row = usize::try_from(row).unwrap_or(1);
         match *self {
-            Self::Offsets { total } => whole(tensor.dtype, offsets(count, total, &mut dice)),
+            Self::Offsets { total } => whole(tensor.dtype, &offsets(count, total, &mut dice)),
             Self::Lengths { least, most } => {
                 let draw = |_| dice.random_range(least..=most.max(least)).cast_signed();
-                whole(tensor.dtype, (0..count).map(draw).collect())
+                whole(tensor.dtype, &(0..count).map(draw).collect::<Vec<_>>())
             }
             Self::Numbers { below, padded } => {
                 let mut all = Vec::with_capacity(count);
@@ -122,7 +122,7 @@ impl Structure {
                     }
                     all.extend(drawn);
                 }
-                whole(tensor.dtype, all)
+                whole(tensor.dtype, &all)
             }
             Self::PackedFloats { tokens, token_bytes } => {
                 let random = Stream::new(seed, uuid, input, index);
@@ -199,7 +199,7 @@ fn packed(
     bytes
 }
 
-fn whole(dtype: Dtype, values: Vec<i64>) -> Vec<u8> {
+fn whole(dtype: Dtype, values: &[i64]) -> Vec<u8> {
     let width = usize::try_from(dtype.size_bits() / 8).expect("eight bytes at most");
     values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect()
 }
