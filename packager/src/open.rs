@@ -11,7 +11,9 @@ use crate::artifact::Artifact;
 use crate::bundle::{self, Bundle, BundleError};
 use crate::escape;
 use crate::format::LARGEST_SOLUTION_BYTES;
+use crate::interop::Invalid;
 use crate::interop::flashinfer::solution::{self, SolutionError};
+use crate::interop::solexec;
 use crate::submission::{self, FolderContents, Note, SubmissionError, Violations};
 
 /// What the path turned out to be.
@@ -20,7 +22,7 @@ use crate::submission::{self, FolderContents, Note, SubmissionError, Violations}
 pub enum InputKind {
     /// A zip that Proofmark wrote.
     Artifact,
-    /// A `solution.json`, ours or foreign.
+    /// A `solution.json` of FlashInfer-Bench or of SOL-ExecBench.
     SolutionJson,
     /// A folder with a `config.toml`.
     Submission,
@@ -94,6 +96,14 @@ pub enum OpenError {
         /// What is wrong.
         source: SolutionError,
     },
+    /// The `solution.json` of SOL-ExecBench is not valid.
+    #[error("{}", path.display())]
+    SolExecBench {
+        /// The path as given.
+        path: PathBuf,
+        /// Every violation.
+        source: Invalid,
+    },
     /// The folder is not a valid submission.
     #[error(transparent)]
     Submission(#[from] SubmissionError),
@@ -134,6 +144,13 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     let text = String::from_utf8(bytes).map_err(|_| OpenError::Unknown { path: path.to_owned() })?;
     if !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(OpenError::Unknown { path: path.to_owned() });
+    }
+    if solexec::solution::is_one(&text) {
+        let read = solexec::solution::read(&text);
+        let artifact = read.map_err(|source| OpenError::SolExecBench { path: path.to_owned(), source })?;
+        let what = "read as a solution of NVIDIA SOL-ExecBench".to_owned();
+        let notes = vec![Note { path: "solution.json".to_owned(), what }];
+        return Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes });
     }
     let artifact =
         solution::read(&text).map_err(|source| OpenError::Solution { path: path.to_owned(), source })?;

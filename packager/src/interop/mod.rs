@@ -1,3 +1,21 @@
 //! Speaks the formats of other tools, so that what we read and write is theirs as well.
+//!
+//! | file or folder | noun |
+//! |---|---|
+//! | [`flashinfer`] | FlashInfer-Bench, whose words are ours |
+//! | [`solexec`] | NVIDIA SOL-ExecBench |
+//! | [`popcorn`] | GPU MODE |
+//! | [`torch_binding`] | a kernel with a TVM-FFI entry as a torch extension |
+//! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
+//! | [`violation`] | what is wrong with a document, every finding with its place |
+//! | `document` | takes a JSON document apart, field by field |
 
+mod document;
 pub mod flashinfer;
+pub mod named;
+pub mod popcorn;
+pub mod solexec;
+pub mod torch_binding;
+pub mod violation;
+
+pub use violation::Invalid;

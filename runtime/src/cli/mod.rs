@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod board;
 mod build;
 mod cache;
 mod compare;

@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::Arch;
-use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, Trace, solution};
+use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, Trace, Workload, solution};
+use proofmark_packager::interop::solexec::Problem;
 use proofmark_packager::submission::{Submission, Target, WORKLOADS_NAME};
 use proofmark_packager::unpack::{self, UnpackError};
 use proofmark_packager::{Artifact, Bundle, Evidence};
@@ -18,16 +19,20 @@ use super::input;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
-/// With the definition at hand, as a definition.json or in a FlashInfer-Trace data set, the entry
-/// function gets its exact arguments, and the workloads come along. Without, it takes one input and
-/// one output. The folder has the layout of the contest's kit.
+/// With the definition at hand, as a definition.json, in a FlashInfer-Trace data set or as a problem's
+/// folder of SOL-ExecBench, the entry function gets its exact arguments, and the workloads come along.
+/// Without, it takes one input and one output. The folder has the layout of the contest's kit.
+///
+/// A problem of SOL-ExecBench is said in FlashInfer-Bench's terms: axes that are expressions get their
+/// values in each workload, and each workload keeps its tolerance.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark new my_operator
   proofmark new definitions/gdn/gdn_decode.json -o my-kernel
+  proofmark new SOL-ExecBench/examples/cuda_cpp/rmsnorm -o my-kernel
   proofmark new rmsnorm_h4096 --dataset flashinfer-trace --arch sm_90a")]
 pub struct Arguments {
-    /// A definition's name, or its definition.json.
+    /// A definition's name, its definition.json, or a problem's folder of SOL-ExecBench.
     definition: String,
     /// The new folder [default: the definition's name].
     #[arg(short, long, value_name = "DIR")]
@@ -48,7 +53,7 @@ const LARGEST_TEXT_BYTES: u64 = 16 << 20;
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let operator = find(arguments)?;
+    let operator = find(arguments, console)?;
     let name = operator.as_ref().map_or(arguments.definition.as_str(), |known| known.definition.name());
     let folder = match &arguments.output {
         Some(folder) => folder.clone(),
@@ -105,13 +110,16 @@ struct Operator {
 }
 
 /// The operator, from a file or a data set; `None` if only the name is known.
-fn find(arguments: &Arguments) -> Result<Option<Operator>, Failure> {
+fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Failure> {
     if arguments.definition.is_empty() {
         return Err(Failure::request(
             "the argument DEFINITION is empty: expected a definition's name or its definition.json",
         ));
     }
     let path = Path::new(&arguments.definition);
+    if Problem::is_at(path) {
+        return problem(path, console).map(Some);
+    }
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = read_text(path)?;
         let definition = Definition::from_json(&text)
@@ -125,9 +133,27 @@ fn find(arguments: &Arguments) -> Result<Option<Operator>, Failure> {
     let definition = dataset.definition(&arguments.definition).map_err(Failure::request)?;
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     let workloads = dataset.workloads(definition.name()).map_err(Failure::request)?;
-    let traces = workloads.into_iter().filter_map(|one| Trace::of_workload(definition.name(), one));
-    let workloads = traces.map(|trace| trace.to_line() + "\n").collect();
+    let workloads = lines_of(definition, workloads);
     Ok(Some(Operator { definition: definition.clone(), text, workloads }))
+}
+
+/// A `workloads.jsonl`.
+fn lines_of(definition: &Definition, workloads: Vec<Workload>) -> String {
+    let traces = workloads.into_iter().filter_map(|one| Trace::of_workload(definition.name(), one));
+    traces.map(|trace| trace.to_line() + "\n").collect()
+}
+
+/// A problem of SOL-ExecBench, as far as it can be measured.
+fn problem(folder: &Path, console: &Console) -> Result<Operator, Failure> {
+    let measurable =
+        Problem::read(folder).map_err(Failure::request)?.measurable().map_err(Failure::request)?;
+    for (uuid, reason) in &measurable.left_out {
+        console.say(format!("note: workload {uuid} is left out: {reason}"));
+    }
+    let definition = measurable.definition;
+    let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
+    let workloads = lines_of(&definition, measurable.workloads);
+    Ok(Operator { definition, text, workloads })
 }
 
 /// Reads a file of the size that a definition or its workloads can have.

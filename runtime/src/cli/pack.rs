@@ -9,6 +9,7 @@ use proofmark_packager::submission::Note;
 use proofmark_packager::{Arch, Artifact, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
+use super::board::{self, Board, LeaderboardOptions};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -26,6 +27,9 @@ use crate::build::Flags;
 ///   nvcc_flags = ["-use_fast_math"]
 ///
 /// The same folder gives the same bytes, and the contest's solution.json is inside.
+///
+/// SOL-ExecBench and GPU MODE call torch extensions: for them a kernel with a TVM-FFI entry gets one,
+/// made from the definition's signature. Their files ask for the one architecture by name.
 ///
 /// The rules:
 ///
@@ -54,7 +58,9 @@ use crate::build::Flags;
     after_help = "Examples:
   proofmark pack my-kernel                          writes <name>-<digest12>.zip here
   proofmark pack my-kernel -o out.zip
-  proofmark pack my-kernel -o solution.json         the contest's file
+  proofmark pack my-kernel -o solution.json         FlashInfer-Bench's file
+  proofmark pack my-kernel --format sol-execbench -o solution.json
+  proofmark pack my-kernel --format popcorn --leaderboard NAME --gpus B200
   proofmark pack . --definition rmsnorm_h4096       the one of several"
 )]
 pub struct Arguments {
@@ -65,32 +71,52 @@ pub struct Arguments {
     output: Option<PathBuf>,
     /// What to write [default: flashinfer where the output's name ends in .json, else zip].
     #[arg(long, value_enum)]
-    format: Option<Target>,
+    format: Option<Format>,
+    #[command(flatten)]
+    leaderboard: LeaderboardOptions,
     /// Pack only the submission for this definition.
     #[arg(long, value_name = "NAME")]
     definition: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Target {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Format {
     /// The artifact.
     Zip,
-    /// The contest's solution.json.
+    /// FlashInfer-Bench's solution.json.
     Flashinfer,
+    /// NVIDIA SOL-ExecBench's solution.json.
+    SolExecbench,
+    /// GPU MODE's submission.py.
+    Popcorn,
+}
+
+impl Format {
+    /// The board that takes it; none takes an artifact.
+    fn board(self) -> Option<Board> {
+        match self {
+            Self::Zip => None,
+            Self::Flashinfer => Some(Board::Flashinfer),
+            Self::SolExecbench => Some(Board::SolExecbench),
+            Self::Popcorn => Some(Board::Popcorn),
+        }
+    }
 }
 
 impl Arguments {
     /// The format as named, or as the output's name says.
-    fn format(&self) -> Target {
+    fn format(&self) -> Format {
         let is_json = |path: &PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
         let by_name =
-            if self.output.as_ref().is_some_and(is_json) { Target::Flashinfer } else { Target::Zip };
+            if self.output.as_ref().is_some_and(is_json) { Format::Flashinfer } else { Format::Zip };
         self.format.unwrap_or(by_name)
     }
 }
 
 #[derive(Debug, Serialize)]
 struct Packed {
+    format: Format,
     digest: Digest,
     output: String,
     size_bytes: u64,
@@ -115,7 +141,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
     let names_a_file = |path: &Path| {
-        path.is_file() || path.extension().is_some_and(|end| end == "zip" || end == "json") && !path.is_dir()
+        path.is_file()
+            || path.extension().is_some_and(|end| end == "zip" || end == "json" || end == "py")
+                && !path.is_dir()
     };
     if opened.len() > 1 && (to_stdout || arguments.output.as_deref().is_some_and(names_a_file)) {
         let text = format!(
@@ -136,10 +164,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
                 console.say(format!("note: it will not build: {refusal}"));
             }
         }
-        if arguments.format() == Target::Flashinfer {
+        if arguments.format() == Format::Flashinfer {
             say_what_is_left_out(&one.bundle.artifact, console);
         }
-        packed.push(pack_one(arguments, one, place, opened.len())?);
+        packed.push(pack_one(arguments, one, place, opened.len(), console)?);
     }
     // With `-o -` stdout belongs to the file.
     if !to_stdout {
@@ -171,17 +199,25 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
     }
 }
 
-fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) -> Result<Packed, Failure> {
+fn pack_one(
+    arguments: &Arguments,
+    opened: &Opened,
+    place: &Path,
+    count: usize,
+    console: &Console,
+) -> Result<Packed, Failure> {
     let artifact = &opened.bundle.artifact;
-    let (content, name) = match arguments.format() {
-        Target::Zip => (bundle::write(&opened.bundle), artifact.file_name()),
-        Target::Flashinfer => {
+    let format = arguments.format();
+    let (content, name) = match format.board() {
+        None => (bundle::write(&opened.bundle), artifact.file_name()),
+        Some(board) => {
+            let file = board::file(board, artifact, &arguments.leaderboard)?;
+            for note in &file.notes {
+                console.say(format!("note: {note}"));
+            }
             let folder = place.file_name().unwrap_or_default().to_string_lossy();
-            let several = format!("{folder}.solution.json");
-            (
-                solution::write(artifact).into_bytes(),
-                if count > 1 { several } else { "solution.json".to_owned() },
-            )
+            let name = if count > 1 { format!("{folder}.{}", file.name) } else { file.name.to_owned() };
+            (file.text.into_bytes(), name)
         }
     };
     let path = match &arguments.output {
@@ -195,7 +231,7 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         Some(file) => file.clone(),
     };
     output::refuse_inside(&path, place)?;
-    let kept = (arguments.format() == Target::Zip).then_some(&opened.bundle.evidence);
+    let kept = (format == Format::Zip).then_some(&opened.bundle.evidence);
     let is_lost = |there: &Evidence| !there.is_empty() && Some(there) != kept;
     output::refuse_to_lose(&path, is_lost, "is a sealed artifact: its evidence would be lost")?;
     match &arguments.output {
@@ -203,6 +239,7 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
         None => output::write_unnamed(&path, &content)?,
     }
     Ok(Packed {
+        format,
         digest: artifact.digest(),
         output: crate::path_text::text(&path),
         size_bytes: content.len() as u64,
@@ -215,15 +252,16 @@ fn pack_one(arguments: &Arguments, opened: &Opened, place: &Path, count: usize) 
 }
 
 fn describe(packed: &Packed) -> String {
-    let Packed { digest, output, size_bytes, flashinfer_hashes: hashes, sources, reference, .. } = packed;
+    let Packed { format, digest, output, size_bytes, flashinfer_hashes: hashes, sources, reference, .. } =
+        packed;
     let mut files: Vec<_> =
         sources.iter().map(|source| format!("  {:>9}  {}", source.size_bytes, source.path)).collect();
     files.extend(reference.map(|digest| format!("reference {digest}")));
-    format!(
-        "packed   {} ({size_bytes} bytes)\ndigest   {digest}\nflashinfer-bench hash   {} (0.1.2: {})\nsources\n{}",
-        output,
-        hashes.repository,
-        hashes.release_0_1_2,
-        files.join("\n"),
-    )
+    let named = match format {
+        Format::Zip | Format::Flashinfer => {
+            format!("flashinfer-bench hash   {} (0.1.2: {})\n", hashes.repository, hashes.release_0_1_2)
+        }
+        Format::SolExecbench | Format::Popcorn => String::new(),
+    };
+    format!("packed   {output} ({size_bytes} bytes)\ndigest   {digest}\n{named}sources\n{}", files.join("\n"),)
 }

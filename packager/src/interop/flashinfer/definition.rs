@@ -3,10 +3,10 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::document::{self, Object, quote, texts_of, whole_number};
 use super::dtype::Dtype;
-use super::named::Named;
-use super::violation::{FormatViolation, Invalid};
+use crate::interop::document::{self, Object, quote, texts_of, whole_number};
+use crate::interop::named::Named;
+use crate::interop::violation::{FormatViolation, Invalid};
 
 /// One symbolic dimension.
 #[derive(Debug, Clone, PartialEq)]

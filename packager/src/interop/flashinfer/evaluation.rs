@@ -8,9 +8,9 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::document::{Object, quote};
 use super::timestamp::Timestamp;
-use super::violation::FormatViolation;
+use crate::interop::document::{Object, quote};
+use crate::interop::violation::FormatViolation;
 
 /// The seven statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,10 +226,9 @@ pub struct Evaluation {
 impl Evaluation {
     /// The document: every declared field in the order of their model, nulls included.
     pub(super) fn to_value(&self) -> Value {
-        let libs = self.environment.libs.iter().map(|(name, version)| (name.clone(), json!(version)));
         json!({
             "status": self.outcome.status().name(),
-            "environment": {"hardware": self.environment.hardware, "libs": libs.collect::<Map<_, _>>()},
+            "environment": environment_value(&self.environment),
             "timestamp": self.timestamp,
             "log": self.log,
             "correctness": self.outcome.correctness().map(correctness_value),
@@ -244,7 +243,7 @@ impl Serialize for Evaluation {
     }
 }
 
-fn correctness_value(correctness: &Correctness) -> Value {
+pub(in crate::interop) fn correctness_value(correctness: &Correctness) -> Value {
     json!({
         "max_relative_error": error_value(correctness.max_relative_error),
         "max_absolute_error": error_value(correctness.max_absolute_error),
@@ -252,12 +251,17 @@ fn correctness_value(correctness: &Correctness) -> Value {
     })
 }
 
-fn performance_value(performance: &Performance) -> Value {
+pub(in crate::interop) fn performance_value(performance: &Performance) -> Value {
     json!({
         "latency_ms": performance.latency_ms,
         "reference_latency_ms": performance.reference_latency_ms,
         "speedup_factor": performance.speedup_factor,
     })
+}
+
+pub(in crate::interop) fn environment_value(environment: &EvaluationEnvironment) -> Value {
+    let libs = environment.libs.iter().map(|(name, version)| (name.clone(), json!(version)));
+    json!({"hardware": environment.hardware, "libs": libs.collect::<Map<_, _>>()})
 }
 
 /// JSON has no spelling for these; pydantic writes and reads the two texts.
@@ -317,7 +321,10 @@ fn status(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<St
     text.parse().ok().or_else(|| root.refuse("status", &expected, &json!(text), violations))
 }
 
-fn environment(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<EvaluationEnvironment> {
+pub(in crate::interop) fn environment(
+    root: &mut Object,
+    violations: &mut Vec<FormatViolation>,
+) -> Option<EvaluationEnvironment> {
     let value = root.take_required("environment", "an object", violations)?;
     let mut fields = Object::open(root.place("environment"), value, violations)?;
     let hardware = fields.text("hardware", violations)?;
@@ -334,7 +341,7 @@ fn environment(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Opti
 
 /// Reads a part that may be absent: the outer `None` is a violation, the inner an absence.
 #[expect(clippy::option_option, reason = "the two absences mean different things, and only here")]
-fn part<T>(
+pub(in crate::interop) fn part<T>(
     root: &mut Object,
     field: &str,
     violations: &mut Vec<FormatViolation>,
@@ -345,7 +352,10 @@ fn part<T>(
     read(&mut fields, violations).map(Some)
 }
 
-fn correctness(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Correctness> {
+pub(in crate::interop) fn correctness(
+    fields: &mut Object,
+    violations: &mut Vec<FormatViolation>,
+) -> Option<Correctness> {
     let expected = "a number from zero up, `NaN` or `Infinity`";
     let relative = number(fields, "max_relative_error", expected, violations)?;
     let absolute = number(fields, "max_absolute_error", expected, violations)?;
@@ -362,7 +372,10 @@ fn correctness(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Op
     Some(errors)
 }
 
-fn performance(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Performance> {
+pub(in crate::interop) fn performance(
+    fields: &mut Object,
+    violations: &mut Vec<FormatViolation>,
+) -> Option<Performance> {
     let expected = "a finite number from zero up";
     let latency = number(fields, "latency_ms", expected, violations)?;
     let reference = number(fields, "reference_latency_ms", expected, violations)?;
@@ -399,8 +412,8 @@ fn special(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{document, violation::Invalid};
     use super::*;
+    use crate::interop::{document, violation::Invalid};
 
     fn from_json(json: &str) -> Result<Evaluation, Invalid> {
         document::read("evaluation", json, |value, violations| read(String::new(), value, violations))

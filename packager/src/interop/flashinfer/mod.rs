@@ -3,8 +3,6 @@
 //! | file | noun |
 //! |---|---|
 //! | [`solution`] | what the contest takes: metadata, sources, both of its hashes |
-//! | [`violation`] | what is wrong with a document, every finding with its place |
-//! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
 //! | [`dtype`] | the element types |
 //! | [`definition`] | the operator: axes, inputs, outputs, reference |
 //! | [`workload`] | one point of use: axis values, where each input comes from |
@@ -27,26 +25,23 @@
 
 pub mod dataset;
 pub mod definition;
-mod document;
 pub mod dtype;
 pub mod evaluation;
-pub mod named;
 pub mod shapes;
 pub mod solution;
 pub mod timestamp;
 pub mod trace;
-pub mod violation;
 pub mod workload;
 
+pub use super::named::Named;
+pub use super::violation::{FormatViolation, Invalid};
 pub use dataset::{Dataset, DatasetError};
 pub use definition::{Axis, Definition, TensorSpec};
 pub use dtype::Dtype;
 pub use evaluation::{
     Correctness, Evaluation, EvaluationEnvironment, EvaluationOutcome, Performance, Status,
 };
-pub use named::Named;
 pub use shapes::{Shapes, Tensor};
 pub use timestamp::Timestamp;
 pub use trace::Trace;
-pub use violation::{FormatViolation, Invalid};
 pub use workload::{BlobPath, InputSpec, Scalar, Workload};

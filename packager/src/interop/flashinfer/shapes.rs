@@ -2,9 +2,9 @@
 
 use super::definition::{Definition, TensorSpec};
 use super::dtype::Dtype;
-use super::named::Named;
-use super::violation::{FormatViolation, Invalid};
 use super::workload::{InputSpec, Workload};
+use crate::interop::named::Named;
+use crate::interop::violation::{FormatViolation, Invalid};
 
 /// One tensor or scalar with every extent known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::document::{self, Object};
 use super::evaluation::{self, Evaluation};
-use super::violation::{FormatViolation, Invalid};
 use super::workload::{self, Workload};
+use crate::interop::document::{self, Object};
+use crate::interop::violation::{FormatViolation, Invalid};
 
 /// A trace; without solution and evaluation it is how a data set stores a workload.
 #[derive(Debug, Clone, PartialEq)]

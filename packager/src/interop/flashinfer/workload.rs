@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::document::{self, Object, whole_number};
-use super::named::Named;
-use super::violation::{FormatViolation, Invalid};
+use crate::interop::document::{self, Object, whole_number};
+use crate::interop::named::Named;
+use crate::interop::violation::{FormatViolation, Invalid};
 
 /// A literal passed by value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ impl Scalar {
         }
     }
 
-    fn from_json(value: &Value) -> Option<Self> {
+    pub(in crate::interop) fn from_json(value: &Value) -> Option<Self> {
         match value {
             Value::Bool(value) => Some(Self::Bool(*value)),
             Value::Number(number) => {
@@ -43,7 +43,7 @@ impl Scalar {
         }
     }
 
-    fn to_json(self) -> Value {
+    pub(in crate::interop) fn to_json(self) -> Value {
         match self {
             Self::Integer(value) => json!(value),
             Self::Float(value) => json!(value),
@@ -126,6 +126,18 @@ impl Workload {
         }
         let (axes, inputs) = (axes.into_iter().collect(), inputs.into_iter().collect());
         Ok(Self { uuid, axes, inputs, unknown: Map::new() })
+    }
+
+    /// The same with a field that the format does not know.
+    #[must_use]
+    pub(in crate::interop) fn with_unknown(mut self, field: &str, value: Value) -> Self {
+        self.unknown.insert(field.to_owned(), value);
+        self
+    }
+
+    /// A field that the format does not know.
+    pub(in crate::interop) fn unknown(&self, field: &str) -> Option<&Value> {
+        self.unknown.get(field)
     }
 
     /// Reads a workload's JSON document, without the trace around it.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::DEFINITIONS;
-use crate::interop::flashinfer::violation::Invalid;
+use crate::interop::violation::Invalid;
 
 /// Why a data set, or a file of it, could not be used.
 #[derive(Debug, thiserror::Error)]

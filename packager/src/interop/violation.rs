@@ -38,8 +38,16 @@ pub struct Invalid {
 
 impl Invalid {
     /// A document that is not even JSON.
-    pub(super) fn json(document: &'static str, error: &crate::json::JsonError) -> Self {
+    pub(in crate::interop) fn json(document: &'static str, error: &crate::json::JsonError) -> Self {
         Self { document, violations: vec![FormatViolation::new("$", "JSON", error.to_string())] }
+    }
+}
+
+impl Invalid {
+    /// Every violation on a line of its own.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        self.violations.iter().map(|one| format!("\n  {one}")).collect()
     }
 }
 

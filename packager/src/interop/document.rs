@@ -9,19 +9,23 @@ use crate::json::{self, Budget};
 const QUOTE_LENGTH: usize = 60;
 
 /// An object whose fields are taken one after the other; what nobody took is unknown to us.
-pub(super) struct Object {
+pub(in crate::interop) struct Object {
     place: String,
     fields: Map<String, Value>,
 }
 
 impl Object {
     /// Opens the root of a document.
-    pub(super) fn root(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Self> {
+    pub(in crate::interop) fn root(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Self> {
         Self::open(String::new(), value, violations)
     }
 
     /// Opens an object at a place.
-    pub(super) fn open(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Self> {
+    pub(in crate::interop) fn open(
+        place: String,
+        value: Value,
+        violations: &mut Vec<FormatViolation>,
+    ) -> Option<Self> {
         match value {
             Value::Object(fields) => Some(Self { place, fields }),
             other => {
@@ -33,27 +37,27 @@ impl Object {
     }
 
     /// The place of one field.
-    pub(super) fn place(&self, field: &str) -> String {
+    pub(in crate::interop) fn place(&self, field: &str) -> String {
         if self.place.is_empty() { field.to_owned() } else { format!("{}.{field}", self.place) }
     }
 
     /// Whether a field stands in the object and has not been taken.
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(in crate::interop) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
 
     /// Takes a field that may be absent; `null` stays a value.
-    pub(super) fn take(&mut self, field: &str) -> Option<Value> {
+    pub(in crate::interop) fn take(&mut self, field: &str) -> Option<Value> {
         self.fields.shift_remove(field)
     }
 
     /// Takes a field that may be absent or `null`, which mean the same.
-    pub(super) fn take_optional(&mut self, field: &str) -> Option<Value> {
+    pub(in crate::interop) fn take_optional(&mut self, field: &str) -> Option<Value> {
         self.take(field).filter(|value| !value.is_null())
     }
 
     /// Takes a field that must stand.
-    pub(super) fn take_required(
+    pub(in crate::interop) fn take_required(
         &mut self,
         field: &str,
         expected: &str,
@@ -67,7 +71,11 @@ impl Object {
     }
 
     /// Takes a text of at least one character.
-    pub(super) fn text(&mut self, field: &str, violations: &mut Vec<FormatViolation>) -> Option<String> {
+    pub(in crate::interop) fn text(
+        &mut self,
+        field: &str,
+        violations: &mut Vec<FormatViolation>,
+    ) -> Option<String> {
         const EXPECTED: &str = "a non-empty text";
         match self.take_required(field, EXPECTED, violations)? {
             Value::String(text) if !text.is_empty() => Some(text),
@@ -76,7 +84,7 @@ impl Object {
     }
 
     /// Takes a text that may be absent, `null` or empty.
-    pub(super) fn optional_text(
+    pub(in crate::interop) fn optional_text(
         &mut self,
         field: &str,
         violations: &mut Vec<FormatViolation>,
@@ -88,7 +96,11 @@ impl Object {
     }
 
     /// Takes a list of texts that may be absent or `null`.
-    pub(super) fn texts(&mut self, field: &str, violations: &mut Vec<FormatViolation>) -> Vec<String> {
+    pub(in crate::interop) fn texts(
+        &mut self,
+        field: &str,
+        violations: &mut Vec<FormatViolation>,
+    ) -> Vec<String> {
         let Some(value) = self.take_optional(field) else { return Vec::new() };
         texts_of(&value).unwrap_or_else(|| {
             violations.push(FormatViolation::new(
@@ -101,7 +113,7 @@ impl Object {
     }
 
     /// Takes an object whose keys are names, in its order.
-    pub(super) fn entries(
+    pub(in crate::interop) fn entries(
         &mut self,
         field: &str,
         violations: &mut Vec<FormatViolation>,
@@ -123,7 +135,7 @@ impl Object {
     }
 
     /// Notes that a field holds the wrong thing.
-    pub(super) fn refuse<T>(
+    pub(in crate::interop) fn refuse<T>(
         &self,
         field: &str,
         expected: &str,
@@ -135,13 +147,13 @@ impl Object {
     }
 
     /// What nobody took, in the document's order.
-    pub(super) fn rest(self) -> Map<String, Value> {
+    pub(in crate::interop) fn rest(self) -> Map<String, Value> {
         self.fields
     }
 }
 
 /// Reads a list of non-empty texts.
-pub(super) fn texts_of(value: &Value) -> Option<Vec<String>> {
+pub(in crate::interop) fn texts_of(value: &Value) -> Option<Vec<String>> {
     let text_of = |item: &Value| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     value.as_array()?.iter().map(text_of).collect()
 }
@@ -152,7 +164,7 @@ pub(super) fn texts_of(value: &Value) -> Option<Vec<String>> {
     clippy::cast_sign_loss,
     reason = "checked to be whole and in range"
 )]
-pub(super) fn whole_number(value: &Value) -> Option<u64> {
+pub(in crate::interop) fn whole_number(value: &Value) -> Option<u64> {
     const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it a double skips whole numbers
     let float = |number: f64| {
         (number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number)).then_some(number as u64)
@@ -161,7 +173,7 @@ pub(super) fn whole_number(value: &Value) -> Option<u64> {
 }
 
 /// Shows a wrong value, shortened.
-pub(super) fn quote(value: &Value) -> String {
+pub(in crate::interop) fn quote(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= QUOTE_LENGTH {
         return format!("`{text}`");
@@ -170,7 +182,7 @@ pub(super) fn quote(value: &Value) -> String {
 }
 
 /// Parses a document and hands its root to a reader; every violation comes back at once.
-pub(super) fn read<T>(
+pub(in crate::interop) fn read<T>(
     document: &'static str,
     text: &str,
     reader: impl FnOnce(Value, &mut Vec<FormatViolation>) -> Option<T>,
@@ -180,7 +192,7 @@ pub(super) fn read<T>(
 }
 
 /// Hands a parsed document to a reader; every violation comes back at once.
-pub(super) fn read_value<T>(
+pub(in crate::interop) fn read_value<T>(
     document: &'static str,
     value: Value,
     reader: impl FnOnce(Value, &mut Vec<FormatViolation>) -> Option<T>,

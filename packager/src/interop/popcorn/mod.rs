@@ -1,0 +1,19 @@
+//! GPU MODE: what its server, kernelbot, takes, and its problems.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`submission`] | `submission.py`, written from an artifact |
+//! | [`word`] | the word that the server refuses wherever it stands |
+//! | `adapter` | `custom_kernel(data)`, from the definition's signature |
+//! | `literal` | texts as Python writes them |
+//!
+//! Read from kernelbot at 4bdd839 and reference-kernels at f83cb92. Two traps of the server are minded here:
+//! a text with the word `stream` is answered with an error of the server, and a torch extension whose flags
+//! name no architecture gets plain `sm_100`.
+
+mod adapter;
+mod literal;
+pub mod submission;
+pub mod word;
+
+pub use submission::{Leaderboard, Packed};

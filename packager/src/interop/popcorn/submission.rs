@@ -1,0 +1,332 @@
+//! `submission.py`: the one file that a leaderboard takes.
+//!
+//! ```text
+//! #!POPCORN leaderboard NAME      only the first block of comments is read
+//! #!POPCORN gpus NAME …
+//! SOURCES, FLAGS                  the files as they are, the architecture among the flags
+//! custom_kernel(data)             what the problem calls
+//! ```
+
+use std::fmt::Write as _;
+
+use super::{adapter, literal, word};
+use crate::artifact::Artifact;
+use crate::interop::flashinfer::Definition;
+use crate::interop::torch_binding::{self, CallersStream};
+use crate::interop::violation::{FormatViolation, Invalid};
+use crate::target::{Arch, Gencode};
+use crate::{DigestBuilder, SourceFile};
+
+/// Largest file that the server takes, in bytes.
+pub const LARGEST_BYTES: usize = 1_000_000;
+
+/// The function that a problem calls.
+const ENTRY: &str = "custom_kernel";
+
+/// The header that says CUDA's type and member without the word.
+const QUEUE_HEADER: &str = "proofmark_queue.h";
+
+/// GPUs of the server by name, with the number of their architecture.
+const GPUS: [(&str, u32); 7] =
+    [("t4", 75), ("a100", 80), ("l4", 89), ("l4x4", 89), ("h100", 90), ("b200", 100), ("b200_nebius", 100)];
+
+/// Where a submission goes.
+#[derive(Debug, Clone)]
+pub struct Leaderboard {
+    name: String,
+    gpus: Vec<String>,
+}
+
+/// A name that no directive can hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} names no {what}: expected letters, digits, `_`, `-` or `.`")]
+pub struct NameError {
+    what: &'static str,
+    found: String,
+}
+
+impl Leaderboard {
+    /// A leaderboard and at least one GPU.
+    pub fn new(name: &str, gpus: &[String]) -> Result<Self, NameError> {
+        let is_plain = |text: &str| {
+            !text.is_empty() && text.chars().all(|one| one.is_ascii_alphanumeric() || "_-.".contains(one))
+        };
+        let refuse = |what, found: &str| NameError { what, found: found.to_owned() };
+        if !is_plain(name) {
+            return Err(refuse("leaderboard", name));
+        }
+        match gpus.iter().find(|gpu| !is_plain(gpu)) {
+            Some(gpu) => Err(refuse("GPU", gpu)),
+            None if gpus.is_empty() => Err(refuse("GPU", "")),
+            None => Ok(Self { name: name.to_owned(), gpus: gpus.to_vec() }),
+        }
+    }
+}
+
+/// A file, and what was done on the way.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// The text.
+    pub text: String,
+    /// What its user may want to know.
+    pub notes: Vec<String>,
+}
+
+/// Writes an artifact as a leaderboard takes it, or says everything that it would not take.
+pub fn write(artifact: &Artifact, leaderboard: &Leaderboard) -> Result<Packed, Invalid> {
+    let mut notes = Vec::new();
+    let body = if artifact.manifest().build.language.is_compiled() {
+        check_gpus(artifact.manifest().target.arch, leaderboard)?;
+        compiled(artifact, &mut notes)?
+    } else {
+        python(artifact)?
+    };
+    let manifest = artifact.manifest();
+    let mut text = format!(
+        "#!POPCORN leaderboard {}\n#!POPCORN gpus {}\n\n# {} by {}, packed by Proofmark from {}.\n\n",
+        leaderboard.name,
+        leaderboard.gpus.join(" "),
+        word::replaced(&crate::escape::line(&manifest.solution.name)),
+        word::replaced(&crate::escape::line(&manifest.solution.author)),
+        artifact.digest().short(),
+    );
+    text += &body;
+    let mut violations = Vec::new();
+    if text.len() > LARGEST_BYTES {
+        let expected = format!("at most {LARGEST_BYTES} bytes in all");
+        violations.push(FormatViolation::new("submission.py", expected, text.len().to_string()));
+    }
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| word::stands_in(line)) {
+        let place = format!("submission.py line {}", index + 1);
+        let expected = "no `stream` in any case: the server takes it for work on another stream";
+        violations.push(FormatViolation::new(place, expected, crate::escape::line(line.trim())));
+    }
+    if violations.is_empty() { Ok(Packed { text, notes }) } else { Err(invalid(violations)) }
+}
+
+fn invalid(violations: Vec<FormatViolation>) -> Invalid {
+    Invalid { document: "submission for a leaderboard", violations }
+}
+
+/// The architecture is forced, so it must be one that the named GPUs run.
+fn check_gpus(arch: Arch, leaderboard: &Leaderboard) -> Result<(), Invalid> {
+    let number = |gpu: &String| GPUS.iter().find(|(name, _)| gpu.eq_ignore_ascii_case(name));
+    let others = leaderboard.gpus.iter().filter_map(|gpu| Some((gpu, number(gpu)?.1)));
+    let violations: Vec<_> = others
+        .filter(|(_, number)| *number != arch.number)
+        .map(|(gpu, number)| {
+            let expected = format!("an architecture of {gpu}, such as sm_{number}");
+            FormatViolation::new("target.arch", expected, arch.to_string())
+        })
+        .collect();
+    if violations.is_empty() { Ok(()) } else { Err(invalid(violations)) }
+}
+
+/// A torch extension, built where the file is loaded.
+fn compiled(artifact: &Artifact, notes: &mut Vec<String>) -> Result<String, Invalid> {
+    let is_made = torch_binding::is_needed(artifact);
+    let bound =
+        if is_made { torch_binding::bind(artifact, CallersStream::Default)? } else { artifact.clone() };
+    let definition = definition_of(artifact)?;
+    let sources = without_the_word(bound.sources(), notes)?;
+    if is_made {
+        notes.push(format!("{} was made from the definition's signature", torch_binding::EXTENSION_NAME));
+    }
+    let target = &bound.manifest().target;
+    let gencode = format!("-gencode={}", Gencode::exact(target.arch));
+    notes.push(format!(
+        "the architecture is forced by {gencode}: without it the server's torch adds plain sm_100"
+    ));
+    let flags: Vec<_> =
+        [gencode].iter().chain(&target.nvcc_flags).map(|flag| literal::python(flag)).collect();
+    let mut files = String::new();
+    for source in &sources {
+        let _ = writeln!(
+            files,
+            "    {}: {},",
+            literal::python(source.path.as_str()),
+            literal::python(&source.content)
+        );
+    }
+    let is_built = |source: &&SourceFile| {
+        [".cu", ".cpp", ".cc", ".cxx", ".c"].iter().any(|ending| source.path.as_str().ends_with(ending))
+    };
+    let built: Vec<_> =
+        sources.iter().filter(is_built).map(|one| literal::python(one.path.as_str())).collect();
+    let symbol = &bound.manifest().build.entry_point.symbol;
+    let callee = format!("_extension.{symbol}");
+    Ok(format!(
+        "import pathlib\nimport tempfile\n\nimport torch\nfrom torch.utils.cpp_extension import load\n\n\
+         SOURCES = {{\n{files}}}\n\n# The architecture is asked for by name: nothing is left to a default.\n\
+         FLAGS = [{flags}]\n\n\ndef _build():\n    folder = pathlib.Path(tempfile.mkdtemp(prefix=\"kernel-\"))\n    \
+         for path, text in SOURCES.items():\n        place = folder / path\n        \
+         place.parent.mkdir(parents=True, exist_ok=True)\n        place.write_text(text)\n    return load(\n        \
+         name=\"kernel_{name}\",\n        sources=[str(folder / path) for path in [{built}]],\n        \
+         extra_cuda_cflags=FLAGS,\n        extra_ldflags=[\"-lcuda\"],\n        \
+         extra_include_paths=[str(folder)],\n        build_directory=str(folder),\n    )\n\n\n\
+         _extension = _build()\n\n\n{adapter}",
+        flags = flags.join(", "),
+        name = digest_of(&sources),
+        built = built.join(", "),
+        adapter = adapter::text(&definition, &callee)?,
+    ))
+}
+
+/// Names the extension by its sources, so that torch never takes another's.
+fn digest_of(sources: &[SourceFile]) -> String {
+    let hash = DigestBuilder::new("proofmark/popcorn/1");
+    let hash =
+        hash.list(sources.iter(), |hash, source| hash.text(source.path.as_str()).text(&source.content));
+    hash.finish().short()
+}
+
+fn definition_of(artifact: &Artifact) -> Result<Definition, Invalid> {
+    let text = artifact.definition().ok_or_else(|| {
+        let expected = "a definition.json in the folder or above it: its signature is what `data` holds";
+        invalid(vec![FormatViolation::new("definition", expected, "none")])
+    })?;
+    Definition::from_json(text)
+}
+
+/// The sources without the server's word, and the header that they need for that.
+fn without_the_word(sources: &[SourceFile], notes: &mut Vec<String>) -> Result<Vec<SourceFile>, Invalid> {
+    let (mut said, mut violations, mut changed) = (Vec::new(), Vec::new(), 0);
+    for source in sources {
+        match word::without(source.path.as_str(), &source.content) {
+            Ok(content) if content == source.content => said.push(source.clone()),
+            Ok(content) => {
+                changed += source.content.to_ascii_lowercase().matches("stream").count();
+                let depth = source.path.as_str().matches('/').count();
+                let include = format!("#include \"{}{QUEUE_HEADER}\"\n", "../".repeat(depth));
+                said.push(SourceFile { path: source.path.clone(), content: include + &content });
+            }
+            Err(found) => violations.extend(found),
+        }
+    }
+    if !violations.is_empty() {
+        return Err(invalid(violations));
+    }
+    if changed > 0 {
+        let path = QUEUE_HEADER.parse().expect("a plain name");
+        said.push(SourceFile { path, content: word::HEADER.to_owned() });
+        notes.push(format!(
+            "`stream` is said as `queue` in {changed} places: the server refuses a file with the word, wherever it stands"
+        ));
+    }
+    Ok(said)
+}
+
+/// A Python file as it is; an entry of another name is called with the problem's data.
+fn python(artifact: &Artifact) -> Result<String, Invalid> {
+    let [source] = artifact.sources() else {
+        let found: Vec<_> = artifact.sources().iter().map(|source| source.path.as_str()).collect();
+        let violation = FormatViolation::new("sources", "one Python file", found.join(", "));
+        return Err(invalid(vec![violation]));
+    };
+    let symbol = &artifact.manifest().build.entry_point.symbol;
+    if symbol == ENTRY {
+        return Ok(source.content.clone());
+    }
+    let definition = definition_of(artifact)?;
+    let mut body = source.content.trim_end().to_owned();
+    if artifact.manifest().build.destination_passing_style {
+        let _ = write!(body, "\n\n\nimport torch\n\n\n{}", adapter::text(&definition, symbol)?);
+    } else {
+        let count = definition.inputs().len();
+        let _ = write!(
+            body,
+            "\n\n\ndef {ENTRY}(data):\n    given = list(data) if isinstance(data, (tuple, list)) else [data]\n    \
+             return {symbol}(*given[:{count}])\n"
+        );
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::interop::flashinfer::solution;
+    use crate::submission::{Submission, Target};
+
+    const DEFINITION: &str = r#"{"name": "scale", "op_type": "toy", "axes": {"n": {}, "k": {"value": 8}},
+        "inputs": {"x": {"shape": ["n", "k"], "dtype": "bfloat16"}, "factor": {"shape": null, "dtype": "float32"}},
+        "outputs": {"y": {"shape": ["n", "k"], "dtype": "bfloat16"}}, "reference": "def run(x, factor): pass"}"#;
+
+    fn artifact(language: &str, entry: &str, content: &str) -> Artifact {
+        let file = entry.split("::").next().unwrap();
+        let text = json!({"name": "up-Stream", "definition": "scale", "author": "a", "spec": {"language": language,
+            "target_hardware": ["cuda"], "entry_point": entry}, "sources": [{"path": file, "content": content}]});
+        let read = solution::read(&text.to_string()).unwrap();
+        Artifact::pack(Submission {
+            solution: read.manifest().solution.clone(),
+            build: read.manifest().build.clone(),
+            target: Target { nvcc_flags: vec!["-use_fast_math".to_owned()], ..Target::default() },
+            sources: read.sources().to_vec(),
+            definition: Some(DEFINITION.to_owned()),
+            workloads: None,
+            reference: None,
+            unknown: Map::new(),
+        })
+        .unwrap()
+    }
+
+    fn b200() -> Leaderboard {
+        Leaderboard::new("scale_v2", &["B200".to_owned()]).unwrap()
+    }
+
+    const KERNEL: &str = "#include <tvm/ffi/tvm_ffi.h>\nvoid run(TensorView x, double factor, TensorView y) {\n  \
+                          k<<<1, 1, 0, static_cast<cudaStream_t>(TVMFFIEnvGetStream(0, 0))>>>();\n}\n\
+                          TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n";
+
+    #[test]
+    fn a_tvm_ffi_kernel_becomes_one_file_with_the_architecture_and_without_the_word() {
+        let packed = write(&artifact("cuda", "k.cu::run", KERNEL), &b200()).unwrap();
+        let start = "#!POPCORN leaderboard scale_v2\n#!POPCORN gpus B200\n\n# up-Queue by a, packed by Proofmark from ";
+        assert!(packed.text.starts_with(start), "{}", packed.text);
+        assert!(!word::stands_in(&packed.text));
+        for part in [
+            "FLAGS = [\"-gencode=arch=compute_100a,code=sm_100a\", \"-use_fast_math\"]",
+            "    x, factor = given[:2]\n    y = given[2] if len(given) > 2 else torch.empty([x.shape[0], 8], dtype=torch.bfloat16, device=x.device)\n    _extension.run(x, factor, y)\n    return y\n",
+            "r'''#include \"proofmark_queue.h\"\n#include \"proofmark_tvm_ffi.h\"\n",
+            "static_cast<proofmark::Queue>(TVMFFIEnvGetQueue(0, 0))",
+        ] {
+            assert!(packed.text.contains(part), "{part} not in {}", packed.text);
+        }
+        assert_eq!(packed.notes.len(), 3, "{:?}", packed.notes);
+    }
+
+    #[test]
+    fn a_python_file_stays_as_it_is() {
+        let content = "import torch\n\ndef custom_kernel(data):\n    return data\n";
+        let packed = write(&artifact("triton", "s.py::custom_kernel", content), &b200()).unwrap();
+        assert!(packed.text.ends_with(content) && packed.notes.is_empty());
+        let other = write(&artifact("python", "s.py::run", "def run(x, f, y): pass"), &b200()).unwrap();
+        assert!(other.text.contains("    run(x, factor, y)\n    return y\n"), "{}", other.text);
+        let refused =
+            write(&artifact("python", "s.py::custom_kernel", "a = 1\ntorch.cuda.Stream()"), &b200());
+        assert!(refused.unwrap_err().to_string().contains("submission.py line 7"));
+    }
+
+    #[test]
+    fn refuses_a_gpu_that_cannot_run_the_architecture_and_names_that_break_out() {
+        let gpus = ["H100".to_owned(), "B200".to_owned()];
+        let board = Leaderboard::new("scale", &gpus).unwrap();
+        let refused = write(&artifact("cuda", "k.cu::run", KERNEL), &board).unwrap_err();
+        assert_eq!(refused.violations.len(), 1);
+        assert!(refused.violations[0].expected.contains("H100"));
+        for name in ["", "a b", "a\n#!POPCORN gpus T4"] {
+            assert!(Leaderboard::new(name, &gpus).is_err(), "{name:?}");
+        }
+        assert!(Leaderboard::new("a", &[]).is_err());
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_too_large() {
+        let large = format!("# {}\n{KERNEL}", "x".repeat(LARGEST_BYTES));
+        let refused =
+            write(&artifact("cuda", "k.cu::run", &large.replacen('#', "//", 1)), &b200()).unwrap_err();
+        assert!(refused.to_string().contains("at most 1000000 bytes"), "{refused}");
+    }
+}

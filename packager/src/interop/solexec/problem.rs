@@ -1,0 +1,272 @@
+//! A problem's folder, `definition.json` and `workload.jsonl`, and what of it can be measured.
+//!
+//! ```text
+//! <problem>/
+//! ├── definition.json
+//! └── workload.jsonl     one workload a line, without a trace around it
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::definition::{AxisValue, Definition, TensorSpec};
+use super::element_type::ElementType;
+use super::workload::{InputSource, Workload};
+use crate::escape;
+use crate::interop::flashinfer;
+use crate::interop::violation::{FormatViolation, Invalid};
+use crate::sources::{LARGEST_DEFINITION_BYTES, LARGEST_WORKLOADS_BYTES};
+
+/// The definition's file.
+pub const DEFINITION_NAME: &str = "definition.json";
+
+/// The workloads' file.
+pub const WORKLOADS_NAME: &str = "workload.jsonl";
+
+/// What FlashInfer-Bench's definition demands and theirs may leave out.
+const NO_OP_TYPE: &str = "unspecified";
+
+/// A problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// The operator.
+    pub definition: Definition,
+    /// The points of use, in the file's order.
+    pub workloads: Vec<Workload>,
+}
+
+/// Why a folder is no problem.
+#[derive(Debug, thiserror::Error)]
+pub enum ProblemError {
+    /// The file system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that is larger than anything we read.
+    #[error("{} is {found_bytes} bytes: expected at most {most_bytes}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found_bytes: u64,
+        /// The limit in bytes.
+        most_bytes: u64,
+    },
+    /// The definition breaks a rule.
+    #[error("{}", path.display())]
+    Definition {
+        /// The file.
+        path: PathBuf,
+        /// Every violation.
+        source: Invalid,
+    },
+    /// A workload breaks a rule.
+    #[error("{} line {line}", path.display())]
+    Workload {
+        /// The file.
+        path: PathBuf,
+        /// The line, from one.
+        line: usize,
+        /// Every violation.
+        source: Invalid,
+    },
+}
+
+/// The workloads of a problem in FlashInfer-Bench's terms.
+#[derive(Debug, Clone)]
+pub struct Measurable {
+    /// The operator; axes that were expressions are variable, and each workload gives their values.
+    pub definition: flashinfer::Definition,
+    /// The workloads that can be measured; each keeps its tolerance.
+    pub workloads: Vec<flashinfer::Workload>,
+    /// The others by uuid, each with the reason.
+    pub left_out: Vec<(String, String)>,
+}
+
+impl Problem {
+    /// Whether a folder looks like a problem: its workloads have the name that theirs have.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(DEFINITION_NAME).is_file() && folder.join(WORKLOADS_NAME).is_file()
+    }
+
+    /// Reads a folder.
+    pub fn read(folder: &Path) -> Result<Self, ProblemError> {
+        let path = folder.join(DEFINITION_NAME);
+        let definition = Definition::from_json(&read_text(&path, LARGEST_DEFINITION_BYTES)?)
+            .map_err(|source| ProblemError::Definition { path, source })?;
+        let path = folder.join(WORKLOADS_NAME);
+        let text = read_text(&path, LARGEST_WORKLOADS_BYTES)?;
+        let mut workloads = Vec::new();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let workload = Workload::from_json(line).map_err(|source| ProblemError::Workload {
+                path: path.clone(),
+                line: index + 1,
+                source,
+            })?;
+            workloads.push(workload);
+        }
+        Ok(Self { definition, workloads })
+    }
+
+    /// Says the problem in FlashInfer-Bench's terms, which is what can be measured; what has none there
+    /// is refused by name, or left out where it concerns one workload.
+    pub fn measurable(&self) -> Result<Measurable, Invalid> {
+        let document = definition_value(&self.definition)?;
+        let definition = flashinfer::Definition::from_json(&document.to_string())?;
+        let (mut workloads, mut left_out) = (Vec::new(), Vec::new());
+        for workload in &self.workloads {
+            match self.workload(workload) {
+                Ok(shared) => workloads.push(workload.tolerance.keep_in(shared)),
+                Err(reason) => left_out.push((escape::line(&workload.uuid), reason)),
+            }
+        }
+        Ok(Measurable { definition, workloads, left_out })
+    }
+
+    fn workload(&self, workload: &Workload) -> Result<flashinfer::Workload, String> {
+        if workload.is_custom() {
+            let function = self.definition.custom_inputs().unwrap_or("a function that is not named");
+            return Err(format!("its inputs are made by the definition's own `{function}`"));
+        }
+        let constant = |name: &str| match self.definition.axes().get(name)?.value {
+            AxisValue::Constant(value) => Some(value),
+            _ => None,
+        };
+        let of = |name: &str| constant(name).or_else(|| workload.axes.get(name).copied());
+        let given = workload.axes.iter().filter(|(name, _)| constant(name).is_none());
+        let mut axes: Vec<_> = given.map(|(name, &value)| (name.to_owned(), value)).collect();
+        for (name, axis) in self.definition.axes().iter() {
+            if let AxisValue::Expression(expression) = &axis.value {
+                let value = expression.value(&of).map_err(|error| format!("axis `{name}`: {error}"))?;
+                axes.retain(|(known, _)| known != name);
+                axes.push((name.to_owned(), value));
+            }
+        }
+        let inputs = workload.inputs.iter().filter_map(|(name, source)| match source {
+            InputSource::Shared(spec) => Some((name.to_owned(), spec.clone())),
+            InputSource::Custom => None,
+        });
+        flashinfer::Workload::new(&workload.uuid, axes, inputs).map_err(|invalid| invalid.to_string())
+    }
+}
+
+fn definition_value(definition: &Definition) -> Result<Value, Invalid> {
+    let mut violations = Vec::new();
+    let mut axes = Map::new();
+    for (name, axis) in definition.axes().iter() {
+        let description = match &axis.value {
+            AxisValue::Expression(expression) => Some(format!("{expression}")),
+            _ => axis.description.clone(),
+        };
+        let value = match axis.value {
+            AxisValue::Constant(value) => {
+                json!({"type": "const", "value": value, "description": description})
+            }
+            _ => json!({"type": "var", "description": description}),
+        };
+        axes.insert(name.to_owned(), value);
+    }
+    let mut tensors = |room: &str, specs: &mut dyn Iterator<Item = (&str, &TensorSpec)>| {
+        let mut fields = Map::new();
+        for (name, spec) in specs {
+            let ElementType::Shared(dtype) = spec.dtype else {
+                let place = format!("{room}.{name}.dtype");
+                let expected = "an element type that Proofmark measures";
+                violations.push(FormatViolation::new(place, expected, format!("`{}`", spec.dtype)));
+                continue;
+            };
+            // A number in a shape is an axis of that length.
+            for number in spec.shape.iter().flatten() {
+                let length = || json!({"type": "const", "value": number.parse::<u64>().ok()});
+                axes.entry(number.clone()).or_insert_with(length);
+            }
+            let value = json!({"shape": spec.shape, "dtype": dtype, "description": spec.description});
+            fields.insert(name.to_owned(), value);
+        }
+        fields
+    };
+    let inputs = tensors("inputs", &mut definition.inputs().iter());
+    let outputs = tensors("outputs", &mut definition.outputs().iter());
+    if !violations.is_empty() {
+        return Err(Invalid { document: "problem for measuring", violations });
+    }
+    Ok(json!({
+        "name": definition.name,
+        "op_type": definition.op_type.as_deref().unwrap_or(NO_OP_TYPE),
+        "axes": axes,
+        "inputs": inputs,
+        "outputs": outputs,
+        "reference": definition.reference,
+        "description": definition.description,
+    }))
+}
+
+fn read_text(path: &Path, most_bytes: u64) -> Result<String, ProblemError> {
+    let unreadable = |source| ProblemError::Io { path: path.to_owned(), source };
+    let found_bytes = fs::metadata(path).map_err(unreadable)?.len();
+    if found_bytes > most_bytes {
+        return Err(ProblemError::TooLarge { path: path.to_owned(), found_bytes, most_bytes });
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ToleranceSpec;
+    use super::*;
+
+    const DEFINITION: &str = r#"{"name": "rotate", "axes": {"rows": {"type": "var"},
+        "head": {"type": "const", "value": 128}, "half": {"type": "expr", "expression": "head // 2 * rows"}},
+        "inputs": {"x": {"shape": ["rows", "head", "1"], "dtype": "bfloat16"}},
+        "outputs": {"y": {"shape": ["half"], "dtype": "bfloat16"}},
+        "custom_inputs_entrypoint": "make", "reference": "def make(axes, device): pass\ndef run(x): return x"}"#;
+
+    fn problem(definition: &str, workloads: &str) -> Result<Problem, ProblemError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(DEFINITION_NAME), definition).unwrap();
+        fs::write(folder.path().join(WORKLOADS_NAME), workloads).unwrap();
+        Problem::read(folder.path())
+    }
+
+    #[test]
+    fn an_axis_that_is_an_expression_gets_its_value_in_each_workload() {
+        let lines = r#"{"axes": {"rows": 3}, "inputs": {"x": {"type": "random"}}, "uuid": "a", "tolerance": {"required_matched_ratio": 0.5}}
+
+            {"axes": {"rows": 5}, "inputs": {"x": {"type": "custom"}}, "uuid": "b"}"#;
+        let measurable = problem(DEFINITION, lines).unwrap().measurable().unwrap();
+        let workload = &measurable.workloads[0];
+        assert_eq!(workload.axes().get("half"), Some(&192));
+        let written = serde_json::to_string(workload).unwrap();
+        let read = flashinfer::Workload::from_json(&written).unwrap();
+        assert_eq!(
+            ToleranceSpec::kept_in(&read).unwrap().required_matched_ratio.to_bits(),
+            0.5_f64.to_bits()
+        );
+        let shapes = measurable.definition.shapes(workload).unwrap();
+        assert_eq!(shapes.inputs.get("x").unwrap().shape.as_deref(), Some(&[3, 128, 1][..]));
+        assert_eq!(shapes.outputs.get("y").unwrap().shape.as_deref(), Some(&[192][..]));
+        assert_eq!(measurable.left_out[0].0, "b");
+        assert!(measurable.left_out[0].1.contains("`make`"));
+    }
+
+    #[test]
+    fn an_element_type_that_is_not_measured_is_refused_by_name() {
+        let wide =
+            DEFINITION.replace("\"bfloat16\"}},\n        \"custom", "\"float64\"}},\n        \"custom");
+        let refused = problem(&wide, "").unwrap().measurable().unwrap_err();
+        assert_eq!(refused.violations[0].place, "outputs.y.dtype");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let wrong = problem(DEFINITION, "\n{\"axes\": {}}\n").unwrap_err();
+        assert!(matches!(wrong, ProblemError::Workload { line: 2, .. }), "{wrong}");
+    }
+}

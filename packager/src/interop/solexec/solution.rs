@@ -1,0 +1,497 @@
+//! `solution.json` of SOL-ExecBench, read as an artifact and written from one.
+//!
+//! | theirs | an artifact's |
+//! |---|---|
+//! | `spec.languages` of the C++ group, `binding` null or `torch` | `cuda`, binding `torch` |
+//! | `spec.languages` of the Python group | `triton` where it is among them, else `python` |
+//! | the architecture in `cuda_cflags`, or what the board adds without one | `[target] arch` |
+//! | the other `cuda_cflags` | `[target] nvcc_flags` |
+//! | `spec.languages`, `cflags`, `ld_flags` and fields that nobody knows | kept beside, and written again |
+//!
+//! What is written names every field of their model, the architecture among the flags: nothing is left to
+//! what the board adds. The text is what pydantic's `model_dump_json(indent=2)` gives.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha1::{Digest as _, Sha1};
+
+use super::architecture::{self, Asked};
+use super::languages::{self, BUILT_ENDINGS, COMPILED, COMPILED_ENDINGS, PYTHON};
+use crate::artifact::Artifact;
+use crate::entry_point::EntryPoint;
+use crate::interop::document::{self, Object, quote, texts_of};
+use crate::interop::violation::{FormatViolation, Invalid};
+use crate::sources::{SourceFile, SourcePath};
+use crate::submission::{Binding, BuildSpec, Language, SolutionMeta, Submission, Target};
+use crate::target::{Arch, Gencode};
+
+/// What a violation says that the document is.
+const DOCUMENT: &str = "SOL-ExecBench solution";
+
+/// The hardware that the board knows.
+const HARDWARE: [&str; 2] = ["B200", "LOCAL"];
+
+/// Compute capability of the board's GPU, as an architecture's number.
+const B200_NUMBER: u32 = 100;
+
+/// Their flags for a solution that has compile options without these.
+const DEFAULT_CUDA_FLAGS: [&str; 2] = ["-O3", "--use_fast_math"];
+
+/// Their linker flags for a solution that has compile options without these.
+const DEFAULT_LINKER_FLAGS: [&str; 1] = ["-lcuda"];
+
+/// What makes C++ sources a module that Python can load.
+const MODULE_MACRO: &str = "PYBIND11_MODULE";
+
+#[derive(Serialize)]
+struct Written<'a> {
+    name: &'a str,
+    definition: &'a str,
+    author: &'a str,
+    spec: WrittenSpec<'a>,
+    sources: Vec<WrittenSource<'a>>,
+    description: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WrittenSpec<'a> {
+    languages: Vec<String>,
+    target_hardware: Vec<String>,
+    entry_point: &'a EntryPoint,
+    dependencies: &'a [String],
+    destination_passing_style: bool,
+    binding: Option<&'static str>,
+    compile_options: Option<CompileOptions>,
+}
+
+#[derive(Serialize)]
+struct CompileOptions {
+    cflags: Vec<String>,
+    cuda_cflags: Vec<String>,
+    ld_flags: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct WrittenSource<'a> {
+    path: &'a SourcePath,
+    content: &'a str,
+}
+
+/// Whether a text is a solution of this board: `spec` has `languages`, where FlashInfer-Bench's has one
+/// `language`.
+pub fn is_one(text: &str) -> bool {
+    let value =
+        crate::json::parse::<Value>(text.trim_start_matches('\u{feff}'), crate::json::Budget::DOCUMENT);
+    value.is_ok_and(|value| value["spec"]["languages"].is_array() && value["spec"]["language"].is_null())
+}
+
+/// Writes an artifact as the board takes it, or says every rule of theirs that it breaks.
+pub fn write(artifact: &Artifact) -> Result<String, Invalid> {
+    let mut violations = Vec::new();
+    let manifest = artifact.manifest();
+    let build = &manifest.build;
+    let is_compiled = build.language.is_compiled();
+    let languages = languages_to_write(artifact, &mut violations);
+    let target_hardware = hardware_to_write(artifact, &mut violations);
+    check_entry(build, &mut violations);
+    if is_compiled {
+        check_module(artifact, &mut violations);
+        check_architecture(&manifest.target, &target_hardware, &mut violations);
+    }
+    if !violations.is_empty() {
+        return Err(Invalid { document: DOCUMENT, violations });
+    }
+    let spec = WrittenSpec {
+        languages,
+        target_hardware,
+        entry_point: &build.entry_point,
+        dependencies: &build.dependencies,
+        destination_passing_style: build.destination_passing_style,
+        binding: is_compiled.then_some("torch"),
+        compile_options: is_compiled.then(|| compile_options(artifact)),
+    };
+    let sources = artifact.sources().iter();
+    let written = Written {
+        name: &manifest.solution.name,
+        definition: &manifest.solution.definition,
+        author: &manifest.solution.author,
+        spec,
+        sources: sources
+            .map(|source| WrittenSource { path: &source.path, content: &source.content })
+            .collect(),
+        description: manifest.solution.description.as_deref(),
+    };
+    Ok(serde_json::to_string_pretty(&written).expect("strings, lists and flags always serialise"))
+}
+
+/// What our builder would have to be told, and theirs is.
+fn compile_options(artifact: &Artifact) -> CompileOptions {
+    let target = &artifact.manifest().target;
+    let mut cuda_cflags = vec![format!("-gencode={}", Gencode::exact(target.arch))];
+    cuda_cflags.extend(target.nvcc_flags.iter().cloned());
+    let kept = |field: &str| texts_of(&spec_beside(artifact)["compile_options"][field]);
+    CompileOptions {
+        cflags: kept("cflags").unwrap_or_default(),
+        cuda_cflags,
+        ld_flags: kept("ld_flags").unwrap_or_else(|| DEFAULT_LINKER_FLAGS.map(str::to_owned).to_vec()),
+    }
+}
+
+/// The fields of `spec` that an artifact has no place for, null where there are none.
+fn spec_beside(artifact: &Artifact) -> &Value {
+    artifact.manifest().unknown.get("spec").unwrap_or(&Value::Null)
+}
+
+fn languages_to_write(artifact: &Artifact, violations: &mut Vec<FormatViolation>) -> Vec<String> {
+    let build = &artifact.manifest().build;
+    let kept =
+        texts_of(&spec_beside(artifact)["languages"]).filter(|kept| languages::language_of(kept).is_some());
+    kept.or_else(|| languages::languages_of(build.language, &build.dependencies)).unwrap_or_else(|| {
+        violations.push(FormatViolation::new(
+            "spec.languages",
+            format!("one of {}, {}", PYTHON.join(", "), COMPILED.join(", ")),
+            format!("`{}`", build.language.as_str()),
+        ));
+        Vec::new()
+    })
+}
+
+fn hardware_to_write(artifact: &Artifact, violations: &mut Vec<FormatViolation>) -> Vec<String> {
+    let named = &artifact.manifest().build.target_hardware;
+    // What the contest's packer writes for every submission says nothing.
+    if named.is_empty() || named == &["cuda"] {
+        return vec!["B200".to_owned()];
+    }
+    for other in named.iter().filter(|name| !HARDWARE.contains(&name.as_str())) {
+        violations.push(FormatViolation::new(
+            "spec.target_hardware",
+            "`B200` or `LOCAL`",
+            format!("`{other}`"),
+        ));
+    }
+    named.clone()
+}
+
+fn check_entry(build: &BuildSpec, violations: &mut Vec<FormatViolation>) {
+    let file = build.entry_point.file.as_str();
+    let (endings, expected): (&[&str], _) = if build.language.is_compiled() {
+        (&COMPILED_ENDINGS, "a C++ or CUDA file")
+    } else {
+        (&[".py"], "a .py file")
+    };
+    if !endings.iter().any(|ending| file.ends_with(ending)) {
+        violations.push(FormatViolation::new("spec.entry_point", expected, format!("`{file}`")));
+    }
+}
+
+/// Their builder compiles the top folder's files as one torch extension.
+fn check_module(artifact: &Artifact, violations: &mut Vec<FormatViolation>) {
+    let is_built = |path: &str| !path.contains('/') && BUILT_ENDINGS.iter().any(|end| path.ends_with(end));
+    let built = artifact.sources().iter().filter(|source| is_built(source.path.as_str()));
+    if artifact.manifest().build.binding != Some(Binding::Torch) {
+        let expected = "`torch`: the board calls C++ as a torch extension";
+        violations.push(FormatViolation::new("spec.binding", expected, "`tvm-ffi`"));
+    } else if !built.clone().any(|source| source.content.contains(MODULE_MACRO)) {
+        let expected = format!("a file in the top folder with {MODULE_MACRO}");
+        let found: Vec<_> = built.map(|source| source.path.as_str()).collect();
+        let found = if found.is_empty() { "no file that is compiled".to_owned() } else { found.join(", ") };
+        violations.push(FormatViolation::new("sources", expected, found));
+    }
+}
+
+fn check_architecture(target: &Target, hardware: &[String], violations: &mut Vec<FormatViolation>) {
+    if hardware.iter().any(|name| name == "B200") && target.arch.number != B200_NUMBER {
+        let expected = "an architecture of B200, such as sm_100a, or `LOCAL` alone as hardware";
+        violations.push(FormatViolation::new(
+            "spec.compile_options.cuda_cflags",
+            expected,
+            target.arch.to_string(),
+        ));
+    }
+    if let (Asked::Exact(_) | Asked::Other(_), _) = architecture::split(&target.nvcc_flags) {
+        let expected = "no architecture beside that of `[target] arch`";
+        let found = target.nvcc_flags.join(" ");
+        violations.push(FormatViolation::new("spec.compile_options.cuda_cflags", expected, found));
+    }
+}
+
+/// Reads a solution as an artifact; every violation of their rules comes back at once.
+pub fn read(text: &str) -> Result<Artifact, Invalid> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    document::read(DOCUMENT, text, artifact)
+}
+
+fn artifact(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Artifact> {
+    let mut root = Object::root(value, violations)?;
+    let name = root.text("name", violations);
+    let definition = root.text("definition", violations);
+    let author = root.text("author", violations);
+    let description = root.optional_text("description", violations);
+    let spec = root.take_required("spec", "an object", violations);
+    let spec = spec.and_then(|value| read_spec(value, violations));
+    let sources = read_sources(&mut root, violations);
+    let (spec, sources) = (spec?, sources?);
+    let mut unknown = root.rest();
+    unknown.insert("spec".to_owned(), Value::Object(spec.beside));
+    let submission = Submission {
+        solution: SolutionMeta { name: name?, definition: definition?, author: author?, description },
+        build: spec.build,
+        target: spec.target,
+        sources,
+        definition: None,
+        workloads: None,
+        reference: None,
+        unknown,
+    };
+    if !violations.is_empty() {
+        return None;
+    }
+    let packed = Artifact::pack(submission).map_err(|found| {
+        let found = found.0.iter().map(|one| FormatViolation::new("$", "what packs", one.to_string()));
+        violations.extend(found.collect::<Vec<_>>());
+    });
+    packed.ok()
+}
+
+struct Spec {
+    build: BuildSpec,
+    target: Target,
+    beside: Map<String, Value>,
+}
+
+fn read_spec(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Spec> {
+    let mut fields = Object::open("spec".to_owned(), value, violations)?;
+    let languages = fields.texts("languages", violations);
+    let language = languages::language_of(&languages).or_else(|| {
+        let expected = format!("some of {}, or some of {}", PYTHON.join(", "), COMPILED.join(", "));
+        fields.refuse("languages", &expected, &json!(languages), violations)
+    });
+    let target_hardware = fields.texts("target_hardware", violations);
+    if target_hardware.is_empty() || target_hardware.iter().any(|name| !HARDWARE.contains(&name.as_str())) {
+        let found = json!(target_hardware);
+        let _: Option<()> =
+            fields.refuse("target_hardware", "at least one of B200, LOCAL", &found, violations);
+    }
+    let entry_text = fields.text("entry_point", violations);
+    let entry_point = entry_text.and_then(|text| {
+        text.parse().ok().or_else(|| fields.refuse("entry_point", "file::function", &json!(text), violations))
+    });
+    let dependencies = fields.texts("dependencies", violations);
+    let destination_passing_style = match fields.take_optional("destination_passing_style") {
+        None => Some(true),
+        Some(Value::Bool(style)) => Some(style),
+        Some(other) => fields.refuse("destination_passing_style", "true or false", &other, violations),
+    };
+    let is_torch = match fields.take_optional("binding") {
+        None => Some(()),
+        Some(Value::String(text)) if text == "torch" => Some(()),
+        Some(other) => fields.refuse("binding", "`torch` or null", &other, violations),
+    };
+    let options = fields.take_optional("compile_options");
+    let options = read_options(options, violations);
+    is_torch?;
+    let (language, entry_point, (target, beside)) = (language?, entry_point?, options?);
+    let build = BuildSpec {
+        language,
+        target_hardware,
+        entry_point,
+        dependencies,
+        destination_passing_style: destination_passing_style?,
+        binding: (language == Language::Cuda).then_some(Binding::Torch),
+    };
+    check_entry(&build, violations);
+    let mut rest = fields.rest();
+    rest.insert("languages".to_owned(), json!(languages));
+    if language.is_compiled() {
+        rest.insert("compile_options".to_owned(), beside);
+    }
+    Some(Spec { build, target, beside: rest })
+}
+
+/// The target, and the flags of the other compilers.
+fn read_options(value: Option<Value>, violations: &mut Vec<FormatViolation>) -> Option<(Target, Value)> {
+    let place = "spec.compile_options".to_owned();
+    // Without options their builder passes no flags at all; with some, those that are absent have defaults.
+    let Some(value) = value else {
+        return Some((Target::default(), json!({"cflags": [], "ld_flags": []})));
+    };
+    let mut fields = Object::open(place, value, violations)?;
+    let mut list = |field: &str, default: &[&str]| match fields.take_optional(field) {
+        None => default.iter().map(|&text| text.to_owned()).collect(),
+        Some(value) => texts_of(&value).unwrap_or_else(|| {
+            let place = format!("spec.compile_options.{field}");
+            violations.push(FormatViolation::new(place, "a list of texts", quote(&value)));
+            Vec::new()
+        }),
+    };
+    let cflags = list("cflags", &[]);
+    let cuda_cflags = list("cuda_cflags", &DEFAULT_CUDA_FLAGS);
+    let ld_flags = list("ld_flags", &DEFAULT_LINKER_FLAGS);
+    let (asked, nvcc_flags) = architecture::split(&cuda_cflags);
+    let arch = match asked {
+        Asked::Exact(arch) => arch,
+        // What the board adds for its own GPU.
+        Asked::Nothing => Arch::SM_100A,
+        Asked::Other(found) => {
+            let place = "spec.compile_options.cuda_cflags";
+            let expected = "one exact architecture, such as -gencode=arch=compute_100a,code=sm_100a, or none";
+            violations.push(FormatViolation::new(place, expected, format!("`{found}`")));
+            return None;
+        }
+    };
+    Some((Target { arch, nvcc_flags }, json!({"cflags": cflags, "ld_flags": ld_flags})))
+}
+
+fn read_sources(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Vec<SourceFile>> {
+    const EXPECTED: &str = "a list of at least one source";
+    let list = match root.take_required("sources", EXPECTED, violations)? {
+        Value::Array(list) if !list.is_empty() => list,
+        other => return root.refuse("sources", EXPECTED, &other, violations),
+    };
+    let mut sources = Vec::new();
+    for (index, value) in list.into_iter().enumerate() {
+        let Some(mut fields) = Object::open(format!("sources.{index}"), value, violations) else { continue };
+        let path = fields.text("path", violations);
+        let content = fields.text("content", violations);
+        let (Some(path), Some(content)) = (path, content) else { continue };
+        if let Some(offset) = content.find('\0') {
+            let place = fields.place("content");
+            violations.push(FormatViolation::new(place, "text", format!("NUL at byte {offset}")));
+        }
+        match path.parse::<SourcePath>() {
+            Ok(path) => sources.push(SourceFile { path, content }),
+            Err(error) => {
+                let place = fields.place("path");
+                violations.push(FormatViolation::new(place, "a path inside the folder", error.to_string()));
+            }
+        }
+    }
+    Some(sources)
+}
+
+/// The name that the board's code gives a solution: an SHA-1 over bare fields, without compile options,
+/// hardware and passing style.
+pub fn hash(artifact: &Artifact) -> String {
+    let manifest = artifact.manifest();
+    let languages = languages_to_write(artifact, &mut Vec::new());
+    let entry_point = manifest.build.entry_point.to_string();
+    let mut fields = vec![manifest.solution.name.as_str(), manifest.solution.definition.as_str()];
+    fields.extend(languages.iter().map(String::as_str));
+    fields.push(&entry_point);
+    fields.push(if manifest.build.language.is_compiled() { "torch" } else { "" });
+    fields.extend(manifest.build.dependencies.iter().map(String::as_str));
+    for source in artifact.sources() {
+        fields.extend([source.path.as_str(), source.content.as_str()]);
+    }
+    let mut hash = Sha1::new();
+    for field in fields {
+        hash.update(field);
+    }
+    hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn solution() -> Value {
+        json!({
+            "name": "n", "definition": "d", "author": "a", "spec": {
+                "languages": ["cuda_cpp"], "target_hardware": ["B200", "LOCAL"], "entry_point": "main.cpp::run",
+                "dependencies": [], "destination_passing_style": false, "binding": "torch"},
+            "sources": [{"path": "kernel.cu", "content": "__global__ void k() {}\n"},
+                {"path": "main.cpp", "content": "PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {}\n"}]
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Value)) -> Value {
+        let mut value = solution();
+        change(&mut value);
+        value
+    }
+
+    fn written(value: &Value) -> Value {
+        let text = write(&read(&value.to_string()).unwrap()).unwrap();
+        let again = read(&text).unwrap();
+        assert_eq!(write(&again).unwrap(), text, "the same bytes again");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn writes_the_architecture_that_the_board_would_have_added() {
+        let options = &written(&solution())["spec"]["compile_options"];
+        assert_eq!(
+            options,
+            &json!({"cflags": [], "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a"], "ld_flags": []})
+        );
+        let bare = with(|value| value["spec"]["compile_options"] = json!({"cflags": ["-std=c++20"]}));
+        assert_eq!(
+            written(&bare)["spec"]["compile_options"],
+            json!({"cflags": ["-std=c++20"], "ld_flags": ["-lcuda"],
+                "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a", "-O3", "--use_fast_math"]})
+        );
+    }
+
+    #[test]
+    fn keeps_languages_and_hardware() {
+        let several = with(|value| value["spec"]["languages"] = json!(["cutlass", "cuda_cpp"]));
+        assert_eq!(written(&several)["spec"]["languages"], json!(["cutlass", "cuda_cpp"]));
+        assert_eq!(written(&several)["spec"]["target_hardware"], json!(["B200", "LOCAL"]));
+        let python = with(|value| {
+            value["spec"]["languages"] = json!(["cute_dsl", "triton"]);
+            value["spec"]["entry_point"] = json!("kernel.py::run");
+            value["spec"]["binding"] = Value::Null;
+            value["sources"] = json!([{"path": "kernel.py", "content": "def run(): pass"}]);
+        });
+        let spec = &written(&python)["spec"];
+        assert_eq!(spec["languages"], json!(["cute_dsl", "triton"]));
+        assert!(spec["binding"].is_null() && spec["compile_options"].is_null());
+        assert_eq!(read(&python.to_string()).unwrap().manifest().build.language, Language::Triton);
+    }
+
+    #[test]
+    fn names_every_violation_of_a_foreign_file() {
+        let broken = json!({"name": "", "definition": "d", "spec": {
+            "languages": ["cuda_cpp", "triton"], "target_hardware": ["H100"], "entry_point": "k",
+            "binding": "tvm-ffi", "destination_passing_style": 3,
+            "compile_options": {"cuda_cflags": ["-arch=sm_100a"], "ld_flags": "-lcuda"}},
+            "sources": [{"path": "../k.cu", "content": "x"}, {"path": "k.cu", "content": ""}]});
+        let found: Vec<_> =
+            read(&broken.to_string()).unwrap_err().violations.into_iter().map(|one| one.place).collect();
+        assert_eq!(
+            found,
+            [
+                "name",
+                "author",
+                "spec.languages",
+                "spec.target_hardware",
+                "spec.entry_point",
+                "spec.destination_passing_style",
+                "spec.binding",
+                "spec.compile_options.ld_flags",
+                "spec.compile_options.cuda_cflags",
+                "sources.0.path",
+                "sources.1.content"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_every_reason_why_the_board_would_not_take_an_artifact() {
+        let flashinfer = r#"{"name":"n","definition":"d","author":"a","spec":{"language":"cuda",
+            "target_hardware":["H100"],"entry_point":"k.cu::run"},"sources":[{"path":"k.cu","content":"x"}]}"#;
+        let artifact = crate::interop::flashinfer::solution::read(flashinfer).unwrap();
+        let places: Vec<_> =
+            write(&artifact).unwrap_err().violations.into_iter().map(|one| one.place).collect();
+        assert_eq!(places, ["spec.target_hardware", "spec.binding"]);
+        let bare = with(|value| value["sources"][1]["content"] = json!("int x;"));
+        let refused = write(&read(&bare.to_string()).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("PYBIND11_MODULE"), "{refused}");
+    }
+
+    #[test]
+    fn hashes_as_the_board_does() {
+        // `hashlib.sha1` over name, definition, languages, entry point, binding, dependencies, paths and contents.
+        assert_eq!(hash(&read(&solution().to_string()).unwrap()), "84d4b91b8e01bb5eecfe2164f796bc09c8e7b44a");
+    }
+}

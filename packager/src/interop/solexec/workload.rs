@@ -1,0 +1,243 @@
+//! One point of use, with the tolerance that it is judged by.
+
+use serde_json::{Map, Value, json};
+
+use crate::interop::document::{self, Object, quote, whole_number};
+use crate::interop::flashinfer::{self, BlobPath, InputSpec, Scalar};
+use crate::interop::named::Named;
+use crate::interop::violation::{FormatViolation, Invalid};
+
+/// Where an input's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputSource {
+    /// One of FlashInfer-Bench's three.
+    Shared(InputSpec),
+    /// The definition's own function.
+    Custom,
+}
+
+/// How far an output may be off: an element matches where |o − r| ≤ atol + rtol·|r|.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ToleranceSpec {
+    /// Allowed absolute error.
+    pub max_atol: f64,
+    /// Allowed relative error.
+    pub max_rtol: f64,
+    /// Share of elements that must match.
+    pub required_matched_ratio: f64,
+    /// Largest absolute error that any element may have, whatever the share.
+    pub max_error_cap: Option<f64>,
+    /// Whether minus infinity in both matches.
+    pub allow_negative_inf: bool,
+}
+
+impl Default for ToleranceSpec {
+    /// Their default.
+    fn default() -> Self {
+        Self {
+            max_atol: 1e-2,
+            max_rtol: 1e-2,
+            required_matched_ratio: 0.99,
+            max_error_cap: None,
+            allow_negative_inf: false,
+        }
+    }
+}
+
+/// The field of a workload that holds its tolerance.
+const TOLERANCE: &str = "tolerance";
+
+impl ToleranceSpec {
+    /// The tolerance that a workload of FlashInfer-Bench's format keeps, where it came from a problem.
+    #[must_use]
+    pub fn kept_in(workload: &flashinfer::Workload) -> Option<Self> {
+        tolerance(TOLERANCE.to_owned(), workload.unknown(TOLERANCE)?.clone(), &mut Vec::new())
+    }
+
+    /// Lets a workload keep it.
+    pub(super) fn keep_in(self, workload: flashinfer::Workload) -> flashinfer::Workload {
+        workload.with_unknown(TOLERANCE, self.to_value())
+    }
+
+    pub(super) fn to_value(self) -> Value {
+        json!({
+            "max_atol": self.max_atol,
+            "max_rtol": self.max_rtol,
+            "required_matched_ratio": self.required_matched_ratio,
+            "max_error_cap": self.max_error_cap,
+            "allow_negative_inf": self.allow_negative_inf,
+        })
+    }
+}
+
+/// A valid workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    /// Any non-empty text.
+    pub uuid: String,
+    /// The values of the variable axes.
+    pub axes: Named<u64>,
+    /// Where the inputs come from: all of them custom, or none.
+    pub inputs: Named<InputSource>,
+    /// How outputs are judged.
+    pub tolerance: ToleranceSpec,
+}
+
+impl Workload {
+    /// Reads a workload's JSON document.
+    pub fn from_json(json: &str) -> Result<Self, Invalid> {
+        document::read("SOL-ExecBench workload", json, |value, violations| {
+            read(String::new(), value, violations)
+        })
+    }
+
+    /// Whether the definition's own function makes its inputs.
+    pub fn is_custom(&self) -> bool {
+        self.inputs.values().any(|source| *source == InputSource::Custom)
+    }
+
+    /// The document, with every declared field in the order of their model.
+    pub fn to_value(&self) -> Value {
+        let axes: Map<String, Value> =
+            self.axes.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let inputs: Map<String, Value> =
+            self.inputs.iter().map(|(name, source)| (name.to_owned(), source_value(source))).collect();
+        json!({"axes": axes, "inputs": inputs, "uuid": self.uuid, "tolerance": self.tolerance.to_value()})
+    }
+}
+
+fn source_value(source: &InputSource) -> Value {
+    match source {
+        InputSource::Custom => json!({"type": "custom"}),
+        InputSource::Shared(InputSpec::Random) => json!({"type": "random"}),
+        InputSource::Shared(InputSpec::Scalar(value)) => json!({"type": "scalar", "value": value.to_json()}),
+        InputSource::Shared(InputSpec::Safetensors { path, tensor_key }) => {
+            json!({"type": "safetensors", "path": path.as_str(), "tensor_key": tensor_key})
+        }
+    }
+}
+
+/// Reads a workload at a place of a larger document.
+pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Workload> {
+    let mut root = Object::open(place, value, violations)?;
+    let mut axes = Vec::new();
+    for (place, name, value) in root.entries("axes", violations) {
+        match whole_number(&value) {
+            Some(number) => axes.push((name, number)),
+            None => {
+                violations.push(FormatViolation::new(place, "a whole number from zero up", quote(&value)));
+            }
+        }
+    }
+    let entries = root.entries("inputs", violations).into_iter();
+    let inputs: Named<InputSource> =
+        entries.filter_map(|(place, name, value)| Some((name, source(place, value, violations)?))).collect();
+    let customs = inputs.values().filter(|source| **source == InputSource::Custom).count();
+    if customs > 0 && customs < inputs.len() {
+        let found = format!("{customs} of {}", inputs.len());
+        violations.push(FormatViolation::new(root.place("inputs"), "all inputs `custom`, or none", found));
+    }
+    let uuid = root.text("uuid", violations);
+    let tolerance = match root.take_optional(TOLERANCE) {
+        None => ToleranceSpec::default(),
+        Some(value) => tolerance(root.place(TOLERANCE), value, violations)?,
+    };
+    Some(Workload { uuid: uuid?, axes: axes.into_iter().collect(), inputs, tolerance })
+}
+
+fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<InputSource> {
+    let mut fields = Object::open(place, value, violations)?;
+    let kind = match fields.take_optional("type") {
+        None if fields.has("path") && fields.has("tensor_key") => "safetensors".to_owned(),
+        None if fields.has("value") => "scalar".to_owned(),
+        None => "random".to_owned(),
+        Some(Value::String(kind)) => kind,
+        Some(other) => other.to_string(),
+    };
+    Some(match kind.as_str() {
+        "random" => InputSource::Shared(InputSpec::Random),
+        "custom" => InputSource::Custom,
+        "scalar" => {
+            const EXPECTED: &str = "a number, true or false";
+            let value = fields.take_required("value", EXPECTED, violations)?;
+            let scalar =
+                Scalar::from_json(&value).or_else(|| fields.refuse("value", EXPECTED, &value, violations));
+            InputSource::Shared(InputSpec::Scalar(scalar?))
+        }
+        "safetensors" => {
+            const EXPECTED: &str = "a file inside the data set: relative, without `..`";
+            let text = fields.text("path", violations);
+            let tensor_key = fields.text("tensor_key", violations);
+            let text = text?;
+            let path =
+                BlobPath::new(&text).or_else(|| fields.refuse("path", EXPECTED, &json!(text), violations));
+            InputSource::Shared(InputSpec::Safetensors { path: path?, tensor_key: tensor_key? })
+        }
+        other => {
+            let expected = "`random`, `scalar`, `safetensors` or `custom`";
+            return fields.refuse("type", expected, &json!(other), violations);
+        }
+    })
+}
+
+fn tolerance(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<ToleranceSpec> {
+    let mut fields = Object::open(place, value, violations)?;
+    let default = ToleranceSpec::default();
+    let mut number = |field: &str, default: Option<f64>| match fields.take_optional(field) {
+        None => Some(default),
+        Some(value) => match value.as_f64() {
+            Some(number) => Some(Some(number)),
+            None => fields.refuse(field, "a number", &value, violations),
+        },
+    };
+    let max_atol = number("max_atol", Some(default.max_atol));
+    let max_rtol = number("max_rtol", Some(default.max_rtol));
+    let ratio = number("required_matched_ratio", Some(default.required_matched_ratio));
+    let max_error_cap = number("max_error_cap", None);
+    let allow_negative_inf = match fields.take_optional("allow_negative_inf") {
+        None => Some(false),
+        Some(Value::Bool(allowed)) => Some(allowed),
+        Some(other) => fields.refuse("allow_negative_inf", "true or false", &other, violations),
+    };
+    Some(ToleranceSpec {
+        max_atol: max_atol??,
+        max_rtol: max_rtol??,
+        required_matched_ratio: ratio??,
+        max_error_cap: max_error_cap?,
+        allow_negative_inf: allow_negative_inf?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_tolerance_and_writes_every_field_of_it() {
+        let json = r#"{"axes": {"n": 4}, "inputs": {"x": {"type": "custom"}}, "uuid": "u",
+            "tolerance": {"max_atol": 1, "max_error_cap": 0.5, "allow_negative_inf": true}}"#;
+        let workload = Workload::from_json(json).unwrap();
+        assert!(workload.is_custom());
+        let expected = ToleranceSpec {
+            max_atol: 1.0,
+            max_error_cap: Some(0.5),
+            allow_negative_inf: true,
+            ..ToleranceSpec::default()
+        };
+        assert_eq!(workload.tolerance, expected);
+        assert_eq!(Workload::from_json(&workload.to_value().to_string()).unwrap(), workload);
+        let plain = Workload::from_json(r#"{"axes": {}, "inputs": {}, "uuid": "u"}"#).unwrap();
+        assert_eq!(plain.tolerance, ToleranceSpec::default());
+    }
+
+    #[test]
+    fn names_every_violation_at_once() {
+        let json = r#"{"axes": {"n": -1}, "inputs": {"x": {"type": "custom"}, "y": {}, "z": {"type": "zeros"},
+            "w": {"path": "/w", "tensor_key": "w"}}, "tolerance": {"max_atol": "1", "allow_negative_inf": 1}}"#;
+        let places: Vec<_> =
+            Workload::from_json(json).unwrap_err().violations.into_iter().map(|one| one.place).collect();
+        let expected = ["axes.n", "inputs.z.type", "inputs.w.path", "inputs", "uuid", "tolerance.max_atol"];
+        assert_eq!(places[..6], expected);
+        assert_eq!(places.last().unwrap(), "tolerance.allow_negative_inf");
+    }
+}

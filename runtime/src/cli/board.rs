@@ -1,0 +1,83 @@
+//! What a board takes, made from an artifact: the file's text, its usual name, and what was done on the way.
+
+use clap::Args;
+use proofmark_packager::Artifact;
+use proofmark_packager::interop::popcorn::{self, Leaderboard, submission};
+use proofmark_packager::interop::torch_binding::{self, CallersStream};
+use proofmark_packager::interop::{Invalid, flashinfer, solexec};
+
+use super::failure::Failure;
+
+/// A board, and the file that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Board {
+    /// FlashInfer-Bench's solution.json.
+    Flashinfer,
+    /// NVIDIA SOL-ExecBench's solution.json.
+    SolExecbench,
+    /// GPU MODE's submission.py.
+    Popcorn,
+}
+
+/// Where a submission for GPU MODE goes.
+#[derive(Debug, Args)]
+pub struct LeaderboardOptions {
+    /// The leaderboard, with --format popcorn.
+    #[arg(long, value_name = "NAME")]
+    leaderboard: Option<String>,
+    /// The GPUs to run on, with --format popcorn, such as `B200`.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    gpus: Vec<String>,
+}
+
+/// A file for a board.
+#[derive(Debug)]
+pub struct BoardFile {
+    /// The text.
+    pub text: String,
+    /// The name that this board's files have.
+    pub name: &'static str,
+    /// What was done on the way.
+    pub notes: Vec<String>,
+}
+
+/// Writes what a board takes, or says everything that it would not take.
+pub fn file(board: Board, artifact: &Artifact, options: &LeaderboardOptions) -> Result<BoardFile, Failure> {
+    match board {
+        Board::Flashinfer => {
+            let text = flashinfer::solution::write(artifact);
+            Ok(BoardFile { text, name: "solution.json", notes: Vec::new() })
+        }
+        Board::SolExecbench => sol_execbench(artifact),
+        Board::Popcorn => {
+            let packed = submission::write(artifact, &leaderboard(options)?).map_err(refused)?;
+            Ok(BoardFile { text: packed.text, name: "submission.py", notes: packed.notes })
+        }
+    }
+}
+
+fn sol_execbench(artifact: &Artifact) -> Result<BoardFile, Failure> {
+    let mut notes = Vec::new();
+    let bound;
+    let taken = if torch_binding::is_needed(artifact) {
+        bound = torch_binding::bind(artifact, CallersStream::Current).map_err(refused)?;
+        notes.push(format!("{} was made from the definition's signature", torch_binding::EXTENSION_NAME));
+        &bound
+    } else {
+        artifact
+    };
+    let text = solexec::solution::write(taken).map_err(refused)?;
+    Ok(BoardFile { text, name: "solution.json", notes })
+}
+
+fn leaderboard(options: &LeaderboardOptions) -> Result<Leaderboard, Failure> {
+    const WAY_OUT: &str = "`--leaderboard NAME --gpus B200` names both";
+    let name = options.leaderboard.as_deref().ok_or_else(|| {
+        Failure::request("a leaderboard's file names its leaderboard and its GPUs").hint(WAY_OUT)
+    })?;
+    popcorn::Leaderboard::new(name, &options.gpus).map_err(|error| Failure::request(error).hint(WAY_OUT))
+}
+
+fn refused(invalid: Invalid) -> Failure {
+    Failure::request(format!("the board would not take this {}:{}", invalid.document, invalid.lines()))
+}
