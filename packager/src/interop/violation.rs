@@ -47,7 +47,7 @@ impl Invalid {
     /// Every violation on a line of its own.
     #[must_use]
     pub fn lines(&self) -> String {
-        self.violations.iter().map(|one| format!("\n  {one}")).collect()
+        self.violations.iter().fold(String::new(), |lines, one| lines + &format!("\n  {one}"))
     }
 }
 

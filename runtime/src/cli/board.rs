@@ -50,7 +50,8 @@ pub fn file(board: Board, artifact: &Artifact, options: &LeaderboardOptions) -> 
         }
         Board::SolExecbench => sol_execbench(artifact),
         Board::Popcorn => {
-            let packed = submission::write(artifact, &leaderboard(options)?).map_err(refused)?;
+            let packed =
+                submission::write(artifact, &leaderboard(options)?).map_err(|invalid| refused(&invalid))?;
             Ok(BoardFile { text: packed.text, name: "submission.py", notes: packed.notes })
         }
     }
@@ -60,13 +61,13 @@ fn sol_execbench(artifact: &Artifact) -> Result<BoardFile, Failure> {
     let mut notes = Vec::new();
     let bound;
     let taken = if torch_binding::is_needed(artifact) {
-        bound = torch_binding::bind(artifact, CallersStream::Current).map_err(refused)?;
+        bound = torch_binding::bind(artifact, CallersStream::Current).map_err(|invalid| refused(&invalid))?;
         notes.push(format!("{} was made from the definition's signature", torch_binding::EXTENSION_NAME));
         &bound
     } else {
         artifact
     };
-    let text = solexec::solution::write(taken).map_err(refused)?;
+    let text = solexec::solution::write(taken).map_err(|invalid| refused(&invalid))?;
     Ok(BoardFile { text, name: "solution.json", notes })
 }
 
@@ -78,6 +79,6 @@ fn leaderboard(options: &LeaderboardOptions) -> Result<Leaderboard, Failure> {
     popcorn::Leaderboard::new(name, &options.gpus).map_err(|error| Failure::request(error).hint(WAY_OUT))
 }
 
-fn refused(invalid: Invalid) -> Failure {
+fn refused(invalid: &Invalid) -> Failure {
     Failure::request(format!("the board would not take this {}:{}", invalid.document, invalid.lines()))
 }

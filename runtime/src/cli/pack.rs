@@ -263,5 +263,5 @@ fn describe(packed: &Packed) -> String {
         }
         Format::SolExecbench | Format::Popcorn => String::new(),
     };
-    format!("packed   {output} ({size_bytes} bytes)\ndigest   {digest}\n{named}sources\n{}", files.join("\n"),)
+    format!("packed   {output} ({size_bytes} bytes)\ndigest   {digest}\n{named}sources\n{}", files.join("\n"))
 }

@@ -31,7 +31,9 @@ pub(super) fn text(definition: &Definition, callee: &str) -> Result<String, Inva
         inputs => format!("    {} = given[:{}]\n", names(inputs), inputs.len()),
     };
     let described: Vec<&str> = signature.all().map(|one| one.described.as_str()).collect();
-    let comment: String = described.iter().map(|one| format!("# {}\n", crate::escape::line(one))).collect();
+    let comment = described
+        .iter()
+        .fold(String::new(), |lines, one| lines + &format!("# {}\n", crate::escape::line(one)));
     Ok(format!(
         "# The problem gives inputs in this order, and may give the outputs behind them:\n{comment}\
          def custom_kernel(data):\n    given = list(data) if isinstance(data, (tuple, list)) else [data]\n\

@@ -211,8 +211,8 @@ impl<'t> Iterator for Pieces<'t> {
         let is_part = |one: char| one.is_ascii_alphanumeric() || one == '_';
         let (length, make): (usize, fn(&'t str) -> Piece<'t>) = if rest.starts_with("//") {
             (up_to(rest.find('\n')), Piece::Prose)
-        } else if rest.starts_with("/*") {
-            (up_to(rest[2..].find("*/").map(|at| at + 4)), Piece::Prose)
+        } else if let Some(inside) = rest.strip_prefix("/*") {
+            (up_to(inside.find("*/").map(|at| at + "/**/".len())), Piece::Prose)
         } else if first == '"' {
             (quoted(rest), Piece::Prose)
         } else if is_part(first) {

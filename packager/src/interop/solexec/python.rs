@@ -30,7 +30,6 @@ fn parts(text: &str) -> Option<Vec<String>> {
                 continue;
             }
             (Some(open), _) if one == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(one),
             (None, '#') => {
                 is_comment = true;

@@ -190,8 +190,8 @@ fn tolerance(place: String, value: Value, violations: &mut Vec<FormatViolation>)
             None => fields.refuse(field, "a number", &value, violations),
         },
     };
-    let max_atol = number("max_atol", Some(default.max_atol));
-    let max_rtol = number("max_rtol", Some(default.max_rtol));
+    let absolute = number("max_atol", Some(default.max_atol));
+    let relative = number("max_rtol", Some(default.max_rtol));
     let ratio = number("required_matched_ratio", Some(default.required_matched_ratio));
     let max_error_cap = number("max_error_cap", None);
     let allow_negative_inf = match fields.take_optional("allow_negative_inf") {
@@ -200,8 +200,8 @@ fn tolerance(place: String, value: Value, violations: &mut Vec<FormatViolation>)
         Some(other) => fields.refuse("allow_negative_inf", "true or false", &other, violations),
     };
     Some(ToleranceSpec {
-        max_atol: max_atol??,
-        max_rtol: max_rtol??,
+        max_atol: absolute??,
+        max_rtol: relative??,
         required_matched_ratio: ratio??,
         max_error_cap: max_error_cap?,
         allow_negative_inf: allow_negative_inf?,

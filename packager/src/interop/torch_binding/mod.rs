@@ -123,7 +123,7 @@ fn exports(text: &str, symbol: &str) -> bool {
     })
 }
 
-/// The same source with the made header where it includes one of TVM-FFI or DLPack.
+/// The same source with the made header where it includes one of TVM-FFI or `DLPack`.
 fn without_tvm_ffi(source: &SourceFile) -> SourceFile {
     let depth = source.path.as_str().matches('/').count();
     let made = format!("#include \"{}{HEADER_NAME}\"", "../".repeat(depth));
