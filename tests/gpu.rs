@@ -343,6 +343,15 @@ fn gpu_11_sealing_measures_and_replaying_says_whether_the_speed_still_holds() {
     println!("replayed: identical {}, speed {}", replayed["identical"], replayed["speed"]);
     assert_eq!((code, &replayed["identical"]), (0, &Value::Bool(true)));
     assert_eq!((&replayed["speed"]["holds"], &replayed["speed"]["workloads"]), (&true.into(), &14.into()));
+    println!("launches: {}", replayed["recordings"]);
+    assert_eq!(replayed["recordings"]["same"], 14, "{}", replayed["recordings"]);
+
+    // Without its sources, its compiler or a rebuild.
+    let path = sealed.display().to_string();
+    let launched = proofmark(&["replay", &path, "--recorded", "--offline", "--json"]);
+    println!("launched as sealed: {} {}", launched.json()["speed"], launched.stderr.trim());
+    assert_eq!((launched.code, &launched.json()["verdict"]), (0, &"launched_as_sealed".into()));
+    assert_eq!(launched.json()["speed"]["trust"], "hermetic");
 
     with_samples_times(0.8, &sealed, &claimed);
     let (code, replayed) = replay(&claimed);

@@ -10,7 +10,7 @@ use proofmark::measure::decision::simulation::{self, World};
 use proofmark::measure::decision::{Arm, Protocol};
 use proofmark::measure::environment::RunFacts;
 use proofmark::measure::verdict::Verdict;
-use proofmark::measure::{Compared, Settled};
+use proofmark::measure::{Compared, Recordings, Settled};
 use proofmark::record::{ComparisonRecord, Record, RunId, WorkloadRecord};
 use proofmark::recording::Trust;
 use proofmark::report;
@@ -74,7 +74,15 @@ fn measured(records: Vec<WorkloadRecord>) -> Outcome {
     let definition = repository().join("kernels/rmsnorm_h4096/definition.json");
     let definition = Definition::from_json(&fs::read_to_string(definition).unwrap()).unwrap();
     let (expected, seed) = (records.len(), records[0].seed);
-    let measured = Box::new(Measured { context, facts, records, expected, seed, definition });
+    let measured = Box::new(Measured {
+        context,
+        facts,
+        recordings: Recordings::default(),
+        records,
+        expected,
+        seed,
+        definition,
+    });
     Outcome::Measured { subject: subject(), measured }
 }
 

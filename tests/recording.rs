@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use std::rc::Rc;
+
+use proofmark::evidence::{SealedRecordingError, SealedRecordings};
 use proofmark::proof::{RequestedClaim, prove};
-use proofmark::recording::{DeviceImages, check};
-use proofmark_packager::{Arch, Digest, Gencode};
+use proofmark::recording::{CheckedRecording, DeviceImages, check};
+use proofmark_packager::format::RECORDINGS_EVIDENCE;
+use proofmark_packager::{Arch, Digest, Evidence, Gencode};
 use proofmark_player::recording::{
     Allocation, Call, Contents, Launch, Module, Node, RecordedKernel, Recording, VERSION, Variable, Work,
 };
@@ -120,6 +124,43 @@ fn a_recording_is_launched_only_where_every_module_is_a_proven_image() {
     let unproven = DeviceImages::of(&library, &[]);
     assert!(unproven.is_empty());
     assert!(check(claim(&make_table, &variables), &unproven, 1).is_err());
+}
+
+#[test]
+fn sealed_recordings_are_launched_again_only_where_their_machine_code_is_proven() {
+    let (library, proven) = library("variables");
+    let images = Rc::new(DeviceImages::of(&library, &proven));
+    let recording = check(claim(&kernel_named(&library, "make_table"), &[]), &images, 1).unwrap();
+    let contents = Rc::new(vec![vec![7; 4096]]);
+    let one = CheckedRecording { recording, contents, images, host_ns: Some(3e3) };
+    let sealed = SealedRecordings::of([("a workload", &one)]).join(Evidence::default());
+    let names: Vec<String> = sealed.files().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+
+    let (exact, other): (Arch, Arch) = ("sm_90a".parse().unwrap(), "sm_100a".parse().unwrap());
+    let read = SealedRecordings::read(&sealed).unwrap();
+    let again = &read.prove(exact).unwrap()["a workload"];
+    assert_eq!((&one.recording, &one.contents), (&again.recording, &again.contents));
+    assert_eq!((again.host_ns, again.code().collect::<Vec<_>>()), (Some(3e3), one.code().collect()));
+    assert!(matches!(read.prove(other), Err(SealedRecordingError::Unproven { .. })));
+    assert!(matches!(SealedRecordings::read(&Evidence::default()), Err(SealedRecordingError::Missing)));
+
+    let with = |name: &str, bytes: Vec<u8>| SealedRecordings::read(&sealed.clone().with(name, bytes));
+    let bomb = zstd::bulk::compress(&vec![0; 300 << 20], 1).unwrap();
+    for (name, bytes) in [
+        (RECORDINGS_EVIDENCE, b"not compressed".to_vec()),
+        (RECORDINGS_EVIDENCE, zstd::bulk::compress(b"{}", 1).unwrap()),
+        (RECORDINGS_EVIDENCE, bomb.clone()),
+        (names[0].as_str(), bomb),
+        (names[0].as_str(), sealed.get(&names[1]).unwrap().to_vec()),
+    ] {
+        assert!(with(name, bytes).is_err(), "{name}");
+    }
+    // Another library's code under this recording.
+    let text = zstd::decode_all(sealed.get(RECORDINGS_EVIDENCE).unwrap()).unwrap();
+    let renamed = String::from_utf8(text).unwrap().replace("make_table", "make_cable");
+    let renamed = with(RECORDINGS_EVIDENCE, zstd::bulk::compress(renamed.as_bytes(), 1).unwrap()).unwrap();
+    assert!(matches!(renamed.prove(exact), Err(SealedRecordingError::Unfit { .. })));
 }
 
 /// The kernel whose linked name holds a word.

@@ -4,9 +4,11 @@
 //! <name>.zip                   entries sorted by name, stored, 1980-01-01, mode 0644
 //! ├── definition.json          optional: the operator
 //! ├── evidence/                after sealing; never part of the identity
+//! │   ├── blobs/<sha256>.zst   optional: machine code and memory that recordings name, by digest of the content
 //! │   ├── build.json           toolchain, command, log, library and device-image digests
 //! │   ├── measurements.jsonl   optional: one record a line
 //! │   ├── proof.json           the witnesses and what they found
+//! │   ├── recordings.jsonl.zst optional: what was launched when it was measured, one workload a line
 //! │   └── seal.json            digests of the other evidence, bound to the artifact's identity
 //! ├── proofmark.json           the manifest: metadata, target, digest of every other part
 //! ├── reference/               optional: the submission that says what is right, an artifact of its own
@@ -59,6 +61,15 @@ pub const PROOF_EVIDENCE: &str = "proof.json";
 
 /// What was measured.
 pub const MEASUREMENTS_EVIDENCE: &str = "measurements.jsonl";
+
+/// What was launched when it was measured: a Zstandard frame.
+pub const RECORDINGS_EVIDENCE: &str = "recordings.jsonl.zst";
+
+/// In front of every blob that recordings name; [`BLOB_SUFFIX`] stands behind its digest.
+pub const BLOBS_PREFIX: &str = "blobs/";
+
+/// Behind the digest of a blob: a Zstandard frame.
+pub const BLOB_SUFFIX: &str = ".zst";
 
 /// What binds the evidence to the artifact.
 pub const SEAL_EVIDENCE: &str = "seal.json";

@@ -26,8 +26,10 @@ pub use event::{Event, Listener};
 use resources::Resources;
 pub use resources::{Download, Settings};
 
-use crate::evidence::sealed;
-use crate::job::{Action, BuiltSubject, Input, Job, Measure, Outcome, ReplayedSpeed};
+use crate::evidence::{ReplayError, Sealed, SealedRecordingError, sealed};
+use crate::job::{
+    Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
+};
 use crate::measure::BenchError;
 use crate::rebuild::{Built, ProvenBuild};
 
@@ -66,7 +68,12 @@ impl Line<'_, '_> {
                 let measurement = self.measure_where_possible(measure, &subject.artifact, &build)?;
                 Outcome::Sealed { build, measurement }
             }
-            Action::Replay { subject, measure } => self.replay(subject, measure)?,
+            Action::Replay { subject, measure, source: ReplaySource::Sources } => {
+                self.replay(subject, measure)?
+            }
+            Action::Replay { subject, measure, source: ReplaySource::Recordings } => {
+                self.relaunch(subject, measure)?
+            }
             Action::Bench { subject, measuring } => {
                 let subject = self.prove(subject, &measuring.task.definition)?;
                 let measured = Box::new(self.measure(&subject, measuring)?);
@@ -82,21 +89,46 @@ impl Line<'_, '_> {
 
     /// Artifact → Proof, again, and then a comparison with what was sealed.
     fn replay(&mut self, subject: &Bundle, measure: &Measure) -> Result<Outcome, Stop> {
+        let sealed = self.sealed(subject)?;
+        let build = self.build(&subject.artifact)?;
+        let comparison = Box::new(sealed::compare(subject.artifact.digest(), &sealed, &build)?);
+        let (mut speed, mut recordings) = (None, None);
+        if !sealed.measurements.is_empty() {
+            let measurement = self.measure_where_possible(measure, &subject.artifact, &build)?;
+            speed = Some(ReplayedSpeed::of(&sealed.measurements, &measurement));
+            recordings = sealed.recordings.and_then(|sealed| sealed.compare(&measurement.recordings()));
+        }
+        let sealed_library = sealed.build.library.sha256;
+        Ok(Outcome::Replayed { build, sealed_library, comparison, speed, recordings })
+    }
+
+    /// Recordings → Measurement, of what was sealed: nothing of it is built.
+    fn relaunch(&mut self, subject: &Bundle, measure: &Measure) -> Result<Outcome, Stop> {
+        let sealed = self.sealed(subject)?;
+        let recordings =
+            sealed.recordings.as_ref().ok_or(ReplayError::from(SealedRecordingError::Missing))?;
+        let (arch, launched) = (self.job.arch, recordings.prove(self.job.arch).map_err(ReplayError::from)?);
+        let images = recordings.images().into_iter().collect();
+        let subject = BuiltSubject::of_seal(&subject.artifact, &sealed, launched);
+        let name = subject.subject.name.clone();
+        let measurement = match measure {
+            Measure::Not { reason } => MeasurementOutcome::Skipped(reason.clone()),
+            Measure::WherePossible { measuring } => {
+                MeasurementOutcome::Taken(Box::new(self.measure(&subject, measuring)?))
+            }
+        };
+        let speed = ReplayedSpeed::of(&sealed.measurements, &measurement);
+        Ok(Outcome::Relaunched { name, arch, images, speed })
+    }
+
+    /// The evidence of a sealed artifact, for the architecture that is asked for.
+    fn sealed(&self, subject: &Bundle) -> Result<Sealed, Stop> {
         let sealed = sealed::read(subject)?;
         let (expected, found) = (sealed.build.gencode.real_arch, self.job.arch);
         if expected != found {
             return Err(PipelineError::SealedForAnother { sealed: expected, asked: found }.into());
         }
-        let build = self.build(&subject.artifact)?;
-        let comparison = Box::new(sealed::compare(subject.artifact.digest(), &sealed, &build)?);
-        let speed = if sealed.measurements.is_empty() {
-            None
-        } else {
-            let measurement = self.measure_where_possible(measure, &subject.artifact, &build)?;
-            Some(ReplayedSpeed::of(&sealed.measurements, measurement))
-        };
-        let sealed_library = sealed.build.library.sha256;
-        Ok(Outcome::Replayed { build, sealed_library, comparison, speed })
+        Ok(sealed)
     }
 
     /// Artifact → Proof → `CacheEntry`.

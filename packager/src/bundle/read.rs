@@ -6,16 +6,17 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::{Bundle, BundleError, Content, archive, seal};
-use crate::Evidence;
 use crate::artifact::{Artifact, Manifest, PartEntry};
 use crate::format::{
-    BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME, MEASUREMENTS_EVIDENCE,
-    PROOF_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
+    BLOB_SUFFIX, BLOBS_PREFIX, BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME,
+    MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, RECORDINGS_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE,
+    SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
 use crate::json::{self, Budget};
 use crate::sources::SourceFile;
 use crate::submission::Submission;
+use crate::{Digest, Evidence};
 
 /// Reads a bundle and validates every part of it.
 pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
@@ -109,12 +110,15 @@ impl<'a> Entries<'a> {
     }
 
     fn evidence(&mut self) -> Result<Evidence, BundleError> {
-        let known = [BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, SEAL_EVIDENCE];
+        let known =
+            [BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, RECORDINGS_EVIDENCE, SEAL_EVIDENCE];
         let names: Vec<_> = self.0.keys().filter(|name| name.starts_with(EVIDENCE_PREFIX)).cloned().collect();
         let mut evidence = Evidence::default();
         for name in names {
-            if !known.contains(&&name[EVIDENCE_PREFIX.len()..]) {
-                let reason = format!("evidence is one of {}", known.join(", "));
+            let own = &name[EVIDENCE_PREFIX.len()..];
+            if !known.contains(&own) && !is_blob(own) {
+                let known = known.join(", ");
+                let reason = format!("evidence is one of {known}, or {BLOBS_PREFIX}<sha256>{BLOB_SUFFIX}");
                 return Err(BundleError::Entry { name, reason });
             }
             let content = self.bytes(&name)?;
@@ -125,9 +129,20 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Keeps evidence within the budgets of JSON, so that whoever reads it need not.
+/// Whether this is the name of a blob that recordings may name.
+fn is_blob(name: &str) -> bool {
+    let digest = name.strip_prefix(BLOBS_PREFIX).and_then(|rest| rest.strip_suffix(BLOB_SUFFIX));
+    digest.is_some_and(|text| text.parse::<Digest>().is_ok_and(|digest| digest.to_string() == text))
+}
+
+/// Keeps evidence within the budgets of JSON, so that whoever reads it need not. What is compressed is checked
+/// by who unpacks it.
 fn check_evidence(name: &str, content: &[u8]) -> Result<(), BundleError> {
-    let is_samples = name.strip_prefix(EVIDENCE_PREFIX) == Some(MEASUREMENTS_EVIDENCE);
+    let own = name.strip_prefix(EVIDENCE_PREFIX).unwrap_or(name);
+    if own == RECORDINGS_EVIDENCE || is_blob(own) {
+        return Ok(());
+    }
+    let is_samples = own == MEASUREMENTS_EVIDENCE;
     let budget = if is_samples { Budget::SAMPLES } else { Budget::DOCUMENT };
     json::check(content, budget).map_err(|source| BundleError::Json { name: name.to_owned(), source })
 }
@@ -293,7 +308,15 @@ mod tests {
 
     #[test]
     fn refuses_evidence_that_the_format_does_not_name() {
-        for name in ["evidence/notes.txt", "evidence/deep/build.json", "evidence/Build.json"] {
+        let upper = format!("evidence/blobs/{}.zst", "A".repeat(64));
+        for name in [
+            "evidence/notes.txt",
+            "evidence/deep/build.json",
+            "evidence/Build.json",
+            "evidence/blobs/../build.json",
+            "evidence/blobs/1.zst",
+            upper.as_str(),
+        ] {
             let mut entries = entries_of(&write(&sealed()));
             entries.insert(name.to_owned(), b"x".to_vec());
             let error = read(&rezip(&entries)).unwrap_err();

@@ -31,6 +31,7 @@ pub fn of(outcome: &Outcome) -> ExitCode {
         Outcome::Replayed { comparison, speed, .. } => yes_if(
             comparison.sameness != Sameness::Different && speed.as_ref().is_none_or(ReplayedSpeed::holds),
         ),
+        Outcome::Relaunched { speed, .. } => yes_if(speed.holds()),
         Outcome::Measured { measured, .. } => yes_if(measured.report().is_complete()),
         Outcome::Compared { compared: Compared::Decided(settled), .. } => match settled.report.decision {
             Decision::Better => ExitCode::Yes,

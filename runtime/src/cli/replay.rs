@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use super::measuring::MeasuringOptions;
-use crate::job::{Action, Measure};
+use crate::job::{Action, Measure, ReplaySource};
 
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
 ///
@@ -23,6 +23,7 @@ use crate::job::{Action, Measure};
 #[command(after_help = "Examples:
   proofmark replay out.zip
   proofmark replay out.zip --cached                compares the cached build, if there is one
+  proofmark replay out.zip --recorded              launches what was sealed, builds nothing
   proofmark replay out.zip --json | jq .compared,.identical")]
 pub struct Arguments {
     /// A sealed artifact.
@@ -30,6 +31,10 @@ pub struct Arguments {
     /// Compare a build from the cache, if it has one, instead of building again.
     #[arg(long, conflicts_with = "fresh")]
     cached: bool,
+    /// Launch what was sealed, as it was sealed, instead of building anything: measures without the compilers
+    /// and packages that made it. Whether the sources give this machine code is not looked at.
+    #[arg(long, conflicts_with_all = ["cached", "fresh", "no_measure"])]
+    recorded: bool,
     /// Do not measure, even where there is a GPU.
     #[arg(long)]
     no_measure: bool,
@@ -49,7 +54,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     } else {
         measuring.measure(artifact, &arguments.path, console)?
     };
-    let action = Action::Replay { subject: Box::new(opened.bundle), measure };
+    let source = if arguments.recorded { ReplaySource::Recordings } else { ReplaySource::Sources };
+    let action = Action::Replay { subject: Box::new(opened.bundle), measure, source };
     let options = LineOptions { fresh: !arguments.cached, ..measuring.line.clone() };
     let Some(outcome) = options.run(arch, action, &measuring.settings()?, console)? else {
         return Ok(ExitCode::Yes);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
+use proofmark_packager::format::{MEASUREMENTS_EVIDENCE, RECORDINGS_EVIDENCE};
 use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
 use serde_json::json;
 
@@ -90,7 +90,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         }
     }
     let digest = artifact.digest();
-    let evidence = evidence::seal(digest, build, measurement.records()).map_err(Failure::could_not_judge)?;
+    let recordings = measurement.recordings();
+    let evidence = evidence::seal(digest, build, measurement.records(), &recordings)
+        .map_err(Failure::could_not_judge)?;
+    if !recordings.is_empty() && evidence.get(RECORDINGS_EVIDENCE).is_none() {
+        console.say("note: what it launched is too large to travel: only a rebuild can be measured again");
+    }
     let evidence_digest = evidence.digest(digest);
     let bytes = bundle::write(&Bundle { artifact, evidence });
     if arguments.output.is_some() || is_packed(&path, digest) {

@@ -6,6 +6,7 @@
 //! compiler and linker. A replay that gives the same images in another library says so, and still
 //! differs: that another host compiler is the cause is what the evidence claims, and no more.
 
+pub mod recordings;
 pub mod sealed;
 pub mod speed;
 
@@ -22,6 +23,7 @@ use crate::record::line::LineError;
 use crate::record::{Record, WorkloadRecord};
 use crate::toolchain::Fingerprint;
 
+pub use recordings::{RecordingComparison, SealedRecordingError, SealedRecordings};
 pub use sealed::{ReplayError, Sealed};
 pub use speed::SpeedComparison;
 
@@ -148,11 +150,12 @@ impl BuildEvidence {
     }
 }
 
-/// What a seal writes: how it was built, the proof, and what was measured, if anything was.
+/// What a seal writes: how it was built, the proof, and what was measured and launched, if anything was.
 pub fn seal(
     artifact: Digest,
     build: &ProvenBuild,
     records: &[WorkloadRecord],
+    recordings: &SealedRecordings,
 ) -> Result<Evidence, LineError> {
     let evidence = Evidence::default()
         .with(BUILD_EVIDENCE, serde_json::to_vec_pretty(&BuildEvidence::of(artifact, build))?)
@@ -165,7 +168,7 @@ pub fn seal(
         lines.push_str(&Record::Workload(Box::new(record.clone())).to_line()?);
         lines.push('\n');
     }
-    Ok(evidence.with(MEASUREMENTS_EVIDENCE, lines.into_bytes()))
+    Ok(recordings.join(evidence.with(MEASUREMENTS_EVIDENCE, lines.into_bytes())))
 }
 
 /// How far two builds of one artifact are the same.

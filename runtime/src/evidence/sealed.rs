@@ -7,7 +7,9 @@
 use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
 use proofmark_packager::{Bundle, Digest, Gencode};
 
-use super::{BuildComparison, BuildEvidence, EvidenceError, ImageEvidence};
+use super::{
+    BuildComparison, BuildEvidence, EvidenceError, ImageEvidence, SealedRecordingError, SealedRecordings,
+};
 use crate::proof::RecordedProof;
 use crate::rebuild::ProvenBuild;
 use crate::record::{Record, WorkloadRecord};
@@ -32,6 +34,9 @@ pub enum ReplayError {
         /// The reader's reason.
         reason: String,
     },
+    /// Recordings cannot be read, or not be launched.
+    #[error(transparent)]
+    Recordings(#[from] SealedRecordingError),
     /// Parts of the evidence do not speak of one thing.
     #[error("the evidence contradicts itself: {what} is {found}, expected {expected}")]
     Contradiction {
@@ -60,6 +65,8 @@ pub struct Sealed {
     pub proof: RecordedProof,
     /// What was measured, if anything was.
     pub measurements: Vec<WorkloadRecord>,
+    /// What was launched, if that was recorded.
+    pub recordings: Option<SealedRecordings>,
 }
 
 /// Reads the evidence and checks that its parts speak of one artifact and one library.
@@ -84,7 +91,18 @@ pub fn read(bundle: &Bundle) -> Result<Sealed, ReplayError> {
         agree("a measured artifact", &artifact.digest().to_string(), &measured)?;
         agree("a measured library", &build.library.sha256, &record.context.library)?;
     }
-    Ok(Sealed { build, proof, measurements })
+    let recordings = match SealedRecordings::read(evidence) {
+        Err(SealedRecordingError::Missing) => None,
+        read => Some(read?),
+    };
+    for image in recordings.iter().flat_map(SealedRecordings::images) {
+        if !build.device_images.iter().any(|sealed| sealed.sha256 == image) {
+            let expected = listed(&build.device_images);
+            let what = "an image that recordings launch";
+            return Err(ReplayError::Contradiction { what, expected, found: image.to_string() });
+        }
+    }
+    Ok(Sealed { build, proof, measurements, recordings })
 }
 
 fn measurements_of(bytes: &[u8]) -> Result<Vec<WorkloadRecord>, ReplayError> {

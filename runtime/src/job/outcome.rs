@@ -1,13 +1,13 @@
 //! What came out of a job.
 
-use proofmark_packager::Digest;
 use proofmark_packager::interop::flashinfer::Definition;
+use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
 use super::subject::BuiltSubject;
-use crate::evidence::{BuildComparison, SpeedComparison};
+use crate::evidence::{BuildComparison, RecordingComparison, SealedRecordings, SpeedComparison};
 use crate::measure::environment::RunFacts;
-use crate::measure::{Compared, Seed};
+use crate::measure::{Compared, Recordings, Seed};
 use crate::rebuild::{Finding, ProvenBuild};
 use crate::record::{Context, Record, WorkloadRecord};
 use crate::report::BenchReport;
@@ -42,6 +42,19 @@ pub enum Outcome {
         comparison: Box<BuildComparison>,
         /// What became of a sealed speed; `None` where none was sealed or none was asked for.
         speed: Option<ReplayedSpeed>,
+        /// How what it launches compares with what was sealed; `None` where nothing was recorded both times.
+        recordings: Option<RecordingComparison>,
+    },
+    /// Launched as it was sealed, without building anything of it.
+    Relaunched {
+        /// The solution's name.
+        name: String,
+        /// What its machine code is proven for.
+        arch: Arch,
+        /// Digests of the machine code, each proven.
+        images: Vec<Digest>,
+        /// What became of the sealed speed.
+        speed: ReplayedSpeed,
     },
     /// Measured.
     Measured {
@@ -79,6 +92,8 @@ pub struct Measured {
     pub context: Context,
     /// The machine, and what should be known before the first number.
     pub facts: RunFacts,
+    /// What was launched.
+    pub recordings: Recordings,
     /// One record a workload, in the order of the job.
     pub records: Vec<WorkloadRecord>,
     /// How many workloads were asked for.
@@ -116,7 +131,9 @@ impl Outcome {
             Self::Sealed { measurement, .. } => workloads(measurement.records()),
             Self::Measured { measured, .. } => workloads(&measured.records),
             Self::Compared { record, .. } => record.iter().map(|record| (**record).clone()).collect(),
-            Self::Finding { .. } | Self::Built(_) | Self::Replayed { .. } => Vec::new(),
+            Self::Finding { .. } | Self::Built(_) | Self::Replayed { .. } | Self::Relaunched { .. } => {
+                Vec::new()
+            }
         }
     }
 }
@@ -127,6 +144,14 @@ impl MeasurementOutcome {
         match self {
             Self::Taken(measured) => &measured.records,
             Self::Skipped(_) => &[],
+        }
+    }
+
+    /// What was launched, as a seal keeps it.
+    pub fn recordings(&self) -> SealedRecordings {
+        match self {
+            Self::Taken(measured) => SealedRecordings::of(measured.recordings.recorded()),
+            Self::Skipped(_) => SealedRecordings::default(),
         }
     }
 
@@ -161,9 +186,9 @@ pub enum ReplayedSpeed {
 
 impl ReplayedSpeed {
     /// Compares sealed measurements with new ones.
-    pub fn of(sealed: &[WorkloadRecord], measurement: MeasurementOutcome) -> Self {
+    pub fn of(sealed: &[WorkloadRecord], measurement: &MeasurementOutcome) -> Self {
         match measurement {
-            MeasurementOutcome::Skipped(skipped) => Self::Skipped { skipped },
+            MeasurementOutcome::Skipped(skipped) => Self::Skipped { skipped: skipped.clone() },
             MeasurementOutcome::Taken(measured) => match SpeedComparison::of(sealed, &measured.records) {
                 Some(comparison) => Self::Compared(comparison),
                 None => Self::NothingInCommon { holds: false, reason: "no workload passed both times" },

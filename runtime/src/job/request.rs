@@ -58,13 +58,17 @@ pub enum Action {
         /// Whether to measure.
         measure: Measure,
     },
-    /// Build again, prove again, measure again where possible, and compare with the evidence.
+    /// Build again, prove again, measure again where possible, and compare with the evidence; or launch what
+    /// was sealed.
     Replay {
         /// The sealed artifact.
         #[serde(with = "artifact")]
         subject: Box<Bundle>,
         /// Whether to measure.
         measure: Measure,
+        /// What is replayed.
+        #[serde(default)]
+        source: ReplaySource,
     },
     /// Measure with every call checked.
     Bench {
@@ -88,10 +92,22 @@ pub enum Action {
     },
 }
 
+/// What a replay begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplaySource {
+    /// The sources: everything is built and recorded again.
+    #[default]
+    Sources,
+    /// The sealed recordings and their machine code: nothing is built.
+    Recordings,
+}
+
 impl Action {
     /// Whether nothing can be answered without a GPU.
     pub fn needs_gpu(&self) -> bool {
-        matches!(self, Self::Bench { .. } | Self::Compare { .. })
+        let is_launched = matches!(self, Self::Replay { source: ReplaySource::Recordings, .. });
+        is_launched || matches!(self, Self::Bench { .. } | Self::Compare { .. })
     }
 
     /// Refuses submissions for another definition than the one that is measured: what they compute cannot be
@@ -107,7 +123,7 @@ impl Action {
         };
         match self {
             Self::Build { .. } => Ok(()),
-            Self::Seal { subject, measure } | Self::Replay { subject, measure } => match measure {
+            Self::Seal { subject, measure } | Self::Replay { subject, measure, .. } => match measure {
                 Measure::Not { .. } => Ok(()),
                 Measure::WherePossible { measuring } => {
                     for_definition("the submission", subject, measuring).and_then(|()| reference(measuring))

@@ -7,18 +7,22 @@ use proofmark_packager::{Arch, Artifact, Digest, Gencode};
 
 use super::input::Library;
 use super::measuring::Measuring;
+use crate::evidence::Sealed;
 use crate::measure::environment::Environment;
 use crate::measure::{Host, Subject};
 use crate::proof::{self, Judgement, RequestedClaim};
 use crate::python::{PythonDocument, PythonHome};
 use crate::rebuild::ProvenBuild;
 use crate::record::{Context, RunId};
+use crate::recording::CheckedRecording;
 
 /// A proven library, and what came with it.
 #[derive(Debug, Clone)]
 pub struct BuiltSubject {
     /// The library and its entry.
     pub subject: Subject,
+    /// The digest of the library, or of the document that says what Python runs.
+    library: Digest,
     /// The artifact's digest; absent for a bare library.
     pub artifact: Option<Digest>,
     /// Who wrote it; empty for a bare library.
@@ -40,6 +44,7 @@ impl BuiltSubject {
             host: Host::Compiled,
         };
         Self {
+            library: build.entry.proof.library_digest(),
             subject,
             artifact: Some(artifact.digest()),
             author: manifest.solution.author.clone(),
@@ -59,7 +64,13 @@ impl BuiltSubject {
             library: library.bytes.clone(),
             host: Host::Compiled,
         };
-        Ok(Self { subject, artifact: None, author: String::new(), toolchain: None })
+        Ok(Self {
+            library: proof.library_digest(),
+            subject,
+            artifact: None,
+            author: String::new(),
+            toolchain: None,
+        })
     }
 
     /// A submission in Python: nothing of it is proven before it runs.
@@ -74,7 +85,31 @@ impl BuiltSubject {
             host: Host::Python(Box::new(home)),
         };
         let (artifact, author) = (Some(artifact.digest()), manifest.solution.author.clone());
-        Self { subject, artifact, author, toolchain: None }
+        Self { library: Digest::of_bytes(&subject.library), subject, artifact, author, toolchain: None }
+    }
+
+    /// What a seal holds recordings of, by workload.
+    pub fn of_seal(
+        artifact: &Artifact,
+        sealed: &Sealed,
+        launched: BTreeMap<String, CheckedRecording>,
+    ) -> Self {
+        let manifest = artifact.manifest();
+        let subject = Subject {
+            name: manifest.solution.name.clone(),
+            symbol: manifest.build.entry_point.symbol.clone(),
+            arch: sealed.build.gencode.real_arch,
+            images: sealed.build.device_images.iter().map(|image| image.sha256).collect(),
+            library: Vec::new(),
+            host: Host::Sealed(launched),
+        };
+        Self {
+            subject,
+            library: sealed.build.library.sha256,
+            artifact: Some(artifact.digest()),
+            author: manifest.solution.author.clone(),
+            toolchain: Some(sealed.build.toolchain.digest()),
+        }
     }
 
     /// A definition's own reference.
@@ -87,12 +122,13 @@ impl BuiltSubject {
             library: PythonDocument::of_definition(definition).bytes(),
             host: Host::Definition(Box::new(home)),
         };
-        Self { subject, artifact: None, author: String::new(), toolchain: None }
+        let library = Digest::of_bytes(&subject.library);
+        Self { library, subject, artifact: None, author: String::new(), toolchain: None }
     }
 
     /// The digest of the library that runs.
     pub fn library(&self) -> Digest {
-        Digest::of_bytes(&self.subject.library)
+        self.library
     }
 
     /// Versions of the interpreter that runs it and of its packages; `None` where none does.

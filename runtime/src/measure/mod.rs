@@ -36,6 +36,7 @@ pub mod verdict;
 
 pub use compare::{Compared, Contest, Settled, compare};
 pub use finding::WorkloadFinding;
+pub use recordings::Recordings;
 pub use run::BenchRun;
 pub use seed::Seed;
 pub use subject::{BenchError, Host, Live, Options, Sharing, Subject};

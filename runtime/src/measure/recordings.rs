@@ -14,7 +14,7 @@ use super::judge::session::{Part, PlayerSession, Stop, Taken};
 use super::judge::trial::Trial;
 use super::seed::Seed;
 use super::statistics::median;
-use super::subject::{BenchError, Live, Options, Subject};
+use super::subject::{BenchError, Host, Live, Options, Subject};
 use crate::recording::{CheckedRecording, DeviceImages, Unrecorded, check};
 
 /// Most bytes that what memory held takes of the judge's own, over all workloads of a subject.
@@ -34,6 +34,9 @@ impl Recordings {
         options: &Options,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, BenchError> {
+        if let Host::Sealed(sealed) = &subject.host {
+            return Ok(Self(sealed.iter().map(|(uuid, one)| (uuid.clone(), Ok(one.clone()))).collect()));
+        }
         if options.live == Live::Always {
             let asked = || Err(Unrecorded::Refused("it was asked for".to_owned()));
             return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
@@ -61,8 +64,13 @@ impl Recordings {
         match self.0.get(workload.uuid()) {
             Some(Ok(recording)) => Ok(recording),
             Some(Err(reason)) => Err(reason.clone()),
-            None => Err(Unrecorded::Refused("it was not recorded".to_owned())),
+            None => Err(Unrecorded::Refused("no call of it was recorded".to_owned())),
         }
+    }
+
+    /// Every workload that has a recording.
+    pub fn recorded(&self) -> impl Iterator<Item = (&str, &CheckedRecording)> {
+        self.0.iter().filter_map(|(uuid, taken)| Some((uuid.as_str(), taken.as_ref().ok()?)))
     }
 
     /// A workload whose recording takes more device memory than this many bytes.

@@ -14,7 +14,7 @@ use super::judge::trial::Trial;
 use super::recordings::Recordings;
 use super::sampler::Sampler;
 use super::statistics::median;
-use super::subject::{BenchError, Live, Options, Subject};
+use super::subject::{BenchError, Host, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
 use super::timing::{ClockReadings, distrust};
 use super::verdict::Verdict;
@@ -98,6 +98,16 @@ impl<'run> BenchRun<'run> {
         Ok(())
     }
 
+    /// What was recorded.
+    pub fn into_recordings(self) -> Recordings {
+        self.recordings
+    }
+
+    /// Whether there is host code of the subject that could be called.
+    fn has_host_code(&self) -> bool {
+        !matches!(self.subject.host, Host::Sealed(_))
+    }
+
     /// Measures one workload.
     pub fn judge(
         &mut self,
@@ -126,7 +136,7 @@ impl<'run> BenchRun<'run> {
         }
         let outcome = match self.recordings.of(workload).cloned() {
             Ok(recording) => self.hermetic(&mut trial, &recording, &mut finding),
-            Err(Unrecorded::Refused(reason)) if self.options.live != Live::Never => {
+            Err(Unrecorded::Refused(reason)) if self.options.live != Live::Never && self.has_host_code() => {
                 finding.trust = Trust::Live { reason };
                 self.sample(&mut trial, None, &mut finding)
             }
@@ -221,6 +231,11 @@ impl<'run> BenchRun<'run> {
         recording: &CheckedRecording,
         finding: &mut WorkloadFinding,
     ) -> Result<Verdict, Stop> {
+        let (calls, slots) = (recording.recording.calls.len(), trial.slots());
+        if calls < slots {
+            let reason = format!("{calls} calls were recorded, and {slots} are launched on this device");
+            return Ok(Verdict::NotRecorded { reason });
+        }
         finding.dispatch_ns = recording.host_ns;
         if recording.recording.calls.iter().any(|call| call.graph) {
             finding.notes.push("launched as one graph, as it says that it is".to_owned());
@@ -231,6 +246,9 @@ impl<'run> BenchRun<'run> {
             Err(Stop::End(end @ (PlayerEnd::Refused { .. } | PlayerEnd::Gone { .. }))) => end.to_string(),
             _ => return sampled,
         };
+        if !self.has_host_code() {
+            return sampled;
+        }
         if self.computes_live(trial)? {
             let reason = format!(
                 "launched as recorded, {reason}; called again, it is right: what it launches depends on what its \

@@ -1,5 +1,6 @@
 //! What is measured, against what, and how.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::judge::tolerance::Tolerance;
 use super::seed::Seed;
 use super::statistics::StoppingRule;
 use crate::python::PythonHome;
+use crate::recording::CheckedRecording;
 use proofmark_player::device::DeviceError;
 use proofmark_player::{PlayerEnd, Refusals};
 
@@ -23,13 +25,15 @@ pub enum Host {
     Python(Box<PythonHome>),
     /// A definition's own reference, which is trusted as the definition is.
     Definition(Box<PythonHome>),
+    /// Nothing: what it launched when it was sealed is launched again, by workload.
+    Sealed(BTreeMap<String, CheckedRecording>),
 }
 
 impl Host {
     /// Where Python code lives; `None` for a library.
     pub fn python(&self) -> Option<&PythonHome> {
         match self {
-            Self::Compiled => None,
+            Self::Compiled | Self::Sealed(_) => None,
             Self::Python(home) | Self::Definition(home) => Some(home),
         }
     }

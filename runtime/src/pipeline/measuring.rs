@@ -70,6 +70,7 @@ impl Line<'_, '_> {
         Ok(Measured {
             context: log.context().clone(),
             facts,
+            recordings: bench.into_recordings(),
             records: log.into_records(&task.workloads),
             expected: task.workloads.len(),
             seed: options.seed,

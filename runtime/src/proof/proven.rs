@@ -110,7 +110,8 @@ pub fn prove(requested: &RequestedClaim, library: &[u8], arch: Arch) -> Result<P
 }
 
 fn proven(entry: &Entry) -> Option<ProvenImage> {
-    let cubin = entry.cubin.as_ref().filter(|_| entry.kind == EntryKind::Elf)?;
+    let is_code = matches!(entry.kind, EntryKind::Elf | EntryKind::Cubin);
+    let cubin = entry.cubin.as_ref().filter(|_| is_code)?;
     Some(ProvenImage {
         offset: entry.offset,
         arch: entry.arch?,

@@ -51,6 +51,11 @@ impl DeviceImages {
         Self(images)
     }
 
+    /// Takes other images in.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

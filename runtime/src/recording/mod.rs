@@ -11,14 +11,17 @@
 //! | [`images`] | the machine code of a proven library, and what each image has |
 //! | [`mod@check`] | a claimed recording held against the images |
 //! | [`checked`] | a recording that can be launched |
+//! | [`mod@difference`] | what differs between two recordings of one workload |
 //! | [`trust`] | whether a number rests on a recording |
 
 pub mod check;
 pub mod checked;
+pub mod difference;
 pub mod images;
 pub mod trust;
 
 pub use check::check;
 pub use checked::{CheckedRecording, Unrecorded};
+pub use difference::difference;
 pub use images::DeviceImages;
 pub use trust::Trust;

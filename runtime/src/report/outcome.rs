@@ -1,11 +1,12 @@
 //! What came out of a job, in words and as a document.
 
+use proofmark_packager::escape;
 use serde_json::{Value, json};
 
 use super::bench_table::bench_table;
 use super::build::{describe_finding, describe_proof, document, finding_document};
 use super::comparison_table::comparison_table;
-use crate::evidence::{BuildComparison, Sameness, SpeedComparison};
+use crate::evidence::{BuildComparison, RecordingComparison, Sameness, SpeedComparison};
 use crate::job::{BuiltSubject, Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
 use crate::measure::decision::Arm;
@@ -19,7 +20,7 @@ pub fn text(outcome: &Outcome) -> String {
         Outcome::Sealed { build, measurement } => {
             format!("{}\n{}", describe_proof(build), measurement_text(measurement))
         }
-        Outcome::Replayed { build, sealed_library, comparison, speed } => {
+        Outcome::Replayed { build, sealed_library, comparison, speed, recordings } => {
             let mut text =
                 format!("{}\n{}", describe_proof(build), comparison_text(comparison, build.extent()));
             if comparison.sameness != Sameness::Identical {
@@ -29,8 +30,18 @@ pub fn text(outcome: &Outcome) -> String {
             if let Some(speed) = speed {
                 text.push_str(&format!("\n{}", speed_text(speed)));
             }
+            if let Some(recordings) = recordings {
+                text.push_str(&format!("\n{}", launches_text(recordings)));
+            }
             text
         }
+        Outcome::Relaunched { name, arch, images, speed } => format!(
+            "proven       {} of machine code for {arch}, as sealed with {}\n\
+             launched     as sealed: nothing was built, so whether its sources give this is not known\n{}",
+            counted(images.len(), "image"),
+            escape::line(name),
+            speed_text(speed)
+        ),
         Outcome::Measured { measured, .. } => bench_table(&measured.report()).trim_end().to_owned(),
         Outcome::Compared { incumbent, candidate, compared, .. } => {
             let (a, b) = (&incumbent.subject.name, &candidate.subject.name);
@@ -62,7 +73,7 @@ pub fn body(outcome: &Outcome) -> Value {
             };
             body
         }
-        Outcome::Replayed { build, sealed_library, comparison, speed } => {
+        Outcome::Replayed { build, sealed_library, comparison, speed, recordings } => {
             let mut body = document(build);
             body["compared"] = json!(build.extent());
             body["identical"] = json!(comparison.sameness == Sameness::Identical);
@@ -73,8 +84,14 @@ pub fn body(outcome: &Outcome) -> Value {
             if let Some(speed) = speed {
                 body["speed"] = json!(speed);
             }
+            if let Some(recordings) = recordings {
+                body["recordings"] = json!(recordings);
+            }
             body
         }
+        Outcome::Relaunched { name, arch, images, speed } => json!({
+            "verdict": "launched_as_sealed", "solution": name, "arch": arch, "image_sha256": images, "speed": speed,
+        }),
         Outcome::Measured { subject, measured } => measured_body(subject, measured),
         Outcome::Compared { incumbent, candidate, compared, .. } => {
             let arm = |built: &BuiltSubject| json!({ "name": built.subject.name, "library_sha256": built.library() });
@@ -171,6 +188,23 @@ fn speed_text(speed: &ReplayedSpeed) -> String {
         ReplayedSpeed::NothingInCommon { reason, .. } => format!("speed        does not hold: {reason}"),
         ReplayedSpeed::Compared(comparison) => compared_speed_text(comparison),
     }
+}
+
+fn launches_text(recordings: &RecordingComparison) -> String {
+    let RecordingComparison { same, different } = recordings;
+    if different.is_empty() {
+        return format!("launches     as sealed, on {}", counted(*same, "workload"));
+    }
+    let all = same + different.len();
+    let mut text = format!("launches     otherwise than sealed, on {} of {all} workloads", different.len());
+    for one in different.iter().take(3) {
+        text.push_str(&format!("\n  {}: {}", escape::line(&one.workload), one.what));
+    }
+    text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn compared_speed_text(comparison: &SpeedComparison) -> String {
