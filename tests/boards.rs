@@ -1,10 +1,11 @@
 //! The files of boards: SOL-ExecBench's problems and solutions, GPU MODE's submission.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{CONFIG, Sandbox, repository};
+use crate::support::{CONFIG, Sandbox, data_folder, repository};
 
 const DEFINITION: &str = r#"{"name": "rotate", "axes": {"rows": {"type": "var"}, "head": {"type": "const", "value": 128},
     "half": {"type": "expr", "expression": "head // 2"}},
@@ -97,7 +98,7 @@ fn a_file_for_gpu_mode_minds_both_traps_of_its_server_and_says_so() {
     assert!(text.starts_with("#!POPCORN leaderboard rmsnorm\n#!POPCORN gpus B200\n\n"));
     assert!(!text.to_ascii_lowercase().contains("stream"));
     // Python itself reads it.
-    let compiled = std::process::Command::new("python3")
+    let compiled = Command::new("python3")
         .args(["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"])
         .arg(sandbox.path("submission.py"))
         .status()
@@ -108,4 +109,111 @@ fn a_file_for_gpu_mode_minds_both_traps_of_its_server_and_says_so() {
     let other = ["pack", kernel, "--format", "popcorn", "--leaderboard", "rmsnorm", "--gpus", "H100"];
     let refused = sandbox.run(other).expect(2);
     assert!(refused.stderr.contains("an architecture of H100"), "{}", refused.stderr);
+}
+
+/// A kernel file whose entry can run on a processor, and what is made of it for a board.
+fn made_for(sandbox: &Sandbox, format: &[&str]) -> Value {
+    sandbox.write(
+        "made/definition.json",
+        r#"{"name": "sample_definition", "op_type": "toy", "axes": {"n": {}}, "inputs": {"x": {"shape": ["n"],
+        "dtype": "float32"}, "bias": {"shape": ["n"], "dtype": "float32", "optional": true},
+        "factor": {"shape": null, "dtype": "float32"}}, "outputs": {"y": {"shape": ["n"], "dtype": "float32"}},
+        "reference": "def run(x, bias, factor): pass"}"#,
+    );
+    sandbox.write("made/config.toml", CONFIG);
+    sandbox.write(
+        "made/kernel.cu",
+        "#include <tvm/ffi/extra/c_env_api.h>\n#include <tvm/ffi/tvm_ffi.h>\n\
+         void run(tvm::ffi::TensorView x, tvm::ffi::Optional<tvm::ffi::TensorView> bias, double factor,\n\
+         tvm::ffi::TensorView y) {\n  cudaStream_t stream = static_cast<cudaStream_t>(\n\
+         TVMFFIEnvGetStream(x.device().device_type, x.device().device_id));\n  (void)stream;\n  \
+         cudaLaunchConfig_t config = {};\n  config.stream = stream;\n  \
+         TVM_FFI_ICHECK_EQ(x.dtype().bits, 32) << \"found \" << x.dtype().bits;\n  \
+         if (!x.IsContiguous() || x.size(-1) != y.numel()) TVM_FFI_THROW(ValueError) << \"x: size \" << x.size(0);\n  \
+         for (int64_t i = 0; i < x.numel(); ++i) {\n    static_cast<float*>(y.data_ptr())[i] = \
+         static_cast<float*>(x.data_ptr())[i] * factor + (bias.has_value() ? 1.0f : 0.5f);\n  }\n}\n\
+         TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n",
+    );
+    sandbox.run(["pack", "made"].iter().chain(format)).expect(0);
+    if format.contains(&"popcorn") {
+        let read = "import ast, json, sys\nfor one in ast.parse(open('submission.py').read()).body:\n    \
+                    if isinstance(one, ast.Assign) and one.targets[0].id == 'SOURCES':\n        \
+                    print(json.dumps(ast.literal_eval(one.value)))\n";
+        let mut python = Command::new("python3");
+        let printed = python.args(["-c", read]).current_dir(sandbox.path("")).output().expect("python3 runs");
+        return serde_json::from_slice(&printed.stdout).expect("the sources");
+    }
+    let solution: Value = serde_json::from_slice(&fs::read(sandbox.path("solution.json")).unwrap()).unwrap();
+    let sources = solution["sources"].as_array().unwrap().iter();
+    sources.map(|one| (one["path"].as_str().unwrap().to_owned(), one["content"].clone())).collect()
+}
+
+/// Compiles the kernel's file with the made headers and calls it as `torch_binding.cpp` does.
+fn runs_without_tvm_ffi(sandbox: &Sandbox, sources: &Value, callers_stream: &str) {
+    for (path, content) in sources.as_object().unwrap() {
+        sandbox.write(format!("build/{path}"), content.as_str().unwrap());
+    }
+    sandbox.write(
+        "build/main.cpp",
+        format!(
+            "#include <cstdio>\n#include <stdexcept>\n#include \"proofmark_argument.h\"\n\
+             void proofmark_entry_run(const proofmark::Argument* arguments, int count);\n\
+             extern \"C\" void* {callers_stream}(int32_t, int32_t) {{ return nullptr; }}\n\
+             int main() {{\n  float x[3] = {{1, 2, 3}}, y[3];\n  int64_t shape[1] = {{3}}, stride[1] = {{1}};\n  \
+             const auto tensor = [&](float* data) {{\n    proofmark::Argument one;\n    \
+             one.kind = proofmark::Argument::kTensor;\n    one.data = data;\n    one.rank = 1;\n    \
+             one.shape = shape;\n    one.strides = stride;\n    one.type_code = 2;\n    one.type_bits = 32;\n    \
+             return one;\n  }};\n  proofmark::Argument factor;\n  factor.kind = proofmark::Argument::kNumber;\n  \
+             factor.number = 2;\n  const proofmark::Argument call[] = {{tensor(x), {{}}, factor, tensor(y)}};\n  \
+             proofmark_entry_run(call, 4);\n  std::printf(\"%g %g %g\\n\", y[0], y[1], y[2]);\n  stride[0] = 2;\n  \
+             try {{\n    proofmark_entry_run(call, 4);\n  }} catch (const std::runtime_error& error) {{\n    \
+             std::puts(error.what());\n  }}\n  try {{\n    proofmark_entry_run(call, 3);\n  }} catch (const std::runtime_error& error) \
+             {{\n    std::puts(error.what());\n  }}\n}}\n"
+        ),
+    );
+    let toolchains = data_folder().join("toolchains");
+    let cuda =
+        fs::read_dir(toolchains).unwrap().flatten().find(|entry| entry.path().join("bin/nvcc").is_file());
+    let include = cuda.expect("the pinned compiler").path().join("include");
+    let build = sandbox.path("build");
+    let compiled = Command::new("g++")
+        .args([
+            "-std=c++17",
+            "-Wall",
+            "-Werror",
+            "-Wno-unused-but-set-variable",
+            "-o",
+            "program",
+            "main.cpp",
+            "-x",
+            "c++",
+            "kernel.cu",
+        ])
+        .arg("-isystem")
+        .arg(include)
+        .current_dir(&build)
+        .output()
+        .expect("g++ runs");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let printed = Command::new(build.join("program")).output().expect("it runs");
+    assert_eq!(
+        String::from_utf8_lossy(&printed.stdout),
+        "2.5 4.5 6.5\nValueError: x: size 3\nTypeError: expected 4 arguments, found 3\n"
+    );
+}
+
+#[test]
+fn a_kernel_file_runs_with_the_made_headers_of_sol_execbench() {
+    let sandbox = Sandbox::new();
+    let sources = made_for(&sandbox, &["--format", "sol-execbench", "-o", "solution.json"]);
+    let binding = sources["torch_binding.cpp"].as_str().unwrap();
+    assert!(binding.contains("const std::optional<at::Tensor>& bias,\n    double factor,"), "{binding}");
+    runs_without_tvm_ffi(&sandbox, &sources, "TVMFFIEnvGetStream");
+}
+
+#[test]
+fn a_kernel_file_runs_with_the_made_headers_of_gpu_mode() {
+    let sandbox = Sandbox::new();
+    let sources = made_for(&sandbox, &["--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"]);
+    runs_without_tvm_ffi(&sandbox, &sources, "TVMFFIEnvGetQueue");
 }

@@ -1,9 +1,12 @@
 //! `proofmark bench`: how fast is this artifact, and is what it computes right?
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::interop::flashinfer::{Dataset, Trace, dataset};
+use proofmark_packager::interop::solexec;
+use serde_json::json;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
@@ -13,6 +16,8 @@ use super::measuring::MeasuringOptions;
 use crate::job::{Action, Measured, Outcome};
 use crate::pipeline::Settings;
 use crate::record::to_trace;
+use crate::regular_file;
+use crate::report::board_score::{self, Bounds};
 
 /// Measure a submission on the GPU: every call checked, three clocks, raw samples kept.
 #[derive(Debug, Args)]
@@ -36,14 +41,22 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Also write FlashInfer-Bench traces, one a line: to a file, or into the folder of a data set at
-    /// its author's place.
+    /// its author's place. Workloads of SOL-ExecBench have that board's traces, in a file.
     #[arg(long, value_name = "FILE|DIR")]
     traces: Option<PathBuf>,
+    /// Also give SOL-ExecBench's score: a file with, for each workload, a line of `uuid`, `sol_ms` (what the
+    /// hardware allows) and `baseline_ms` (what scores a half).
+    #[arg(long, value_name = "FILE")]
+    bounds: Option<PathBuf>,
 }
+
+/// Largest file of bounds that is read, in bytes: a line for each of a hundred thousand workloads.
+const LARGEST_BOUNDS_BYTES: u64 = 16 << 20;
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
+    let bounds = arguments.bounds.as_deref().map(read_bounds).transpose()?;
     let subject = measuring.input(&arguments.subject, console)?;
     let arch = measuring.arch(&subject, console);
     let how = measuring.measuring(subject.artifact(), &arguments.subject, console)?;
@@ -55,7 +68,27 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if let (Outcome::Measured { subject, measured }, Some(path)) = (&outcome, &arguments.traces) {
         write_traces(path, measured, &subject.author)?;
     }
-    line::answer("proofmark.bench", &outcome, [], console)
+    let scores = match (&outcome, &bounds) {
+        (Outcome::Measured { measured, .. }, Some(bounds)) => {
+            Some(board_score::scores(&measured.records, bounds))
+        }
+        _ => None,
+    };
+    let extra = scores.iter().map(|scores| ("sol_execbench", json!(scores)));
+    let code = line::answer("proofmark.bench", &outcome, extra, console)?;
+    if let Some(scores) = &scores {
+        console.print(scores.text())?;
+    }
+    Ok(code)
+}
+
+fn read_bounds(path: &Path) -> Result<BTreeMap<String, Bounds>, Failure> {
+    let refuse =
+        |error: &dyn std::error::Error| Failure::request(format!("cannot read {}: {error}", path.display()));
+    let bytes =
+        regular_file::read_through_links(path, LARGEST_BOUNDS_BYTES).map_err(|error| refuse(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
+    board_score::read_bounds(&text).map_err(|error| refuse(&error))
 }
 
 /// Writes a run's traces to a file, or adds them to a data set: one for every finding that their format
@@ -63,10 +96,18 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 fn write_traces(path: &Path, measured: &Measured, author: &str) -> Result<(), Failure> {
     let traces: Vec<Trace> = measured.records.iter().filter_map(|record| to_trace(record).ok()).collect();
     if !path.is_dir() {
-        let lines: String = traces.iter().map(|trace| trace.to_line() + "\n").collect();
+        let lines: String = traces.iter().map(|trace| line_of(trace) + "\n").collect();
         return super::output::write_file(path, lines.as_bytes());
     }
     let dataset = Dataset::open(path).map_err(Failure::request)?;
     let added = dataset::append_traces(dataset.root(), author, &measured.definition, &traces);
     added.map(|_| ()).map_err(Failure::could_not_judge)
+}
+
+/// A trace as the board of its workload reads it: those of a problem of SOL-ExecBench keep their tolerance.
+fn line_of(trace: &Trace) -> String {
+    match solexec::Workload::of_shared(trace.workload()) {
+        Some(theirs) => solexec::Trace::of_result(theirs, trace).to_line(),
+        None => trace.to_line(),
+    }
 }

@@ -33,8 +33,10 @@ impl RunLog {
             return Ok(Self { journal: None, context, tolerance, seed, records: Vec::new() });
         };
         let (journal, contents) = Journal::open(path)?;
-        let same =
-            |record: &WorkloadRecord| record.context.continues(&context) && record.tolerance == tolerance;
+        let same = |record: &WorkloadRecord| {
+            let expected = tolerance.for_workload(&record.finding.workload);
+            record.context.continues(&context) && record.tolerance == expected
+        };
         let known = contents.records.into_iter().filter_map(|record| match record {
             Record::Workload(record) if same(&record) && is_finished(&record.finding) => Some(*record),
             _ => None,
@@ -63,7 +65,7 @@ impl RunLog {
             timestamp: Timestamp::now(),
             context: self.context.clone(),
             seed: self.seed,
-            tolerance: self.tolerance,
+            tolerance: self.tolerance.for_workload(&finding.workload),
             finding,
         };
         if let Some(journal) = &mut self.journal {

@@ -8,6 +8,7 @@
 //! | [`outcome`] | what came out of a job |
 //! | [`kernel_table`] | what kernels use, and warnings |
 //! | [`comparison_table`] | a comparison's report as text |
+//! | [`board_score`] | SOL-ExecBench's score of a run |
 //! | [`sparkline`] | a distribution as a line of bars |
 //! | [`ledger_table`] | runs, entries and champions of a ledger |
 //! | [`figures`] | how numbers are written |
@@ -17,6 +18,8 @@ pub mod build;
 pub mod outcome;
 
 pub mod bench_table;
+
+pub mod board_score;
 
 pub mod comparison_table;
 

@@ -135,6 +135,12 @@ impl Problem {
             let function = self.definition.custom_inputs().unwrap_or("a function that is not named");
             return Err(format!("its inputs are made by the definition's own `{function}`"));
         }
+        if workload.tolerance.max_error_cap.is_some() {
+            return Err("its tolerance has a `max_error_cap`, which Proofmark does not judge by".to_owned());
+        }
+        if workload.tolerance.allow_negative_inf {
+            return Err("its outputs may be minus infinity, which Proofmark does not judge".to_owned());
+        }
         let constant = |name: &str| match self.definition.axes().get(name)?.value {
             AxisValue::Constant(value) => Some(value),
             _ => None,
@@ -252,6 +258,11 @@ mod tests {
         let shapes = measurable.definition.shapes(workload).unwrap();
         assert_eq!(shapes.inputs.get("x").unwrap().shape.as_deref(), Some(&[3, 128, 1][..]));
         assert_eq!(shapes.outputs.get("y").unwrap().shape.as_deref(), Some(&[192][..]));
+        let capped = lines.replace("0.5}", "0.5, \"max_error_cap\": 1}");
+        let measurable_now = problem(DEFINITION, &capped).unwrap().measurable().unwrap();
+        assert!(
+            measurable_now.workloads.is_empty() && measurable_now.left_out[0].1.contains("max_error_cap")
+        );
         assert_eq!(measurable.left_out[0].0, "b");
         assert!(measurable.left_out[0].1.contains("`make`"));
     }

@@ -91,6 +91,20 @@ impl Workload {
         })
     }
 
+    /// The workload that one of FlashInfer-Bench's format came from; `None` where it keeps no tolerance. Axes
+    /// that were expressions keep the values that they got.
+    #[must_use]
+    pub fn of_shared(shared: &flashinfer::Workload) -> Option<Self> {
+        let tolerance = ToleranceSpec::kept_in(shared)?;
+        let inputs = shared.inputs().iter();
+        Some(Self {
+            uuid: shared.uuid().to_owned(),
+            axes: shared.axes().clone(),
+            inputs: inputs.map(|(name, spec)| (name.to_owned(), InputSource::Shared(spec.clone()))).collect(),
+            tolerance,
+        })
+    }
+
     /// Whether the definition's own function makes its inputs.
     pub fn is_custom(&self) -> bool {
         self.inputs.values().any(|source| *source == InputSource::Custom)

@@ -5,7 +5,8 @@
 //! share match, or where any element is infinite or NaN. A NaN in the reference would match
 //! everything; here a reference that is not finite cannot judge at all.
 
-use proofmark_packager::interop::flashinfer::Definition;
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::solexec::ToleranceSpec;
 use serde::{Deserialize, Serialize};
 
 /// Added to |y| before the division, as in their code.
@@ -34,6 +35,19 @@ impl Tolerance {
     pub fn of(definition: &Definition) -> Self {
         let required_matched_ratio = if definition.op_type() == "moe" { 0.95 } else { 1.0 };
         Self { required_matched_ratio, ..Self::default() }
+    }
+
+    /// The workload's own, where it came from a problem of SOL-ExecBench.
+    ///
+    /// Their rule is |x − y| ≤ atol + rtol·|y|. With the same numbers the rule here is never laxer: whatever
+    /// it accepts, theirs does.
+    #[must_use]
+    pub fn for_workload(self, workload: &Workload) -> Self {
+        ToleranceSpec::kept_in(workload).map_or(self, |kept| Self {
+            atol: kept.max_atol,
+            rtol: kept.max_rtol,
+            required_matched_ratio: kept.required_matched_ratio,
+        })
     }
 
     /// Whether one element is off. An element that is not finite always is.
@@ -84,6 +98,20 @@ mod tests {
         assert!(tolerance.is_off(0.02, 0.0), "both");
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert!(tolerance.is_off(broken, 1.0) && tolerance.is_off(broken, f32::NAN));
+        }
+    }
+
+    #[test]
+    fn a_workload_of_sol_execbench_is_judged_by_its_own_and_never_more_laxly_than_there() {
+        let text =
+            r#"{"uuid": "u", "axes": {}, "inputs": {}, "tolerance": {"max_atol": 0.5, "max_rtol": 0.25}}"#;
+        let own = Tolerance::default().for_workload(&Workload::from_json(text).unwrap());
+        assert_eq!(own, Tolerance { atol: 0.5, rtol: 0.25, required_matched_ratio: 0.99 });
+        let plain = Workload::from_json(r#"{"uuid": "u", "axes": {}, "inputs": {}}"#).unwrap();
+        assert_eq!(Tolerance::default().for_workload(&plain), Tolerance::default());
+        for (found, expected) in [(1.0_f32, 0.6_f32), (8.0, 6.5), (8.0, 6.0), (0.5, 0.0), (0.7, 0.1)] {
+            let theirs = (found - expected).abs() <= 0.5 + 0.25 * expected.abs();
+            assert!(own.is_off(found, expected) || theirs, "{found} for {expected}");
         }
     }
 

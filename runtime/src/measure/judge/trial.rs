@@ -105,7 +105,7 @@ impl<'device> Trial<'device> {
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
             sets: sets.map(|(name, _)| name.to_owned()).collect(),
-            tolerance: options.tolerance,
+            tolerance: options.tolerance.for_workload(workload),
             dice: Dice::new(options.seed, "schedule"),
             slots: device.slots(&layout),
             contents: device.contents(&layout),
