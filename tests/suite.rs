@@ -1,5 +1,6 @@
 //! The one suite: it drives the `proofmark` binary as its users do.
 
+mod agents;
 mod boards;
 mod breakouts;
 mod build_room;

@@ -20,14 +20,19 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let full = CommandLine::command();
-    let mut shown = Command::new("proofmark")
-        .version(env!("CARGO_PKG_VERSION"))
-        .propagate_version(true)
-        .args(full.get_arguments().cloned())
-        .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned());
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut shown, "proofmark", &mut text);
+    clap_complete::generate(arguments.shell, &mut shown(), "proofmark", &mut text);
     write_out(&text)?;
     Ok(ExitCode::Yes)
+}
+
+/// The command line without the verbs that are not for people.
+pub(super) fn shown() -> Command {
+    let full = CommandLine::command();
+    Command::new("proofmark")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(full.get_about().cloned().unwrap_or_default())
+        .propagate_version(true)
+        .args(full.get_arguments().cloned())
+        .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned())
 }

@@ -19,6 +19,20 @@ pub enum ExitCode {
     CouldNotJudge = 3,
 }
 
+impl ExitCode {
+    /// What it means, in words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Yes => "yes: it was done, or the answer is positive",
+            Self::No => "a negative finding: it does not compile, is not proven, differs, is wrong or slower",
+            Self::Request => "the request or its input is wrong",
+            Self::CouldNotJudge => {
+                "could not judge: no toolchain, no GPU, a failing disk, or nobody can tell"
+            }
+        }
+    }
+}
+
 /// How an outcome answers its request.
 pub fn of(outcome: &Outcome) -> ExitCode {
     let yes_if = |is_yes: bool| if is_yes { ExitCode::Yes } else { ExitCode::No };

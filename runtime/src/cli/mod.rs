@@ -27,6 +27,7 @@ mod inspect;
 mod job;
 mod ledger;
 mod line;
+mod man;
 mod measuring;
 mod new;
 mod output;
@@ -40,6 +41,7 @@ mod progress;
 mod replay;
 mod schema;
 mod seal;
+mod skill;
 mod target;
 mod task;
 mod toolchain;
@@ -77,7 +79,9 @@ enum Verb {
     Toolchain(toolchain::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    Man(man::Arguments),
     Schema(schema::Arguments),
+    Skill(skill::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
     Ledger(ledger::Arguments),
@@ -110,6 +114,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
         Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments, &console),
+        Verb::Skill(arguments) => skill::run(&arguments, &console),
         Verb::Schema(arguments) => schema::run(&arguments, &console),
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),

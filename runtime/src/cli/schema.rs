@@ -60,6 +60,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("replay"),
     schema!("schema-list"),
     schema!("seal"),
+    schema!("skill"),
     schema!("target"),
     schema!("toolchain.install"),
     schema!("toolchain.list"),
@@ -70,6 +71,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("verify-policy"),
     schema!("verify-runs-on"),
 ];
+
+/// The names as `proofmark schema` takes them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SCHEMAS.iter().map(|(name, _)| name.strip_prefix(PREFIX).unwrap_or(name))
+}
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
