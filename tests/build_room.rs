@@ -94,6 +94,7 @@ fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
     plan(PlanRequest {
         sources: &sources(files),
         entry_file: Some(&entry.file),
+        units: None,
         interface: &Interface::TvmFfi { symbol: Some(entry.symbol) },
         nvcc_flags: &flags,
         host_flags: None,

@@ -5,6 +5,7 @@ mod boards;
 mod breakouts;
 mod build_room;
 mod cache_room;
+mod capture;
 mod command_line;
 mod documents;
 mod gpu;

@@ -44,6 +44,6 @@ pub use digest::{Digest, DigestBuilder};
 pub use entry_point::EntryPoint;
 pub use evidence::Evidence;
 pub use open::{InputKind, Opened};
-pub use sources::{SourceFile, SourcePath};
+pub use sources::{SourceFile, SourcePath, SourcePathError};
 pub use submission::Submission;
 pub use target::{Arch, Feature, Gencode};

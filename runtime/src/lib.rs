@@ -5,6 +5,7 @@
 //! | the whole line on one screen | [`pipeline`] |
 //! | artifact → what builds it | [`toolchain`]: find, install, fingerprint |
 //! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
+//! | a Python entry → what it compiles when it runs | [`capture`] |
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`] |
@@ -21,6 +22,7 @@
 
 pub mod build;
 pub mod cache;
+pub mod capture;
 pub mod cli;
 pub mod device;
 pub mod evidence;

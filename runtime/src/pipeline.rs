@@ -9,6 +9,7 @@
 //! [`crate::measure`] and [`crate::record`]. A replay enters at the artifact and walks the same line.
 //! Nothing here prints: who calls gets an [`Event`] for what takes time, and an [`Outcome`] at the end.
 
+mod entry;
 mod error;
 mod event;
 mod measuring;
@@ -26,6 +27,7 @@ pub use event::{Event, Listener};
 use resources::Resources;
 pub use resources::{Download, Settings};
 
+use crate::capture;
 use crate::evidence::{ReplayError, Sealed, SealedRecordingError, sealed};
 use crate::job::{
     Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
@@ -58,10 +60,24 @@ pub fn run(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<
     }
 }
 
+/// Whether an artifact is a Python entry that may compile CUDA while it runs.
+fn compiles_when_it_runs(artifact: &Artifact) -> bool {
+    !artifact.manifest().build.language.is_compiled() && capture::may_compile(artifact)
+}
+
 impl Line<'_, '_> {
     fn walk(&mut self) -> Result<Outcome, Stop> {
         let job = self.job;
         Ok(match &job.action {
+            Action::Build { subject } if compiles_when_it_runs(&subject.artifact) => {
+                let (artifact, arch, freshness) = (&subject.artifact, job.arch, job.freshness);
+                Outcome::Entry(Box::new(self.resources.build_entry(
+                    artifact,
+                    arch,
+                    freshness,
+                    self.listen,
+                )?))
+            }
             Action::Build { subject } => Outcome::Built(self.build(&subject.artifact)?),
             Action::Seal { subject, measure } => {
                 let build = self.build(&subject.artifact)?;

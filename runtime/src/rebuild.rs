@@ -161,6 +161,7 @@ pub fn rebuild(
     let plan = build::plan(PlanRequest {
         sources: &request.sources,
         entry_file: request.entry_file.as_ref(),
+        units: request.units.as_deref(),
         interface: &request.interface,
         nvcc_flags: &request.nvcc_flags,
         host_flags: request.host_flags.as_deref(),

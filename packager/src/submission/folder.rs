@@ -1,5 +1,6 @@
 //! Reads one submission folder: its `config.toml`, its sources, and what its task folder gives it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,12 @@ use super::part::{read_config, read_definition, read_workloads};
 use super::search_path::SearchPath;
 use super::task_folder::{TaskFolder, leave_out_the_reference, note_of_reference};
 use super::violation::{forget_consequences, violations_among};
-use super::{DEFINITION_NAME, FolderContents, Submission, SubmissionError, Violations, WORKLOADS_NAME};
+use super::{
+    DEFINITION_NAME, FolderContents, Language, Submission, SubmissionError, Violation, Violations,
+    WORKLOADS_NAME, suggestion,
+};
+use crate::entry_point::EntryPointError;
+use crate::sources::{SourceFile, SourcePath};
 
 /// Finds the submissions that a folder holds: itself, or its sub-folders with a `config.toml`.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
@@ -76,6 +82,7 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
     let mut collector = Collector::new(folder, &root, search, violations, config.notes)?;
     collector.collect(language, entry)?;
     let Collector { sources, mut violations, notes, .. } = collector;
+    suggest(language, &sources, &mut violations);
     let mut notes = summarised(notes);
     let sources: Vec<_> = sources.into_values().collect();
     if let Some(entry) = entry {
@@ -101,6 +108,17 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
             Ok((FolderContents { submission, notes }, task))
         }
         _ => invalid(violations),
+    }
+}
+
+/// Says of an entry point without `::` what it most likely means.
+fn suggest(language: Language, sources: &BTreeMap<SourcePath, SourceFile>, violations: &mut [Violation]) {
+    for violation in violations {
+        if let Violation::EntryPoint(EntryPointError::Form { found }) = violation
+            && let Some(suggested) = suggestion::entry_point(found, language, sources.values())
+        {
+            *violation = Violation::EntryPointForm { found: found.clone(), suggested };
+        }
     }
 }
 

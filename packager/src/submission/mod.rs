@@ -55,6 +55,7 @@ mod notes;
 mod part;
 mod search_path;
 mod spec;
+mod suggestion;
 mod task_folder;
 mod text;
 mod violation;

@@ -64,6 +64,14 @@ pub enum Violation {
     /// The entry point has no usable form.
     #[error("config.toml: `build.entry_point`: {0}")]
     EntryPoint(#[from] EntryPointError),
+    /// The entry point lacks its file or its function, and the sources tell what is meant.
+    #[error("config.toml: `build.entry_point` is `{}`: expected a file, `::` and a function: `{suggested}` is there", found.escape_debug())]
+    EntryPointForm {
+        /// The text as found.
+        found: String,
+        /// An entry point that exists.
+        suggested: EntryPoint,
+    },
     /// The architecture is not one.
     #[error("config.toml: `target.arch`: {0}")]
     Arch(#[from] ArchParseError),

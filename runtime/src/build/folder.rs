@@ -26,17 +26,17 @@ const NEWBORN: Duration = Duration::from_secs(60);
 /// Every source has this modification time, 1980-01-01: line tables record it.
 const MODIFIED: Duration = Duration::from_secs(315_532_800);
 
-/// A build folder, filled with what a plan needs.
+/// A folder of its own that is locked while its process uses it: what a killed one leaves, [`sweep`] removes.
 #[derive(Debug)]
-pub(super) struct BuildFolder {
+pub(crate) struct ScratchFolder {
     folder: TempDir,
     path: PathBuf,
     _lock: File,
 }
 
-impl BuildFolder {
-    /// Makes the folder below `scratch` and fills it.
-    pub(super) fn create(scratch: &Path, plan: &BuildPlan) -> io::Result<Self> {
+impl ScratchFolder {
+    /// Makes the folder below `scratch`.
+    pub(crate) fn create(scratch: &Path) -> io::Result<Self> {
         fs::create_dir_all(scratch)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch)?;
         let path = folder.path().canonicalize()?;
@@ -45,30 +45,46 @@ impl BuildFolder {
         let lock = File::create(&unnamed)?;
         lock.lock()?;
         fs::rename(unnamed, path.join(LOCK))?;
-        let made = Self { folder, path, _lock: lock };
+        Ok(Self { folder, path, _lock: lock })
+    }
+
+    /// The folder, with no link in its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A build folder, filled with what a plan needs.
+#[derive(Debug)]
+pub(super) struct BuildFolder(ScratchFolder);
+
+impl BuildFolder {
+    /// Makes the folder below `scratch` and fills it.
+    pub(super) fn create(scratch: &Path, plan: &BuildPlan) -> io::Result<Self> {
+        let made = Self(ScratchFolder::create(scratch)?);
         made.fill(plan)?;
         Ok(made)
     }
 
     /// The folder, with no link in its path.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Removes the folder. Nothing works in it any more: every command has ended with all it started.
     pub(super) fn remove(self) -> io::Result<()> {
-        self.folder.close()
+        self.0.folder.close()
     }
 
     fn fill(&self, plan: &BuildPlan) -> io::Result<()> {
         for name in [place::SOURCE, place::HOST, place::KIT, place::DRIVER, place::OBJECT, place::TEMPORARY] {
-            fs::create_dir(self.path.join(name))?;
+            fs::create_dir(self.path().join(name))?;
         }
         for link in &plan.links {
-            symlink(&link.target, self.path.join(&link.name))?;
+            symlink(&link.target, self.path().join(&link.name))?;
         }
         for source in &plan.sources {
-            let path = self.path.join(place::SOURCE).join(source.path.as_str());
+            let path = self.path().join(place::SOURCE).join(source.path.as_str());
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }

@@ -15,6 +15,11 @@ pub enum Interface {
         /// The module's name.
         module: String,
     },
+    /// Operators that register themselves with torch when the library is loaded.
+    TorchLibrary {
+        /// The name that its sources see in `TORCH_EXTENSION_NAME`.
+        name: String,
+    },
 }
 
 /// What stands before the name of a TVM-FFI function in the symbol table.
@@ -30,7 +35,13 @@ impl Interface {
             Self::TvmFfi { symbol: Some(symbol) } => symbol.clone(),
             Self::TvmFfi { symbol: None } => format!("{TVM_FFI_PREFIX}*"),
             Self::Torch { module } => format!("PyInit_{module}"),
+            Self::TorchLibrary { name } => format!("torch.ops {name}"),
         }
+    }
+
+    /// Whether torch and Python are in the process that loads the library.
+    pub fn is_torchs(&self) -> bool {
+        matches!(self, Self::Torch { .. } | Self::TorchLibrary { .. })
     }
 
     /// Whether a library exports what its caller looks for.
@@ -49,6 +60,8 @@ impl Interface {
                 let wanted = format!("PyInit_{module}");
                 found(&|name| name == wanted)
             }
+            // Nobody asks for a name of it.
+            Self::TorchLibrary { .. } => true,
         })
     }
 
@@ -66,6 +79,7 @@ impl Interface {
                 "the library is no Python module `{module}`: expected \
                  `PYBIND11_MODULE(TORCH_EXTENSION_NAME, m)` in one of the sources"
             ),
+            Self::TorchLibrary { name } => format!("the library `{name}` exports nothing"),
         }
     }
 
@@ -74,8 +88,8 @@ impl Interface {
     pub(super) fn arguments(&self) -> Vec<String> {
         match self {
             Self::TvmFfi { .. } => Vec::new(),
-            Self::Torch { module } => [
-                &format!("-DTORCH_EXTENSION_NAME={module}"),
+            Self::Torch { module: name } | Self::TorchLibrary { name } => [
+                &format!("-DTORCH_EXTENSION_NAME={name}"),
                 "-DTORCH_API_INCLUDE_EXTENSION_H",
                 "-D__CUDA_NO_HALF_OPERATORS__",
                 "-D__CUDA_NO_HALF_CONVERSIONS__",
@@ -105,7 +119,7 @@ impl Interface {
             "_ZNK5torch",
             "THP",
         ];
-        matches!(self, Self::Torch { .. })
+        self.is_torchs()
             && (symbol.starts_with("Py")
                 || symbol.starts_with("_Py")
                 || symbol.starts_with("THP")

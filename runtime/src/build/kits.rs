@@ -13,7 +13,7 @@ use crate::toolchain::KitName;
 pub fn kits_of(sources: &[SourceFile], dependencies: &[String], interface: &Interface) -> BTreeSet<KitName> {
     let mut kits: BTreeSet<KitName> =
         dependencies.iter().filter_map(|name| KitName::of_dependency(name)).collect();
-    if matches!(interface, Interface::Torch { .. }) {
+    if interface.is_torchs() {
         kits.insert(KitName::Torch);
     }
     for source in sources.iter().filter(|source| source.path.extension() != "py") {

@@ -84,12 +84,13 @@ impl Build<'_> {
             }
             let (finding, hint) = diagnostics::undefined(&symbol, &self.callers(&symbol));
             findings.push(finding);
-            hints.push(hint);
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
         }
         if !self.plan.interface.is_exported_by(library).map_err(no_library)? {
             findings.push(self.not_exported());
         }
-        hints.dedup();
         Ok((findings, hints))
     }
 

@@ -71,6 +71,8 @@ pub struct PlanRequest<'a> {
     pub sources: &'a [SourceFile],
     /// The file that must be compiled, if a certain one must.
     pub entry_file: Option<&'a SourcePath>,
+    /// The sources that are compiled; `None` where all are that can be.
+    pub units: Option<&'a [SourcePath]>,
     /// How the library meets its caller.
     pub interface: &'a Interface,
     /// The submission's own flags.
@@ -262,12 +264,16 @@ fn quoted(word: &str) -> String {
 
 /// The files to compile, in the order of their names.
 fn units<'a>(request: &PlanRequest<'a>) -> Result<Vec<&'a SourcePath>, PlanError> {
-    let is_compiled = |path: &SourcePath| COMPILED.contains(&path.extension());
+    let is_compiled = |path: &SourcePath| {
+        COMPILED.contains(&path.extension()) && request.units.is_none_or(|units| units.contains(path))
+    };
     if let Some(entry) = request.entry_file {
         if request.sources.iter().all(|source| source.path != *entry) {
             return Err(PlanError::NoEntryFile { file: entry.clone() });
         }
-        if !is_compiled(entry) {
+        // TVM-FFI's builder compiles every source and takes only the function from the entry point.
+        let may_be_any = matches!(request.interface, Interface::TvmFfi { .. });
+        if !may_be_any && !is_compiled(entry) {
             return Err(PlanError::EntryNotCompiled { file: entry.clone() });
         }
     }

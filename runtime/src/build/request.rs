@@ -12,6 +12,8 @@ pub struct BuildRequest {
     pub sources: Vec<SourceFile>,
     /// The file that must be compiled, if a certain one must.
     pub entry_file: Option<SourcePath>,
+    /// The sources that are compiled; `None` where all are that can be.
+    pub units: Option<Vec<SourcePath>>,
     /// How the library meets its caller.
     pub interface: Interface,
     /// Flags for nvcc.
@@ -34,6 +36,7 @@ impl BuildRequest {
         Self {
             sources: artifact.sources().to_vec(),
             entry_file: Some(entry.file.clone()),
+            units: None,
             interface,
             nvcc_flags: manifest.target.nvcc_flags.clone(),
             host_flags: None,

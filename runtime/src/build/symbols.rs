@@ -55,12 +55,16 @@ pub(super) fn hint(symbol: &str) -> String {
     let library = ["cublas", "cudnn", "cufft", "curand", "cusolver", "cusparse", "nccl", "nvrtc"]
         .into_iter()
         .find(|library| symbol.starts_with(library));
-    let torch = ["_ZN2at", "_ZN3c10", "_ZNK2at", "_ZNK3c10", "_ZN5torch", "THP", "Py"];
+    let torch = ["2at", "3c10", "5torch", "6caffe2", "8pybind11"];
+    let is_torchs = symbol.starts_with("Py")
+        || symbol.starts_with("_Py")
+        || symbol.starts_with("THP")
+        || (symbol.starts_with("_Z") && torch.iter().any(|part| symbol.contains(part)));
     if is_drivers(symbol) {
         "the CUDA driver defines it: add `-lcuda` to `[target] nvcc_flags` in config.toml".to_owned()
     } else if let Some(library) = library {
         format!("{library} is not linked: add `-l{library}` to `[target] nvcc_flags` in config.toml")
-    } else if torch.iter().any(|start| symbol.starts_with(start)) {
+    } else if is_torchs {
         "PyTorch and Python are there for `binding = \"torch\"` alone: set it, or pass tensors as `tvm::ffi::TensorView`".to_owned()
     } else if symbol.starts_with("__cudaRegisterLinkedBinary") {
         "with `-rdc=true` every source with device code must be packed".to_owned()

@@ -1,6 +1,6 @@
 //! `proofmark build`: a submission becomes a proven library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::line::{self, LineOptions};
 use super::{input, output};
 use crate::build::accepted_flags;
+use crate::capture::{self, CapturedEntry};
 use crate::job::{Action, Outcome};
 
 const EXAMPLES: &str = "Examples:
@@ -23,6 +24,9 @@ const EXAMPLES: &str = "Examples:
 /// The library is a TVM-FFI module. It is kept in the cache, proven again whenever it is taken from
 /// there, and has the same bytes wherever and whenever the same toolchain builds it.
 ///
+/// Of a Python entry that compiles CUDA while it runs, every library that it would compile is built and proven. What
+/// it would compile is found by importing it in a sandbox, with stand-ins for torch, Triton and the like.
+///
 /// Exit code 0: proven. 1: it does not compile, or the bytes hold something else.
 #[derive(Debug, Args)]
 #[command(
@@ -32,7 +36,7 @@ const EXAMPLES: &str = "Examples:
 pub struct Arguments {
     /// Submission folder, artifact or solution.json.
     path: PathBuf,
-    /// Copy the library here; `-` for stdout.
+    /// Copy the library here; `-` for stdout. Of a Python entry, a new folder for its libraries.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -57,6 +61,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return Ok(ExitCode::Yes);
     };
     let mut extra = vec![("digest", json!(digest))];
+    if let Outcome::Entry(entry) = &outcome {
+        if let Some(folder) = &arguments.output {
+            write_entry(entry, folder)?;
+            extra.push(("output", json!(crate::path_text::text(folder))));
+        }
+        return line::answer("proofmark.entry", &outcome, extra, console);
+    }
     if let (Outcome::Built(build), Some(path)) = (&outcome, &arguments.output) {
         output::write_to(path, &build.entry.library_bytes)?;
         if path.as_os_str() == "-" {
@@ -78,4 +89,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         console.print(format!("copied       {}", path.display()))?;
     }
     Ok(code)
+}
+
+/// Writes the libraries of a Python entry into a folder that is not there yet.
+fn write_entry(entry: &CapturedEntry, folder: &Path) -> Result<(), Failure> {
+    let refuse = |error: std::io::Error| {
+        Failure::could_not_judge(format!("cannot write {}: {error}", folder.display()))
+    };
+    std::fs::create_dir(folder).map_err(refuse)?;
+    capture::write_answers(entry, folder).map_err(refuse)
 }

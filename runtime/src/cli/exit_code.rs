@@ -40,7 +40,9 @@ pub fn of(outcome: &Outcome) -> ExitCode {
         Outcome::Finding { .. } | Outcome::Compared { compared: Compared::Disqualified { .. }, .. } => {
             ExitCode::No
         }
-        Outcome::Built(_) => ExitCode::Yes,
+        Outcome::Entry(entry) if !entry.is_proven() => ExitCode::No,
+        Outcome::Entry(entry) if !entry.is_complete() => ExitCode::CouldNotJudge,
+        Outcome::Built(_) | Outcome::Entry(_) => ExitCode::Yes,
         Outcome::Sealed { measurement, .. } => yes_if(measurement.passed()),
         Outcome::Replayed { comparison, speed, .. } => yes_if(
             comparison.sameness != Sameness::Different && speed.as_ref().is_none_or(ReplayedSpeed::holds),

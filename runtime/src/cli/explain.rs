@@ -5,6 +5,7 @@ use proofmark_player::device::DeviceError;
 use super::cache;
 use super::failure::Failure;
 use crate::build::{BuildError, PlanError};
+use crate::capture::CaptureError;
 use crate::job::TaskError;
 use crate::measure::BenchError;
 use crate::pipeline::PipelineError;
@@ -14,6 +15,9 @@ use crate::rebuild::RebuildError;
 pub(super) fn pipeline(error: PipelineError) -> Failure {
     match error {
         PipelineError::Unbuildable(error) => Failure::request(error).hint(error.way_out()),
+        PipelineError::Capture(error) => capture(error),
+        error @ PipelineError::Request { .. } => Failure::request(error)
+            .hint("FlashInfer-Bench would run it; here a library has to be buildable without the entry"),
         PipelineError::Rebuild(error) => rebuild(error),
         PipelineError::Cache(error) => cache::explain(error),
         PipelineError::Toolchain { source } => {
@@ -48,6 +52,15 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ (PipelineError::Program { .. } | PipelineError::Journal(_)) => {
             Failure::could_not_judge(error)
         }
+    }
+}
+
+fn capture(error: CaptureError) -> Failure {
+    match error {
+        error @ CaptureError::NoModule { .. } => {
+            Failure::request(error).hint("`[build] entry_point` in config.toml names the entry file")
+        }
+        error => Failure::could_not_judge(error),
     }
 }
 

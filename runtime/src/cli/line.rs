@@ -176,6 +176,12 @@ pub(super) fn answer(
     if let Outcome::Finding { finding, .. } = outcome {
         console.say(report::build::details(finding));
     }
+    if let Outcome::Entry(entry) = outcome {
+        let details = report::entry::entry_details(entry);
+        if !details.is_empty() {
+            console.say(details.trim_end());
+        }
+    }
     console.print(report::outcome::text(outcome))?;
     let mut body = report::outcome::body(outcome);
     for (name, value) in extra {

@@ -26,6 +26,7 @@ impl ProgressDisplay {
                 let console = self.console;
                 self.installing.get_or_insert_with(|| ConsoleProgress::new(console)).step(step);
             }
+            Event::Capturing { .. } => self.say("importing the entry in a sandbox, to see what it compiles"),
             Event::Waiting => self.say("waiting: another process builds this"),
             Event::Building { arch, reason, .. } => self.say(&format!("building for {arch}: {reason}")),
             Event::Measuring { facts, workloads } => {

@@ -43,6 +43,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("compare"),
     schema!("diff"),
     schema!("doctor"),
+    schema!("entry"),
     schema!("error"),
     schema!("extraction"),
     schema!("inspect"),

@@ -5,6 +5,7 @@ use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
 use super::subject::BuiltSubject;
+use crate::capture::CapturedEntry;
 use crate::evidence::{BuildComparison, RecordingComparison, SealedRecordings, SpeedComparison};
 use crate::measure::environment::RunFacts;
 use crate::measure::{Compared, Recordings, Seed};
@@ -25,6 +26,8 @@ pub enum Outcome {
     },
     /// Built and proven.
     Built(Box<ProvenBuild>),
+    /// A Python entry's libraries, each proven or not.
+    Entry(Box<CapturedEntry>),
     /// Built, proven, and measured where possible.
     Sealed {
         /// The build.
@@ -131,9 +134,11 @@ impl Outcome {
             Self::Sealed { measurement, .. } => workloads(measurement.records()),
             Self::Measured { measured, .. } => workloads(&measured.records),
             Self::Compared { record, .. } => record.iter().map(|record| (**record).clone()).collect(),
-            Self::Finding { .. } | Self::Built(_) | Self::Replayed { .. } | Self::Relaunched { .. } => {
-                Vec::new()
-            }
+            Self::Finding { .. }
+            | Self::Built(_)
+            | Self::Entry(_)
+            | Self::Replayed { .. }
+            | Self::Relaunched { .. } => Vec::new(),
         }
     }
 }

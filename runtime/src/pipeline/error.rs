@@ -7,6 +7,7 @@ use proofmark_packager::Arch;
 
 use crate::build::Unbuildable;
 use crate::cache::CacheError;
+use crate::capture::{CaptureError, TranslateError};
 use crate::evidence::ReplayError;
 use crate::job::OtherDefinition;
 use crate::measure::BenchError;
@@ -26,6 +27,17 @@ pub enum PipelineError {
     /// The submission is of a kind that is not built.
     #[error(transparent)]
     Unbuildable(#[from] Unbuildable),
+    /// What a Python entry compiles could not be found out.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// What a Python entry compiles is nothing that can be built.
+    #[error("what {place} compiles cannot be built")]
+    Request {
+        /// Where in the entry the call stands.
+        place: String,
+        /// Why not.
+        source: Box<TranslateError>,
+    },
     /// The build.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),

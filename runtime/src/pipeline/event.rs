@@ -16,6 +16,11 @@ pub type Listener<'a> = dyn FnMut(Event<'_>) + 'a;
 pub enum Event<'a> {
     /// A missing toolchain is installed.
     Installing(&'a Step),
+    /// A Python entry is imported to see what it compiles.
+    Capturing {
+        /// The solution's name.
+        name: &'a str,
+    },
     /// Another process builds the same plan.
     Waiting,
     /// The compiler starts.

@@ -1,5 +1,6 @@
 //! What a job works with on this machine: opened once, handed on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proofmark_packager::{Arch, Artifact, Gencode};
@@ -14,7 +15,7 @@ use crate::python::{Interpreter, PythonHome};
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
-    self, DigestTrust, FileDigests, Kit, KitSearch, Search, Toolchain, search::find_tvm_ffi,
+    self, DigestTrust, FileDigests, Kit, KitName, KitSearch, Search, Toolchain, search::find_tvm_ffi,
 };
 
 /// Where things are on this machine, and what may be spent.
@@ -57,8 +58,8 @@ pub enum Download {
 
 /// The cache, the remembered digests, and the toolchain once it is needed.
 pub(crate) struct Resources<'job> {
-    settings: &'job Settings,
-    store: Store,
+    pub(super) settings: &'job Settings,
+    pub(super) store: Store,
     digests: FileDigests,
     toolchain: Option<Toolchain>,
     interpreter: Option<Interpreter>,
@@ -158,6 +159,15 @@ impl<'job> Resources<'job> {
         listen: &mut Listener<'_>,
     ) -> Result<Vec<Kit>, PipelineError> {
         let names = kits_of(&request.sources, &request.dependencies, &request.interface);
+        self.kits_named(&names, &mut Installing(listen))
+    }
+
+    /// Finds kits by their names.
+    pub(super) fn kits_named(
+        &mut self,
+        names: &BTreeSet<KitName>,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Kit>, PipelineError> {
         let toolchain = self.toolchain.as_ref().expect("found before");
         let search = KitSearch {
             data: self.settings.search.data.as_ref(),
@@ -166,12 +176,16 @@ impl<'job> Resources<'job> {
             python: &self.settings.python,
         };
         let may_fetch = self.settings.download == Download::Allowed;
-        let found = search.find(&names, &mut self.digests, may_fetch, &mut Installing(listen));
+        let found = search.find(names, &mut self.digests, may_fetch, progress);
         found.map_err(|error| PipelineError::Toolchain { source: Box::new(error.into()) })
     }
 
     /// Finds the toolchain, and installs the pinned one if there is none and that is allowed.
-    fn find_toolchain(&mut self, arch: Arch, listen: &mut Listener<'_>) -> Result<(), PipelineError> {
+    pub(super) fn find_toolchain(
+        &mut self,
+        arch: Arch,
+        listen: &mut Listener<'_>,
+    ) -> Result<(), PipelineError> {
         if self.toolchain.is_some() {
             return Ok(());
         }
@@ -189,7 +203,7 @@ impl<'job> Resources<'job> {
 }
 
 /// An installation as events of the job.
-struct Installing<'a, 'b>(&'a mut Listener<'b>);
+pub(super) struct Installing<'a, 'b>(pub(super) &'a mut Listener<'b>);
 
 impl Progress for Installing<'_, '_> {
     fn step(&mut self, step: &Step) {

@@ -5,6 +5,7 @@
 //! | [`mod@bench`] | the numbers of a run: per workload and overall, computed from raw samples |
 //! | [`bench_table`] | those numbers as a table |
 //! | [`build`] | a build: proven, or why not |
+//! | [`mod@entry`] | a Python entry: what it compiles, and what came of it |
 //! | [`outcome`] | what came out of a job |
 //! | [`kernel_table`] | what kernels use, and warnings |
 //! | [`comparison_table`] | a comparison's report as text |
@@ -15,6 +16,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod entry;
 pub mod outcome;
 
 pub mod bench_table;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::bench_table::bench_table;
 use super::build::{describe_finding, describe_proof, document, finding_document};
 use super::comparison_table::comparison_table;
+use super::entry::{describe_entry, entry_document};
 use crate::evidence::{BuildComparison, RecordingComparison, Sameness, SpeedComparison};
 use crate::job::{BuiltSubject, Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
@@ -17,6 +18,7 @@ pub fn text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Finding { finding, .. } => describe_finding(finding),
         Outcome::Built(build) => describe_proof(build),
+        Outcome::Entry(entry) => describe_entry(entry),
         Outcome::Sealed { build, measurement } => {
             format!("{}\n{}", describe_proof(build), measurement_text(measurement))
         }
@@ -63,6 +65,7 @@ pub fn body(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Finding { finding, .. } => finding_document(finding),
         Outcome::Built(build) => document(build),
+        Outcome::Entry(entry) => entry_document(entry),
         Outcome::Sealed { build, measurement } => {
             let mut body = document(build);
             body["measured"] = match measurement {

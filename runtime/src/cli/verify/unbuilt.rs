@@ -73,6 +73,8 @@ pub(super) fn rebuild(
     let job = Job { run_id: RunId::fresh(), arch, freshness: options.freshness(), action };
     match line::do_job(&job, &options.machine.settings()?, console)? {
         Outcome::Built(build) => Ok(Ok(build)),
+        Outcome::Entry(_) => Err(Failure::request("a Python entry is no one library")
+            .hint("`proofmark build` builds and proves each library that it compiles")),
         outcome => line::answer(SCHEMA, &outcome, [], console).map(Err),
     }
 }

@@ -1,0 +1,27 @@
+//! How libraries reach the process that runs the entry: a folder that it may only read.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::entry::CapturedEntry;
+
+/// Names each request's library; `intercept.answer` reads it.
+pub const ANSWERS_NAME: &str = "answers.json";
+
+/// Writes the proven libraries of an entry, and which request each is for, into an empty folder.
+pub fn write_answers(entry: &CapturedEntry, folder: &Path) -> io::Result<()> {
+    let mut answers = Vec::new();
+    for library in &entry.libraries {
+        let Some(build) = library.proven() else { continue };
+        let file = format!("{}.so", build.entry.proof.library_digest().short());
+        fs::write(folder.join(&file), &build.entry.library_bytes)?;
+        answers.push(json!({
+            "request": library.request, "interface": library.interface, "name": library.name, "library": file,
+        }));
+    }
+    let document = json!({ "version": 1, "answers": answers });
+    fs::write(folder.join(ANSWERS_NAME), format!("{document:#}\n"))
+}

@@ -1,0 +1,73 @@
+//! A Python entry's libraries: found, built and proven before anything loads them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use proofmark_packager::{Arch, Artifact};
+
+use super::resources::{Installing, Resources};
+use super::{Event, Listener, PipelineError};
+use crate::build::Unbuildable;
+use crate::cache::BuildName;
+use crate::capture::{self, CapturedEntry, Document};
+use crate::job::Freshness;
+use crate::python::Interpreter;
+use crate::toolchain::{Kit, KitName};
+
+impl Resources<'_> {
+    /// Finds what a Python entry compiles and takes each of it to a proven build.
+    pub(crate) fn build_entry(
+        &mut self,
+        artifact: &Artifact,
+        arch: Arch,
+        freshness: Freshness,
+        listen: &mut Listener<'_>,
+    ) -> Result<CapturedEntry, PipelineError> {
+        let document = self.capture(artifact, arch, listen)?;
+        let solution = &artifact.manifest().solution;
+        let mut entry = CapturedEntry::of(solution.name.clone(), &document);
+        if document.requests.is_empty() && entry.is_complete() {
+            let language = artifact.manifest().build.language.as_str();
+            return Err(Unbuildable::NotCompiled { language }.into());
+        }
+        for request in &document.requests {
+            let translated = capture::translate(request).map_err(|source| PipelineError::Request {
+                place: request.place.clone(),
+                source: Box::new(source),
+            })?;
+            let name = format!("{}/{}", solution.name, request.name);
+            let name = BuildName { solution: name, definition: solution.definition.clone() };
+            let built = self.build_request(&translated.request, &name, arch, freshness, listen)?;
+            entry.add(request, translated.left_out, built);
+        }
+        Ok(entry)
+    }
+
+    fn capture(
+        &mut self,
+        artifact: &Artifact,
+        arch: Arch,
+        listen: &mut Listener<'_>,
+    ) -> Result<Document, PipelineError> {
+        self.find_toolchain(arch, listen)?;
+        let python = Interpreter::find(&self.settings.python)?;
+        let cutlass = self.cutlass_of(artifact, listen)?;
+        listen(Event::Capturing { name: &artifact.manifest().solution.name });
+        let scratch = self.store.scratch();
+        Ok(capture::run(artifact, &python, arch, cutlass.as_deref(), &scratch)?)
+    }
+
+    /// Where CUTLASS stands, for an entry that looks for it on the machine.
+    fn cutlass_of(
+        &mut self,
+        artifact: &Artifact,
+        listen: &mut Listener<'_>,
+    ) -> Result<Option<PathBuf>, PipelineError> {
+        let python = artifact.sources().iter().filter(|source| source.path.extension() == "py");
+        if !python.into_iter().any(|source| source.content.to_ascii_lowercase().contains("cutlass")) {
+            return Ok(None);
+        }
+        let kits = self.kits_named(&BTreeSet::from([KitName::Cutlass]), &mut Installing(listen))?;
+        Ok(kits.into_iter().next().map(|Kit { home, .. }| home))
+    }
+}

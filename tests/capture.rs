@@ -1,0 +1,106 @@
+//! Python entries that compile CUDA while they run.
+
+use std::process::Command;
+
+use crate::support::{Outcome, Sandbox, run};
+
+/// A whole module without a header of TVM-FFI: compiled in a second.
+const MODULE: &str = "__global__ void first(int* p) { *p = VALUE; }\n\
+    void start(int* p) { first<<<1, 1>>>(p); }\n\
+    extern \"C\" int __tvm_ffi_run(void*, const void*, int, void*) { start(nullptr); return 0; }\n";
+
+/// At import it compiles one library, and another when it is first called.
+const ENTRY: &str = r#"
+import functools
+from pathlib import Path
+import torch
+import tvm_ffi
+HERE = Path(__file__).parent
+EAGER = tvm_ffi.load_module(tvm_ffi.cpp.build(
+    name="eager", cuda_files=[str(HERE / "kernel.cu")], extra_cuda_cflags=["-DVALUE=1", "-arch=sm_90"]))
+
+@functools.lru_cache
+def _lazy():
+    return tvm_ffi.cpp.load(name="lazy", cuda_files=str(HERE / "kernel.cu"), extra_cuda_cflags=["-DVALUE=2"])
+
+def run(x: torch.Tensor, y):
+    return (_lazy() if x.shape[0] > 3 else EAGER).run(x, y)
+"#;
+
+fn submission(sandbox: &Sandbox, entry: &str) {
+    let config =
+        crate::support::CONFIG.replace("\"cuda\"", "\"python\"").replace("kernel.cu::run", "entry.py::run");
+    sandbox.submission("entry", &[("kernel.cu", MODULE), ("entry.py", entry)]);
+    sandbox.write("entry/config.toml", config);
+}
+
+fn build(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
+    run(sandbox.builder().args(["build", "entry", "--json"]).args(arguments))
+}
+
+#[test]
+fn what_an_entry_compiles_at_once_and_later_is_built_and_proven_before_anything_loads_it() {
+    let sandbox = Sandbox::sharing_builds();
+    submission(&sandbox, ENTRY);
+    let document = build(&sandbox, &["-o", "answers"]).expect(0).json();
+    assert_eq!(document["verdict"], "proven");
+    let libraries = document["libraries"].as_array().unwrap();
+    let names: Vec<_> =
+        libraries.iter().map(|one| (one["name"].as_str().unwrap(), one["place"].as_str().unwrap())).collect();
+    assert_eq!(names, [("eager", "entry.py:7"), ("lazy", "entry.py:12")]);
+    let left_out = libraries[0]["left_out"][0].as_str().unwrap();
+    assert!(left_out.contains("-arch=sm_90") && left_out.contains("architecture"), "{left_out}");
+    assert!(document["stand_ins"].as_array().unwrap().iter().any(|one| one == "torch"));
+
+    // Another process of another place asks again, and is given what was proven.
+    let ask = "import sys, json; sys.path.insert(0, sys.argv[1]); import intercept\n\
+        answers = {one['request'] for one in json.load(open(sys.argv[3] + '/answers.json'))['answers']}\n\
+        root, seen = sys.argv[2], []\n\
+        table = intercept.replacements(root, lambda request: seen.append(request.digest()), None)\n\
+        build = table['tvm_ffi.cpp']['build']\n\
+        build('eager', cuda_files=[root + '/kernel.cu'], extra_cuda_cflags=['-DVALUE=1', '-arch=sm_90'])\n\
+        build('lazy', cuda_files=[root + '/kernel.cu'], extra_cuda_cflags=['-DVALUE=2'])\n\
+        build('lazy', cuda_files=[root + '/kernel.cu'], extra_cuda_cflags=['-DVALUE=3'])\n\
+        print([digest in answers for digest in seen])";
+    sandbox.write("elsewhere/kernel.cu", MODULE);
+    sandbox.write("code/intercept.py", proofmark::capture::INTERCEPT);
+    let mut python = Command::new("python3");
+    python.args(["-c", ask]).args(["code", "elsewhere", "answers"].map(|name| sandbox.path(name)));
+    let answered = run(&mut python).expect(0).stdout;
+    assert_eq!(answered.trim(), "[True, True, False]");
+}
+
+#[test]
+fn an_entry_that_asks_for_what_does_not_compile_or_cannot_be_found_out_is_told_so() {
+    let sandbox = Sandbox::sharing_builds();
+    submission(&sandbox, &ENTRY.replace("-DVALUE=2", "-DVALUE=nonsense("));
+    let refused = run(sandbox.builder().args(["build", "entry"]));
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(refused.stdout.contains("not proven   lazy as tvm-ffi"), "{}", refused.stdout);
+    let hidden = "import tvm_ffi\ndef run(x):\n    if len(x) > 3:\n        flags = [str(x)]\n        \
+                  tvm_ffi.cpp.build(name='hidden', cuda_files=['kernel.cu'], extra_cuda_cflags=flags)\n";
+    submission(&sandbox, hidden);
+    let unknown = build(&sandbox, &[]).expect(3).json();
+    assert_eq!(
+        (&unknown["verdict"], &unknown["unreached"][0]["place"]),
+        (&"unknown".into(), &"entry.py:5".into())
+    );
+    submission(&sandbox, "import tvm_ffi\nraise ValueError('no \\x1b[2J GPU')\n");
+    let failed = run(sandbox.builder().args(["build", "entry"])).expect(3);
+    assert!(failed.stdout.contains("ended early: ValueError: no \\u{1b}[2J GPU"), "{}", failed.stdout);
+}
+
+#[test]
+fn an_entry_reaches_nothing_while_it_is_imported() {
+    let sandbox = Sandbox::sharing_builds();
+    let secret = sandbox.write("secret.txt", "secret");
+    let spy = format!(
+        "import tvm_ffi, os, socket\nfound = []\n\
+         for path in ({secret:?}, '/etc/passwd', '/etc/hostname'):\n    found += [path] if os.path.exists(path) else []\n\
+         try:\n    socket.create_connection(('1.1.1.1', 80), 1)\n    found.append('network')\nexcept OSError:\n    pass\n\
+         raise ValueError('found ' + repr(found))\n"
+    );
+    submission(&sandbox, &spy);
+    let spied = run(sandbox.builder().args(["build", "entry"])).expect(3);
+    assert!(spied.stdout.contains("ValueError: found []"), "{}", spied.stdout);
+}
