@@ -7,6 +7,7 @@ use crate::clocks::{CallOutcome, nanoseconds};
 use crate::device::DeviceError;
 use crate::device::capture::{Handle, Reader, Uncaptured, is_carried, is_known};
 use crate::device::interception::blocks;
+use crate::device::loads;
 use crate::device::memory::{Region, download};
 use crate::device::stream::Stream;
 use crate::recording::{
@@ -27,6 +28,8 @@ const LEAST_ADDRESS: u64 = 1 << 16;
 pub(crate) struct Recorded {
     pub(crate) recording: Recording,
     pub(crate) contents: Vec<Vec<u8>>,
+    /// The code of each module, empty where it was not seen; none where the judge has the library.
+    pub(crate) code: Vec<Vec<u8>>,
     /// Host nanoseconds of each timed call.
     pub(crate) host_ns: Vec<f64>,
 }
@@ -71,6 +74,11 @@ pub(crate) fn record(
     stream.synchronize()?;
     let mut snapshot =
         Snapshot { stream, places: Vec::new(), contents: Vec::new(), left: CONTENTS_LIMIT_BYTES };
+    let code = if loads::are_noted() {
+        reader.modules.iter().map(|seen| loads::code_of(seen.handle).unwrap_or_default()).collect()
+    } else {
+        Vec::new()
+    };
     let modules = snapshot.modules(reader, variables)?;
     let mut memory = Vec::new();
     for block in blocks() {
@@ -100,7 +108,7 @@ pub(crate) fn record(
         }
     }
     let recording = Recording { version: VERSION, modules, memory, calls };
-    Ok(Recorded { recording, contents: snapshot.contents, host_ns })
+    Ok(Recorded { recording, contents: snapshot.contents, code, host_ns })
 }
 
 /// Takes what memory holds.

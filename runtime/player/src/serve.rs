@@ -12,7 +12,7 @@ use crate::device::cupti::{self, Tracer};
 use crate::device::error::DeviceError;
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
 use crate::device::stream::Stream;
-use crate::device::{interception, readiness};
+use crate::device::{interception, loads, readiness};
 use crate::dlpack::TensorDevice;
 use crate::python::Interpreter;
 use crate::recorder::{self, Recorded};
@@ -122,8 +122,8 @@ impl PlayerLoop {
         (self.home, self.role) = (start.home, start.role);
         let mut libraries: Vec<PathBuf> = start.cupti.iter().map(PathBuf::from).collect();
         // Libraries are opened first, so that the folders of those that were found can be read later. A
-        // recorder reads no clock of the device.
-        let reads_records = self.home != Home::Cpu && self.role != Role::Recorder;
+        // recorder and a builder read no clock of the device.
+        let reads_records = self.home != Home::Cpu && !matches!(self.role, Role::Recorder | Role::Builder);
         let tracer = reads_records.then(|| cupti::load(&libraries).map_err(text));
         if self.home != Home::Cpu {
             readiness::keep_driver_open();
@@ -157,7 +157,12 @@ impl PlayerLoop {
             self.arena = Some(Arena::reserve(clocks.gpu()).map_err(text)?);
             match self.role {
                 Role::Live | Role::Builder => {}
-                Role::Recorder => interception::install().map_err(text)?,
+                Role::Recorder => {
+                    interception::install().map_err(text)?;
+                    if matches!(self.runtime, Some(Runtime::Python(_))) {
+                        loads::install().map_err(text)?;
+                    }
+                }
                 Role::Stage => self.stage = Some(Stage::new(clocks.gpu())),
             }
             self.clocks = Some(clocks);
@@ -251,10 +256,12 @@ impl PlayerLoop {
                     let text = format!("the launches of {count} calls are more than a recording carries");
                     return Answer::Unrecorded(text);
                 }
-                let sizes = recorded.contents.iter().map(|bytes| bytes.len() as u64).collect();
+                let size = |bytes: &Vec<u8>| bytes.len() as u64;
+                let sizes = recorded.contents.iter().map(size).collect();
+                let code_sizes = recorded.code.iter().map(size).collect();
                 let host_ns = recorded.host_ns.clone();
                 self.recorded = Some(recorded);
-                Answer::Recorded { document, sizes, host_ns }
+                Answer::Recorded { document, sizes, code_sizes, host_ns }
             }
             Err(uncaptured) => uncaptured.into(),
         }
@@ -262,7 +269,8 @@ impl PlayerLoop {
 
     fn fetch(&self, number: u32, offset: u64) -> Result<Answer, String> {
         let recorded = self.recorded.as_ref().ok_or("nothing was recorded")?;
-        let bytes = recorded.contents.get(number as usize).ok_or("no such contents")?;
+        let bytes = recorded.contents.iter().chain(&recorded.code).nth(number as usize);
+        let bytes = bytes.ok_or("no such contents")?;
         let rest =
             usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).ok_or("behind the end")?;
         Ok(Answer::Bytes(rest[..rest.len().min(PIECE_BYTES)].to_vec()))

@@ -251,6 +251,7 @@ impl SealedRecordings {
             let contents: Vec<Vec<u8>> =
                 line.contents.iter().map(|digest| self.blobs[digest].clone()).collect();
             let checked = CheckedRecording {
+                launched: Rc::default(),
                 recording,
                 contents: Rc::new(contents),
                 images: Rc::clone(&images),

@@ -7,7 +7,7 @@ use super::environment::Reading;
 use super::judge::comparison::OutputComparison;
 use super::measurement::Measurement;
 use super::verdict::Verdict;
-use crate::recording::Trust;
+use crate::recording::{LaunchedCode, Trust};
 
 /// What one workload showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct WorkloadFinding {
     /// submission is judged: the rounding of the definition's own precision. Empty for another reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rounding: Vec<(String, OutputComparison)>,
+    /// What was launched of code that was compiled at run time, by digest; empty for a library's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launched_code: Vec<LaunchedCode>,
     /// Calls whose outputs were checked, all of them right unless the verdict says otherwise.
     pub checked_calls: u64,
     /// Kernels, copies and fills of one call.
@@ -61,6 +64,7 @@ impl WorkloadFinding {
             measurements: Vec::new(),
             comparisons: Vec::new(),
             rounding: Vec::new(),
+            launched_code: Vec::new(),
             checked_calls: 0,
             launches: None,
             traffic_bytes,

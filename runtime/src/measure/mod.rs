@@ -11,6 +11,7 @@
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
 //! | [`seed`] | where inputs come from, and its commitment |
+//! | `run_time_builds` | what Python compiles while it runs, compiled before it is confined |
 //! | [`recordings`] | what a subject launches, taken before anything is measured |
 //! | `sampler` | takes one workload's samples under every clock |
 //! | [`run`] | the whole: workloads in, findings out |
@@ -27,6 +28,7 @@ pub mod judge;
 pub mod measurement;
 pub mod recordings;
 pub mod run;
+mod run_time_builds;
 mod sampler;
 pub mod seed;
 pub mod statistics;

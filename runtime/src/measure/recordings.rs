@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use proofmark_packager::Digest;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use proofmark_player::protocol::Role;
 
@@ -12,10 +13,11 @@ use super::judge::device::JudgeDevice;
 use super::judge::layout::CallLayout;
 use super::judge::session::{Part, PlayerSession, Stop, Taken};
 use super::judge::trial::Trial;
+use super::run_time_builds::run_time_builds;
 use super::seed::Seed;
 use super::statistics::median;
 use super::subject::{BenchError, Host, Live, Options, Subject};
-use crate::recording::{CheckedRecording, DeviceImages, Unrecorded, check};
+use crate::recording::{CheckedRecording, CodeLibraries, DeviceImages, RunTimeCode, Unrecorded, check};
 
 /// Most bytes that what memory held takes of the judge's own, over all workloads of a subject.
 const CONTENTS_LIMIT_BYTES: u64 = 4 << 30;
@@ -37,23 +39,33 @@ impl Recordings {
         if let Host::Sealed(sealed) = &subject.host {
             return Ok(Self(sealed.iter().map(|(uuid, one)| (uuid.clone(), Ok(one.clone()))).collect()));
         }
+        let mut recordings = match subject.host {
+            Host::Python(_) => run_time_builds(device, subject, definition, workloads, options)?,
+            Host::Compiled | Host::Definition(_) | Host::Sealed(_) => HashMap::new(),
+        };
         if options.live == Live::Always {
-            let asked = || Err(Unrecorded::Refused("it was asked for".to_owned()));
-            return Ok(Self(workloads.iter().map(|one| (one.uuid().to_owned(), asked())).collect()));
+            for workload in workloads {
+                let asked = || Err(Unrecorded::Refused("it was asked for".to_owned()));
+                recordings.entry(workload.uuid().to_owned()).or_insert_with(asked);
+            }
+            return Ok(Self(recordings));
         }
         let images = Rc::new(DeviceImages::of(&subject.library, &subject.images));
+        let paths = subject.host.python().map(|home| home.interpreter.paths.as_slice());
         let mut recorder = RecordingRun {
             device,
             subject,
             options,
             images,
+            libraries: CodeLibraries::below(paths.unwrap_or_default()),
             session: None,
             left_bytes: CONTENTS_LIMIT_BYTES,
         };
-        let mut recordings = HashMap::new();
         for workload in workloads {
-            let taken = recorder.record(definition, workload)?;
-            recordings.insert(workload.uuid().to_owned(), taken);
+            if !recordings.contains_key(workload.uuid()) {
+                let taken = recorder.record(definition, workload)?;
+                recordings.insert(workload.uuid().to_owned(), taken);
+            }
             progress(recordings.len());
         }
         Ok(Self(recordings))
@@ -81,6 +93,12 @@ impl Recordings {
         self.0.iter().find(|(_, taken)| is_larger(taken)).map(|(uuid, _)| uuid.as_str())
     }
 
+    /// The images of code that was compiled at run time, over all workloads.
+    pub fn run_time_images(&self) -> Vec<Digest> {
+        let taken = self.0.values().filter_map(|taken| taken.as_ref().ok());
+        taken.flat_map(|one| &one.launched.launched).map(|code| code.image).collect()
+    }
+
     /// Why a workload has no recording; `None` where all have one.
     pub fn gap(&self) -> Option<(&str, &Unrecorded)> {
         self.0.iter().find_map(|(uuid, taken)| Some((uuid.as_str(), taken.as_ref().err()?)))
@@ -92,6 +110,8 @@ struct RecordingRun<'run> {
     subject: &'run Subject,
     options: &'run Options,
     images: Rc<DeviceImages>,
+    /// What of the interpreter's libraries brings machine code.
+    libraries: CodeLibraries,
     /// Started when needed, again after a crash.
     session: Option<PlayerSession>,
     /// Bytes of contents that may still be kept.
@@ -104,7 +124,7 @@ impl RecordingRun<'_> {
         definition: &Definition,
         workload: &Workload,
     ) -> Result<Result<CheckedRecording, Unrecorded>, BenchError> {
-        if self.images.is_empty() {
+        if self.images.is_empty() && self.subject.host.python().is_none() {
             let reason = "the library has no proven image whose launches could be recorded";
             return Ok(Err(Unrecorded::Refused(reason.to_owned())));
         }
@@ -139,9 +159,26 @@ impl RecordingRun<'_> {
         }
         let session = self.session.as_mut().expect("started just above");
         // Decoys come from a secret of their own: they say nothing of the contents that count.
-        trial.place_decoys(session, Seed::secret())?;
+        trial.place_decoys(session, Seed::secret(), trial.slots())?;
         trial.bind(session)?;
-        Ok(session.record(&self.images.variables())?)
+        let taken = session.record(&self.images.variables())?;
+        let Ok(first) = &taken else { return Ok(taken) };
+        if self.subject.host.python().is_none() {
+            return Ok(taken);
+        }
+        // Which variables there are is known once it is known what is launched.
+        match self.run_time_code(first).map(|code| code.images.variables()) {
+            Ok(variables) if !variables.is_empty() => {
+                let session = self.session.as_mut().expect("it has just answered");
+                Ok(session.record(&variables)?)
+            }
+            _ => Ok(taken),
+        }
+    }
+
+    fn run_time_code(&self, taken: &Taken) -> Result<RunTimeCode, String> {
+        let (gpu, arch) = (self.device.gpu.facts(), self.subject.arch);
+        RunTimeCode::of(&taken.recording, &taken.code, gpu, arch, &self.libraries)
     }
 
     /// Refuses what would fill the judge's memory together with the recordings before it.
@@ -159,12 +196,14 @@ impl RecordingRun<'_> {
     }
 
     fn checked(&self, taken: Taken, slots: usize) -> Result<CheckedRecording, Unrecorded> {
-        let recording = check(taken.recording, &self.images, slots).map_err(Unrecorded::Refused)?;
-        Ok(CheckedRecording {
-            recording,
-            contents: Rc::new(taken.contents),
-            images: Rc::clone(&self.images),
-            host_ns: median(&taken.host_ns),
-        })
+        let (images, launched) = if self.subject.host.python().is_some() {
+            let code = self.run_time_code(&taken).map_err(Unrecorded::Refused)?;
+            (Rc::new(code.images.clone()), Rc::new(code))
+        } else {
+            (Rc::clone(&self.images), Rc::default())
+        };
+        let recording = check(taken.recording, &images, slots).map_err(Unrecorded::Refused)?;
+        let (contents, host_ns) = (Rc::new(taken.contents), median(&taken.host_ns));
+        Ok(CheckedRecording { recording, contents, images, launched, host_ns })
     }
 }

@@ -237,6 +237,7 @@ impl<'run> BenchRun<'run> {
             return Ok(Verdict::NotRecorded { reason });
         }
         finding.dispatch_ns = recording.host_ns;
+        finding.launched_code.clone_from(&recording.launched.launched);
         if recording.recording.calls.iter().any(|call| call.graph) {
             finding.notes.push("launched as one graph, as it says that it is".to_owned());
         }
@@ -296,7 +297,11 @@ impl<'run> BenchRun<'run> {
         recording: Option<&CheckedRecording>,
         finding: &mut WorkloadFinding,
     ) -> Result<Verdict, Stop> {
-        let (options, device, images) = (self.options, self.device, &self.subject.images);
+        let (options, device) = (self.options, self.device);
+        // A stage keeps what it loaded for earlier workloads.
+        let of_python = (recording.is_some() && self.subject.host.python().is_some())
+            .then(|| self.recordings.run_time_images());
+        let images = of_python.as_ref().unwrap_or(&self.subject.images);
         if let Some(reason) = &self.unloadable {
             return Ok(Verdict::RuntimeError { reason: reason.clone() });
         }
@@ -337,6 +342,12 @@ impl<'run> BenchRun<'run> {
         let readings = sampler.readings;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
+            Executed::Proven
+                if let Some(foreign) =
+                    recording.and_then(|recording| recording.launched.foreign(self.subject.arch)) =>
+            {
+                finding.notes.push(foreign);
+            }
             Executed::Proven => {
                 finding.notes.push("executed: only proven device images were loaded".to_owned());
             }

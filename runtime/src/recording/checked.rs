@@ -8,6 +8,7 @@ use proofmark_player::PlayerEnd;
 use proofmark_player::recording::{Node, Recording, Work};
 
 use super::images::DeviceImages;
+use super::run_time_code::RunTimeCode;
 
 /// A recording whose modules are proven images.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct CheckedRecording {
     pub contents: Rc<Vec<Vec<u8>>>,
     /// The machine code.
     pub images: Rc<DeviceImages>,
+    /// What is launched of code that was compiled at run time; empty for a library's own.
+    pub launched: Rc<RunTimeCode>,
     /// Host time of one call of the entry point in nanoseconds, as the process that ran it says.
     pub host_ns: Option<f64>,
 }

@@ -6,7 +6,7 @@ use object::elf;
 use object::read::elf::{FileHeader as _, Sym as _};
 use proofmark_packager::Digest;
 
-use crate::proof::{examine, image_of};
+use crate::proof::{Entry, Examination, examine, image_of};
 
 /// What a kernel calls on the device that no recording carries, and why not.
 const NOT_CARRIED: [(&str, &str); 5] = [
@@ -37,18 +37,32 @@ impl DeviceImages {
     /// Takes the images with these digests out of a library.
     pub fn of(library: &[u8], proven: &[Digest]) -> Self {
         let examination = examine(library);
-        let mut images = BTreeMap::new();
+        let mut images = Self::default();
         for entry in &examination.entries {
             let Some(digest) = entry.digest.filter(|digest| proven.contains(digest)) else { continue };
-            let (Some(bytes), Some(cubin)) = (image_of(library, &examination, entry), &entry.cubin) else {
-                continue;
-            };
-            let kernels = cubin.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-            // An image whose symbols do not read is none: what it keeps could not be put back.
-            let Ok((variables, missing)) = symbols(&bytes) else { continue };
-            images.insert(digest, DeviceImage { bytes: bytes.into_owned(), kernels, variables, missing });
+            images.take(digest, library, &examination, entry);
         }
-        Self(images)
+        images
+    }
+
+    /// Adds the image that some bytes are.
+    pub(super) fn add(&mut self, bytes: &[u8], examination: &Examination) {
+        for entry in examination.entries.iter().filter(|entry| entry.is_machine_code()) {
+            self.take(Digest::of_bytes(bytes), bytes, examination, entry);
+        }
+    }
+
+    fn take(&mut self, digest: Digest, file: &[u8], examination: &Examination, entry: &Entry) {
+        let (Some(bytes), Some(cubin)) = (image_of(file, examination, entry), &entry.cubin) else { return };
+        let kernels = cubin.kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        // An image whose symbols do not read is none: what it keeps could not be put back.
+        let Ok((variables, missing)) = symbols(&bytes) else { return };
+        self.0.insert(digest, DeviceImage { bytes: bytes.into_owned(), kernels, variables, missing });
+    }
+
+    /// The digests of the images.
+    pub fn digests(&self) -> Vec<Digest> {
+        self.0.keys().copied().collect()
     }
 
     /// Takes other images in.

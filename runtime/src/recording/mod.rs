@@ -9,6 +9,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`images`] | the machine code of a proven library, and what each image has |
+//! | [`run_time_code`] | machine code that Python loads while it runs |
 //! | [`mod@check`] | a claimed recording held against the images |
 //! | [`checked`] | a recording that can be launched |
 //! | [`mod@difference`] | what differs between two recordings of one workload |
@@ -18,10 +19,12 @@ pub mod check;
 pub mod checked;
 pub mod difference;
 pub mod images;
+pub mod run_time_code;
 pub mod trust;
 
 pub use check::check;
 pub use checked::{CheckedRecording, Unrecorded};
 pub use difference::difference;
 pub use images::DeviceImages;
+pub use run_time_code::{CodeLibraries, LaunchedCode, RunTimeCode};
 pub use trust::Trust;

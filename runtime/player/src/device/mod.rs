@@ -13,6 +13,7 @@
 //! | `redirection` | functions of the driver, replaced by ours |
 //! | `foreign_graph` | what a submission's graphs hold |
 //! | `capture` | what a call puts on a stream |
+//! | `loads` | machine code that is loaded at run time |
 //! | `captured_graph` | its nodes and edges, in order |
 //! | `launch` | machine code, launched as recorded |
 //! | `ready_graph` | work that is launched as one graph |
@@ -33,6 +34,7 @@ pub mod instruments;
 pub(crate) mod interception;
 pub(crate) mod launch;
 pub(crate) mod loader;
+pub(crate) mod loads;
 pub mod memory;
 pub mod readiness;
 pub(crate) mod ready_graph;

@@ -77,6 +77,9 @@ pub enum Answer {
         document: Vec<u8>,
         /// Bytes of each contents, by number.
         sizes: Vec<u64>,
+        /// Bytes of the code of each module, by the numbers behind; zero where it was not seen, none where the
+        /// judge has the library.
+        code_sizes: Vec<u64>,
         /// Host nanoseconds of each timed call.
         host_ns: Vec<f64>,
     },
@@ -117,11 +120,12 @@ impl Answer {
             }
             Self::Raised(text) => (7, writer.text(text)),
             Self::Refused(text) => (8, writer.text(text)),
-            Self::Recorded { document, sizes, host_ns } => (
+            Self::Recorded { document, sizes, code_sizes, host_ns } => (
                 9,
                 writer
                     .bytes(document)
                     .list(sizes, |writer, size| writer.long(*size))
+                    .list(code_sizes, |writer, size| writer.long(*size))
                     .list(host_ns, |writer, time| writer.float(*time)),
             ),
             Self::Unrecorded(text) => (10, writer.text(text)),
@@ -149,6 +153,7 @@ impl Answer {
             9 => Self::Recorded {
                 document: reader.bytes()?,
                 sizes: reader.list(Reader::long)?,
+                code_sizes: reader.list(Reader::long)?,
                 host_ns: reader.list(Reader::duration)?,
             },
             10 => Self::Unrecorded(reader.foreign_text()?),

@@ -179,7 +179,12 @@ mod tests {
             Answer::Modules(vec![Digest::of_bytes(b"x")]),
             Answer::Raised("TypeError".to_owned()),
             Answer::Refused("no GPU".to_owned()),
-            Answer::Recorded { document: b"{}".to_vec(), sizes: vec![3], host_ns: vec![4.5] },
+            Answer::Recorded {
+                document: b"{}".to_vec(),
+                sizes: vec![3],
+                code_sizes: vec![7],
+                host_ns: vec![4.5],
+            },
             Answer::Unrecorded("a host function".to_owned()),
             Answer::Bytes(vec![9]),
             Answer::Intact(false),

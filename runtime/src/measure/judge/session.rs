@@ -19,8 +19,9 @@ use proofmark_player::{Player, PlayerEnd, PythonProgram};
 use super::device::{JudgeDevice, nonce};
 use super::layout::{CallLayout, SlotLayout};
 
-/// How long a player may take to open the device or to load a library: a cold driver takes seconds.
-const OPENING_LIMIT: Duration = Duration::from_secs(60);
+/// How long a player may take to open the device or to load a library: a cold driver takes seconds, and so does
+/// importing torch.
+const OPENING_LIMIT: Duration = Duration::from_secs(120);
 /// Calls whose time a recorder may take at most: a few of each slot.
 const RECORDED_CALLS: u32 = 8;
 /// How long the player's own bookkeeping may take.
@@ -59,6 +60,8 @@ pub struct Taken {
     pub recording: Recording,
     /// What memory held, by number.
     pub contents: Vec<Vec<u8>>,
+    /// What each module was loaded from; none where the library is at hand.
+    pub code: Vec<Vec<u8>>,
     /// Host nanoseconds of each timed call.
     pub host_ns: Vec<f64>,
 }
@@ -127,17 +130,20 @@ impl PlayerSession {
         options: &Options,
     ) -> Result<Vec<Result<Self, Stop>>, BenchError> {
         let home = device.home.get().unwrap_or(Home::Shared);
-        let spawn = |part: &Part<'_>| Self::begin(device, blocks, *part, options, home);
+        // A builder maps none of the judge's memory.
+        let home_of = |part: &Part<'_>| if part.role == Role::Builder { Home::Copies } else { home };
+        let spawn = |part: &Part<'_>| Self::begin(device, blocks, *part, options, home_of(part));
         let mut begun = parts.iter().map(spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut sessions = Vec::new();
         for part in parts {
             let mut session = begun.next().expect("one for each part");
             let mut ready = session.finish().and_then(|()| session.map(blocks));
-            if matches!(ready, Err(PlayerEnd::Refused { .. })) && device.home.get().is_none() {
+            let may_copy = device.home.get().is_none() && part.role != Role::Builder;
+            if matches!(ready, Err(PlayerEnd::Refused { .. })) && may_copy {
                 session = Self::begin(device, blocks, *part, options, Home::Copies)?;
                 ready = session.finish().and_then(|()| session.map(blocks));
             }
-            if ready.is_ok() {
+            if ready.is_ok() && part.role != Role::Builder {
                 device.home.set(Some(session.home));
             }
             let loaded = ready.and_then(|()| session.load(&part.subject.symbol));
@@ -273,24 +279,27 @@ impl PlayerSession {
     /// Records a call of each slot that was bound. The inner error says why that cannot be done.
     pub fn record(&mut self, variables: &[String]) -> Result<Result<Taken, String>, PlayerEnd> {
         let order = Order::Record { variables: variables.to_vec() };
-        let (document, sizes, host_ns) =
+        let (document, sizes, code_sizes, host_ns) =
             match self.player.ask(&order, OPENING_LIMIT + self.call_limit.saturating_mul(RECORDED_CALLS))? {
-                Answer::Recorded { document, sizes, host_ns } => (document, sizes, host_ns),
+                Answer::Recorded { document, sizes, code_sizes, host_ns } => {
+                    (document, sizes, code_sizes, host_ns)
+                }
                 Answer::Unrecorded(reason) => return Ok(Err(reason)),
                 other => return Err(self.player.unexpected("record", &other)),
             };
         let Ok(recording) = serde_json::from_slice::<Recording>(&document) else {
             return Ok(Err("the recorder's document does not read".to_owned()));
         };
-        let total = sizes.iter().fold(0_u64, |total, size| total.saturating_add(*size));
+        let total = sizes.iter().chain(&code_sizes).fold(0_u64, |total, size| total.saturating_add(*size));
         if total > CONTENTS_LIMIT_BYTES {
             return Ok(Err("its memory holds more than a recording carries".to_owned()));
         }
-        let mut contents = Vec::new();
-        for (number, size) in (0..).zip(sizes) {
+        let (mut contents, held) = (Vec::new(), sizes.len());
+        for (number, size) in (0..).zip(sizes.into_iter().chain(code_sizes)) {
             contents.push(self.fetch(number, size)?);
         }
-        Ok(Ok(Taken { recording, contents, host_ns }))
+        let code = contents.split_off(held);
+        Ok(Ok(Taken { recording, contents, code, host_ns }))
     }
 
     fn fetch(&mut self, number: u32, size: u64) -> Result<Vec<u8>, PlayerEnd> {

@@ -233,12 +233,12 @@ impl<'device> Trial<'device> {
         Ok(stream.synchronize()?)
     }
 
-    /// Puts contents into every slot of the shared blocks that no scored call will see, for a recorder.
-    pub fn place_decoys(&self, session: &mut PlayerSession, secret: Seed) -> Result<(), Stop> {
+    /// Puts contents into slots of the shared blocks that no scored call will see, for a recorder or a builder.
+    pub fn place_decoys(&self, session: &mut PlayerSession, secret: Seed, count: usize) -> Result<(), Stop> {
         let decoys = self.sources.decoys(secret.0);
         let JudgeDevice { shared, stream, instruments, .. } = self.device;
         let mut previous = None;
-        for slot in 0..self.slots {
+        for slot in 0..count {
             let region = self.slot(&shared[0], slot, Side::Inputs)?;
             let index = u32::try_from(slot).expect("a few at most");
             decoys.make(index, region, previous, instruments, stream)?;
@@ -246,7 +246,7 @@ impl<'device> Trial<'device> {
             previous = Some(region);
         }
         stream.synchronize()?;
-        for slot in 0..self.slots {
+        for slot in 0..count {
             session.publish(self.device, shared, &self.layout, slot)?;
         }
         Ok(())
