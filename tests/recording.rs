@@ -132,7 +132,13 @@ fn sealed_recordings_are_launched_again_only_where_their_machine_code_is_proven(
     let images = Rc::new(DeviceImages::of(&library, &proven));
     let recording = check(claim(&kernel_named(&library, "make_table"), &[]), &images, 1).unwrap();
     let contents = Rc::new(vec![vec![7; 4096]]);
-    let one = CheckedRecording { recording, contents, images, launched: std::rc::Rc::default(), host_ns: Some(3e3) };
+    let one = CheckedRecording {
+        recording,
+        contents,
+        images,
+        launched: std::rc::Rc::default(),
+        host_ns: Some(3e3),
+    };
     let sealed = SealedRecordings::of([("a workload", &one)]).join(Evidence::default());
     let names: Vec<String> = sealed.files().map(|(name, _)| name.to_owned()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
