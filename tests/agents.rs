@@ -19,6 +19,10 @@ fn every_command_of_the_skill_runs_in_its_order() {
     for name in ["definition.json", "workloads.jsonl"] {
         fs::copy(repository().join("kernels/rmsnorm_h4096").join(name), sandbox.path(name)).unwrap();
     }
+    for entry in fs::read_dir(repository().join("kernels/rmsnorm_h4096/reference")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        sandbox.write(format!("reference/{name}"), fs::read(entry.path()).unwrap());
+    }
     let text = sandbox.run(["skill", "show"]).expect(0).stdout;
     let commands = commands(&text);
     assert!(commands.len() >= 8, "{commands:?}");
