@@ -1,0 +1,96 @@
+//! The action and the hooks do what they say: their steps run as a workflow runs them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Outcome, Sandbox, program, repository, run};
+
+/// A shell in a sandbox's environment, with the program on its PATH.
+fn shell(sandbox: &Sandbox) -> Command {
+    let folder = sandbox.path("bin");
+    if !folder.is_dir() {
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(program(), folder.join("proofmark")).unwrap();
+    }
+    let mut command = Command::new("bash");
+    command.env_clear().current_dir(sandbox.path(""));
+    let environment = sandbox.builder();
+    command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    command
+}
+
+/// A step of the action, with its inputs as the workflow passes them and this program on the PATH.
+fn step(sandbox: &Sandbox, script: &str, inputs: &[(&str, &str)]) -> Outcome {
+    let mut command = shell(sandbox);
+    command.arg(repository().join("scripts/action").join(script));
+    command.env("GITHUB_STEP_SUMMARY", sandbox.path("summary.md"));
+    command.envs(inputs.iter().copied());
+    run(&mut command)
+}
+
+#[test]
+fn the_action_names_every_step_and_each_of_its_inputs() {
+    let folder = repository().join("scripts/action");
+    let text = fs::read_to_string(folder.join("action.yml")).unwrap();
+    for script in ["install.sh", "verify.sh", "replay.sh"] {
+        assert!(text.contains(&format!("run: bash \"$GITHUB_ACTION_PATH/{script}\"")), "{script}");
+        let uses = fs::read_to_string(folder.join(script)).unwrap();
+        for variable in uses.split("PROOFMARK_").skip(1) {
+            let name: String = variable.chars().take_while(char::is_ascii_uppercase).collect();
+            assert!(
+                text.contains(&format!("PROOFMARK_{name}: ${{{{ inputs.{} }}}}", name.to_lowercase())),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wheel_is_held_against_a_policy_and_the_table_posted() {
+    let sandbox = Sandbox::new();
+    fs::copy(repository().join("tests/fixtures/proof/exact_13.0.cubin"), sandbox.path("one.cubin")).unwrap();
+    step(&sandbox, "install.sh", &[("PROOFMARK_VERSION", "installed")]).expect(0);
+    step(&sandbox, "verify.sh", &[("PROOFMARK_WHEEL", "*.cubin"), ("PROOFMARK_POLICY", "only:sm_100a")])
+        .expect(0);
+    step(&sandbox, "verify.sh", &[("PROOFMARK_WHEEL", "*.cubin"), ("PROOFMARK_POLICY", "only:sm_75")])
+        .expect(1);
+    step(&sandbox, "verify.sh", &[("PROOFMARK_WHEEL", "*.whl"), ("PROOFMARK_POLICY", "only:sm_100a")])
+        .expect(2);
+    let summary = fs::read_to_string(sandbox.path("summary.md")).unwrap();
+    assert_eq!(summary.matches("### Architectures, held against").count(), 2, "{summary}");
+}
+
+#[test]
+fn a_shelf_is_replayed_and_what_is_not_sealed_is_told() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("empty")).unwrap();
+    step(&sandbox, "replay.sh", &[("PROOFMARK_SHELF", "empty")]).expect(2);
+    sandbox.submission("one", &[("kernel.cu", "__global__ void k() {}\n")]);
+    fs::create_dir_all(sandbox.path("shelf")).unwrap();
+    sandbox.run(["pack", "one", "-o", "shelf/one.zip"]).expect(0);
+    let outcome = step(&sandbox, "replay.sh", &[("PROOFMARK_SHELF", "shelf")]).expect(2);
+    assert!(outcome.stdout.contains("shelf/one.zip: exit code 2"), "{}", outcome.stdout);
+    assert!(
+        fs::read_to_string(sandbox.path("summary.md")).unwrap().contains("### Sealed artifacts, rebuilt")
+    );
+}
+
+#[test]
+fn the_hooks_refuse_what_the_program_refuses() {
+    let sandbox = Sandbox::new();
+    let hooks = fs::read_to_string(repository().join(".pre-commit-hooks.yaml")).unwrap();
+    let entry = hooks.split("entry: bash -c '").nth(1).unwrap();
+    let script = entry.split("' --\n").next().unwrap();
+    sandbox.submission("good", &[("kernel.cu", "// k\n")]);
+    sandbox.submission("bad", &[("other.cu", "// k\n")]);
+    let hook = |files: &[&str]| {
+        let mut command = shell(&sandbox);
+        command.args(["-c", script, "--"]).args(files);
+        run(&mut command)
+    };
+    hook(&["good/config.toml"]).expect(0);
+    hook(&["good/config.toml", "bad/config.toml"]).expect(2);
+    assert!(hooks.contains("entry: proofmark verify\n"));
+}
