@@ -16,6 +16,7 @@
 //! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us, nor reach anything | [`process_tree`], [`interruption`], [`sandbox`] |
+//! | a job on another machine | [`remote`] |
 //!
 //! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
 //! device.
@@ -39,6 +40,7 @@ pub mod rebuild;
 pub mod record;
 pub mod recording;
 pub mod regular_file;
+pub mod remote;
 pub mod report;
 pub mod sandbox;
 pub mod toolchain;
