@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, program, run};
+use crate::support::{Sandbox, program, repository, run};
 
 /// A server of ssh for one user with one key, ended with the value.
 struct Server {
@@ -131,4 +131,40 @@ fn a_host_that_is_not_reached_is_told_apart_from_a_negative_answer() {
     let refused = sandbox.run(["job", "run", "job.json", "--on", "ssh:gpu", "--ssh", ssh]).expect(3);
     assert!(refused.stderr.contains("did not reach ssh:gpu: no route"), "{}", refused.stderr);
     sandbox.run(["job", "run", "job.json", "--on", "ssh:-oProxyCommand=x"]).expect(2);
+}
+
+/// A Python that has Modal's package; `None`, with a word, where there is none.
+fn python_with_modal() -> Option<String> {
+    let python = std::env::var("PROOFMARK_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import modal"]).stderr(Stdio::null()).status();
+    if has.is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    eprintln!(
+        "skipped: {python} has no `modal`; `pip install modal` brings it, PROOFMARK_TEST_PYTHON names another"
+    );
+    None
+}
+
+#[test]
+fn the_app_for_modal_is_built_with_the_wheel_that_is_named() {
+    let Some(python) = python_with_modal() else { return };
+    let sandbox = Sandbox::new();
+    let wheel = sandbox.write("proofmark-0.1.0-py3-none-any.whl", "a wheel\n");
+    let script = "import importlib.util, sys\n\
+                  sys.argv = ['modal', '--job', 'job.json', '--wheel', sys.argv[2], sys.argv[1]]\n\
+                  spec = importlib.util.spec_from_file_location('modal_app', sys.argv[-1])\n\
+                  module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\n\
+                  print(module.app.name, sorted(module.app.registered_functions), module.wheel_named(sys.argv).name)\n\
+                  print(module.wheel_named(['--wheel=a.whl']), module.wheel_named([]))\n";
+    let app = repository().join("scripts/modal_app.py");
+    let mut command = Command::new(python);
+    command.args(["-c", script]).arg(&app).arg(&wheel).env("HOME", sandbox.home());
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    let built = run(&mut command).expect(0);
+    assert_eq!(
+        built.stdout, "proofmark ['run_job'] proofmark-0.1.0-py3-none-any.whl\na.whl None\n",
+        "{}",
+        built.stderr
+    );
 }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod boards;
+mod book;
 mod breakouts;
 mod build_room;
 mod cache_room;
