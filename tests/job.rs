@@ -60,12 +60,14 @@ fn a_document_that_is_no_job_or_was_changed_is_refused_by_name() {
     let digest = serde_json::from_str::<Value>(&job).unwrap()["action"]["subject"]["digest"].clone();
     let forged = job.replace(digest.as_str().unwrap(), &"0".repeat(64));
     let newer = job.replacen("\"schema_version\": 1", "\"schema_version\": 2", 1);
+    let twice = job.replacen("\"freshness\"", "\"freshness\": \"fresh\", \"freshness\"", 1);
     let unknown = job.replacen("\"freshness\"", "\"extra\": 1, \"freshness\"", 1);
     let cases = [
         (forged.as_str(), "digest"),
         (newer.as_str(), "reads version 1"),
         (unknown.as_str(), "extra"),
         ("{}", "proofmark.job"),
+        (twice.as_str(), "`freshness` stands twice"),
         ("nonsense", "not a job"),
         ("", "not a job"),
     ];
@@ -87,6 +89,11 @@ fn a_measuring_job_carries_definition_workloads_and_reference_and_says_where_a_g
     assert!(!measuring["task"]["workloads"].as_array().unwrap().is_empty());
     assert_eq!(measuring["reference"]["input"]["kind"], "artifact");
     assert_eq!(measuring["seed"], "18446744073709551615", "a JSON number would lose its last bits");
+    let mut nothing = document.clone();
+    nothing["action"]["measuring"]["task"]["workloads"] = Value::Array(Vec::new());
+    let (code, answer, _) = run_document(&sandbox, &nothing.to_string());
+    assert_eq!(code, Some(2), "{answer:#}");
+    assert!(answer["error"].as_str().unwrap().contains("no workload to measure"), "{answer:#}");
     let mut command = sandbox.command();
     command.env("CUDA_VISIBLE_DEVICES", "").args(["job", "run", "--offline"]);
     let path = sandbox.write("job.json", document.to_string());

@@ -4,10 +4,11 @@
 //! therefore walked first, without keeping anything: what nests too deeply or holds too many values
 //! is refused before the parser allocates for it.
 
-use std::io;
+use std::collections::HashSet;
+use std::{fmt, io};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer, Serialize};
 
 /// How much one document may hold.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,73 @@ pub fn check(text: &[u8], budget: Budget) -> Result<(), JsonError> {
     Ok(())
 }
 
+/// Refuses a document in which an object holds a name twice: two readers may take it for two documents.
+pub fn check_names(text: &str) -> Result<(), JsonError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    UniqueNames.deserialize(&mut reader)?;
+    Ok(reader.end()?)
+}
+
+/// Reads any value and keeps nothing but the names of the objects that are open.
+#[derive(Clone, Copy)]
+struct UniqueNames;
+
+impl<'de> DeserializeSeed<'de> for UniqueNames {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueNames {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        while values.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            fields.next_value_seed(self)?;
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format!("`{name}` stands twice in one object")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How many bytes a document takes, written with indentation.
 pub(crate) fn size_bytes(document: &impl Serialize) -> u64 {
     let mut count = Count(0);
@@ -119,6 +187,16 @@ mod tests {
     use super::*;
 
     const SMALL: Budget = Budget { values: 8, depth: 3 };
+
+    #[test]
+    fn a_name_that_stands_twice_in_one_object_is_refused_wherever_it_is() {
+        assert!(check_names(r#"{"a": [1, -2, 0.5, null, true, "t"], "b": {"a": {}}}"#).is_ok());
+        for (text, name) in [(r#"{"a": 1, "a": 1}"#, "`a`"), (r#"[{"b": {"c": 1, "\u0063": 2}}]"#, "`c`")] {
+            let error = check_names(text).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("twice"), "{error}");
+        }
+        assert!(check_names("{} {}").is_err());
+    }
 
     #[test]
     fn counts_values_and_depth_outside_of_texts() {

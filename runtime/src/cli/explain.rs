@@ -6,7 +6,7 @@ use super::cache;
 use super::failure::Failure;
 use crate::build::{BuildError, PlanError};
 use crate::capture::CaptureError;
-use crate::job::TaskError;
+use crate::job::{ActionError, TaskError};
 use crate::measure::BenchError;
 use crate::pipeline::PipelineError;
 use crate::rebuild::RebuildError;
@@ -35,8 +35,9 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             let failure = Failure::request(error);
             if unsealed { failure.hint("`proofmark seal` writes evidence into an artifact") } else { failure }
         }
-        error @ PipelineError::OtherDefinition(_) => Failure::request(error)
+        error @ PipelineError::Action(ActionError::Definition(_)) => Failure::request(error)
             .hint("`--definition`, `--reference` and what is compared must be for one definition"),
+        error @ PipelineError::Action(_) => Failure::request(error),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
         error @ PipelineError::Reference { .. } => {

@@ -26,6 +26,6 @@ pub use input::Input;
 pub use measuring::{Measure, Measuring};
 pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;
-pub use request::{Action, Freshness, Job, JobError, OtherDefinition, ReplaySource};
+pub use request::{Action, ActionError, Freshness, Job, JobError, ReplaySource};
 pub use subject::BuiltSubject;
 pub use task::{Task, TaskError, TaskSources};

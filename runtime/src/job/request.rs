@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::input::Input;
 use super::measuring::{Measure, Measuring};
 use super::reference::Reference;
-use crate::measure::decision::Protocol;
+use crate::measure::decision::{Protocol, ProtocolError};
 use crate::record::RunId;
 
 /// Name of the document.
@@ -110,9 +110,30 @@ impl Action {
         is_launched || matches!(self, Self::Bench { .. } | Self::Compare { .. })
     }
 
+    /// Refuses what cannot be done as asked, before anything is built for it.
+    pub fn check(&self) -> Result<(), ActionError> {
+        self.check_definitions()?;
+        let measuring = match self {
+            Self::Build { .. } => None,
+            Self::Seal { measure, .. } | Self::Replay { measure, .. } => match measure {
+                Measure::Not { .. } => None,
+                Measure::WherePossible { measuring } => Some(measuring),
+            },
+            Self::Bench { measuring, .. } => Some(measuring),
+            Self::Compare { measuring, protocol, .. } => {
+                protocol.check()?;
+                Some(measuring)
+            }
+        };
+        if measuring.is_some_and(|measuring| measuring.task.workloads.is_empty()) {
+            return Err(ActionError::NoWorkloads);
+        }
+        Ok(())
+    }
+
     /// Refuses submissions for another definition than the one that is measured: what they compute cannot be
     /// held against each other. A bare library does not say what it is for.
-    pub fn check(&self) -> Result<(), OtherDefinition> {
+    fn check_definitions(&self) -> Result<(), OtherDefinition> {
         let of = |what, input: &Input, measuring: &Measuring| match input {
             Input::Artifact(bundle) => for_definition(what, bundle, measuring),
             Input::Library(_) => Ok(()),
@@ -137,6 +158,20 @@ impl Action {
                 .and_then(|()| reference(measuring)),
         }
     }
+}
+
+/// Why an action cannot be done as asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ActionError {
+    /// A submission is for another definition.
+    #[error(transparent)]
+    Definition(#[from] OtherDefinition),
+    /// A comparison that decides nothing.
+    #[error("the protocol cannot work")]
+    Protocol(#[from] ProtocolError),
+    /// Nothing would be measured.
+    #[error("there is no workload to measure: expected at least one")]
+    NoWorkloads,
 }
 
 /// A submission for another definition than the one that is measured.
@@ -165,9 +200,9 @@ pub enum JobError {
     /// It is no JSON, or not the JSON of a job.
     #[error("not a job")]
     Format(#[from] serde_json::Error),
-    /// It holds or nests too much.
+    /// It holds or nests too much, or holds a name twice.
     #[error("not a job")]
-    TooMuch(#[source] JsonError),
+    Document(#[source] JsonError),
     /// It is another document.
     #[error("schema is {found}: expected `{SCHEMA}`")]
     Schema {
@@ -196,7 +231,8 @@ impl Job {
 
     /// Reads a document.
     pub fn from_document(text: &str) -> Result<Self, JobError> {
-        json_budget::check(text.as_bytes(), Budget::SAMPLES).map_err(JobError::TooMuch)?;
+        json_budget::check(text.as_bytes(), Budget::SAMPLES).map_err(JobError::Document)?;
+        json_budget::check_names(text).map_err(JobError::Document)?;
         let mut fields: Map<String, Value> = serde_json::from_str(text)?;
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or(Value::Null);
         let (schema, version) = (take("schema"), take("schema_version"));

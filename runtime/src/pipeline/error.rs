@@ -9,7 +9,7 @@ use crate::build::Unbuildable;
 use crate::cache::CacheError;
 use crate::capture::{CaptureError, TranslateError};
 use crate::evidence::ReplayError;
-use crate::job::OtherDefinition;
+use crate::job::ActionError;
 use crate::measure::BenchError;
 use crate::proof::Judgement;
 use crate::python::{HomeError, InterpreterError};
@@ -21,9 +21,9 @@ use crate::toolchain::install::ObtainError;
 /// Why a job could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// Submissions for different definitions.
+    /// It cannot be done as asked.
     #[error(transparent)]
-    OtherDefinition(#[from] OtherDefinition),
+    Action(#[from] ActionError),
     /// The submission is of a kind that is not built.
     #[error(transparent)]
     Unbuildable(#[from] Unbuildable),
