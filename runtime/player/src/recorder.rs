@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use crate::clocks::{CallOutcome, nanoseconds};
 use crate::device::DeviceError;
-use crate::device::capture::{Handle, Reader, Uncaptured, is_carried, is_known};
+use crate::device::capture::{Handle, Reader, is_carried, is_known};
 use crate::device::interception::blocks;
 use crate::device::loads;
 use crate::device::memory::{Region, download};
 use crate::device::stream::Stream;
+use crate::device::uncaptured::Uncaptured;
 use crate::recording::{
     Allocation, CONTENTS_LIMIT_BYTES, Contents, Module, Recording, Relocation, VERSION, Variable, Work,
 };

@@ -27,7 +27,6 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         PipelineError::TvmFfi { source } => {
             Failure::could_not_judge(*source).hint("name libtvm_ffi.so with --tvm-ffi FILE")
         }
-        error @ PipelineError::NoTvmFfi { .. } => Failure::request(error),
         error @ PipelineError::Library { .. } => Failure::request(error)
             .hint("`proofmark verify` shows what it holds; --arch names what to expect"),
         PipelineError::Replay(error) => {
@@ -37,7 +36,7 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         }
         error @ PipelineError::Action(ActionError::Definition(_)) => Failure::request(error)
             .hint("`--definition`, `--reference` and what is compared must be for one definition"),
-        error @ PipelineError::Action(_) => Failure::request(error),
+        error @ (PipelineError::NoTvmFfi { .. } | PipelineError::Action(_)) => Failure::request(error),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
         error @ PipelineError::Reference { .. } => {

@@ -16,12 +16,14 @@ mod answer;
 mod contents;
 mod difference;
 mod document;
+mod examined;
 mod explanation;
 mod extraction;
 mod headline;
 mod missing;
 mod release;
 mod runs_on;
+mod spool;
 mod table;
 mod unbuilt;
 
@@ -33,15 +35,15 @@ const SCHEMA: &str = "proofmark.verify";
 
 /// Tell from bytes alone which GPU architectures a build contains.
 ///
-/// Needs no CUDA and no GPU and builds nothing, unless it is told to with --build. Reads cubins, fatbins,
-/// PTX, objects, archives, libraries, programs, wheels and folders of them; in a build folder also what
-/// build.ninja, compile_commands.json and CMake's Makefiles asked for, file by file, and says when the bytes
-/// disagree. Links in a folder are followed; what cannot be read there is named. `/dev/stdin` reads what is
-/// piped in.
+/// Needs no CUDA and no GPU and builds nothing, unless it is told to with --build. Reads cubins,
+/// fatbins, PTX, objects, archives, libraries, programs, wheels and folders of them; in a build
+/// folder also what build.ninja, compile_commands.json and CMake's Makefiles asked for, file by
+/// file, and says when the bytes disagree. Links in a folder are followed; what cannot be read
+/// there is named. `/dev/stdin` reads what is piped in.
 ///
-/// Exit code 0: exact, every path of several; with --policy: nothing but what is waived; with --diff: no
-/// difference; with --kernels-missing: none; with --runs-on: on all. 1: anything else. 2: no such input, or a
-/// policy that cannot be read. 3: could not judge.
+/// Exit code 0: exact, every path of several; with --policy: nothing but what is waived; with
+/// --diff: no difference; with --kernels-missing: none; with --runs-on: on all. 1: anything else.
+/// 2: no such input, or a policy that cannot be read. 3: could not judge.
 ///
 /// Examples:
 ///   proofmark verify kernel.so

@@ -12,24 +12,11 @@ use super::captured_graph::{Graph, append, child, edges, in_order, nodes};
 use super::error::{DeviceError, check};
 use super::interception;
 use super::stream::Stream;
+use super::uncaptured::Uncaptured;
 use crate::recording::{Call, CopyRows, FillRows, Launch, NODE_LIMIT, Node, RecordedKernel, Work};
 
 /// Most parameters of a kernel.
 const PARAMETER_LIMIT: usize = 4096;
-/// Why a call cannot be recorded.
-#[derive(Debug)]
-pub(crate) enum Uncaptured {
-    /// The entry point raised an error.
-    Raised(String),
-    /// The driver or this file refuses, in words.
-    Refused(String),
-}
-
-impl From<DeviceError> for Uncaptured {
-    fn from(error: DeviceError) -> Self {
-        Self::Refused(error.to_string())
-    }
-}
 
 /// What a module is called by: the driver's handle of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use cudarc::driver::sys::{self, CUgraphNodeType as NodeType};
 
-use super::capture::Uncaptured;
 use super::error::{DeviceError, check};
+use super::uncaptured::Uncaptured;
 use crate::recording::Node;
 
 /// The edge by which a kernel may begin while the one before it still runs:

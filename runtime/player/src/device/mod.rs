@@ -13,8 +13,9 @@
 //! | `redirection` | functions of the driver, replaced by ours |
 //! | `foreign_graph` | what a submission's graphs hold |
 //! | `capture` | what a call puts on a stream |
-//! | `loads` | machine code that is loaded at run time |
 //! | `captured_graph` | its nodes and edges, in order |
+//! | `uncaptured` | why a call cannot be recorded |
+//! | `loads` | machine code that is loaded at run time |
 //! | `launch` | machine code, launched as recorded |
 //! | `ready_graph` | work that is launched as one graph |
 //! | [`host_window`] | host memory that the GPU reads and writes |
@@ -40,6 +41,7 @@ pub mod readiness;
 pub(crate) mod ready_graph;
 pub(crate) mod redirection;
 pub mod stream;
+pub(crate) mod uncaptured;
 
 pub use context::Gpu;
 pub use error::DeviceError;

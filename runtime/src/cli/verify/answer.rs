@@ -8,16 +8,16 @@ use proofmark_packager::Arch;
 use proofmark_packager::submission::{open_config, target_of};
 
 use super::contents::Contents;
-use super::document::Spool;
+use super::examined::{Examined, FileLine};
 use super::extraction::Extraction;
 use super::headline::Weaker;
+use super::spool::Spool;
 use super::{Arguments, could_not_read};
 use crate::cli::console::{AnswerFormat, Console};
 use crate::cli::failure::Failure;
 use crate::proof::{
-    Depth, Entry, Examination, Judgement, Policy, ProofVerdict, RequestedClaim, Requests, RuntimeJit,
-    Specimen, VisitTally, claim_of_file, combine, examine_to, is_compiler_check, judge, requests_in_folder,
-    say, visit,
+    Depth, Entry, Examination, Policy, ProofVerdict, RequestedClaim, Requests, RuntimeJit, Specimen,
+    VisitTally, claim_of_file, combine, examine_to, is_compiler_check, judge, requests_in_folder, say, visit,
 };
 use crate::rebuild::ProvenBuild;
 
@@ -26,31 +26,6 @@ use crate::rebuild::ProvenBuild;
 const LIST_UNPACK_BYTES: u64 = 64 << 20;
 /// Most files of which more than their verdict is kept for a table; the JSON has all.
 const KEPT_FILES: usize = 1000;
-/// Most reasons of one file that are kept for a table.
-const KEPT_REASONS: usize = 13;
-
-/// One file or member with what was found in it.
-pub(super) struct Examined<'a> {
-    /// Its name.
-    pub(super) name: &'a str,
-    /// What it holds.
-    pub(super) examination: &'a Examination,
-    /// What that is worth.
-    pub(super) judgement: &'a Judgement,
-    /// What was asked of it.
-    pub(super) claim: Option<&'a RequestedClaim>,
-}
-
-/// A file that has something to say, as a table shows it.
-pub(super) struct FileLine {
-    pub(super) name: String,
-    pub(super) size_bytes: u64,
-    pub(super) device_bytes: u64,
-    pub(super) archs: BTreeSet<String>,
-    pub(super) verdict: ProofVerdict,
-    pub(super) reasons: Vec<String>,
-    pub(super) more_reasons: usize,
-}
 
 /// Everything that is known about one path.
 pub(super) struct Answer {
@@ -251,24 +226,6 @@ impl Gathering {
             (true, true) => Depth::Facts,
             (true, false) if bytes.len() as u64 <= LIST_UNPACK_BYTES => Depth::Facts,
             (true, false) => Depth::Headers,
-        }
-    }
-}
-
-impl FileLine {
-    fn of(one: &Examined<'_>) -> Self {
-        let entries = || one.examination.entries.iter().filter(|entry| !entry.is_stub());
-        let reasons = one.judgement.reasons();
-        let archs = entries().filter(|entry| entry.is_machine_code()).filter_map(|entry| entry.arch);
-        let ptx = entries().filter_map(|entry| entry.ptx.as_ref()?.target);
-        Self {
-            name: one.name.to_owned(),
-            size_bytes: one.examination.size_bytes,
-            device_bytes: entries().map(|entry| entry.image_bytes).sum(),
-            archs: archs.map(|arch| arch.to_string()).chain(ptx.map(|arch| format!("PTX {arch}"))).collect(),
-            verdict: one.judgement.verdict(),
-            reasons: reasons.iter().take(KEPT_REASONS).cloned().collect(),
-            more_reasons: reasons.len().saturating_sub(KEPT_REASONS),
         }
     }
 }

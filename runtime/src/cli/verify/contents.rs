@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proofmark_packager::Arch;
 
-use super::answer::Examined;
+use super::examined::Examined;
 use crate::proof::{Compression, Entry, EntryKind, Kernel};
 
 /// Most reasons that a list keeps of what is not accounted for.

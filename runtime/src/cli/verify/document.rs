@@ -1,103 +1,19 @@
 //! The JSON document, written piece by piece: its long lists go through a file while the path is read.
 
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
-use tempfile::SpooledTempFile;
 
 use super::SCHEMA;
-use super::answer::{Answer, Examined};
+use super::answer::Answer;
+use super::spool::REASONS;
 use super::table;
 use crate::cli::failure::Failure;
 use crate::proof::TargetClaim;
 
-/// What of a list stays in memory, in bytes.
-const IN_MEMORY_BYTES: usize = 1 << 20;
-/// Most reasons in the document's own list; `findings` has all.
-const REASONS: usize = 1000;
 /// Most targets that the document names.
 const TARGETS: usize = 10_000;
-
-/// One long list, an element a line.
-struct List {
-    file: BufWriter<SpooledTempFile>,
-    elements: usize,
-}
-
-impl Default for List {
-    fn default() -> Self {
-        Self { file: BufWriter::new(SpooledTempFile::new(IN_MEMORY_BYTES)), elements: 0 }
-    }
-}
-
-impl List {
-    fn push(&mut self, value: &Value) -> io::Result<()> {
-        self.file.write_all(if self.elements == 0 { b"\n    " } else { b",\n    " })?;
-        serde_json::to_writer(&mut self.file, value)?;
-        self.elements += 1;
-        Ok(())
-    }
-
-    fn write_to(&mut self, output: &mut impl Write) -> io::Result<()> {
-        output.write_all(b"[")?;
-        self.file.flush()?;
-        let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(0))?;
-        io::copy(file, output)?;
-        output.write_all(if self.elements == 0 { b"]" } else { b"\n  ]" })
-    }
-}
-
-/// The long lists of one answer.
-#[derive(Default)]
-pub(super) struct Spool {
-    entries: List,
-    files: List,
-    findings: List,
-    reasons: Vec<String>,
-}
-
-impl Spool {
-    /// Takes in one file.
-    pub(super) fn add(&mut self, one: &Examined<'_>, lists: bool) -> io::Result<()> {
-        let first_entry = self.entries.elements;
-        for entry in &one.examination.entries {
-            let mut value = json!(entry);
-            value["file"] = json!(one.name);
-            value["stub"] = json!(entry.is_stub());
-            self.entries.push(&value)?;
-        }
-        let mut file = json!({
-            "path": one.name,
-            "format": one.examination.format,
-            "size_bytes": one.examination.size_bytes,
-            "device_code_bytes": one.examination.entries.iter().map(|entry| entry.image_bytes).sum::<u64>(),
-            "first_entry": first_entry,
-            "entries": one.examination.entries.len(),
-            "containers": one.examination.containers,
-            "wrappers": one.examination.wrappers,
-            "unaccounted": one.examination.unaccounted,
-            "unexplained": one.examination.unexplained,
-            "missing_libraries": one.examination.missing_libraries,
-            "runtime_jit": one.examination.runtime_jit,
-            "requested": one.claim,
-        });
-        if !lists {
-            file["verdict"] = json!(one.judgement.verdict());
-            file["reasons"] = json!(one.judgement.reasons());
-            file["witnesses"] = json!(one.judgement.witnesses());
-            for reason in one.judgement.reasons() {
-                let verdict = one.judgement.verdict();
-                self.findings.push(&json!({ "file": one.name, "verdict": verdict, "reason": reason }))?;
-                if self.reasons.len() < REASONS {
-                    self.reasons.push(reason.clone());
-                }
-            }
-        }
-        self.files.push(&file)
-    }
-}
 
 /// Writes the document of every answer; several make one with a body for each.
 pub(super) fn write(paths: &[PathBuf], answers: &mut [Answer], lists: bool) -> Result<(), Failure> {

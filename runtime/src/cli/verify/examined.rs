@@ -1,0 +1,49 @@
+//! One file or member with what was found in it.
+
+use std::collections::BTreeSet;
+
+use crate::proof::{Examination, Judgement, ProofVerdict, RequestedClaim};
+
+/// Most reasons of one file that are kept for a table.
+const KEPT_REASONS: usize = 13;
+
+/// One file or member with what was found in it.
+pub(super) struct Examined<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// What it holds.
+    pub(super) examination: &'a Examination,
+    /// What that is worth.
+    pub(super) judgement: &'a Judgement,
+    /// What was asked of it.
+    pub(super) claim: Option<&'a RequestedClaim>,
+}
+
+/// A file that has something to say, as a table shows it.
+pub(super) struct FileLine {
+    pub(super) name: String,
+    pub(super) size_bytes: u64,
+    pub(super) device_bytes: u64,
+    pub(super) archs: BTreeSet<String>,
+    pub(super) verdict: ProofVerdict,
+    pub(super) reasons: Vec<String>,
+    pub(super) more_reasons: usize,
+}
+
+impl FileLine {
+    pub(super) fn of(one: &Examined<'_>) -> Self {
+        let entries = || one.examination.entries.iter().filter(|entry| !entry.is_stub());
+        let reasons = one.judgement.reasons();
+        let archs = entries().filter(|entry| entry.is_machine_code()).filter_map(|entry| entry.arch);
+        let ptx = entries().filter_map(|entry| entry.ptx.as_ref()?.target);
+        Self {
+            name: one.name.to_owned(),
+            size_bytes: one.examination.size_bytes,
+            device_bytes: entries().map(|entry| entry.image_bytes).sum(),
+            archs: archs.map(|arch| arch.to_string()).chain(ptx.map(|arch| format!("PTX {arch}"))).collect(),
+            verdict: one.judgement.verdict(),
+            reasons: reasons.iter().take(KEPT_REASONS).cloned().collect(),
+            more_reasons: reasons.len().saturating_sub(KEPT_REASONS),
+        }
+    }
+}
