@@ -29,6 +29,7 @@ mod sandbox;
 mod schemas;
 mod solutions;
 mod support;
+mod surface;
 mod tampering;
 mod toolchain_room;
 mod verify;

@@ -5,6 +5,7 @@
 //! | [`flashinfer`] | FlashInfer-Bench, whose words are ours |
 //! | [`solexec`] | NVIDIA SOL-ExecBench |
 //! | [`popcorn`] | GPU MODE |
+//! | [`mod@python_surface`] | a kernel as a Python entry that compiles it |
 //! | [`torch_binding`] | a kernel with a TVM-FFI entry as a torch extension |
 //! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
 //! | [`violation`] | what is wrong with a document, every finding with its place |
@@ -14,8 +15,10 @@ mod document;
 pub mod flashinfer;
 pub mod named;
 pub mod popcorn;
+pub mod python_surface;
 pub mod solexec;
 pub mod torch_binding;
 pub mod violation;
 
+pub use python_surface::{SurfaceError, python_surface};
 pub use violation::Invalid;

@@ -128,6 +128,10 @@ fn keep(words: &[String], is_host: bool, left_out: &mut Vec<String>) -> Vec<Stri
         if is_default(&flags) {
             continue;
         }
+        if word.starts_with("-march=") || word.starts_with("-mtune=") {
+            left_out.push(format!("`{word}`: {}", Reason::NotReproducible));
+            continue;
+        }
         let refusals = Flags::check(&flags).err().unwrap_or_default();
         match refusals.first().filter(|_| refusals.iter().all(|one| is_ours(one.reason))) {
             Some(first) => left_out.push(format!("`{}`: {}", flags.join(" "), first.reason)),

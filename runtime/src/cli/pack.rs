@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
+use proofmark_packager::interop::python_surface;
 use proofmark_packager::submission::Note;
-use proofmark_packager::{Arch, Artifact, Digest, Evidence, Opened, bundle};
+use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
 
 use super::board::{self, Board, LeaderboardOptions};
@@ -61,6 +62,7 @@ use crate::build::Flags;
   proofmark pack my-kernel -o solution.json         FlashInfer-Bench's file
   proofmark pack my-kernel --format sol-execbench -o solution.json
   proofmark pack my-kernel --format popcorn --leaderboard NAME --gpus B200
+  proofmark pack my-kernel --surface python -o solution.json
   proofmark pack . --definition rmsnorm_h4096       the one of several"
 )]
 pub struct Arguments {
@@ -72,6 +74,9 @@ pub struct Arguments {
     /// What to write [default: flashinfer where the output's name ends in .json, else zip].
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Pack the kernel as a Python entry that compiles it for `[target] arch` alone and checks the bytes.
+    #[arg(long, value_enum)]
+    surface: Option<Surface>,
     #[command(flatten)]
     leaderboard: LeaderboardOptions,
     /// Pack only the submission for this definition.
@@ -90,6 +95,13 @@ enum Format {
     SolExecbench,
     /// GPU MODE's submission.py.
     Popcorn,
+}
+
+/// How a kernel meets the board that runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Surface {
+    /// A Python entry beside the sources.
+    Python,
 }
 
 impl Format {
@@ -138,7 +150,15 @@ struct PackAnswer<'a> {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
+    let mut opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
+    if let Some(Surface::Python) = arguments.surface {
+        for (_, one) in &mut opened {
+            let surface = python_surface(&one.bundle.artifact).map_err(Failure::request)?;
+            let artifact =
+                Artifact::pack(surface).map_err(|violations| Failure::request(violations.to_string()))?;
+            one.bundle = Bundle { artifact, evidence: Evidence::default() };
+        }
+    }
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
     let names_a_file = |path: &Path| {
         path.is_file()
