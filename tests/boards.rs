@@ -111,6 +111,35 @@ fn a_file_for_gpu_mode_minds_both_traps_of_its_server_and_says_so() {
     assert!(refused.stderr.contains("an architecture of H100"), "{}", refused.stderr);
 }
 
+#[test]
+fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
+    let sandbox = Sandbox::new();
+    let task = "lang: \"py\"\ndescription: |\n  Add.\ntemplates:\n  Python: \"../template.py\"\ntests:\n  - {\"size\": 127, \"seed\": 1}\n\
+                benchmarks:\n  - {\"size\": 1024, \"seed\": 2}\n";
+    sandbox.write("problems/vectoradd/task.yml", task);
+    sandbox.write(
+        "problems/vectoradd/reference.py",
+        "def generate_input(size, seed):\n    pass\n\ndef check_implementation(data, output):\n    pass\n",
+    );
+    let template = "#!POPCORN leaderboard other\n\nfrom task import input_t, output_t\n\n\ndef custom_kernel(data: input_t) -> output_t:\n    pass\n";
+    sandbox.write("problems/template.py", template);
+    let begun = sandbox.run(["new", "problems/vectoradd", "-o", "mine"]).expect(0);
+    assert!(begun.stdout.contains("1 tests, 1 benchmarks; its template is the start"), "{}", begun.stdout);
+    sandbox
+        .run(["pack", "mine", "--format", "popcorn", "--leaderboard", "vectoradd", "--gpus", "A100"])
+        .expect(0);
+    let text = fs::read_to_string(sandbox.path("submission.py")).unwrap();
+    assert!(text.starts_with("#!POPCORN leaderboard vectoradd\n#!POPCORN gpus A100\n\n"), "{text}");
+    assert!(text.ends_with(template), "{text}");
+    sandbox.write("problems/vectoradd/task.yml", "lang: cu\n");
+    let refused = sandbox.run(["new", "problems/vectoradd", "-o", "other"]).expect(2);
+    assert!(
+        refused.stderr.contains("`lang`: expected `py`") && refused.stderr.contains("`tests`"),
+        "{}",
+        refused.stderr
+    );
+}
+
 /// A kernel file whose entry can run on a processor, and what is made of it for a board.
 fn made_for(sandbox: &Sandbox, format: &[&str]) -> Value {
     sandbox.write(

@@ -1,14 +1,16 @@
 //! `proofmark new`: a submission to start from.
 
+mod problem;
+
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::Arch;
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, Trace, Workload, solution};
-use proofmark_packager::interop::solexec::Problem;
+use proofmark_packager::interop::{popcorn, solexec};
 use proofmark_packager::submission::{Submission, Target, WORKLOADS_NAME};
-use proofmark_packager::unpack::{self, UnpackError};
+use proofmark_packager::unpack::{self, UnpackError, Unpacked};
 use proofmark_packager::{Artifact, Bundle, Evidence};
 use serde_json::json;
 
@@ -24,7 +26,8 @@ use super::input;
 /// Without, it takes one input and one output. The folder has the layout of the contest's kit.
 ///
 /// A problem of SOL-ExecBench is said in FlashInfer-Bench's terms: axes that are expressions get their
-/// values in each workload, and each workload keeps its tolerance.
+/// values in each workload, and each workload keeps its tolerance. A problem of GPU MODE gives its template;
+/// what its data holds is known to its own Python alone.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark new my_operator
@@ -32,7 +35,7 @@ use super::input;
   proofmark new SOL-ExecBench/examples/cuda_cpp/rmsnorm -o my-kernel
   proofmark new rmsnorm_h4096 --dataset flashinfer-trace --arch sm_90a")]
 pub struct Arguments {
-    /// A definition's name, its definition.json, or a problem's folder of SOL-ExecBench.
+    /// A definition's name, its definition.json, or a problem's folder of SOL-ExecBench or GPU MODE.
     definition: String,
     /// The new folder [default: the definition's name].
     #[arg(short, long, value_name = "DIR")]
@@ -53,6 +56,10 @@ const LARGEST_TEXT_BYTES: u64 = 16 << 20;
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let place = Path::new(&arguments.definition);
+    if popcorn::Problem::is_at(place) {
+        return problem::of_gpu_mode(arguments, place, console);
+    }
     let operator = find(arguments, console)?;
     let name = operator.as_ref().map_or(arguments.definition.as_str(), |known| known.definition.name());
     let folder = match &arguments.output {
@@ -61,11 +68,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     let artifact = scaffold(arguments, name, operator.as_ref())?;
     let kernel = artifact.manifest().build.entry_point.file.clone();
-    let bundle = Bundle { artifact, evidence: Evidence::default() };
-    let unpacked = unpack::unpack(&bundle, &folder).map_err(|error| match error {
-        UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
-        other => Failure::could_not_judge(other),
-    })?;
+    let unpacked = write(artifact, &folder)?;
     if operator.is_none() {
         console.say(format!(
             "note: the definition {name:?} is not known here: the kernel takes one input and one output; its \
@@ -85,6 +88,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     });
     console.document("proofmark.new", 1, &body)?;
     Ok(ExitCode::Yes)
+}
+
+/// Writes the submission's folder.
+fn write(artifact: Artifact, folder: &Path) -> Result<Unpacked, Failure> {
+    let bundle = Bundle { artifact, evidence: Evidence::default() };
+    unpack::unpack(&bundle, folder).map_err(|error| match error {
+        UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
+        other => Failure::could_not_judge(other),
+    })
 }
 
 /// The folder for a definition: its name, where that is one plain component of a path.
@@ -117,8 +129,8 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
         ));
     }
     let path = Path::new(&arguments.definition);
-    if Problem::is_at(path) {
-        return problem(path, console).map(Some);
+    if solexec::Problem::is_at(path) {
+        return problem::of_sol_execbench(path, console).map(Some);
     }
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = read_text(path)?;
@@ -141,19 +153,6 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
 fn lines_of(definition: &Definition, workloads: Vec<Workload>) -> String {
     let traces = workloads.into_iter().filter_map(|one| Trace::of_workload(definition.name(), one));
     traces.map(|trace| trace.to_line() + "\n").collect()
-}
-
-/// A problem of SOL-ExecBench, as far as it can be measured.
-fn problem(folder: &Path, console: &Console) -> Result<Operator, Failure> {
-    let measurable =
-        Problem::read(folder).map_err(Failure::request)?.measurable().map_err(Failure::request)?;
-    for (uuid, reason) in &measurable.left_out {
-        console.say(format!("note: workload {uuid} is left out: {reason}"));
-    }
-    let definition = measurable.definition;
-    let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
-    let workloads = lines_of(&definition, measurable.workloads);
-    Ok(Operator { definition, text, workloads })
 }
 
 /// Reads a file of the size that a definition or its workloads can have.

@@ -3,6 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`submission`] | `submission.py`, written from an artifact |
+//! | [`problem`] | a folder with `task.yml` and `reference.py` |
 //! | [`word`] | the word that the server refuses wherever it stands |
 //! | `adapter` | `custom_kernel(data)`, from the definition's signature |
 //! | `literal` | texts as Python writes them |
@@ -13,7 +14,9 @@
 
 mod adapter;
 mod literal;
+pub mod problem;
 pub mod submission;
 pub mod word;
 
+pub use problem::{Problem, ProblemError};
 pub use submission::{Leaderboard, Packed};
