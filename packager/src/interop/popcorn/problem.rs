@@ -141,7 +141,7 @@ fn read_text(path: &Path) -> Result<String, ProblemError> {
 /// The problem's template: beside it or one folder up, as their problems have it, and nowhere else.
 fn template_at(folder: &Path, path: &str) -> Option<String> {
     let name = path.strip_prefix("../").unwrap_or(path);
-    let is_plain = !name.contains(['/', '\\']) && name.ends_with(".py") && !name.starts_with('.');
+    let is_plain = !name.contains(['/', '\\', ':']) && !name.starts_with('.') && !name.is_empty();
     let place = if path.starts_with("../") { folder.join("..").join(name) } else { folder.join(name) };
     is_plain.then(|| read_text(&place).ok()).flatten()
 }
