@@ -29,12 +29,21 @@ pub(super) struct Config {
     pub(super) build: Option<BuildSpec>,
     pub(super) target: Option<Target>,
     pub(super) language: Option<Language>,
+    /// What an unknown key names as the only files.
+    pub(super) files: Vec<String>,
     pub(super) notes: Vec<Note>,
 }
 
 /// Reads every key, collecting what is wrong.
 pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
-    let mut config = Config { solution: None, build: None, target: None, language: None, notes: Vec::new() };
+    let mut config = Config {
+        solution: None,
+        build: None,
+        target: None,
+        language: None,
+        files: Vec::new(),
+        notes: Vec::new(),
+    };
     let Some(document) = keep(document_of(text), violations) else {
         return config;
     };
@@ -59,6 +68,9 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     config.build = parse_build(build, config.language, violations);
     config.target = parse_target(target, violations);
     let known = [("solution", solution, &SOLUTION_KEYS[..]), ("build", build, &BUILD_KEYS)];
+    let listed = ["files", "source_files", "sources"].into_iter().find_map(|key| build.get(key)?.as_array());
+    let texts = listed.into_iter().flat_map(|array| array.iter().filter_map(Value::as_str));
+    config.files = texts.map(str::to_owned).collect();
     config.notes = unknown_tables(&document);
     config.notes.extend(unknown_keys(&known));
     violations.extend(misspelt(&document, &known, violations));

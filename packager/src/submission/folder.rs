@@ -1,6 +1,5 @@
 //! Reads one submission folder: its `config.toml`, its sources, and what its task folder gives it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +14,8 @@ use super::search_path::SearchPath;
 use super::task_folder::{TaskFolder, leave_out_the_reference, note_of_reference};
 use super::violation::{forget_consequences, violations_among};
 use super::{
-    DEFINITION_NAME, FolderContents, Language, Submission, SubmissionError, Violation, Violations,
-    WORKLOADS_NAME, suggestion,
+    DEFINITION_NAME, FolderContents, Submission, SubmissionError, Violations, WORKLOADS_NAME, suggestion,
 };
-use crate::entry_point::EntryPointError;
-use crate::sources::{SourceFile, SourcePath};
 
 /// Finds the submissions that a folder holds: itself, or its sub-folders with a `config.toml`.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, SubmissionError> {
@@ -82,13 +78,15 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
     let mut collector = Collector::new(folder, &root, search, violations, config.notes)?;
     collector.collect(language, entry)?;
     let Collector { sources, mut violations, notes, .. } = collector;
-    suggest(language, &sources, &mut violations);
     let mut notes = summarised(notes);
-    let sources: Vec<_> = sources.into_values().collect();
+    notes.extend(suggestion::chosen_files(&config.files, &sources));
+    let by_path = sources;
+    let sources: Vec<_> = by_path.values().cloned().collect();
     if let Some(entry) = entry {
         violations.extend(violations_among(&sources, entry));
     }
     forget_consequences(&mut violations);
+    suggestion::improve(folder, language, &by_path, &mut violations);
     let name = config.solution.as_ref().map(|solution| solution.definition.as_str());
     let mut definition = read_definition(folder, DEFINITION_NAME, name, &mut violations)?;
     let mut workloads = read_workloads(folder, WORKLOADS_NAME, name, &mut violations)?;
@@ -108,17 +106,6 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
             Ok((FolderContents { submission, notes }, task))
         }
         _ => invalid(violations),
-    }
-}
-
-/// Says of an entry point without `::` what it most likely means.
-fn suggest(language: Language, sources: &BTreeMap<SourcePath, SourceFile>, violations: &mut [Violation]) {
-    for violation in violations {
-        if let Violation::EntryPoint(EntryPointError::Form { found }) = violation
-            && let Some(suggested) = suggestion::entry_point(found, language, sources.values())
-        {
-            *violation = Violation::EntryPointForm { found: found.clone(), suggested };
-        }
     }
 }
 
@@ -179,6 +166,20 @@ mod tests {
         let found = violations(&folder);
         assert!(found.contains("kernel.cu:2: `#include \"../secret.h\"` leads outside"), "{found}");
         assert!(found.contains("kernel.cu:3: `#include \"/etc/passwd\"` leads outside"), "{found}");
+    }
+
+    #[test]
+    fn says_what_would_work_where_the_entry_or_the_files_are_elsewhere() {
+        let folder = folder_of(&[("solution/triton/kernel.cu", "x\n"), ("stray.cu", "y\n")]);
+        let found = violations(&folder);
+        assert!(found.contains("`mv solution/triton solution/cuda`"), "{found}");
+        let folder = folder_of(&[("kernel.cu", "x\n"), ("other.cu", "y\n"), ("tile.cuh", "z\n")]);
+        fs::write(folder.path().join(CONFIG_NAME), format!("{CONFIG}files = [\"kernel.cu\"]\n")).unwrap();
+        let notes = read(folder.path()).unwrap().notes;
+        assert!(notes.iter().any(|note| note.what.contains("move other.cu into")), "{notes:?}");
+        fs::write(folder.path().join(CONFIG_NAME), CONFIG.replace("kernel.cu::run", "kernel")).unwrap();
+        fs::write(folder.path().join("kernel.cu"), "TVM_FFI_DLL_EXPORT_TYPED_FUNC(kernel, Run);\n").unwrap();
+        assert!(violations(&folder).contains("`kernel.cu::kernel` is there"));
     }
 
     #[test]

@@ -1,9 +1,72 @@
-//! What an entry point without `::` most likely means, from the sources that are there.
+//! What a `config.toml` most likely means where it cannot be followed, from what is there.
 
-use crate::entry_point::EntryPoint;
-use crate::sources::SourceFile;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
-use super::Language;
+use crate::entry_point::{EntryPoint, EntryPointError};
+use crate::escape;
+use crate::sources::{SourceFile, SourcePath};
+
+use super::{CONFIG_NAME, Language, Note, Violation};
+
+/// Most files that a suggestion names.
+const MOST_NAMED: usize = 5;
+
+/// Replaces violations by ones that say what would work.
+pub(super) fn improve(
+    folder: &Path,
+    language: Language,
+    sources: &BTreeMap<SourcePath, SourceFile>,
+    violations: &mut [Violation],
+) {
+    for violation in violations {
+        let better = match violation {
+            Violation::EntryPoint(EntryPointError::Form { found }) => {
+                entry_point(found, language, sources.values())
+                    .map(|suggested| Violation::EntryPointForm { found: found.clone(), suggested })
+            }
+            Violation::EntryFileMissing { file, .. } => elsewhere(folder, language, file),
+            _ => None,
+        };
+        if let Some(better) = better {
+            *violation = better;
+        }
+    }
+}
+
+/// Looks for the entry file among the sources of other languages in the contest's layout.
+fn elsewhere(folder: &Path, language: Language, file: &str) -> Option<Violation> {
+    let entries = fs::read_dir(folder.join("solution")).ok()?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join(file).is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|name| format!("solution/{}", escape::line(&name)))
+        .collect();
+    names.sort();
+    let first = names.first()?.clone();
+    let expected = format!("solution/{}", language.as_str());
+    Some(Violation::EntryFileElsewhere { file: file.to_owned(), found: names.join(" and "), first, expected })
+}
+
+/// What to do where `files` should choose among the sources.
+pub(super) fn chosen_files(chosen: &[String], sources: &BTreeMap<SourcePath, SourceFile>) -> Option<Note> {
+    let is_chosen = |path: &SourcePath| {
+        chosen.iter().any(|one| Path::new(one).file_name() == Path::new(path.as_str()).file_name())
+    };
+    let compiled = |path: &&SourcePath| ["cu", "cpp", "cc", "cxx", "c"].contains(&path.extension());
+    let others: Vec<&str> =
+        sources.keys().filter(compiled).filter(|path| !is_chosen(path)).map(SourcePath::as_str).collect();
+    if chosen.is_empty() || others.is_empty() || others.len() > MOST_NAMED {
+        return None;
+    }
+    let what = format!(
+        "the contest's packer takes every source, and so do we: for a build without them, move {} into a sub-folder",
+        others.join(" and ")
+    );
+    Some(Note { path: CONFIG_NAME.to_owned(), what: escape::line(&what) })
+}
 
 /// Names that entry functions have where nothing else tells.
 const USUAL: [&str; 2] = ["run", "kernel"];

@@ -83,6 +83,18 @@ pub enum Violation {
         /// The sources that are there.
         found: String,
     },
+    /// The entry file is among the sources of another language.
+    #[error("entry file `{file}` is in {found}: sources are read from {expected}: `mv {first} {expected}`")]
+    EntryFileElsewhere {
+        /// The file named by the entry point.
+        file: String,
+        /// The folders that have it.
+        found: String,
+        /// The first of them.
+        first: String,
+        /// Where it is looked for.
+        expected: String,
+    },
     /// No source file at all.
     #[error("no source file in {folder}: expected at least one of {expected}")]
     NoSources {
