@@ -110,7 +110,9 @@ pub struct Measured {
 impl Measured {
     /// The run's numbers.
     pub fn report(&self) -> BenchReport {
-        BenchReport::new(&self.context, self.records.iter().map(|record| &record.finding), self.expected)
+        let tolerance = self.records.first().map(|record| record.tolerance);
+        let findings = self.records.iter().map(|record| &record.finding);
+        BenchReport::new(&self.context, tolerance, findings, self.expected)
     }
 
     /// The arithmetic mean over all workloads in microseconds; `None` unless every one passed.

@@ -1,10 +1,12 @@
 //! The numbers of a run, computed from the raw samples of its records.
 
+use proofmark_packager::Digest;
 use serde::Serialize;
 
 use super::sparkline::sparkline;
 
 use crate::measure::finding::WorkloadFinding;
+use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
 use crate::measure::verdict::Verdict;
@@ -125,6 +127,12 @@ pub struct BenchReport {
     pub solution: String,
     /// The definition's name.
     pub definition: String,
+    /// The definition's digest; absent in old records.
+    pub definition_digest: Option<Digest>,
+    /// What outputs were held against, by digest; absent in old records.
+    pub reference: Option<Digest>,
+    /// How far outputs could be off, where no workload says otherwise; absent where nothing was measured.
+    pub tolerance: Option<Tolerance>,
     /// The device's name.
     pub device: String,
     /// The workloads in order; of a workload that was measured again, the last time counts.
@@ -145,6 +153,7 @@ impl BenchReport {
     /// Computes a run's numbers; `expected` is how many workloads were asked for.
     pub fn new<'a>(
         context: &Context,
+        tolerance: Option<Tolerance>,
         findings: impl IntoIterator<Item = &'a WorkloadFinding>,
         expected: usize,
     ) -> Self {
@@ -171,6 +180,9 @@ impl BenchReport {
         Self {
             solution: context.solution.clone(),
             definition: context.definition.clone(),
+            definition_digest: context.definition_digest,
+            reference: context.reference,
+            tolerance,
             device: context.environment.device.clone(),
             passed,
             expected,
@@ -203,7 +215,8 @@ pub(super) mod tests {
     }
 
     pub(crate) fn report(findings: &[WorkloadFinding], expected: usize) -> BenchReport {
-        BenchReport::new(&record("x").context, findings, expected)
+        let one = record("x");
+        BenchReport::new(&one.context, Some(one.tolerance), findings, expected)
     }
 
     #[test]
@@ -260,7 +273,7 @@ pub(super) mod tests {
         let mut context = record("x").context;
         for speed in [None, Some(0.0), Some(f64::NAN)] {
             context.copy_bytes_per_second = speed;
-            assert_eq!(BenchReport::new(&context, &run(None), 3).workloads[0].copy_share, None);
+            assert_eq!(BenchReport::new(&context, None, &run(None), 3).workloads[0].copy_share, None);
         }
     }
 }

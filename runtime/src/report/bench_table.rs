@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, TableStyle};
+use proofmark_packager::Digest;
 
 use super::bench::{BenchReport, ClockReport, WorkloadRow};
 use super::figures::{NONE, factor, microseconds, or_none, percent};
+use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Method};
 use crate::measure::statistics::{StopReason, Summary};
 use crate::measure::verdict::Verdict;
@@ -26,12 +28,32 @@ pub fn bench_table(report: &BenchReport) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let (solution, definition, device) = (&report.solution, &report.definition, &report.device);
-    let mut text = format!("{solution} on {definition}, {device}\n{}\n", table.trim_fmt());
+    let mut text =
+        format!("{solution} on {definition}, {device}\n{}{}\n", held_against(report), table.trim_fmt());
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{} of {} workloads passed", report.passed, report.expected);
     let _ = writeln!(text, "{}", means(report));
     for line in failures(report).chain(trust(report)).chain(clocks(report)).chain(doubts(report)) {
         let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// What outputs were held against, and how far they could be off: whoever brings another definition or a laxer
+/// rule shows it here.
+fn held_against(report: &BenchReport) -> String {
+    let short = |digest: &Option<Digest>| digest.map_or_else(|| NONE.to_owned(), |digest| digest.short());
+    let mut text = format!(
+        "held against definition {}, reference {}\n",
+        short(&report.definition_digest),
+        short(&report.reference)
+    );
+    if let Some(Tolerance { atol, rtol, required_matched_ratio }) = report.tolerance {
+        let _ = writeln!(
+            text,
+            "an element is off beyond {atol} absolute and {rtol} relative; {} must match, unless a workload says otherwise",
+            percent(required_matched_ratio)
+        );
     }
     text
 }
@@ -203,6 +225,8 @@ mod tests {
         let text = bench_table(&report(&findings, 3));
         for expected in [
             "mine on double, NVIDIA H200",
+            "held against definition",
+            "an element is off beyond 0.01 absolute and 0.01 relative; 100",
             "event pair, cold",
             "n=3",
             "3.71",

@@ -67,7 +67,9 @@ fn run_text(last: &WorkloadRecord, records: &[WorkloadRecord]) -> String {
     uuids.sort_unstable();
     uuids.dedup();
     let findings = records.iter().map(|record| &record.finding);
-    bench_table(&BenchReport::new(&last.context, findings, uuids.len())).trim_end().to_owned()
+    bench_table(&BenchReport::new(&last.context, Some(last.tolerance), findings, uuids.len()))
+        .trim_end()
+        .to_owned()
 }
 
 fn show_entry(line: &str, entry: &LedgerEntry, console: &Console) -> Result<ExitCode, Failure> {
