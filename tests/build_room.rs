@@ -89,6 +89,10 @@ fn sources(files: &[(&str, &str)]) -> Vec<SourceFile> {
 }
 
 fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
+    make_plan_by(LinkRule::BenchMain, files, flags)
+}
+
+fn make_plan_by(link_rule: LinkRule, files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
     let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
     let entry: EntryPoint = "kernel.cu::run".parse().unwrap();
     plan(PlanRequest {
@@ -101,7 +105,7 @@ fn make_plan(files: &[(&str, &str)], flags: &[&str]) -> BuildPlan {
         gencode: Gencode::exact(Arch::SM_100A),
         toolchain: &toolchain(),
         kits: &[],
-        link_rule: LinkRule::BenchMain,
+        link_rule,
     })
     .unwrap()
 }
@@ -425,15 +429,16 @@ fn device_code_of_another_file_is_told_by_its_name_with_the_flag_that_links_it()
 fn a_function_that_nobody_defines_is_a_finding_and_the_drivers_are_known() {
     let text =
         format!("#include <cuda.h>\nvoid lost(int);\n{BARE}\nint use() {{ lost(1); return cuInit(0); }}\n");
-    let said = |flags: &[&str]| {
-        let found = refused(&make_plan(&[("kernel.cu", &text)], flags));
+    let said = |rule: LinkRule, flags: &[&str]| {
+        let found = refused(&make_plan_by(rule, &[("kernel.cu", &text)], flags));
         (found.messages.iter().map(ToString::to_string).collect::<Vec<_>>(), found.hints)
     };
-    let (messages, hints) = said(&[]);
+    let (messages, hints) = said(LinkRule::BenchReleased, &[]);
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages[0].starts_with("kernel.cu: error: undefined symbol `lost(int)`"), "{messages:?}");
     assert!(hints.iter().any(|hint| hint.contains("-lcuda")), "{hints:?}");
-    assert_eq!(said(&["-lcuda"]).0.len(), 1);
+    assert_eq!(said(LinkRule::BenchReleased, &["-lcuda"]).0.len(), 1);
+    assert_eq!(said(LinkRule::BenchMain, &[]).0.len(), 1);
 }
 
 #[test]
