@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proofmark::python::{Interpreter, PythonDocument, PythonHome};
 use proofmark_packager::Artifact;
 use proofmark_packager::interop::flashinfer::{Definition, solution};
-use proofmark_player::protocol::{Answer, Argument, Block, Clock, L2, Order};
+use proofmark_player::protocol::{Answer, Argument, Block, Clock, L2, Order, Role};
 use proofmark_player::{Player, PlayerEnd};
 use serde_json::json;
 
@@ -34,8 +34,8 @@ fn definition() -> Definition {
 /// A submission of the fixtures' files with one of their entry points.
 fn submission(entry_point: &str, passes_outputs: bool) -> Artifact {
     let content = |name| std::fs::read_to_string(fixtures().join("submissions").join(name)).unwrap();
-    let sources =
-        ["helper.py", "scaling.py", "tempers.py"].map(|name| json!({"path": name, "content": content(name)}));
+    let sources = ["compiling.py", "helper.py", "scaling.py", "tempers.py"]
+        .map(|name| json!({"path": name, "content": content(name)}));
     let document = json!({
         "name": "a scaling", "definition": "scaled", "author": "tests", "sources": sources,
         "spec": {"language": "python", "target_hardware": ["cuda"], "entry_point": entry_point,
@@ -44,20 +44,31 @@ fn submission(entry_point: &str, passes_outputs: bool) -> Artifact {
     solution::read(&document.to_string()).unwrap()
 }
 
-/// A player in Python with an entry point loaded and `(x, factor, y)` bound, or why there is none. The home is kept:
-/// its folders end with it.
-fn ready(entry_point: &str, passes_outputs: bool) -> (PythonHome, Player, Result<(), PlayerEnd>) {
-    let artifact = submission(entry_point, passes_outputs);
+/// A place for a submission, whose folders end with it.
+fn home_of(artifact: &Artifact) -> PythonHome {
     let interpreter = Interpreter::find(Path::new("python3")).unwrap();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_proofmark"));
-    let mut home = PythonHome::of_submission(&artifact, &interpreter, None, &program).unwrap();
+    let mut home = PythonHome::of_submission(artifact, &interpreter, None, &program).unwrap();
     home.program.paths.insert(0, fixtures().join("stand_in"));
-    let document = PythonDocument::of_submission(&artifact, &definition()).bytes();
+    home
+}
+
+/// A player in Python with an entry point loaded and `(x, factor, y)` bound, or why there is none.
+fn player_at(home: &PythonHome, artifact: &Artifact, role: Role) -> (Player, Result<(), PlayerEnd>) {
+    let document = PythonDocument::of_submission(artifact, &definition()).bytes();
     let bytes = u64::from(COUNT) * 4;
-    let (mut player, begun) = players::start_python(&home.program, &document, [bytes, bytes]);
+    let (mut player, begun) = players::start_python(&home.program, role, &document, [bytes, bytes]);
     assert!(matches!(begun, Ok(Answer::Ready { .. })), "{begun:?}: {}", player.end());
     let loaded = player.ask(&Order::Load { symbol: "run".to_owned() }, LIMIT).map(drop);
     let bound = loaded.and_then(|()| bind(&mut player));
+    (player, bound)
+}
+
+/// The same with a home of its own, which is kept.
+fn ready(entry_point: &str, passes_outputs: bool) -> (PythonHome, Player, Result<(), PlayerEnd>) {
+    let artifact = submission(entry_point, passes_outputs);
+    let home = home_of(&artifact);
+    let (player, bound) = player_at(&home, &artifact, Role::Live);
     (home, player, bound)
 }
 
@@ -178,5 +189,69 @@ fn python_is_confined_as_compiled_code_is() {
             matches!(&raised, Err(PlayerEnd::Raised { text }) if text.starts_with(expected)),
             "{entry_point}: {raised:?}"
         );
+    }
+}
+
+#[test]
+fn what_a_builder_compiled_is_found_by_others_who_can_compile_nothing() {
+    let artifact = submission("compiling.py::run", true);
+    let home = home_of(&artifact);
+    let called = |role| {
+        let (mut player, bound) = player_at(&home, &artifact, role);
+        bound.unwrap();
+        (call(&mut player, LIMIT), output(&player, 99), player.end())
+    };
+    let (refused, _, said) = called(Role::Live);
+    assert!(
+        matches!(&refused, Err(PlayerEnd::Raised { text }) if text.starts_with("PermissionError")),
+        "{refused:?}: {said}"
+    );
+    for role in [Role::Builder, Role::Live] {
+        let (done, last, said) = called(role);
+        assert!(matches!(done, Ok(Answer::Called(_))), "{role:?}: {done:?}: {said}");
+        assert!((last - 297.0).abs() < f32::EPSILON, "{role:?}: {last}");
+    }
+}
+
+#[test]
+#[ignore = "needs a Python that has torch: PROOFMARK_TEST_PYTHON, else python3"]
+fn a_definition_s_own_reference_computes_confined_and_in_double_precision() {
+    const DOUBLE: i64 = -1;
+    const PLAIN: i64 = -2;
+    let python = std::env::var_os("PROOFMARK_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let interpreter = Interpreter::with_torch(&python).unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_proofmark"));
+    let home = PythonHome::of_definition(&interpreter, None, &program).unwrap();
+    let text = std::fs::read_to_string(repository().join("kernels/rmsnorm_h4096/definition.json")).unwrap();
+    let document = PythonDocument::of_definition(&Definition::from_json(&text).unwrap()).bytes();
+    let row = 4096 * 2;
+    let (mut player, begun) = players::start_python(&home.program, Role::Live, &document, [2 * row, row]);
+    assert!(matches!(begun, Ok(Answer::Ready { .. })), "{begun:?}: {}", player.end());
+    let loaded = player.ask(&Order::Load { symbol: "run".to_owned() }, LIMIT);
+    assert!(matches!(loaded, Ok(Answer::Ready { .. })), "{loaded:?}: {}", player.end());
+    // In bfloat16: 2 everywhere, weighed with 3.
+    let bits = |number: f32| number.to_bits().to_le_bytes()[2..].repeat(4096);
+    player.host()[0].write(0, &[bits(2.0), bits(3.0)].concat()).unwrap();
+    let tensor = |block, shape: &[i64], offset| Argument::Tensor {
+        block,
+        code: 4,
+        bits: 16,
+        shape: shape.to_vec(),
+        offsets: vec![offset],
+    };
+    for asked in [DOUBLE, PLAIN] {
+        let arguments = vec![
+            tensor(Block::Inputs, &[1, 4096], 0),
+            tensor(Block::Inputs, &[4096], row),
+            tensor(Block::Outputs, &[1, 4096], 0),
+            Argument::Int(asked),
+        ];
+        player.tell(&Order::Bind { slots: 1, arguments }, LIMIT).unwrap();
+        let called = call(&mut player, LIMIT);
+        assert!(matches!(called, Ok(Answer::Called(_))), "{called:?}: {}", player.end());
+        let mut found = vec![0; bits(0.0).len()];
+        player.host()[1].read(0, &mut found).unwrap();
+        assert!(found == bits(3.0), "asked {asked}: {:?}", &found[..8]);
+        player.host()[1].write(0, &bits(0.0)).unwrap();
     }
 }

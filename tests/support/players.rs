@@ -15,6 +15,8 @@ use super::{data_folder, repository};
 
 /// What a call may take here.
 pub const LIMIT: Duration = Duration::from_secs(20);
+/// What importing torch may take.
+const OPENING_LIMIT: Duration = Duration::from_secs(120);
 
 /// The pinned TVM-FFI.
 pub fn tvm_ffi() -> &'static TvmFfi {
@@ -68,6 +70,7 @@ pub fn start(library: &[u8], host_bytes: [u64; 2]) -> Player {
 /// A player in Python on the CPU, and what getting ready came to.
 pub fn start_python(
     program: &PythonProgram,
+    role: Role,
     document: &[u8],
     host_bytes: [u64; 2],
 ) -> (Player, Result<Answer, PlayerEnd>) {
@@ -81,15 +84,15 @@ pub fn start_python(
     };
     let mut player = Player::start(&cast).unwrap();
     let start = Order::Start(Start {
-        role: Role::Live,
+        role,
         home: Home::Cpu,
         nonce: "abc".to_owned(),
         tvm_ffi: String::new(),
         cupti: Vec::new(),
         folders: program.folder_texts(),
-        cache: String::new(),
+        cache: program.cache_text(),
     });
-    let ready = player.ask(&start, LIMIT);
+    let ready = player.ask(&start, OPENING_LIMIT);
     (player, ready)
 }
 

@@ -244,7 +244,7 @@ fn spawn(cast: &PlayerSpec<'_>, folder: &Path, conversation: UnixStream) -> io::
         .env_clear()
         .envs([("LC_ALL", "C"), ("HOME", "/nonexistent"), ("CUDA_CACHE_DISABLE", "1")])
         .envs(passed_on())
-        .envs(cast.python.map(PythonProgram::variables).unwrap_or_default())
+        .envs(cast.python.map(|python| python.variables(folder)).unwrap_or_default())
         .current_dir(folder)
         .stdin(OwnedFd::from(conversation));
     match cast.refusals {

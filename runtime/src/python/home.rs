@@ -15,9 +15,11 @@ use super::interpreter::Interpreter;
 
 /// What text in a source lets a module be imported before anything is bounded, and the module. Some of these start
 /// programs, which is no longer possible once the submission is loaded.
-const IMPORTED: [(&str, &str); 12] = [
+const IMPORTED: [(&str, &str); 14] = [
     ("torch", "torch"),
+    ("torch._dynamo", "torch._dynamo"),
     ("torch.compile", "torch._inductor.compile_fx"),
+    ("torch._inductor", "torch._inductor.compile_fx"),
     ("triton", "triton"),
     ("triton", "triton.language"),
     ("numpy", "numpy"),

@@ -87,6 +87,8 @@ impl Reach {
     pub fn find(libraries: &[PathBuf], folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut read: Vec<PathBuf> = LIBRARIES.iter().chain(&MACHINE).map(PathBuf::from).collect();
         read.extend(library_folders(libraries));
+        // The player's own folder, in which start-up may have left something.
+        read.push(PathBuf::from("."));
         read.extend(folders);
         read.extend(named_like(Path::new("/etc"), &CONFIGURATION));
         read.extend(named_like(Path::new("/run"), &SERVICES));

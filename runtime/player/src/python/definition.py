@@ -11,13 +11,17 @@ class DefinitionReference:
     DOUBLE = -1
     PLAIN = -2
 
+    @staticmethod
+    def prepare(torch):
+        """Has torch compute the same each time. It imports its compiler for that, which makes folders."""
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
     def __init__(self, torch, document):
         self.torch = torch
         self.document = document
         self.input_count = len(document["inputs"])
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         import linecache
 
         source, name = document["reference"], "<reference of " + document["name"] + ">"

@@ -1,6 +1,7 @@
 # The script of a Python player: imports, tensors, calling conventions, words of errors. What it is told stands in
 # its arguments; everything else comes from the player's loop, which calls the methods of `Host`.
 import ctypes
+import functools
 import importlib
 import json
 import os
@@ -17,7 +18,10 @@ class Host:
         """Imports what is there, while programs can still be started."""
         import tempfile
 
-        tempfile.tempdir = os.getcwd()
+        for variable in self.told["folders"]:
+            os.makedirs(os.environ[variable], exist_ok=True)
+        # It tries to write, and remembers where that went well.
+        tempfile.gettempdir()
         paths = self.told["paths"]
         sys.path[:] = paths + [path for path in sys.path if path not in paths]
         for name in self.told["modules"]:
@@ -27,7 +31,9 @@ class Host:
                 continue
         self.torch = sys.modules.get("torch")
         if "triton" in sys.modules:
-            ask_triton_for_its_assembler()
+            ask_what_triton_remembers()
+        if self.torch is not None and self.told["sources"] is None:
+            DefinitionReference.prepare(self.torch)
 
     def open(self, stream):
         """Puts torch on the player's stream, and starts what of the libraries needs a GPU."""
@@ -71,7 +77,7 @@ class Host:
         name = getattr(kind, "__name__", "error")
         frames = traceback.extract_tb(trace) if trace is not None else []
         own = [frame for frame in frames if frame.filename != "<string>"]
-        places = [f"{os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}" for frame in own[-3:]]
+        places = [f"{os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}" for frame in own[-5:]]
         return f"{name}: {error}" + (f" ({', '.join(places)})" if places else "")
 
 
@@ -86,15 +92,19 @@ class Returning:
         store(self.torch, results, arguments[self.input_count :])
 
 
-def ask_triton_for_its_assembler():
-    """Triton asks its assembler for its version before it looks into its cache, and remembers the answer."""
+def ask_what_triton_remembers():
+    """Triton starts programs before it looks into its cache, to learn what machine and assembler there are, and
+    remembers the answers. Every player asks while it can, so that all of them look under the same names."""
     try:
         from triton.backends.nvidia import compiler
+        from triton.runtime import build
     except ImportError:
         return
-    for arch in (90, 100):
+    questions = [getattr(build, "platform_key", None)]
+    questions += [functools.partial(compiler.get_ptxas_version, arch) for arch in (90, 100)]
+    for question in questions:
         try:
-            compiler.get_ptxas_version(arch)
+            question()
         except Exception:
             continue
 

@@ -12,6 +12,28 @@ pub const PLAYER_LIBRARY: &str = "libproofmark_player.so";
 pub const PLAYER_VARIABLE: &str = "PROOFMARK_PLAYER";
 /// What the interpreter runs.
 const SCRIPT: &str = concat!(include_str!("definition.py"), include_str!("host.py"));
+/// Variables by which libraries find where they keep things, and the folder of each. Some make theirs when they are
+/// imported, others when they are first used, which is too late in a process that can no longer make any.
+const FOLDERS: [(&str, &str); 14] = [
+    ("HOME", "home"),
+    ("XDG_CACHE_HOME", "other"),
+    ("TMPDIR", TEMPORARY),
+    ("TRITON_HOME", "triton-home"),
+    ("TRITON_CACHE_DIR", "triton"),
+    ("TORCHINDUCTOR_CACHE_DIR", "inductor"),
+    ("TORCH_EXTENSIONS_DIR", "torch-extensions"),
+    ("PYTORCH_KERNEL_CACHE_PATH", "torch-kernels"),
+    ("TVM_FFI_CACHE_DIR", "tvm-ffi"),
+    ("TILELANG_CACHE_DIR", "tilelang"),
+    ("TILELANG_TMP_DIR", "tilelang-temporary"),
+    ("CUTE_DSL_CACHE_DIR", "cute-dsl"),
+    ("CUPY_CACHE_DIR", "cupy"),
+    ("FLASHINFER_WORKSPACE_BASE", "flashinfer"),
+];
+/// What is gone with the player.
+const TEMPORARY: &str = "temporary";
+/// Where compilers are found.
+const PROGRAMS: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Where a program may be whose libraries lie beside the folder of programs.
 const BESIDE_PROGRAMS: &str = "../lib/proofmark";
 
@@ -61,8 +83,9 @@ struct Told<'program> {
     paths: Vec<String>,
     reads: Vec<String>,
     sources: Option<String>,
-    cache: Option<String>,
     modules: &'program [String],
+    /// The variables that name folders.
+    folders: [&'static str; FOLDERS.len()],
 }
 
 impl PythonProgram {
@@ -73,8 +96,8 @@ impl PythonProgram {
             paths: self.paths.iter().map(text).collect(),
             reads: self.reads.iter().map(text).collect(),
             sources: self.sources.as_ref().map(text),
-            cache: self.cache.as_ref().map(text),
             modules: &self.modules,
+            folders: FOLDERS.map(|(variable, _)| variable),
         };
         let told = serde_json::to_string(&told).expect("texts");
         let mut command = Command::new(&self.interpreter);
@@ -82,29 +105,20 @@ impl PythonProgram {
         command
     }
 
-    /// Variables by which libraries find their caches, and which keep them from starting processes and threads.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let mut variables: Vec<(&'static str, OsString)> = vec![
-            ("CUBLAS_WORKSPACE_CONFIG", ":4096:8".into()),
-            ("TORCHINDUCTOR_COMPILE_THREADS", "1".into()),
-            ("TOKENIZERS_PARALLELISM", "false".into()),
-            ("USER", "player".into()),
+    /// Variables by which libraries find their folders, and which keep them from starting processes and threads. What
+    /// is to be found again by another player lies in the cache, everything else in the player's own folder.
+    pub(crate) fn variables(&self, own: &Path) -> Vec<(&'static str, OsString)> {
+        let kept = self.cache.as_deref().unwrap_or(own);
+        let place = |folder: &str| if folder == TEMPORARY { own.join(folder) } else { kept.join(folder) };
+        let folders = FOLDERS.map(|(variable, folder)| (variable, place(folder).into_os_string()));
+        let settings = [
+            ("PATH", PROGRAMS),
+            ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+            ("TORCHINDUCTOR_COMPILE_THREADS", "1"),
+            ("TOKENIZERS_PARALLELISM", "false"),
+            ("USER", "player"),
         ];
-        if let Some(cache) = &self.cache {
-            let folders = [
-                ("TRITON_CACHE_DIR", "triton"),
-                ("TRITON_HOME", "triton-home"),
-                ("TORCHINDUCTOR_CACHE_DIR", "inductor"),
-                ("TORCH_EXTENSIONS_DIR", "torch-extensions"),
-                ("TVM_FFI_CACHE_DIR", "tvm-ffi"),
-                ("TILELANG_CACHE_DIR", "tilelang"),
-                ("CUTE_DSL_CACHE_DIR", "cute-dsl"),
-                ("CUPY_CACHE_DIR", "cupy"),
-                ("XDG_CACHE_HOME", "other"),
-            ];
-            variables.extend(folders.map(|(name, folder)| (name, cache.join(folder).into_os_string())));
-        }
-        variables
+        settings.map(|(variable, value)| (variable, value.into())).into_iter().chain(folders).collect()
     }
 
     /// The folder of what is compiled at run time; empty where there is none.
