@@ -7,7 +7,8 @@
 #   proofmark-VERSION-ARCH.tar.gz                        the same files without Python
 #   SHA256SUMS
 #
-# Needs Rust, and of PyPI: maturin, cargo-zigbuild, ziglang (which links against glibc 2.28 anywhere).
+# Needs Rust, git and python3 with venv. maturin, cargo-zigbuild and ziglang, which links against glibc 2.28
+# anywhere, come from PyPI; cargo-zigbuild is the version that maturin has in it, so nothing is compiled twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out="$(mkdir -p "$1" && cd "$1" && pwd)"
@@ -16,9 +17,16 @@ target="$arch-unknown-linux-gnu"
 glibc="2.28"
 data="target/proofmark.data"
 folder="${CARGO_TARGET_DIR:-target}/$target/release"
+tools="target/release-tools"
 version="$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)"
 # One time for every file: what is built twice has the same bytes.
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
+
+if [ ! -x "$tools/bin/maturin" ]; then
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install --quiet maturin==1.16.0 cargo-zigbuild==0.24.0 ziglang==0.17.1
+fi
+export PATH="$PWD/$tools/bin:$PATH"
 
 cargo zigbuild --locked --release --target "$target.$glibc" -p proofmark -p proofmark-player
 
