@@ -131,6 +131,8 @@ fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
     let text = fs::read_to_string(sandbox.path("submission.py")).unwrap();
     assert!(text.starts_with("#!POPCORN leaderboard vectoradd\n#!POPCORN gpus A100\n\n"), "{text}");
     assert!(text.ends_with(template), "{text}");
+    let no_problem = sandbox.run(["new", "problems/", "-o", "other"]).expect(2);
+    assert!(no_problem.stderr.contains("is a folder, and no problem's"), "{}", no_problem.stderr);
     sandbox.write("problems/vectoradd/task.yml", "lang: cu\n");
     let refused = sandbox.run(["new", "problems/vectoradd", "-o", "other"]).expect(2);
     assert!(

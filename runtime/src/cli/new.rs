@@ -132,6 +132,13 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
     if solexec::Problem::is_at(path) {
         return problem::of_sol_execbench(path, console).map(Some);
     }
+    // A name has no separator; a folder behind one is a mistake that no name must hide.
+    if path.is_dir() && arguments.definition.contains('/') {
+        let text = format!("{} is a folder, and no problem's", path.display());
+        return Err(Failure::request(text).hint(
+            "SOL-ExecBench's holds definition.json and workload.jsonl, GPU MODE's task.yml and reference.py",
+        ));
+    }
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = read_text(path)?;
         let definition = Definition::from_json(&text)
