@@ -11,10 +11,12 @@
 //! | [`task`] | the definition, the chosen workloads, where captured tensors lie |
 //! | [`reference`](mod@reference) | what outputs are held against |
 //! | [`measuring`] | how to measure |
+//! | [`mod@measurable`] | which submissions can be measured at all |
 //! | [`subject`] | a proven library, and what came with it |
 //! | [`outcome`] | what came out |
 
 pub mod input;
+pub mod measurable;
 pub mod measuring;
 pub mod outcome;
 pub mod reference;
@@ -23,6 +25,7 @@ pub mod subject;
 pub mod task;
 
 pub use input::Input;
+pub use measurable::{TorchExtension, check_measurable};
 pub use measuring::{Measure, Measuring};
 pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;

@@ -10,7 +10,9 @@ use proofmark_player::process::own_program;
 
 use super::error::Stop;
 use super::{Event, Line, PipelineError};
-use crate::job::{BuiltSubject, Measure, Measured, MeasurementOutcome, Measuring, Outcome, Reference};
+use crate::job::{
+    BuiltSubject, Measure, Measured, MeasurementOutcome, Measuring, Outcome, Reference, check_measurable,
+};
 use crate::measure::decision::Protocol;
 use crate::measure::judge::device::JudgeDevice;
 use crate::measure::{BenchError, BenchRun, Compared, Contest, Options, compare};
@@ -29,6 +31,9 @@ impl Line<'_, '_> {
             Measure::Not { reason } => return Ok(MeasurementOutcome::Skipped(reason.clone())),
             Measure::WherePossible { measuring } => measuring,
         };
+        if let Err(refusal) = check_measurable(artifact) {
+            return Ok(MeasurementOutcome::Skipped(refusal.to_string()));
+        }
         let readiness = probe();
         if !readiness.is_ready() {
             return Ok(MeasurementOutcome::Skipped(readiness.to_string()));
