@@ -1,6 +1,7 @@
 //! The one suite: it drives the `proofmark` binary as its users do.
 
 mod agents;
+mod attestation;
 mod boards;
 mod book;
 mod breakouts;
@@ -25,8 +26,10 @@ mod python;
 mod reader_budgets;
 mod recording;
 mod remote;
+mod report;
 mod sandbox;
 mod schemas;
+mod shelf;
 mod solutions;
 mod support;
 mod surface;

@@ -4,6 +4,7 @@
 //! <name>.zip                   entries sorted by name, stored, 1980-01-01, mode 0644
 //! ├── definition.json          optional: the operator
 //! ├── evidence/                after sealing; never part of the identity
+//! │   ├── attestation.intoto.jsonl  optional: signed statements, one a line
 //! │   ├── blobs/<sha256>.zst   optional: machine code and memory that recordings name, by digest of the content
 //! │   ├── build.json           toolchain, command, log, library and device-image digests
 //! │   ├── measurements.jsonl   optional: one record a line
@@ -70,6 +71,9 @@ pub const BLOBS_PREFIX: &str = "blobs/";
 
 /// Behind the digest of a blob: a Zstandard frame.
 pub const BLOB_SUFFIX: &str = ".zst";
+
+/// What somebody signed.
+pub const ATTESTATION_EVIDENCE: &str = "attestation.intoto.jsonl";
 
 /// What binds the evidence to the artifact.
 pub const SEAL_EVIDENCE: &str = "seal.json";

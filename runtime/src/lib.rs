@@ -21,6 +21,7 @@
 //! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
 //! device.
 
+pub mod attestation;
 pub mod build;
 pub mod cache;
 pub mod capture;

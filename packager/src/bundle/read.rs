@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::{Bundle, BundleError, Content, archive, seal};
 use crate::artifact::{Artifact, Manifest, PartEntry};
 use crate::format::{
-    BLOB_SUFFIX, BLOBS_PREFIX, BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX, FORMAT, MANIFEST_NAME,
-    MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, RECORDINGS_EVIDENCE, REFERENCE_PREFIX, SEAL_EVIDENCE,
-    SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
+    ATTESTATION_EVIDENCE, BLOB_SUFFIX, BLOBS_PREFIX, BUILD_EVIDENCE, DEFINITION_NAME, EVIDENCE_PREFIX,
+    FORMAT, MANIFEST_NAME, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, RECORDINGS_EVIDENCE, REFERENCE_PREFIX,
+    SEAL_EVIDENCE, SOLUTION_NAME, SOURCES_PREFIX, VERSIONS, WORKLOADS_NAME,
 };
 use crate::interop::flashinfer::solution;
 use crate::json::{self, Budget};
@@ -110,8 +110,14 @@ impl<'a> Entries<'a> {
     }
 
     fn evidence(&mut self) -> Result<Evidence, BundleError> {
-        let known =
-            [BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE, RECORDINGS_EVIDENCE, SEAL_EVIDENCE];
+        let known = [
+            ATTESTATION_EVIDENCE,
+            BUILD_EVIDENCE,
+            MEASUREMENTS_EVIDENCE,
+            PROOF_EVIDENCE,
+            RECORDINGS_EVIDENCE,
+            SEAL_EVIDENCE,
+        ];
         let names: Vec<_> = self.0.keys().filter(|name| name.starts_with(EVIDENCE_PREFIX)).cloned().collect();
         let mut evidence = Evidence::default();
         for name in names {

@@ -39,14 +39,17 @@ mod pack;
 mod player;
 mod progress;
 mod replay;
+mod report;
 mod schema;
 mod seal;
+mod sign;
 mod skill;
 mod target;
 mod task;
 mod toolchain;
 mod unpack;
 pub mod verify;
+mod verify_signature;
 
 use console::{AnswerFormat, Console};
 use exit_code::ExitCode;
@@ -85,6 +88,9 @@ enum Verb {
     Bench(bench::Arguments),
     Compare(compare::Arguments),
     Ledger(ledger::Arguments),
+    Report(report::Arguments),
+    Sign(sign::Arguments),
+    VerifySignature(verify_signature::Arguments),
     Job(job::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
@@ -120,6 +126,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Sign(arguments) => sign::run(&arguments, &console),
+        Verb::VerifySignature(arguments) => verify_signature::run(&arguments, &console),
+        Verb::Report(arguments) => report::run(&arguments, &console),
         Verb::Ledger(arguments) => ledger::run(&arguments, &console),
         Verb::Job(arguments) => job::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),

@@ -1,8 +1,9 @@
 //! `proofmark replay`: does a sealed artifact still give the same build?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use proofmark_packager::{Arch, Digest};
 use serde_json::json;
 
 use super::console::Console;
@@ -11,7 +12,9 @@ use super::failure::Failure;
 use super::input;
 use super::line::{self, LineOptions};
 use super::measuring::MeasuringOptions;
-use crate::job::{Action, Measure, ReplaySource};
+use crate::job::{Action, Measure, Outcome, ReplaySource};
+
+mod shelf;
 
 /// Rebuild a sealed artifact, prove it again, and compare with its evidence.
 ///
@@ -24,10 +27,18 @@ use crate::job::{Action, Measure, ReplaySource};
   proofmark replay out.zip
   proofmark replay out.zip --cached                compares the cached build, if there is one
   proofmark replay out.zip --recorded              launches what was sealed, builds nothing
+  proofmark replay solutions --resume replay.jsonl  a whole shelf, one row each
   proofmark replay out.zip --json | jq .compared,.identical")]
 pub struct Arguments {
-    /// A sealed artifact.
-    path: PathBuf,
+    /// A sealed artifact; several, or a folder of them, give one table.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Keep finished rows of a table in this file, and do not replay again what stands in it.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Of several, the same device code in another library is enough for exit code 0.
+    #[arg(long)]
+    device_code_suffices: bool,
     /// Compare a build from the cache, if it has one, instead of building again.
     #[arg(long, conflicts_with = "fresh")]
     cached: bool,
@@ -44,21 +55,44 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    match arguments.paths.as_slice() {
+        [path] if is_one(path) && arguments.resume.is_none() => {
+            let Some((digest, _, outcome)) = replay(path, arguments, console)? else {
+                return Ok(ExitCode::Yes);
+            };
+            line::answer("proofmark.replay", &outcome, [("digest", json!(digest))], console)
+        }
+        _ if arguments.measuring.line.as_job => {
+            Err(Failure::request("a job is one replay").hint("name one artifact"))
+        }
+        _ => shelf::run(arguments, console),
+    }
+}
+
+/// Whether a path is one artifact or submission, and no shelf of artifacts.
+fn is_one(path: &Path) -> bool {
+    !path.is_dir() || path.join("config.toml").is_file()
+}
+
+/// Replays one artifact; nothing comes out where only the job was asked for.
+fn replay(
+    path: &Path,
+    arguments: &Arguments,
+    console: &Console,
+) -> Result<Option<(Digest, Arch, Outcome)>, Failure> {
     let measuring = &arguments.measuring;
-    let opened = input::open_one(&arguments.path, console)?;
+    let opened = input::open_one(path, console)?;
     let artifact = &opened.bundle.artifact;
     let digest = artifact.digest();
     let arch = line::arch_of(&opened.bundle, measuring.line.arch, console);
     let measure = if arguments.no_measure {
         Measure::Not { reason: "not asked for".to_owned() }
     } else {
-        measuring.measure(artifact, &arguments.path, console)?
+        measuring.measure(artifact, path, console)?
     };
     let source = if arguments.recorded { ReplaySource::Recordings } else { ReplaySource::Sources };
     let action = Action::Replay { subject: Box::new(opened.bundle), measure, source };
     let options = LineOptions { fresh: !arguments.cached, ..measuring.line.clone() };
-    let Some(outcome) = options.run(arch, action, &measuring.settings()?, console)? else {
-        return Ok(ExitCode::Yes);
-    };
-    line::answer("proofmark.replay", &outcome, [("digest", json!(digest))], console)
+    let outcome = options.run(arch, action, &measuring.settings()?, console)?;
+    Ok(outcome.map(|outcome| (digest, arch, outcome)))
 }

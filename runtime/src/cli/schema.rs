@@ -59,8 +59,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("outcome"),
     schema!("pack"),
     schema!("replay"),
+    schema!("replay-shelf"),
+    schema!("report"),
     schema!("schema-list"),
     schema!("seal"),
+    schema!("sign"),
     schema!("skill"),
     schema!("target"),
     schema!("toolchain.install"),
@@ -71,6 +74,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("verify-kernels"),
     schema!("verify-policy"),
     schema!("verify-runs-on"),
+    schema!("verify-signature"),
 ];
 
 /// The names as `proofmark schema` takes them.

@@ -11,6 +11,7 @@ use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::measuring::MeasuringOptions;
+use super::sign::{self, KeyOptions};
 use super::{input, line, output};
 use crate::evidence;
 use crate::job::{Action, Measure, MeasurementOutcome, Measuring, Outcome, Reference};
@@ -35,6 +36,11 @@ pub struct Arguments {
     /// Do not measure, even where there is a GPU.
     #[arg(long)]
     no_measure: bool,
+    /// Sign it too, with your OpenSSH key: ~/.ssh/id_ed25519, else the agent's first.
+    #[arg(long)]
+    sign: bool,
+    #[command(flatten)]
+    key: KeyOptions,
     #[command(flatten)]
     measuring: MeasuringOptions,
 }
@@ -49,6 +55,8 @@ fn named_reference(options: &MeasuringOptions, artifact: &Artifact, how: &Measur
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
+    // Before anything takes time: without a key there is no signature.
+    let key = if arguments.sign { Some(arguments.key.open()?) } else { None };
     let opened = input::open_one(&arguments.path, console)?;
     let arch = line::arch_of(&opened.bundle, measuring.line.arch, console);
     let was_measured = opened.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some();
@@ -96,8 +104,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if !recordings.is_empty() && evidence.get(RECORDINGS_EVIDENCE).is_none() {
         console.say("note: what it launched is too large to travel: only a rebuild can be measured again");
     }
-    let evidence_digest = evidence.digest(digest);
-    let bytes = bundle::write(&Bundle { artifact, evidence });
+    let mut sealed = Bundle { artifact, evidence };
+    if let Some(key) = &key {
+        sealed = sign::signed(&sealed, key)?;
+    }
+    let evidence_digest = sealed.evidence.digest(digest);
+    let bytes = bundle::write(&sealed);
     if arguments.output.is_some() || is_packed(&path, digest) {
         output::write_to(&path, &bytes)?;
     } else {
@@ -117,6 +129,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     console.print(format!("sealed       {} ({} bytes)", path.display(), bytes.len()))?;
     console.print(format!("  digest     {digest}"))?;
     console.print(format!("  evidence   {evidence_digest}"))?;
+    if let Some(key) = &key {
+        console.print(format!("  signed     by {}", key.fingerprint()))?;
+    }
     Ok(code)
 }
 

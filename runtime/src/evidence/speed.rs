@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::measure::WorkloadFinding;
-use crate::measure::statistics::overall;
+use crate::measure::statistics::{Interval, overall};
 use crate::record::WorkloadRecord;
 use crate::recording::Trust;
 
@@ -34,6 +34,13 @@ pub struct SpeedComparison {
     pub sealed_device: String,
     /// Today's.
     pub device: String,
+    /// The driver of the sealed measurement, where it was known.
+    pub sealed_driver: Option<String>,
+    /// Today's.
+    pub driver: Option<String>,
+    /// The geometric mean of the workloads' ratios with its 95 % interval; `None` for a single workload. It says
+    /// how far workloads agree, not what another run would show.
+    pub interval: Option<Interval>,
 }
 
 impl SpeedComparison {
@@ -55,7 +62,12 @@ impl SpeedComparison {
         let device = |records: &[WorkloadRecord]| {
             records.last().map_or_else(String::new, |record| record.context.environment.device.clone())
         };
+        let driver = |records: &[WorkloadRecord]| records.last()?.context.environment.driver.clone();
+        let logs: Vec<f64> = before.iter().zip(&after).map(|(before, after)| (after / before).ln()).collect();
         Some(Self {
+            sealed_driver: driver(sealed),
+            driver: driver(now),
+            interval: Interval::of(&logs, 0.05).map(|interval| interval.exp()),
             workloads: before.len(),
             sealed_mean_us: sealed_mean.arithmetic_mean_ns / 1e3,
             mean_us: today_mean.arithmetic_mean_ns / 1e3,

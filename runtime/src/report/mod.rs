@@ -12,6 +12,7 @@
 //! | [`board_score`] | SOL-ExecBench's score of a run |
 //! | [`sparkline`] | a distribution as a line of bars |
 //! | [`ledger_table`] | runs, entries and champions of a ledger |
+//! | [`mod@page`] | one HTML file |
 //! | [`figures`] | how numbers are written |
 
 pub mod bench;
@@ -30,6 +31,8 @@ pub mod figures;
 pub mod kernel_table;
 
 pub mod ledger_table;
+
+pub mod page;
 
 pub mod sparkline;
 

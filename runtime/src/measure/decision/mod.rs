@@ -28,6 +28,7 @@
 //! | [`finding`] | the words of an answer |
 //! | [`comparison`] | the state machine: it says what to measure and is fed what was measured |
 //! | [`report`] | everything that is known in the end |
+//! | [`effect`] | what each block showed, drawn from a record again |
 //! | [`simulation`] | a synthetic GPU, to learn the error rates |
 //!
 //! # Error rates
@@ -93,10 +94,13 @@ pub mod comparison;
 
 pub mod report;
 
+pub mod effect;
+
 pub mod simulation;
 
 pub use block::CellReading;
 pub use comparison::{Comparison, ComparisonError, Event, Step};
+pub use effect::{BlockEffect, block_effects};
 pub use finding::{Decision, Reason};
 pub use protocol::{Protocol, ProtocolError};
 pub use report::{Report, SessionReport, WorkloadReport};

@@ -1,0 +1,103 @@
+//! `proofmark sign`: says with an OpenSSH key that a sealed artifact's evidence is one's own word.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use proofmark_packager::{Bundle, Digest, bundle};
+use serde_json::json;
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use super::{input, output};
+use crate::attestation::{self, KeyError, SignError, SigningKey};
+use crate::path_text;
+
+/// Sign a sealed artifact with your OpenSSH key.
+///
+/// Signed are statements of how it was built, what was found and what was measured, as its evidence says. A
+/// signature says who, not that it is true. It becomes a part of the evidence; the artifact's identity stays.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark sign out.zip                           with ~/.ssh/id_ed25519, or what the agent holds
+  proofmark sign out.zip --key ~/.ssh/contest -o signed.zip
+  proofmark sign out.zip --key ~/.ssh/contest.pub  with the agent that SSH_AUTH_SOCK names")]
+pub struct Arguments {
+    /// A sealed artifact.
+    path: PathBuf,
+    /// Where to write the signed artifact [default: in its place].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// Which key signs.
+#[derive(Debug, Clone, Args)]
+pub struct KeyOptions {
+    /// An ed25519 key of OpenSSH; a public or a locked one is asked of the ssh-agent
+    /// [default: ~/.ssh/id_ed25519, else the agent's first].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl KeyOptions {
+    /// Opens the key.
+    pub fn open(&self) -> Result<SigningKey, Failure> {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let agent = path("SSH_AUTH_SOCK");
+        let key = match &self.key {
+            Some(file) => SigningKey::open(file, agent.as_deref()),
+            None => SigningKey::usual(path("HOME").as_deref(), agent.as_deref()),
+        };
+        key.map_err(explain_key)
+    }
+}
+
+fn explain_key(error: KeyError) -> Failure {
+    match &error {
+        KeyError::Locked { .. } => Failure::request(error).hint("`ssh-add` gives it to the agent"),
+        KeyError::NoKey | KeyError::Kind { .. } => {
+            Failure::request(error).hint("`ssh-keygen -t ed25519` makes one; --key names it")
+        }
+        KeyError::File { .. } | KeyError::Format { .. } => Failure::request(error),
+        KeyError::Agent(_) | KeyError::Sign { .. } => Failure::could_not_judge(error),
+    }
+}
+
+/// Signs a bundle, with a way out for each failure.
+pub(super) fn signed(bundle: &Bundle, key: &SigningKey) -> Result<Bundle, Failure> {
+    attestation::sign(bundle, key).map_err(|error| match error {
+        SignError::Key(error) => explain_key(error),
+        SignError::Unsound { .. } => Failure::request(error).hint("seal it again to start anew"),
+        SignError::Statement(_) => {
+            Failure::request(error).hint("`proofmark seal` writes evidence into an artifact")
+        }
+    })
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let opened = input::open_one(&arguments.path, console)?;
+    let key = arguments.key.open()?;
+    let bundle = signed(&opened.bundle, &key)?;
+    let bytes = bundle::write(&bundle);
+    let path: &Path = arguments.output.as_deref().unwrap_or(&arguments.path);
+    if !arguments.path.is_file() && arguments.output.is_none() {
+        return Err(Failure::request(format!("{} is no sealed artifact", arguments.path.display())));
+    }
+    output::write_to(path, &bytes)?;
+    if path == Path::new("-") {
+        return Ok(ExitCode::Yes);
+    }
+    let evidence = bundle.evidence.digest(bundle.artifact.digest());
+    console.print(format!("signed       {} by {}", path.display(), key.fingerprint()))?;
+    console.print(format!("  digest     {}", bundle.artifact.digest()))?;
+    console.print(format!("  evidence   {evidence}"))?;
+    let body = json!({
+        "digest": bundle.artifact.digest(), "evidence_digest": evidence, "key": key.fingerprint(),
+        "output": path_text::text(path), "output_sha256": Digest::of_bytes(&bytes),
+    });
+    console.document("proofmark.sign", 1, &body)?;
+    Ok(ExitCode::Yes)
+}
