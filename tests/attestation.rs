@@ -360,8 +360,8 @@ fn python(module: &str, more: &str) {
     let sandbox = signed();
     let bundle = bundle_at(&sandbox.path("signed.zip"));
     let lines = sandbox.write("lines.jsonl", bundle.evidence.get(ATTESTATION_EVIDENCE).unwrap());
-    let public: String =
-        Ed25519Keypair::from_seed(&[1; 32]).public.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes = Ed25519Keypair::from_seed(&[1; 32]).public.0;
+    let public = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let program = OTHERS.replace("IN_TOTO", more);
     let out = Command::new("python3").args(["-c", &program]).arg(lines).arg(public).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

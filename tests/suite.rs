@@ -8,6 +8,7 @@ mod breakouts;
 mod build_room;
 mod cache_room;
 mod capture;
+mod challenge;
 mod ci_use;
 mod command_line;
 mod documents;

@@ -25,6 +25,13 @@ impl Evidence {
         self.0.get(name).map(Vec::as_slice)
     }
 
+    /// The same without one file.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
     /// Takes one file out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Vec<u8>> {
         self.0.remove(name)

@@ -9,8 +9,8 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line;
 use super::measuring::MeasuringOptions;
+use super::protocol::ProtocolOptions;
 use crate::job::Action;
-use crate::measure::decision::Protocol;
 use crate::pipeline::Settings;
 
 /// Decide which of two submissions is faster, or say why that cannot be known.
@@ -30,45 +30,14 @@ pub struct Arguments {
     b: PathBuf,
     #[command(flatten)]
     measuring: MeasuringOptions,
-    /// A difference below this many percent is not worth a finding [default: 0.5].
-    #[arg(long, value_name = "PERCENT")]
-    margin: Option<f64>,
-    /// Sessions that must agree on a difference [default: 2].
-    #[arg(long, value_name = "N")]
-    sessions: Option<usize>,
-    /// Processes after which a session looks at its data [default: 6,10,16].
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
-    looks: Vec<usize>,
-    /// A/B blocks of each workload in each process [default: 30, down to 5 where workloads are many].
-    #[arg(long, value_name = "N")]
-    blocks: Option<usize>,
-    /// Samples of a cell [default: 30].
-    #[arg(long, value_name = "N")]
-    samples: Option<usize>,
-    /// Milliseconds that each process warms up [default: 1000].
-    #[arg(long, value_name = "MS")]
-    warmup: Option<u64>,
+    #[command(flatten)]
+    protocol: ProtocolOptions,
     /// Append the outcome to this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Seconds after which what is not known stays unknown [default: no limit].
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
-}
-
-impl Arguments {
-    fn protocol(&self, workloads: usize) -> Protocol {
-        let usual = Protocol::for_workloads(workloads);
-        let usual = usual.clone().with_margin(self.margin.map_or(usual.margin, |percent| percent / 100.0));
-        Protocol {
-            sessions: self.sessions.unwrap_or(usual.sessions),
-            looks: if self.looks.is_empty() { usual.looks.clone() } else { self.looks.clone() },
-            blocks_per_process: self.blocks.unwrap_or(usual.blocks_per_process),
-            samples_per_cell: self.samples.unwrap_or(usual.samples_per_cell),
-            warmup_ms: self.warmup.unwrap_or(usual.warmup_ms),
-            ..usual
-        }
-    }
 }
 
 /// Runs the verb.
@@ -78,7 +47,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let candidate = measuring.input(&arguments.b, console)?;
     let arch = measuring.arch(&incumbent, console);
     let how = measuring.measuring(incumbent.artifact(), &arguments.a, console)?;
-    let protocol = Box::new(arguments.protocol(how.task.workloads.len()));
+    let protocol = Box::new(arguments.protocol.protocol(how.task.workloads.len()));
     let limit_s = arguments.within;
     let action = Action::Compare { incumbent, candidate, measuring: Box::new(how), protocol, limit_s };
     let settings = Settings { record: arguments.record.clone(), ..measuring.settings()? };

@@ -14,6 +14,7 @@ mod bench;
 mod board;
 mod build;
 mod cache;
+mod challenge;
 mod compare;
 mod completions;
 pub mod console;
@@ -38,6 +39,7 @@ mod output;
 mod pack;
 mod player;
 mod progress;
+mod protocol;
 mod replay;
 mod report;
 mod schema;
@@ -87,6 +89,7 @@ enum Verb {
     Skill(skill::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
+    Challenge(challenge::Arguments),
     Ledger(ledger::Arguments),
     Report(report::Arguments),
     Sign(sign::Arguments),
@@ -129,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Sign(arguments) => sign::run(&arguments, &console),
         Verb::VerifySignature(arguments) => verify_signature::run(&arguments, &console),
         Verb::Report(arguments) => report::run(&arguments, &console),
+        Verb::Challenge(arguments) => challenge::run(&arguments, &console),
         Verb::Ledger(arguments) => ledger::run(&arguments, &console),
         Verb::Job(arguments) => job::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),

@@ -23,6 +23,7 @@ mod shelf;
 /// With `--cached` a build that the cache has is compared as it is, and the answer says that nothing was
 /// rebuilt.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[command(after_help = "Examples:
   proofmark replay out.zip
   proofmark replay out.zip --cached                compares the cached build, if there is one

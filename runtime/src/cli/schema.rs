@@ -40,6 +40,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("cache-stats"),
     schema!("cache-sweep"),
     schema!("cache-verify"),
+    schema!("challenge"),
     schema!("compare"),
     schema!("diff"),
     schema!("doctor"),

@@ -8,7 +8,7 @@ use std::fmt;
 use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 
-use super::entry::{LedgerEntry, LedgerLine, PromotionLine};
+use super::entry::{ChallengeLine, LedgerEntry, LedgerLine, PromotionLine};
 use super::{Filter, Ledger, LedgerError, LedgerKind};
 
 /// What there is one champion of.
@@ -95,6 +95,49 @@ pub fn lineage(ledger: &Ledger, slot: &Slot) -> Result<Lineage, LedgerError> {
     };
     let found = lineages(ledger, &filter)?.into_iter().find(|one| one.slot == *slot);
     Ok(found.unwrap_or_else(|| Lineage { slot: slot.clone(), path: Vec::new(), aside: Vec::new() }))
+}
+
+/// Makes an artifact champion, if the champion is still the one that it was held against: `beaten` is that
+/// one's promotion. Gives the new promotion's name.
+pub fn promote(
+    ledger: &mut Ledger,
+    beaten: Option<Digest>,
+    promotion: PromotionLine,
+) -> Result<Digest, LedgerError> {
+    let _lock = ledger.lock()?;
+    let found = lineage(ledger, &promotion.slot)?;
+    let now = found.champion().map(|champion| champion.id);
+    if now != beaten {
+        let name = |id: Option<Digest>| id.map_or_else(|| "nobody".to_owned(), |id| id.short());
+        let slot = promotion.slot.to_string();
+        return Err(LedgerError::ChampionMoved { slot, found: name(now), expected: name(beaten) });
+    }
+    ledger.append_own(&LedgerLine::Promotion(PromotionLine { previous: beaten, ..promotion }))
+}
+
+/// The last time that a candidate was held against this champion, or against nobody.
+pub fn tried(
+    ledger: &Ledger,
+    slot: &Slot,
+    candidate: Digest,
+    champion: Option<Digest>,
+) -> Result<Option<ChallengeLine>, LedgerError> {
+    let filter = Filter {
+        kind: Some(LedgerKind::Challenge),
+        artifact: Some(candidate.to_string()),
+        origin: Some("measured".to_owned()),
+        ..Filter::default()
+    };
+    for row in ledger.rows(&filter)? {
+        if let (_, LedgerEntry::Own(line)) = ledger.entry(row.id)?
+            && let LedgerLine::Challenge(line) = *line
+            && line.slot == *slot
+            && line.champion == champion
+        {
+            return Ok(Some(line));
+        }
+    }
+    Ok(None)
 }
 
 /// Follows promotions from the first on, oldest first where several follow the same. One that somebody

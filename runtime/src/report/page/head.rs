@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::{Exhibit, PageContent, text, trust_mark};
 use crate::measure::decision::Decision;
 use crate::record::ComparisonRecord;
+use crate::report::BenchReport;
 use crate::report::figures::{change, microseconds};
 
 /// The page's name.
@@ -65,8 +66,7 @@ fn measured(exhibit: &Exhibit) -> Markup {
 
 fn several(exhibits: &[Exhibit]) -> Markup {
     let of = |trust: &str| exhibits.iter().filter(|one| one.trust() == trust).count();
-    let complete =
-        exhibits.iter().filter(|one| one.report.as_ref().is_some_and(|report| report.is_complete()));
+    let complete = exhibits.iter().filter(|one| one.report.as_ref().is_some_and(BenchReport::is_complete));
     html! {
         p.verdict {
             strong { (complete.count()) " of " (exhibits.len()) " runs passed every workload" }

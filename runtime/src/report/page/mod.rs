@@ -161,11 +161,10 @@ mod tests {
     #[test]
     fn a_page_asks_the_network_for_nothing() {
         let page = page(&content("mine"));
+        // The script names SVG's namespace, which nobody fetches.
+        let text = page.replace("http://www.w3.org/2000/svg", "");
         for forbidden in ["http://", "https://", " src=", " href=\"//", "@import", "url("] {
-            let allowed = if forbidden == "http://" { 1 } else { 0 };
-            let found = page.matches(forbidden).count()
-                - page.matches("http://www.w3.org/2000/svg").count().min(allowed);
-            assert_eq!(found, 0, "{forbidden}");
+            assert!(!text.contains(forbidden), "{forbidden}");
         }
         assert!(page.contains("default-src 'none'"));
     }
