@@ -5,6 +5,10 @@ use std::process::Command;
 
 use crate::support::{Sandbox, program, repository, run};
 
+/// Two artifacts that were measured when they were sealed.
+const FIRST: &str = "gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip";
+const SECOND: &str = "gdn_decode-a2fb7a1b80a0-sm_90a-h200.zip";
+
 /// What a line of a chapter may end with.
 fn expected(line: &str) -> &'static [i32] {
     match line.split_once("     # ").map(|(_, remark)| remark) {
@@ -13,6 +17,11 @@ fn expected(line: &str) -> &'static [i32] {
         // Without a GPU nobody can judge; with one, the scaffold is wrong.
         Some("needs a GPU") => &[0, 1, 3],
         Some("may find something missing") => &[0, 3],
+        // Without one, what was sealed stands; with one, it may be another device than the seal's.
+        Some("measures where there is a GPU") => &[0, 1, 3],
+        // Then there is no key, and nobody signed.
+        Some("needs ssh-keygen") => &[0, 1, 2, 127],
+        Some("another host compiler differs") => &[0, 1],
         Some(other) => panic!("a remark that means nothing: {other}"),
     }
 }
@@ -30,6 +39,9 @@ fn chapter(name: &str) {
     sandbox.write("problem/definition.json", fs::read(operator.join("definition.json")).unwrap());
     let line = r#"{"axes": {"batch_size": 2}, "inputs": {"hidden_states": {"type": "random"}, "weight": {"type": "random"}}, "uuid": "a"}"#;
     sandbox.write("problem/workload.jsonl", line);
+    for (name, sealed) in [("one.zip", FIRST), ("two.zip", SECOND)] {
+        fs::copy(repository().join("solutions").join(sealed), sandbox.path(name)).unwrap();
+    }
     fs::create_dir(sandbox.path("bin")).unwrap();
     std::os::unix::fs::symlink(program(), sandbox.path("bin/proofmark")).unwrap();
     let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap_or_default());
@@ -77,6 +89,7 @@ chapters! {
     the_boards_run: "boards.md",
     what_is_proven_runs: "proof.md",
     how_a_time_is_taken_runs_or_says_that_there_is_no_gpu: "measuring.md",
+    evidence_that_travels_runs: "evidence.md",
     the_formats_run: "formats.md",
     other_machines_run: "elsewhere.md",
     the_questions_run: "questions.md",

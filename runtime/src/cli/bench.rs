@@ -19,7 +19,7 @@ use crate::record::to_trace;
 use crate::regular_file;
 use crate::report::board_score::{self, Bounds};
 
-/// Measure a submission on the GPU: every call checked, three clocks, raw samples kept.
+/// Measure a submission on the GPU: every call checked, three clocks.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark bench kernels/gdn_decode_qk4_v8_d128_k_last/one_pass --arch sm_90a
