@@ -113,7 +113,15 @@ impl Index {
                 let faults = index.catch_up(ledger)?;
                 Ok((index, faults))
             }
-            faults => Ok((index, faults?)),
+            Ok(faults) => Ok((index, faults)),
+            // A full disk, say: what the records hold can be looked up all the same.
+            Err(_) => {
+                let connection = Connection::open_in_memory().map_err(failed(&path))?;
+                let mut index = Self { path, connection };
+                index.lay_out()?;
+                let faults = index.catch_up(ledger)?;
+                Ok((index, faults))
+            }
         }
     }
 

@@ -65,7 +65,7 @@ impl Challenge<'_> {
             })?;
             output::write_file(&path, &bundle::write(&to_write))?;
         }
-        self.keep(ledger, sealed)?;
+        keep(ledger, sealed)?;
         let line = &decided.line;
         let promotion = PromotionLine {
             timestamp: Timestamp::now(),
@@ -148,16 +148,16 @@ impl Challenge<'_> {
             _ => Err(no_gpu()),
         }
     }
+}
 
-    /// The records that the seal names, and the line that names them.
-    fn keep(&self, ledger: &mut Ledger, sealed: &Evidenced) -> Result<(), Failure> {
-        let text = sealed.bundle.evidence.get(MEASUREMENTS_EVIDENCE).unwrap_or_default();
-        let text = String::from_utf8_lossy(text);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let named = lines.iter().map(|line| id_of(line)).collect();
-        let seal = seal_line(&sealed.bundle, &sealed.sealed, named);
-        lines.push(LedgerLine::Seal(seal).to_line().map_err(Failure::could_not_judge)?);
-        ledger.append_lines(&sealed.origin, &lines).map_err(explain)?;
-        Ok(())
-    }
+/// The records that the seal names, and the line that names them.
+fn keep(ledger: &mut Ledger, sealed: &Evidenced) -> Result<(), Failure> {
+    let text = sealed.bundle.evidence.get(MEASUREMENTS_EVIDENCE).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let named = lines.iter().map(|line| id_of(line)).collect();
+    let seal = seal_line(&sealed.bundle, &sealed.sealed, named);
+    lines.push(LedgerLine::Seal(seal).to_line().map_err(Failure::could_not_judge)?);
+    ledger.append_lines(&sealed.origin, &lines).map_err(explain)?;
+    Ok(())
 }
