@@ -232,7 +232,10 @@ fn goes_on(sandbox: &Sandbox, steps: &[Vec<String>; 2]) {
             "{name}"
         );
     }
-    for step in steps {
+    // What was promoted before it was cut short stands; the rest goes on.
+    let lineages = json(sandbox, &["ledger", "lineage"]);
+    let promoted = lineages["lineages"][0]["path"].as_array().map_or(0, Vec::len);
+    for step in &steps[promoted..] {
         run(with_ledger(sandbox).args(step)).expect(0);
     }
     let lineages = json(sandbox, &["ledger", "lineage"]);

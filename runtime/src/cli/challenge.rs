@@ -158,7 +158,14 @@ impl Challenge<'_> {
         let found = match (&self.champion, compared) {
             (Some(champion), Some(compared)) => self.by_record(ledger, champion, compared)?,
             (Some(champion), None) => self.by_comparison(ledger, champion)?,
-            (None, _) => self.first()?,
+            (None, None) => self.first()?,
+            (None, Some(_)) => {
+                let text =
+                    format!("{} has no champion that anything could have been compared with", self.slot);
+                return Err(Failure::request(text).hint(
+                    "`challenge` without --comparison makes the first one; `ledger lineage` names them",
+                ));
+            }
         };
         ledger.append_own(&LedgerLine::Challenge(found.line.clone())).map_err(explain)?;
         Ok(found)
