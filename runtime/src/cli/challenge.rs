@@ -175,7 +175,7 @@ impl Challenge<'_> {
         let line = &decided.line;
         let mut text = format!("{:13}{}", line.answer.name(), line.reason);
         if let (Some(ratio), Some(trust)) = (&line.ratio, &line.trust) {
-            text += &format!("\n  time       {} of the champion's, {}", change(ratio), trust.name());
+            text += &format!("\n  time       {} against the champion, {}", change(ratio), trust.name());
         }
         text += &format!("\n  slot       {}", self.slot);
         text += &match &self.champion {

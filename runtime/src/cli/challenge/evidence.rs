@@ -32,7 +32,7 @@ impl Evidenced {
     pub(super) fn report(&self) -> Option<BenchReport> {
         let last = self.sealed.measurements.last()?;
         let findings = self.sealed.measurements.iter().map(|record| &record.finding);
-        Some(BenchReport::new(&last.context, findings, self.sealed.measurements.len()))
+        Some(BenchReport::new(&last.context, Some(last.tolerance), findings, self.sealed.measurements.len()))
     }
 
     /// Whether every workload passed.

@@ -115,7 +115,9 @@ impl Exhibit {
             }
         }
         let findings = last.iter().map(|record| &record.finding);
-        self.report = last.last().map(|record| BenchReport::new(&record.context, findings, last.len()));
+        self.report = last
+            .last()
+            .map(|record| BenchReport::new(&record.context, Some(record.tolerance), findings, last.len()));
         self.records = last;
     }
 

@@ -40,7 +40,7 @@ fn compared(comparison: &ComparisonRecord) -> Markup {
     html! {
         p.verdict {
             strong class=(class) { (text(&comparison.b.solution)) " is " (word) }
-            @if let Some(ratio) = &comparison.report.ratio { ": " (change(ratio)) " of the time of " }
+            @if let Some(ratio) = &comparison.report.ratio { ": time " (change(ratio)) " against " }
             @else { " beside " }
             (text(&comparison.a.solution)) " " (trust_mark(comparison.trust.name()))
         }
