@@ -7,8 +7,8 @@
 #   proofmark-VERSION-ARCH.tar.gz                        the same files without Python
 #   SHA256SUMS
 #
-# Needs Rust, git and python3 with venv. maturin, cargo-zigbuild and ziglang, which links against glibc 2.28
-# anywhere, come from PyPI; cargo-zigbuild is the version that maturin has in it, so nothing is compiled twice.
+# Needs Rust, g++, git and python3 with venv. maturin, cargo-zigbuild and ziglang, which links against glibc
+# 2.28 anywhere, come from PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out="$(mkdir -p "$1" && cd "$1" && pwd)"
@@ -24,19 +24,21 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
 
 if [ ! -x "$tools/bin/maturin" ]; then
   python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet maturin==1.16.0 cargo-zigbuild==0.24.0 ziglang==0.17.1
+  "$tools/bin/pip" install --quiet maturin==1.16.0 cargo-zigbuild==0.24.1 ziglang==0.17.1
 fi
 export PATH="$PWD/$tools/bin:$PATH"
 
-cargo zigbuild --locked --release --target "$target.$glibc" -p proofmark -p proofmark-player
+# The program itself is built once, by maturin; what Python loads of it goes into the wheel as a file.
+cargo zigbuild --locked --release --target "$target.$glibc" -p proofmark-player
 
-# Pages and completions are the program's own words, which are the same on every machine.
+# Pages and completions are the program's own words, which a build for this machine says as well.
+cargo build --locked -p proofmark
+says="${CARGO_TARGET_DIR:-target}/debug/proofmark"
 rm -rf "$data"
 share="$data/data/share"
 mkdir -p "$data/data/lib/proofmark" "$share/man/man1" "$share/bash-completion/completions" \
   "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
 install -m 644 "$folder/libproofmark_player.so" "$data/data/lib/proofmark/"
-says="${PROOFMARK:-$folder/proofmark}"
 "$says" man --into "$share/man/man1" >/dev/null
 "$says" completions bash >"$share/bash-completion/completions/proofmark"
 "$says" completions zsh >"$share/zsh/site-functions/_proofmark"
