@@ -40,6 +40,7 @@ mod verify;
 mod verify_bytes;
 mod verify_inputs;
 mod verify_labels;
+mod verify_linking;
 mod verify_loader;
 mod verify_mutations;
 mod verify_packing;

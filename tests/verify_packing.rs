@@ -290,3 +290,40 @@ fn names_of_members_reach_no_terminal_unescaped() {
     }
     assert_eq!(find(&zip_of(&[(name, b"")]), name.as_bytes()), 30);
 }
+
+#[test]
+fn packings_that_are_not_read_are_named() {
+    let exact = fixture("exact_13.0.so");
+    let mut forgeries = Forgeries::default();
+    for (name, first) in [
+        ("lzma", &b"\x5D\0\0\x80\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0"[..]),
+        ("compress", b"\x1F\x9D\x90"),
+        ("Zstandard behind a frame to be skipped", b"\x5A\x2A\x4D\x18\x04\0\0\0skip\x28\xB5\x2F\xFD"),
+        ("LZ4 of old", b"\x02\x21\x4C\x18"),
+        ("lzip", b"LZIP\x01\x0C"),
+        ("lrzip", b"LRZI\0\x06"),
+        ("lzop", b"\x89LZO\0\r\n\x1A\n"),
+        ("Snappy", b"\xFF\x06\0\0sNaPpY"),
+        ("RAR", b"Rar!\x1A\x07\x01\0"),
+        ("cabinet", b"MSCF\0\0\0\0"),
+        ("SquashFS", b"hsqs"),
+        ("RPM", b"\xED\xAB\xEE\xDB\x03\0"),
+        ("xar", b"xar!\0\x1C\0\x01"),
+        ("cpio", &[&b"070701"[..], &[b'0'; 104]].concat()),
+    ] {
+        let file = [first, &[0x77; 512]].concat();
+        forgeries.refuse_because(name, &zip_of(&[("k.so", &exact), ("k.bin", &file)]), "k.bin");
+    }
+    // A tar from before there was a magic is read like any other.
+    let foreign = fixture("plain_13.0.cubin");
+    let mut old = vec![0; 512];
+    old[..1].copy_from_slice(b"k");
+    old[124..136].copy_from_slice(format!("{:011o} ", foreign.len()).as_bytes());
+    old[148..156].fill(b' ');
+    let sum: u64 = old.iter().map(|&byte| u64::from(byte)).sum();
+    old[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    old.extend_from_slice(&foreign);
+    old.resize(old.len().next_multiple_of(512) + 1024, 0);
+    forgeries.refuse_because("a tar of old", &zip_of(&[("k.so", &exact), ("old", &old)]), "sm_100");
+    forgeries.finish(15);
+}

@@ -1,6 +1,6 @@
 //! Walks a file and accounts for every place in it that may hold device code.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
@@ -138,10 +138,12 @@ impl<'a> Examiner<'a> {
 
     /// Every registered wrapper must lead to the start of a container in the sections for them.
     fn follow_wrappers(&mut self) {
+        let placed: HashSet<u64> = {
+            let containers = self.found.containers.iter().filter(|one| !one.place.loose);
+            containers.map(|one| one.offset).collect()
+        };
         for Registered { wrapper, container } in std::mem::take(&mut self.registered) {
-            let known = self.found.containers.binary_search_by_key(&container, |one| one.offset);
-            let is_placed = known.is_ok_and(|index| !self.found.containers[index].place.loose);
-            if !is_placed {
+            if !placed.contains(&container) {
                 let reason =
                     format!("a registered wrapper points to {container:#x}, where no container starts");
                 self.unaccounted(wrapper, reason);

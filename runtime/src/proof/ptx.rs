@@ -11,6 +11,8 @@ use serde::Serialize;
 
 /// The directive that names the target.
 pub(super) const TARGET: &[u8] = b".target";
+/// What the names of targets start with.
+const PREFIXES: [&[u8]; 2] = [b"sm_", b"compute_"];
 /// Most targets of one text that are kept: one text has one.
 const TARGET_LIMIT: usize = 16;
 /// How far before a directive its line is looked at, in bytes.
@@ -41,7 +43,7 @@ pub(super) fn read(text: &[u8]) -> Ptx {
         _ if targets.iter().all(|target| *target == targets[0]) => Vec::new(),
         _ => std::mem::take(&mut targets),
     };
-    let target = targets.first().and_then(|target| target.parse().ok());
+    let target = targets.first().and_then(|target| target.replacen("compute_", "sm_", 1).parse().ok());
     Ptx {
         version: version.filter(|version| !version.is_empty()),
         target,
@@ -67,7 +69,13 @@ pub(super) fn names_target(text: &[u8], at_end: bool) -> bool {
     if name.is_empty() {
         return at_end && !rest.is_empty();
     }
-    name.strip_prefix(b"sm_").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+    is_target(name)
+}
+
+/// Whether a name is a target's: `sm_90`, or `compute_90`, which ptxas takes for the same.
+fn is_target(name: &[u8]) -> bool {
+    let number = PREFIXES.iter().find_map(|prefix| name.strip_prefix(*prefix));
+    number.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// Whether a directive may stand at `at` in text of which no more is known than the line before it. In PTX
@@ -89,13 +97,25 @@ fn targets(text: &[u8]) -> Vec<String> {
     let is_directive = |at: usize| !text.get(at + TARGET.len()).is_some_and(|&byte| is_word(byte));
     memmem::find_iter(text, TARGET)
         .filter(|&at| is_directive(at) && code.holds(at))
-        .map(|at| {
-            let name = behind_blanks(&text[at + TARGET.len()..]);
-            let end = name.iter().position(|&byte| !is_word(byte)).unwrap_or(name.len());
-            String::from_utf8_lossy(&name[..end]).into_owned()
-        })
+        .flat_map(|at| listed(&text[at + TARGET.len()..]))
         .take(TARGET_LIMIT)
         .collect()
+}
+
+/// The first word behind a directive, and the targets among those that commas add: ptxas takes the last.
+fn listed(text: &[u8]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = behind_blanks(text);
+    loop {
+        let end = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
+        if words.is_empty() || is_target(&rest[..end]) {
+            words.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+        }
+        match behind_blanks(&rest[end..]).strip_prefix(b",") {
+            Some(more) if words.len() < TARGET_LIMIT => rest = behind_blanks(more),
+            _ => return words,
+        }
+    }
 }
 
 /// What of a text is code: neither comment nor string.
@@ -233,6 +253,23 @@ mod tests {
             assert!(names_target(format!(".target{between}sm_90").as_bytes(), false), "{between:?}");
             assert_eq!(read(text.as_bytes()).kernels, ["k"], "{between:?}");
         }
+    }
+
+    #[test]
+    fn a_virtual_architecture_names_the_target_as_well() {
+        assert_eq!(target(b".version 9.0\n.target compute_90\n").as_deref(), Some("sm_90"));
+        assert!(names_target(b".target compute_90", false));
+        assert!(!names_target(b".target compute_xy", false));
+    }
+
+    #[test]
+    fn a_list_of_targets_names_each_of_them() {
+        let ptx = read(b".version 9.0\n.target sm_100a, /* and */ sm_90, debug\n");
+        assert_eq!((ptx.target, ptx.several_targets), (None, vec!["sm_100a".to_owned(), "sm_90".to_owned()]));
+        assert_eq!(
+            target(b".version 9.0\n.target sm_90, texmode_independent, debug\n").as_deref(),
+            Some("sm_90")
+        );
     }
 
     #[test]

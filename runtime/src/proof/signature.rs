@@ -2,11 +2,12 @@
 
 use object::elf;
 
-use super::bytes::{slice, u16_at, u32_at};
+use super::bytes::{slice, u16_at, u32_at, u64_at};
 use super::cubin_reader::EM_CUDA;
 use super::examination::FileFormat;
 use super::fatbin;
 use super::ptx;
+use super::tar_file;
 
 /// First bytes of what something compiles later: LLVM bitcode, bare and wrapped; NVVM's own container
 /// (`-ltoir`, `lto_` objects of nvcc); Tile IR.
@@ -17,13 +18,24 @@ const INTERMEDIATE: [(&[u8], &str); 4] = [
     (b"\x7FTileIR\0", "Tile IR"),
 ];
 /// First bytes of compressed streams.
-const COMPRESSED: [(&[u8], &str); 6] = [
+const COMPRESSED: [(&[u8], &str); 17] = [
     (b"\x1F\x8B\x08", "gzip"),
     (b"\x28\xB5\x2F\xFD", "Zstandard"),
     (b"\xFD7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
     (b"\x04\x22\x4D\x18", "LZ4"),
     (b"7z\xBC\xAF\x27\x1C", "7-Zip"),
+    (b"\x02\x21\x4C\x18", "LZ4"),
+    (b"LZIP\x01", "lzip"),
+    (b"LRZI\0", "lrzip"),
+    (b"\x89LZO\0\r\n\x1A\n", "lzop"),
+    (b"\xFF\x06\0\0sNaPpY", "Snappy"),
+    (b"Rar!\x1A\x07", "RAR"),
+    (b"MSCF\0\0\0\0", "cabinet"),
+    (b"hsqs", "SquashFS"),
+    (b"\xED\xAB\xEE\xDB", "RPM"),
+    (b"xar!\0\x1C", "xar"),
+    (b"070701", "cpio"),
 ];
 
 /// What kind of intermediate code starts here.
@@ -33,14 +45,34 @@ pub(super) fn intermediate(bytes: &[u8]) -> Option<&'static str> {
 
 /// What kind of compressed stream, or of archive, starts here.
 pub(super) fn packed(bytes: &[u8]) -> Option<&'static str> {
-    let is_bzip2 = |name| name != "bzip2" || bytes.get(3).is_some_and(u8::is_ascii_digit);
-    let stream = COMPRESSED.iter().find(|(magic, name)| bytes.starts_with(magic) && is_bzip2(*name));
-    stream.map(|&(_, name)| name).or_else(|| is_tar(bytes).then_some("tar"))
+    // Short magics of letters and digits may start a text as well.
+    let is_meant = |name| match name {
+        "bzip2" => bytes.get(3).is_some_and(u8::is_ascii_digit),
+        "cpio" => bytes.get(6..110).is_some_and(|fields| fields.iter().all(u8::is_ascii_hexdigit)),
+        _ => true,
+    };
+    let stream = COMPRESSED.iter().find(|(magic, name)| bytes.starts_with(magic) && is_meant(*name));
+    stream.map(|&(_, name)| name).or_else(|| fielded(bytes)).or_else(|| is_tar(bytes).then_some("tar"))
 }
 
-/// Whether a tar starts here: the magic of its first header.
+/// Streams whose first bytes are fields: Zstandard behind a frame to be skipped, `.lzma`, and `.Z`.
+fn fielded(bytes: &[u8]) -> Option<&'static str> {
+    match *bytes {
+        [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Some("Zstandard"),
+        // Properties of nearly every encoder, a power of two for its window, and a size or none.
+        [0x5D, 0, 0, ..] => {
+            let window = u32_at(bytes, 1).filter(|window| (1..=2).contains(&window.count_ones()));
+            let size = u64_at(bytes, 5).filter(|&size| size == u64::MAX || size >> 40 == 0);
+            window.and(size).map(|_| "LZMA")
+        }
+        [0x1F, 0x9D, bits, ..] if bits & 0x60 == 0 && (9..=16).contains(&(bits & 0x1F)) => Some("compress"),
+        _ => None,
+    }
+}
+
+/// Whether a tar starts here: the magic of its first header, or before there was one, the header's sum.
 pub(super) fn is_tar(bytes: &[u8]) -> bool {
-    bytes.get(257..262) == Some(b"ustar")
+    bytes.get(257..262) == Some(b"ustar") || tar_file::is_old(bytes)
 }
 
 /// Whether a zip starts here: its first member, or the end of an empty one.
@@ -94,6 +126,11 @@ mod tests {
         assert_eq!(format_of(b"\x7FTileIR\0\x0D\x01"), FileFormat::Intermediate);
         assert_eq!(packed(b"\x1F\x8B\x08\0"), Some("gzip"));
         assert_eq!(packed(b"BZhat"), None);
+        assert_eq!(packed(b"070701 is a day"), None);
+        assert_eq!(packed(b"\x1F\x9D\x90"), Some("compress"));
+        assert_eq!(packed(b"\x5D\0\0\x80\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), Some("LZMA"));
+        assert_eq!(packed(b"\x5D\0\0\x80\0\0\0\0\0\0\0\0\xFF"), None);
+        assert_eq!(packed(b"\x5A\x2A\x4D\x18\x04\0\0\0"), Some("Zstandard"));
         assert_eq!(format_of(b"text"), FileFormat::Other);
     }
 }

@@ -1,10 +1,10 @@
-//! Compressed streams, unpacked within a budget: gzip, Zstandard, xz and bzip2.
+//! Compressed streams, unpacked within a budget: gzip, zlib, Zstandard, xz and bzip2.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Deref;
 
 use flate2::Crc;
-use flate2::bufread::{DeflateDecoder, GzDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
 use super::mapped::{self, MappedFile};
 
@@ -41,6 +41,11 @@ pub(super) fn unpack(name: &str, bytes: &[u8], budget: u64) -> Result<Unpacked, 
             let mut cursor = Cursor::new(bytes);
             let out = collect(&mut lzma_rust2::XzReader::new(&mut cursor, true), budget)?;
             behind(bytes, cursor.position()).map(|()| out)
+        }
+        "zlib" => {
+            let mut decoder = ZlibDecoder::new(bytes);
+            let out = collect(&mut decoder, budget)?;
+            behind(bytes, decoder.total_in()).map(|()| out)
         }
         "bzip2" => collect(&mut bzip2::bufread::MultiBzDecoder::new(bytes), budget),
         other => Err(format!("a {other} stream, which is not read")),

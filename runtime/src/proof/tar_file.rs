@@ -129,6 +129,12 @@ fn number(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 8).ok()
 }
 
+/// Whether a tar from before headers had a magic starts here: whole blocks, the first a header with its sum.
+pub(super) fn is_old(bytes: &[u8]) -> bool {
+    let Some(header) = slice(bytes, 0, BLOCK_BYTES).filter(|header| header[0] != 0) else { return false };
+    (bytes.len() as u64).is_multiple_of(BLOCK_BYTES) && number(&header[124..136]).is_some() && has_sum(header)
+}
+
 /// Whether the header's sum is right, with the sum's own field counted as blanks.
 fn has_sum(header: &[u8]) -> bool {
     let sum: u64 = header

@@ -104,6 +104,8 @@ impl Segment {
 pub(super) struct Symbol {
     /// `st_info`: binding in the upper half, type in the lower.
     pub(super) info: u8,
+    /// `st_other`: visibility in the two lowest bits.
+    pub(super) other: u8,
     /// Its section's index, or one of the reserved numbers.
     pub(super) section: u16,
     /// Its value.
@@ -112,6 +114,24 @@ pub(super) struct Symbol {
     pub(super) size: u64,
     /// Offset of its name in the string table.
     pub(super) name: u32,
+}
+
+impl Symbol {
+    /// Whether its value is what a function of the file returns when it is loaded (`STT_GNU_IFUNC`).
+    pub(super) fn is_computed(&self) -> bool {
+        self.info & 0xF == 10
+    }
+
+    /// Whether a linker takes another object's definition rather than this one (`STB_WEAK`).
+    pub(super) fn is_weak(&self) -> bool {
+        self.info >> 4 == 2
+    }
+
+    /// Whether the loader takes the definition of whatever was loaded before: neither `STB_LOCAL` nor of
+    /// another visibility than `STV_DEFAULT`.
+    pub(super) fn is_preemptible(&self) -> bool {
+        self.info >> 4 != 0 && self.other.is_multiple_of(4)
+    }
 }
 
 /// What an ELF file is for.
@@ -279,6 +299,7 @@ pub(super) fn symbol_in(entry: &[u8]) -> Option<Symbol> {
     Some(Symbol {
         name: u32_at(entry, 0)?,
         info: *entry.get(4)?,
+        other: *entry.get(5)?,
         section: u16_at(entry, 6)?,
         value: u64_at(entry, 8)?,
         size: u64_at(entry, 16)?,

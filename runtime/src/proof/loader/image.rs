@@ -58,7 +58,7 @@ fn look(bytes: &[u8], group: &[Relocation], problems: &mut Vec<Problem>) {
     let Some(before) = end.checked_sub(start).and_then(|size| slice(bytes, start, size)) else { return };
     let mut after = before.to_vec();
     for write in group {
-        let Value::Known(value) = write.value else { continue };
+        let (Value::Known(value) | Value::Preemptible(value)) = write.value else { continue };
         let at = usize::try_from(write.offset - start).unwrap_or(usize::MAX);
         let width = usize::try_from(write.width.min(8)).unwrap_or(8);
         if let Some(place) = after.get_mut(at..at.saturating_add(width)) {

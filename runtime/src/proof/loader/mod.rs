@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `elf` | headers, sections, segments, symbols |
 //! | `parts` | every byte of the file, held against a closed list of parts |
+//! | `debug` | sections for debuggers that are stored compressed |
 //! | `dynamic` | the dynamic table |
 //! | `relocation` | what the loader or the linker writes |
 //! | `image` | the bytes after that writing, and what was not there before it |
 //! | `wrapper` | what is registered, and where it points |
 //! | `needs` | libraries without which it does not load |
 
+mod debug;
 mod dynamic;
 mod elf;
 mod image;
@@ -48,6 +50,7 @@ pub(super) struct View {
 /// Reads the loader's view.
 pub(super) fn view(elf: &Elf<'_>) -> View {
     let mut problems = parts::misplaced(elf);
+    problems.extend(parts::rearranged(elf));
     let dynamic = Dynamic::read(elf, &mut problems);
     let missing_libraries = needs::missing(elf, dynamic.as_ref());
     let relocations = relocation::read(elf, dynamic.as_ref(), &mut problems);

@@ -4,13 +4,17 @@
 //! |---|---|
 //! | header, tables of sections and segments | where the header says |
 //! | sections | `sh_type` and `sh_flags` below; those that are not mapped also by name |
-//! | padding | zeros between parts, less than the largest page |
+//! | padding | zeros, or traps, between parts, less than the largest page |
 //!
 //! The list of types and flags: what GNU ld, gold, lld and mold write, seen in our own builds and in the
 //! libraries of 24 wheels (torch, cupy, cuBLAS, cuDNN, triton, …).
 
+use std::collections::HashSet;
+
+use super::debug;
 use super::elf::{Elf, HEADER_BYTES, Kind, LOAD, Section};
-use crate::proof::bytes::{first_nonzero, slice};
+use crate::proof::bytes::{first_nonzero, slice, u32_at};
+use crate::proof::host;
 use crate::proof::problem::Problem;
 
 /// Largest page for which linkers align segments, in bytes: zeros up to this stand between parts.
@@ -63,6 +67,13 @@ const FLAGS: u64 = 0x1
     | 0x20_0000
     | 0x1000_0000
     | 0x8000_0000;
+/// Flags by which a linker folds equal words, orders by another section, keeps one object's section of
+/// several, or leaves it out; and that of thread-local memory, of which each thread has its own copy.
+const REARRANGING: u64 = 0x10 | 0x20 | 0x80 | 0x200 | 0x400 | 0x8000_0000;
+/// `SHT_GROUP`.
+const GROUP: u32 = 17;
+/// By which lld fills a page behind code: the instruction that traps.
+const TRAP: u8 = 0xCC;
 /// Sections of bytes that are never mapped, by name: what compilers and debuggers leave.
 const UNMAPPED: [&str; 15] = [
     ".comment",
@@ -88,10 +99,13 @@ pub(in crate::proof) fn unexplained(elf: &Elf<'_>) -> Vec<Problem> {
     let mut parts = vec![(0, HEADER_BYTES)];
     parts.extend(elf.tables);
     let mut found = Vec::new();
+    let mut budget = debug::budget(elf.bytes.len());
     for section in elf.sections.iter().filter(|section| section.has_bytes()) {
         parts.push((section.offset, section.end()));
-        found
-            .extend(section_doubt(section).map(|reason| Problem::over(section.offset, section.size, reason)));
+        found.extend(
+            section_doubt(elf, section, &mut budget)
+                .map(|reason| Problem::over(section.offset, section.size, reason)),
+        );
         if section.end() > end {
             let reason = format!("section {} reaches beyond the file", section.name);
             found.push(Problem::over(section.offset, section.size, reason));
@@ -114,7 +128,11 @@ pub(in crate::proof) fn unexplained(elf: &Elf<'_>) -> Vec<Problem> {
 }
 
 /// Why a section is not among the known parts.
-fn section_doubt(section: &Section) -> Option<String> {
+fn section_doubt(elf: &Elf<'_>, section: &Section, budget: &mut u64) -> Option<String> {
+    if let Some(kind) = debug::compression(section) {
+        return debug::doubt(kind, elf.content(section), budget)
+            .map(|reason| format!("section {} {reason}", section.name));
+    }
     let Section { name, kind, flags, .. } = section;
     if flags & !FLAGS != 0 {
         return Some(format!("section {name} has unknown flags {:#x}", flags & !FLAGS));
@@ -134,6 +152,7 @@ fn gap_doubt(bytes: &[u8], start: u64, end: u64, is_tail: bool) -> Option<Proble
     let gap = slice(bytes, start, size)?;
     match first_nonzero(gap) {
         Some(_) if is_tail => Some(Problem::over(start, size, "bytes behind the last part of the ELF")),
+        Some(_) if size < PADDING_LIMIT_BYTES && gap.iter().all(|&byte| byte == TRAP) => None,
         Some(_) => Some(Problem::over(start, size, "bytes between the parts of the ELF")),
         None if is_tail => Some(Problem::over(start, size, "zero bytes behind the last part of the ELF")),
         None if size >= PADDING_LIMIT_BYTES => {
@@ -141,6 +160,31 @@ fn gap_doubt(bytes: &[u8], start: u64, end: u64, is_tail: bool) -> Option<Proble
         }
         None => None,
     }
+}
+
+/// Sections of device code that will be others once they are linked.
+pub(super) fn rearranged(elf: &Elf<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut grouped = HashSet::new();
+    for group in elf.sections.iter().filter(|section| section.kind == GROUP) {
+        grouped.extend(elf.content(group).chunks_exact(4).skip(1).filter_map(|word| u32_at(word, 0)));
+    }
+    for (index, section) in elf.sections.iter().enumerate() {
+        if elf.kind != Kind::Relocatable || host::role_of(&section.name).is_none() {
+            continue;
+        }
+        let in_group = u32::try_from(index).is_ok_and(|index| grouped.contains(&index));
+        if section.flags & REARRANGING != 0 || in_group {
+            let reason = format!(
+                "section {} is of flags {:#x}{}, by which a linker changes, replaces or leaves out its bytes",
+                section.name,
+                section.flags,
+                if in_group { " in a group" } else { "" }
+            );
+            problems.push(Problem::over(section.offset, section.size, reason));
+        }
+    }
+    problems
 }
 
 /// Where segments map other bytes than the sections name, or map over each other.

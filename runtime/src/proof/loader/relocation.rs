@@ -4,7 +4,7 @@
 //! ones, the linker takes those of objects.
 
 use super::dynamic::Dynamic;
-use super::elf::{ABSOLUTE, Elf, Kind, Section, UNDEFINED, symbol_in};
+use super::elf::{ABSOLUTE, Elf, Kind, Section, Symbol, UNDEFINED, symbol_in};
 use crate::proof::bytes::{slice, u32_at, u64_at};
 use crate::proof::problem::Problem;
 
@@ -24,6 +24,8 @@ const REL: u32 = 9;
 pub(super) enum Value {
     /// This number, plus the address at which the file is loaded where it is a pointer.
     Known(u64),
+    /// The same, unless what was loaded before defines the symbol.
+    Preemptible(u64),
     /// The place at an offset of a section of the object.
     Inside {
         /// The section's index.
@@ -142,10 +144,9 @@ fn loader_entry(
     let (width, value) = match rule {
         RelocationRule::Relative => (8, Value::Known(addend)),
         RelocationRule::Absolute(width) if index == 0 => (width, Value::Known(addend)),
-        RelocationRule::Absolute(width) => (
-            width,
-            defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))),
-        ),
+        RelocationRule::Absolute(width) => {
+            (width, defined().map_or(Value::Unknown, |symbol| of_symbol(&symbol, addend)))
+        }
         RelocationRule::ThreadOffset if index == 0 => (8, Value::Known(addend)),
         RelocationRule::ThreadOffset => {
             (8, defined().map_or(Value::Unknown, |symbol| Value::Known(symbol.value.wrapping_add(addend))))
@@ -169,6 +170,18 @@ fn loader_entry(
         problems.push(Problem::at(offset, format!("a relocation to {addend:#x}, outside of what is loaded")));
     }
     Some(Relocation { offset, width, value })
+}
+
+/// What the loader writes for a symbol that the file defines.
+fn of_symbol(symbol: &Symbol, addend: u64) -> Value {
+    let value = symbol.value.wrapping_add(addend);
+    if symbol.is_computed() {
+        Value::Unknown
+    } else if symbol.is_preemptible() {
+        Value::Preemptible(value)
+    } else {
+        Value::Known(value)
+    }
 }
 
 /// Whether an address lies in a segment, or where one ends.
@@ -264,7 +277,7 @@ fn object_entry(
             let symbol = usize::try_from(table.link).ok().and_then(|link| elf.symbol(link, index));
             let value = match symbol {
                 Some(symbol) if symbol.section == ABSOLUTE => Value::Known(symbol.value.wrapping_add(addend)),
-                Some(symbol) if symbol.section != UNDEFINED => {
+                Some(symbol) if symbol.section != UNDEFINED && !symbol.is_weak() && !symbol.is_computed() => {
                     Value::Inside { section: symbol.section, offset: symbol.value.wrapping_add(addend) }
                 }
                 _ => Value::Unknown,

@@ -33,6 +33,8 @@ enum PointerTarget {
     Writable,
     /// To memory that no file fills.
     Unfilled,
+    /// To what another library may define instead.
+    Preemptible,
     /// To nothing.
     Null,
     /// To a place that this file does not tell.
@@ -86,6 +88,9 @@ fn wrapper(
         PointerTarget::Constant(target) => Some(Wrapper { offset: at, target }),
         PointerTarget::Writable => refuse("a registered wrapper points to bytes that the program may write"),
         PointerTarget::Unfilled => refuse("a registered wrapper points to memory that no file fills"),
+        PointerTarget::Preemptible => {
+            refuse("a registered wrapper points to what another library may define instead")
+        }
         PointerTarget::Null => refuse("a registered wrapper points nowhere"),
         PointerTarget::Unknown => refuse("a registered wrapper points to what is not in this file"),
     }
@@ -97,6 +102,7 @@ fn target(elf: &Elf<'_>, image: &Image<'_>, offset: u64, stored: u64) -> Pointer
         (None, _) if stored == 0 => PointerTarget::Null,
         (None, Kind::Executable) => mapped(elf, stored),
         (Some(Value::Known(address)), Kind::Dynamic | Kind::Executable) => mapped(elf, address),
+        (Some(Value::Preemptible(_)), Kind::Dynamic | Kind::Executable) => PointerTarget::Preemptible,
         (Some(Value::Inside { section, offset }), _) => {
             let section = elf.sections.get(usize::from(section));
             section.map_or(PointerTarget::Unknown, |section| placed(section, offset))
