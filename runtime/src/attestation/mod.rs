@@ -22,7 +22,7 @@
 //! | [`key`] | the key that signs, from a file or an agent |
 //! | [`agent`] | the ssh-agent's protocol, as far as it is needed |
 //! | [`allowed_signers`] | who may have signed, in OpenSSH's format |
-//! | [`verify`] | whether they did |
+//! | [`mod@verify`] | whether they did |
 
 pub mod agent;
 pub mod allowed_signers;
