@@ -14,8 +14,8 @@
 //! | file | noun |
 //! |---|---|
 //! | [`mod@document`] | what it reports |
-//! | [`run`] | the sandbox that it runs in |
-//! | [`translate`] | a request as ours |
+//! | [`mod@run`] | the sandbox that it runs in |
+//! | [`mod@translate`] | a request as ours |
 //! | [`entry`] | what came of all of them |
 //! | [`answers`] | how libraries reach the process that runs the entry |
 

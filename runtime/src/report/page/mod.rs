@@ -1,6 +1,6 @@
 //! One HTML file that shows runs, comparisons, and where they came from. It loads nothing and sends nothing.
 //!
-//! Every text goes through [`text`], which shows control and bidirectional characters as escapes, and through
+//! Every text goes through `text`, which shows control and bidirectional characters as escapes, and through
 //! maud, which escapes for HTML. The page's policy allows its own script and style by their digests and
 //! nothing else, so that a text that got past both would still not run. Charts are drawn here as SVG; the
 //! script only opens a workload's samples, which are embedded as numbers.
