@@ -232,9 +232,9 @@ fn a_library_without_kernels_is_told_as_such() {
 #[test]
 fn a_missing_header_of_a_library_is_exit_code_three_and_names_the_package() {
     let sandbox = Sandbox::new();
-    sandbox.submission("one", &[("kernel.cu", "#include <cutlass/cutlass.h>\n__global__ void k() {}\n")]);
+    sandbox.submission("one", &[("kernel.cu", "#include <cudnn.h>\n__global__ void k() {}\n")]);
     let outcome = sandbox.build(["build", "one"]).expect(3);
-    for word in ["cutlass/cutlass.h", "kernel.cu(1)", "`nvidia-cutlass`", "hint: "] {
+    for word in ["cudnn.h", "kernel.cu(1)", "`nvidia-cudnn-cu13`", "hint: "] {
         assert!(outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
     }
 }
