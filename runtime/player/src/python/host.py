@@ -45,7 +45,9 @@ class Host:
             torch.cuda.init()
             torch.cuda.set_device(0)
             torch.cuda.set_stream(torch.cuda.ExternalStream(stream))
-        if "triton" in sys.modules:
+        # Triton compiles a module of its own on first use. A definition's reference needs none, and may start no
+        # compiler; a submission's builder leaves it in the cache for the players after it.
+        if "triton" in sys.modules and self.told["sources"] is not None:
             from triton.runtime import driver
 
             driver.active.utils
