@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), page.matches("<svg aria-label=\"").count());
         let top = page.find("class=\"mark doubt\"").unwrap();
         assert!(top < page.find("<main").unwrap(), "the trust stands beside the verdict");
-        assert!(page.contains("worse") && page.contains("A′"));
+        assert!(page.contains("Decision: <strong>") && page.contains("A′"));
     }
 }

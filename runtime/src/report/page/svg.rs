@@ -50,7 +50,7 @@ impl Scale {
             ticks.retain(|tick| *tick >= low && *tick <= high);
             return ticks;
         }
-        let rough = (high - low) / 5.0;
+        let rough = (high - low) / 6.0;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|one| one * power).find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
