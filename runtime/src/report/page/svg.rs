@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(linear.ticks(), [10.0, 12.0, 14.0, 16.0, 18.0, 20.0]);
         let log = Scale::log([1.0, 1000.0], 100.0, 0.0);
         assert!(log.place(1.0) > log.place(1000.0), "a vertical axis grows upwards");
-        assert_eq!(log.ticks()[..4], [1.0, 2.0, 5.0, 10.0]);
+        assert_eq!(log.ticks(), [1.0, 10.0, 100.0, 1000.0]);
+        assert_eq!(Scale::log([1.0, 100.0], 100.0, 0.0).ticks()[..4], [1.0, 2.0, 5.0, 10.0]);
         for odd in
             [Scale::linear([], 0.0, 1.0), Scale::linear([3.0], 0.0, 1.0), Scale::log([f64::NAN], 0.0, 1.0)]
         {
