@@ -342,14 +342,10 @@ impl<'run> BenchRun<'run> {
         let readings = sampler.readings;
         match code {
             Executed::Foreign(reason) => return Ok(Verdict::UntrustedTiming { reason }),
-            Executed::Proven
-                if let Some(foreign) =
-                    recording.and_then(|recording| recording.launched.foreign(self.subject.arch)) =>
-            {
-                finding.notes.push(foreign);
-            }
             Executed::Proven => {
-                finding.notes.push("executed: only proven device images were loaded".to_owned());
+                let foreign = recording.and_then(|recording| recording.launched.foreign(self.subject.arch));
+                let all = || "executed: only proven device images were loaded".to_owned();
+                finding.notes.push(foreign.unwrap_or_else(all));
             }
             Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
         }
