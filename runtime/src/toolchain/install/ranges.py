@@ -25,7 +25,10 @@ def index():
         found = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode().strip()
         if found:
             return found
-    return "https://pypi.org/simple"
+    # Where nothing is set, pip's own.
+    from pip._internal.models.index import PyPI
+
+    return PyPI.simple_url
 
 
 class Links(html.parser.HTMLParser):
