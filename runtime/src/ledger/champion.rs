@@ -3,31 +3,12 @@
 //! There is no file that names the champion. Each promotion names the one before it in its slot, so the
 //! champion is the end of the chain, and a promotion that another one overtook is seen.
 
-use std::fmt;
-
-use proofmark_packager::{Arch, Digest};
-use serde::{Deserialize, Serialize};
+use proofmark_packager::Digest;
+use serde::Serialize;
 
 use super::entry::{ChallengeLine, LedgerEntry, LedgerLine, PromotionLine};
+use super::slot::Slot;
 use super::{Filter, Ledger, LedgerError, LedgerKind};
-
-/// What there is one champion of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slot {
-    /// The definition's name.
-    pub definition: String,
-    /// The architecture that is built for.
-    pub arch: Arch,
-    /// The device's model.
-    pub device: String,
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} in {} on {}", self.definition, self.arch, self.device)
-    }
-}
 
 /// A promotion and its name.
 #[derive(Debug, Clone, PartialEq, Serialize)]

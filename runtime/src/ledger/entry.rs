@@ -6,7 +6,7 @@ use proofmark_packager::{Arch, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::champion::Slot;
+use super::slot::Slot;
 use super::trace::TraceLine;
 use crate::measure::statistics::Interval;
 use crate::record::Record;

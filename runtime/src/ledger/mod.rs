@@ -33,6 +33,7 @@
 //! | [`filter`] | which entries are asked for |
 //! | [`import`] | records, sealed artifacts and traces on their way in |
 //! | [`retention`] | what may be dropped, and what never is |
+//! | [`slot`] | what there is one champion of |
 //! | [`champion`] | who holds a slot, and who held it before |
 //! | [`folder`] | the ledger as a whole |
 
@@ -47,11 +48,13 @@ pub mod index;
 pub mod moment;
 pub mod retention;
 pub mod row;
+pub mod slot;
 pub mod trace;
 
-pub use champion::{Champion, Slot};
+pub use champion::Champion;
 pub use entry::{LedgerEntry, LedgerLine, Origin};
 pub use error::LedgerError;
 pub use filter::Filter;
 pub use folder::{Appended, Ledger};
 pub use row::{LedgerKind, Row, RunRow};
+pub use slot::Slot;
