@@ -156,6 +156,7 @@ impl<'run> BenchRun<'run> {
             }
         }
         finding.checked_calls = trial.checked;
+        finding.notes.extend(by_plain_run(&trial));
         finding.readings.push(self.device.reading());
         Ok(finding)
     }
@@ -352,6 +353,14 @@ impl<'run> BenchRun<'run> {
         let reason = suspicion.or_else(|| distrust(&readings));
         Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
     }
+}
+
+/// What is said of calls that are off in double precision and right by the definition's own.
+fn by_plain_run(trial: &Trial<'_>) -> Option<String> {
+    let (plain, checked) = (trial.plain_calls, trial.checked);
+    (plain > 0).then(|| {
+        format!("{plain} of {checked} calls held against the definition in its own precision: off in double precision")
+    })
 }
 
 /// A player that ended ends its workload; the next one gets a fresh player.

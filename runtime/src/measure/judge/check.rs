@@ -1,13 +1,30 @@
 //! What a call left, held against what was expected: on the GPU for every call, on the host for what is shown.
+//!
+//! # Against a definition's own reference
+//!
+//! What is right is what the definition's code computes in double precision. A definition in half precision may
+//! itself lie further off that than the tolerance allows, in a few elements of many. So a call whose outputs are
+//! off there is held against the definition's plain run, in its own precision, on the same inputs, and fails only if
+//! it fails against both. Exactly:
+//!
+//! 1. Only where the reference is the definition's own code; a submission's reference is right by itself.
+//! 2. Nothing changes for outputs that are not finite and for inputs that were changed: they fail at once.
+//! 3. The call as a whole is held against the plain run: every output of it, by the same tolerance. No output is
+//!    held against one run and its neighbour against the other.
+//! 4. The plain run must be able to judge on these inputs: it is finite everywhere, and what nobody computed (a
+//!    constant, a copy of an input, the answer to other inputs) fails against it as well.
+//!
+//! How many calls passed so stands among the workload's notes.
 
+use super::binding::Asked;
 use super::comparison::{OutputComparison, verdict};
 use super::device::JudgeDevice;
 use super::element::decode;
 use super::layout::{TensorPlace, number};
 use super::null_gate::null_gate;
-use super::session::Stop;
+use super::session::{PlayerSession, Stop};
 use super::set;
-use super::trial::{Side, Trial};
+use super::trial::{Keep, Side, Trial};
 use crate::measure::verdict::Verdict;
 use proofmark_player::device::instruments::OutputPair;
 use proofmark_player::device::memory::{DeviceBuffer, download};
@@ -17,18 +34,34 @@ const GATE_GLANCE: u64 = 1 << 16;
 /// A comparison in full looks at this many elements at most: more would take seconds on the host.
 const DETAIL_LIMIT: u64 = 4 << 20;
 
+/// The slot of the reference's own block that a plain run of one content is left in.
+const PLAIN_SLOT: usize = 0;
+
+/// What outputs are held against: a slot of a block.
+type Expected<'block> = (&'block DeviceBuffer, usize);
+
+/// An output that is off, and whether it is infinite or NaN somewhere.
+struct Off {
+    place: TensorPlace,
+    is_finite: bool,
+}
+
 impl Trial<'_> {
     /// Says why this workload cannot judge: an output that nobody computed would pass.
     pub fn refusal(&self) -> Result<Option<String>, Stop> {
-        match self.gate(GATE_GLANCE)? {
+        self.gate_against(0, (&self.device.secret[1], 0))
+    }
+
+    /// Why what is expected of a content cannot judge.
+    fn gate_against(&self, content: usize, expected: Expected<'_>) -> Result<Option<String>, Stop> {
+        match self.gate(content, expected, GATE_GLANCE)? {
             None => Ok(None),
-            Some(_) => self.gate(u64::MAX),
+            Some(_) => self.gate(content, expected, u64::MAX),
         }
     }
 
-    fn gate(&self, limit: u64) -> Result<Option<String>, Stop> {
-        // Content 2 is nobody's twin, so its expected outputs are those of other inputs.
-        let (current, stale) = (0, 2.min(self.contents - 1));
+    fn gate(&self, current: usize, (block, slot): Expected<'_>, limit: u64) -> Result<Option<String>, Stop> {
+        let stale = other_content(current, self.contents);
         let secret = &self.device.secret;
         let mut inputs = Vec::new();
         for place in &self.layout.inputs.places {
@@ -36,7 +69,7 @@ impl Trial<'_> {
         }
         for place in &self.layout.outputs.places {
             if self.sets.contains(&place.name) {
-                let expected = self.whole(&secret[1], current, place)?;
+                let expected = self.whole(block, slot, place)?;
                 let previous = self.whole(&secret[1], stale, place)?;
                 let refused = set::refusal(&place.name, &expected, &previous, row_of(place), &self.tolerance);
                 if refused.is_some() {
@@ -44,7 +77,7 @@ impl Trial<'_> {
                 }
                 continue;
             }
-            let expected = self.values(&secret[1], current, Side::Outputs, place, limit)?;
+            let expected = self.values(block, slot, Side::Outputs, place, limit)?;
             if let Some(broken) = expected.iter().position(|value| !value.is_finite()) {
                 let name = &place.name;
                 return Ok(Some(format!(
@@ -66,44 +99,100 @@ impl Trial<'_> {
         content: usize,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
+        reference: &mut PlayerSession,
     ) -> Result<(), Stop> {
-        let JudgeDevice { secret, stream, instruments, .. } = self.device;
-        let tolerances = (self.tolerance.atol, self.tolerance.rtol);
-        let mut outputs = Vec::new();
-        let in_order = || self.layout.outputs.places.iter().filter(|place| !self.sets.contains(&place.name));
-        for place in in_order() {
-            let dtype = number(place.tensor.dtype);
-            outputs.push(OutputPair {
-                found: self.tensor(&blocks[1], slot, Side::Outputs, place)?,
-                found_dtype: dtype,
-                expected: self.tensor(&secret[1], content, Side::Outputs, place)?,
-                expected_dtype: dtype,
-                count: place.tensor.element_count,
-            });
-        }
-        let (found, made) =
-            (self.slot(&blocks[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
-        let mut kept = Vec::new();
-        for (offset, length) in &self.kept {
-            kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
-        }
-        let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
-        for (place, compared) in in_order().zip(comparisons) {
-            let count = place.tensor.element_count;
-            if compared.non_finite > 0 || self.tolerance.is_too_many(compared.off, count) {
-                return Err(Stop::Verdict(self.explain(content, blocks, slot, place)?));
+        let expected = (&self.device.secret[1], content);
+        let (off, changed) = self.off(blocks, slot, expected, Some(content))?;
+        if let Some(Off { place, is_finite }) = off {
+            if !(is_finite && self.is_right_by_plain_run(content, blocks, slot, reference)?) {
+                return Err(Stop::Verdict(self.explain(content, blocks, slot, &place)?));
             }
-        }
-        for place in self.layout.outputs.places.iter().filter(|place| self.sets.contains(&place.name)) {
-            if self.compare_on_host(content, blocks, slot, place)?.is_none_or(|compared| !compared.accepted) {
-                return Err(Stop::Verdict(self.explain(content, blocks, slot, place)?));
-            }
+            self.plain_calls += 1;
         }
         if changed > 0 {
             return Err(Stop::Verdict(self.explain_change(content, blocks, slot, changed)?));
         }
         self.checked += 1;
         Ok(())
+    }
+
+    /// The first output of a slot that is off, and how many words of the inputs of a content were changed.
+    fn off(
+        &self,
+        blocks: &[DeviceBuffer; 2],
+        slot: usize,
+        expected: Expected<'_>,
+        content: Option<usize>,
+    ) -> Result<(Option<Off>, u64), Stop> {
+        let JudgeDevice { secret, stream, instruments, .. } = self.device;
+        let tolerances = (self.tolerance.atol, self.tolerance.rtol);
+        let mut kept = Vec::new();
+        if let Some(content) = content {
+            let (found, made) =
+                (self.slot(&blocks[0], slot, Side::Inputs)?, self.slot(&secret[0], content, Side::Inputs)?);
+            for (offset, length) in &self.kept {
+                kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
+            }
+        }
+        let outputs = self.pairs((&blocks[1], slot), expected)?;
+        let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
+        for (place, compared) in self.in_order().zip(comparisons) {
+            let is_finite = compared.non_finite == 0;
+            if !is_finite || self.tolerance.is_too_many(compared.off, place.tensor.element_count) {
+                return Ok((Some(Off { place: place.clone(), is_finite }), changed));
+            }
+        }
+        for place in self.layout.outputs.places.iter().filter(|place| self.sets.contains(&place.name)) {
+            let compared = self.compare_on_host(expected, blocks, slot, place)?;
+            if compared.is_none_or(|compared| !compared.accepted) {
+                return Ok((Some(Off { place: place.clone(), is_finite: true }), changed));
+            }
+        }
+        Ok((None, changed))
+    }
+
+    /// Whether a call's outputs are those of the definition in its own precision, which can judge on these inputs.
+    fn is_right_by_plain_run(
+        &self,
+        content: usize,
+        blocks: &[DeviceBuffer; 2],
+        slot: usize,
+        reference: &mut PlayerSession,
+    ) -> Result<bool, Stop> {
+        if !reference.is_definition() {
+            return Ok(false);
+        }
+        reference.bind_for(&self.layout, self.sources.values(), self.slots, Asked::Plain)?;
+        self.compute_into(reference, &[content], Keep::InPlace)?;
+        let plain = (&self.device.reference[1], PLAIN_SLOT);
+        // What is not finite would match everything.
+        let JudgeDevice { stream, instruments, .. } = self.device;
+        let (itself, _) = instruments.check(&self.pairs(plain, plain)?, (0.0, 0.0), &[], stream)?;
+        if itself.iter().any(|compared| compared.non_finite > 0) {
+            return Ok(false);
+        }
+        let (off, _) = self.off(blocks, slot, plain, None)?;
+        Ok(off.is_none() && self.gate_against(content, plain)?.is_none())
+    }
+
+    /// Outputs that are compared element by element.
+    fn in_order(&self) -> impl Iterator<Item = &TensorPlace> {
+        self.layout.outputs.places.iter().filter(|place| !self.sets.contains(&place.name))
+    }
+
+    fn pairs(&self, found: Expected<'_>, expected: Expected<'_>) -> Result<Vec<OutputPair>, Stop> {
+        let mut pairs = Vec::new();
+        for place in self.in_order() {
+            let dtype = number(place.tensor.dtype);
+            pairs.push(OutputPair {
+                found: self.tensor(found.0, found.1, Side::Outputs, place)?,
+                found_dtype: dtype,
+                expected: self.tensor(expected.0, expected.1, Side::Outputs, place)?,
+                expected_dtype: dtype,
+                count: place.tensor.element_count,
+            });
+        }
+        Ok(pairs)
     }
 
     /// Names the input that a call changed; what lies between inputs belongs to nobody.
@@ -144,8 +233,9 @@ impl Trial<'_> {
         slot: usize,
     ) -> Result<Vec<(String, OutputComparison)>, Stop> {
         let mut details = Vec::new();
+        let expected = (&self.device.secret[1], content);
         for place in &self.layout.outputs.places {
-            if let Some(comparison) = self.compare_on_host(content, blocks, slot, place)? {
+            if let Some(comparison) = self.compare_on_host(expected, blocks, slot, place)? {
                 details.push((place.name.clone(), comparison));
             }
         }
@@ -154,17 +244,17 @@ impl Trial<'_> {
 
     fn compare_on_host(
         &self,
-        content: usize,
+        expected: Expected<'_>,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
         place: &TensorPlace,
     ) -> Result<Option<OutputComparison>, Stop> {
         if self.sets.contains(&place.name) {
-            let expected = self.whole(&self.device.secret[1], content, place)?;
+            let expected = self.whole(expected.0, expected.1, place)?;
             let found = self.whole(&blocks[1], slot, place)?;
             return Ok(Some(set::compare(&found, &expected, row_of(place), &self.tolerance)));
         }
-        let expected = self.values(&self.device.secret[1], content, Side::Outputs, place, DETAIL_LIMIT)?;
+        let expected = self.values(expected.0, expected.1, Side::Outputs, place, DETAIL_LIMIT)?;
         let found = self.head(&blocks[1], slot, Side::Outputs, place, DETAIL_LIMIT)?;
         Ok(OutputComparison::new(place.tensor.dtype, &found, &expected, &self.tolerance).ok())
     }
@@ -177,7 +267,7 @@ impl Trial<'_> {
         place: &TensorPlace,
     ) -> Result<Verdict, Stop> {
         let call = self.checked + 1;
-        let comparison = self.compare_on_host(content, blocks, slot, place)?;
+        let comparison = self.compare_on_host((&self.device.secret[1], content), blocks, slot, place)?;
         let found = comparison.map(|comparison| verdict([(place.name.as_str(), &comparison)]));
         let reason = match found {
             Some(Verdict::IncorrectNumerical { reason }) => format!("call {call}: {reason}"),
@@ -224,8 +314,35 @@ impl Trial<'_> {
     }
 }
 
+/// A content with other inputs: the one before or behind may be a twin, the next but one is none.
+fn other_content(current: usize, contents: usize) -> usize {
+    let last = contents.saturating_sub(1);
+    match current {
+        _ if current + 2 < contents => current + 2,
+        2.. => current - 2,
+        _ if current == last => 0,
+        _ => last,
+    }
+}
+
 /// Entries of a row.
 fn row_of(place: &TensorPlace) -> usize {
     let last = place.tensor.shape.as_deref().and_then(<[u64]>::last);
     last.and_then(|last| usize::try_from(*last).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_content_is_never_the_same_nor_its_twin_where_there_are_enough() {
+        for contents in 2..20 {
+            for current in 0..contents {
+                let other = other_content(current, contents);
+                assert!(other < contents && other != current, "{current} of {contents}: {other}");
+                assert!(contents < 5 || other.abs_diff(current) == 2, "{current} of {contents}: {other}");
+            }
+        }
+    }
 }

@@ -82,6 +82,8 @@ pub struct Trial<'device> {
     unused: Vec<usize>,
     /// Calls whose outputs were checked.
     pub checked: u64,
+    /// Of these, calls that are right by the definition's own precision alone.
+    pub plain_calls: u64,
 }
 
 impl<'device> Trial<'device> {
@@ -114,6 +116,7 @@ impl<'device> Trial<'device> {
             rounds: 0,
             unused: Vec::new(),
             checked: 0,
+            plain_calls: 0,
         })
     }
 
@@ -199,7 +202,7 @@ impl<'device> Trial<'device> {
         self.compute_into(reference, contents, Keep::Expected)
     }
 
-    fn compute_into(
+    pub(super) fn compute_into(
         &self,
         reference: &mut PlayerSession,
         contents: &[usize],
@@ -272,14 +275,14 @@ impl<'device> Trial<'device> {
         self.provide(1, reference)?;
         let (blocks, slot) = self.window(session);
         let content = self.take();
-        self.call_with(session, clock, content, (&blocks, slot))
+        self.call_with(session, reference, (clock, content), (&blocks, slot))
     }
 
     fn call_with(
         &mut self,
         session: &mut PlayerSession,
-        clock: Clock,
-        content: usize,
+        reference: &mut PlayerSession,
+        (clock, content): (Clock, usize),
         (blocks, slot): (&[DeviceBuffer; 2], usize),
     ) -> Result<CallReport, Stop> {
         session.map(blocks)?;
@@ -292,7 +295,7 @@ impl<'device> Trial<'device> {
         let slot_number = u32::try_from(slot).expect("a few at most");
         let report = session.call(slot_number, clock, L2::Cold)?;
         session.collect(self.device, blocks, &self.layout, slot)?;
-        self.check(content, blocks, slot)?;
+        self.check(content, blocks, slot, reference)?;
         Ok(report)
     }
 
@@ -330,7 +333,7 @@ impl<'device> Trial<'device> {
             session.collect(self.device, &shared, &self.layout, slot)?;
         }
         for (slot, content) in contents.iter().enumerate() {
-            self.check(*content, &shared, slot)?;
+            self.check(*content, &shared, slot, reference)?;
         }
         Ok(report)
     }
@@ -356,7 +359,7 @@ impl<'device> Trial<'device> {
         self.provide(1, reference)?;
         let (blocks, slot) = self.window(session);
         let content = self.take();
-        self.call_with(session, Clock::Host, content, (&blocks, slot))?;
+        self.call_with(session, reference, (Clock::Host, content), (&blocks, slot))?;
         self.details(content, &blocks, slot)
     }
 
@@ -378,7 +381,7 @@ impl<'device> Trial<'device> {
 
 /// Where what the reference computes belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Keep {
+pub(super) enum Keep {
     /// It is what is expected.
     Expected,
     /// It stays in the reference's own block.
