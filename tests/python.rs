@@ -1,18 +1,21 @@
 //! The player in Python against entry points of every temper, on the CPU. Where Python has no torch, as in CI, a
 //! stand-in gives it tensors: what is tested is the process, its calls and its confinement.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use proofmark::python::{Interpreter, PythonDocument, PythonHome};
-use proofmark_packager::Artifact;
 use proofmark_packager::interop::flashinfer::{Definition, solution};
+use proofmark_packager::{Artifact, Digest};
 use proofmark_player::protocol::{Answer, Argument, Block, Clock, L2, Order, Role};
 use proofmark_player::{Player, PlayerEnd};
 use serde_json::json;
 
 use crate::support::players::{self, LIMIT};
-use crate::support::repository;
+use crate::support::{Sandbox, repository, run};
 
 /// Elements of the tensors.
 const COUNT: u16 = 100;
@@ -55,9 +58,14 @@ fn home_of(artifact: &Artifact) -> PythonHome {
 
 /// A player in Python with an entry point loaded and `(x, factor, y)` bound, or why there is none.
 fn player_at(home: &PythonHome, artifact: &Artifact, role: Role) -> (Player, Result<(), PlayerEnd>) {
-    let document = PythonDocument::of_submission(artifact, &definition()).bytes();
+    let document = PythonDocument::of_submission(artifact, &definition(), BTreeMap::new()).bytes();
+    player_of(home, &document, role)
+}
+
+/// The same with what it is told to load.
+fn player_of(home: &PythonHome, document: &[u8], role: Role) -> (Player, Result<(), PlayerEnd>) {
     let bytes = u64::from(COUNT) * 4;
-    let (mut player, begun) = players::start_python(&home.program, role, &document, [bytes, bytes]);
+    let (mut player, begun) = players::start_python(&home.program, role, document, [bytes, bytes]);
     assert!(matches!(begun, Ok(Answer::Ready { .. })), "{begun:?}: {}", player.end());
     let loaded = player.ask(&Order::Load { symbol: "run".to_owned() }, LIMIT).map(drop);
     let bound = loaded.and_then(|()| bind(&mut player));
@@ -211,6 +219,89 @@ fn what_a_builder_compiled_is_found_by_others_who_can_compile_nothing() {
         assert!(matches!(done, Ok(Answer::Called(_))), "{role:?}: {done:?}: {said}");
         assert!((last - 297.0).abs() < f32::EPSILON, "{role:?}: {last}");
     }
+}
+
+#[test]
+fn what_an_entry_compiles_is_answered_by_what_was_built_and_proven_and_by_nothing_else() {
+    let module = "__global__ void first(int* p) { *p = 1; }\nvoid start(int* p) { first<<<1, 1>>>(p); }\n\
+        extern \"C\" int __tvm_ffi_seven(void) { return 7; }\n";
+    let entry = "import pathlib\nimport tvm_ffi\nHERE = pathlib.Path(__file__).parent\n\
+        def kernels(flag):\n    return tvm_ffi.cpp.load(\n        name='kernels', \
+        cuda_files=[str(HERE / 'kernel.cu')], extra_cuda_cflags=[flag])\n\
+        SEVEN = kernels('-DVALUE=1')\n\
+        def run(x, factor, y):\n    for place in range(len(y.values)):\n        y.values[place] = SEVEN.seven()\n\
+        def otherwise(x, factor, y):\n    kernels('-DVALUE=%d' % factor)\n";
+    let sandbox = Sandbox::sharing_builds();
+    let solution_of = |symbol: &str| {
+        json!({
+            "name": "compiled", "definition": "scaled", "author": "tests",
+            "sources": [{"path": "main.py", "content": entry}, {"path": "kernel.cu", "content": module}],
+            "spec": {"language": "python", "target_hardware": ["cuda"], "entry_point": format!("main.py::{symbol}"),
+                     "dependencies": [], "destination_passing_style": true, "binding": null},
+        })
+        .to_string()
+    };
+    sandbox.write("solution.json", solution_of("run"));
+    run(sandbox.builder().args(["build", "solution.json", "-o", "answers"])).expect(0);
+    let answers = sandbox.path("answers");
+    let copy = |folder: &Path| {
+        for file in fs::read_dir(&answers)?.flatten() {
+            fs::copy(file.path(), folder.join(file.file_name()))?;
+        }
+        Ok(())
+    };
+    let ready = |symbol: &str| {
+        let artifact = solution::read(&solution_of(symbol)).unwrap();
+        let home = home_of(&artifact).with_answers(copy).unwrap();
+        let (player, bound) = player_at(&home, &artifact, Role::Live);
+        (home, player, bound)
+    };
+    let (_home, mut player, bound) = ready("run");
+    bound.unwrap();
+    let called = call(&mut player, LIMIT);
+    assert!(matches!(called, Ok(Answer::Called(_))), "{called:?}");
+    assert_eq!((output(&player, 0), output(&player, 99)), (7.0, 7.0));
+    let (_home, mut player, bound) = ready("otherwise");
+    bound.unwrap();
+    let refused = call(&mut player, LIMIT).unwrap_err();
+    assert!(
+        matches!(&refused, PlayerEnd::Raised { text } if text.contains("no library was built for `kernels` of kernel.cu")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_module_of_compiled_code_is_called_as_any_entry_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("scaled.so");
+    let headers = Command::new("python3")
+        .args(["-c", "import sysconfig; print(sysconfig.get_path('include'))"])
+        .output();
+    let headers = String::from_utf8(headers.unwrap().stdout).unwrap();
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(fixtures().join("extension.c"));
+    run(compiler.arg(format!("-I{}", headers.trim()))).expect(0);
+    let bytes = fs::read(library).unwrap();
+    let interpreter = Interpreter::find(Path::new("python3")).unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_proofmark"));
+    let mut home = PythonHome::of_extension("scaled", &bytes, &interpreter, None, &program).unwrap();
+    home.program.paths.insert(0, fixtures().join("stand_in"));
+    let artifact = submission("scaling.py::run", true);
+    let digest = Digest::of_bytes(&bytes);
+    let document = PythonDocument::of_extension(&artifact, &definition(), "scaled", digest).bytes();
+    let (mut player, bound) = player_of(&home, &document, Role::Live);
+    bound.unwrap();
+    let called = call(&mut player, LIMIT);
+    assert!(matches!(called, Ok(Answer::Called(_))), "{called:?}");
+    assert_eq!((output(&player, 1), output(&player, 99)), (3.0, 297.0));
+    let missing = submission("scaling.py::nothing", true);
+    let document = PythonDocument::of_extension(&missing, &definition(), "scaled", digest).bytes();
+    let (_player, bound) = player_of(&home, &document, Role::Live);
+    let refused = bound.unwrap_err();
+    assert!(
+        matches!(&refused, PlayerEnd::Refused { text } if text.starts_with("AttributeError: scaling.py has no")),
+        "{refused:?}"
+    );
 }
 
 #[test]

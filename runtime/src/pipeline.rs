@@ -15,6 +15,7 @@ mod event;
 mod measuring;
 mod resources;
 
+use std::path::Path;
 use std::time::Duration;
 
 use proofmark_packager::interop::flashinfer::Definition;
@@ -27,10 +28,12 @@ pub use event::{Event, Listener};
 use resources::Resources;
 pub use resources::{Download, Settings};
 
-use crate::capture;
+use crate::build::Unbuildable;
+use crate::capture::{self, CapturedEntry};
 use crate::evidence::{ReplayError, Sealed, SealedRecordingError, sealed};
 use crate::job::{
     Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
+    is_extension,
 };
 use crate::measure::BenchError;
 use crate::rebuild::{Built, ProvenBuild};
@@ -70,13 +73,11 @@ impl Line<'_, '_> {
         let job = self.job;
         Ok(match &job.action {
             Action::Build { subject } if compiles_when_it_runs(&subject.artifact) => {
-                let (artifact, arch, freshness) = (&subject.artifact, job.arch, job.freshness);
-                Outcome::Entry(Box::new(self.resources.build_entry(
-                    artifact,
-                    arch,
-                    freshness,
-                    self.listen,
-                )?))
+                let artifact = &subject.artifact;
+                let language = artifact.manifest().build.language.as_str();
+                let entry = self.build_entry(artifact)?;
+                let entry = entry.ok_or(PipelineError::from(Unbuildable::NotCompiled { language }))?;
+                Outcome::Entry(Box::new(entry))
             }
             Action::Build { subject } => Outcome::Built(self.build(&subject.artifact)?),
             Action::Seal { subject, measure } => {
@@ -158,14 +159,39 @@ impl Line<'_, '_> {
         }
     }
 
+    /// What a Python entry compiles, built; `None` where that is nothing.
+    fn build_entry(&mut self, artifact: &Artifact) -> Result<Option<CapturedEntry>, Stop> {
+        let (arch, freshness) = (self.job.arch, self.job.freshness);
+        Ok(self.resources.build_entry(artifact, arch, freshness, self.listen)?)
+    }
+
     /// A submission is built and proven, a library is proven as it is. Python is compiled while it runs, and what
-    /// it launches is proven then.
+    /// it launches is proven then; what it compiles through the known functions is built and proven before.
     fn prove(&mut self, input: &Input, definition: &Definition) -> Result<Box<BuiltSubject>, Stop> {
         match input {
             Input::Artifact(bundle) if !bundle.artifact.manifest().build.language.is_compiled() => {
                 let (artifact, arch) = (&bundle.artifact, self.job.arch);
-                let home = self.resources.python_home(artifact)?;
-                Ok(Box::new(BuiltSubject::of_python(artifact, definition, home, arch)))
+                let mut home = self.resources.python_home(artifact)?;
+                let entry = if compiles_when_it_runs(artifact) { self.build_entry(artifact)? } else { None };
+                if let Some(entry) = &entry {
+                    if entry.needs_torch() {
+                        self.resources.check_torch()?;
+                    }
+                    let fill = |folder: &Path| capture::write_answers(entry, folder);
+                    home = home.with_answers(fill).map_err(PipelineError::from)?;
+                }
+                let subject = BuiltSubject::of_python(artifact, definition, (home, entry.as_ref()), arch);
+                match entry.and_then(CapturedEntry::into_finding) {
+                    Some((name, finding)) => Err(Stop::Finding { name, finding }),
+                    None => Ok(Box::new(subject)),
+                }
+            }
+            Input::Artifact(bundle) if is_extension(&bundle.artifact) => {
+                let artifact = &bundle.artifact;
+                self.resources.check_torch()?;
+                let build = self.build(artifact)?;
+                let home = self.resources.extension_home(&build.entry.library_bytes)?;
+                Ok(Box::new(BuiltSubject::of_extension(artifact, definition, &build, home)))
             }
             Input::Artifact(bundle) => {
                 let build = self.build(&bundle.artifact)?;

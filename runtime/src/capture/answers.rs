@@ -11,7 +11,10 @@ use super::entry::CapturedEntry;
 /// Names each request's library; `intercept.answer` reads it.
 pub const ANSWERS_NAME: &str = "answers.json";
 
-/// Writes the proven libraries of an entry, and which request each is for, into an empty folder.
+/// What stands in for the functions that compile.
+const INTERCEPT_NAME: &str = "intercept.py";
+
+/// Writes the proven libraries of an entry, which request each is for, and what gives them, into an empty folder.
 pub fn write_answers(entry: &CapturedEntry, folder: &Path) -> io::Result<()> {
     let mut answers = Vec::new();
     for library in &entry.libraries {
@@ -22,6 +25,7 @@ pub fn write_answers(entry: &CapturedEntry, folder: &Path) -> io::Result<()> {
             "request": library.request, "interface": library.interface, "name": library.name, "library": file,
         }));
     }
+    fs::write(folder.join(INTERCEPT_NAME), super::INTERCEPT)?;
     let document = json!({ "version": 1, "answers": answers });
     fs::write(folder.join(ANSWERS_NAME), format!("{document:#}\n"))
 }

@@ -65,6 +65,24 @@ impl CapturedEntry {
         });
     }
 
+    /// The libraries that are proven, by the digest by which the entry asks for each.
+    pub fn proven(&self) -> impl Iterator<Item = (&CapturedLibrary, &ProvenBuild)> {
+        self.libraries.iter().filter_map(|library| Some((library, library.proven()?)))
+    }
+
+    /// The first library that is not proven, and why.
+    pub fn into_finding(self) -> Option<(String, Finding)> {
+        self.libraries.into_iter().find_map(|library| match library.built {
+            Built::Proven(_) => None,
+            Built::Finding(finding) => Some((library.name, finding)),
+        })
+    }
+
+    /// Whether any of the libraries is torch's to load.
+    pub fn needs_torch(&self) -> bool {
+        self.libraries.iter().any(|library| library.interface.starts_with("torch"))
+    }
+
     /// Whether nothing of what it compiles is left open.
     pub fn is_complete(&self) -> bool {
         self.error.is_none() && self.unreached.is_empty()

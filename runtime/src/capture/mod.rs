@@ -8,6 +8,7 @@
 //! ```text
 //! <folder>/                 what `answers` writes
 //! ├── answers.json          each request's digest and its library
+//! ├── intercept.py          what gives them
 //! └── <digest12>.so
 //! ```
 //!

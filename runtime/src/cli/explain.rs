@@ -36,9 +36,6 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         }
         error @ PipelineError::Action(ActionError::Definition(_)) => Failure::request(error)
             .hint("`--definition`, `--reference` and what is compared must be for one definition"),
-        error @ PipelineError::Action(ActionError::Torch(_)) => Failure::request(error).hint(
-            "`build` and `seal` take it; export the kernel with TVM_FFI_DLL_EXPORT_TYPED_FUNC to measure it",
-        ),
         error @ (PipelineError::NoTvmFfi { .. } | PipelineError::Action(_)) => Failure::request(error),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
@@ -51,6 +48,8 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         }
         PipelineError::PythonHome(error) => Failure::could_not_judge(error)
             .hint("keep libproofmark_player.so beside the program, or name it with PROOFMARK_PLAYER"),
+        error @ PipelineError::OtherTorch { .. } => Failure::could_not_judge(error)
+            .hint("name a Python that has this torch with --python PATH: its interface differs from release to release"),
         PipelineError::Measure(error) => measure(error),
         error @ (PipelineError::Program { .. } | PipelineError::Journal(_)) => {
             Failure::could_not_judge(error)

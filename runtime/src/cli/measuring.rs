@@ -17,7 +17,7 @@ use super::ledger::{self, LedgerFolder};
 use super::line::{self, LineOptions};
 use super::task::TaskOptions;
 use crate::job::input::Library;
-use crate::job::{self, Action, Input, Measure, Outcome, Reference};
+use crate::job::{self, Action, Input, Measure, Outcome, Reference, is_extension};
 use crate::measure::{Live, Seed, Sharing};
 use crate::pipeline::Settings;
 use crate::python::Interpreter;
@@ -169,7 +169,7 @@ impl MeasuringOptions {
     pub fn measure(&self, artifact: &Artifact, place: &Path, console: &Console) -> Result<Measure, Failure> {
         let not = |reason: String| Ok(Measure::Not { reason });
         let build = &artifact.manifest().build;
-        if !build.destination_passing_style && build.language.is_compiled() {
+        if !build.destination_passing_style && build.language.is_compiled() && !is_extension(artifact) {
             return not("it returns its outputs: outputs must be the judge's buffers".to_owned());
         }
         let brings_its_task = artifact.definition().is_some() && artifact.workloads().is_some();
@@ -228,7 +228,8 @@ impl MeasuringOptions {
 
 fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
     let manifest = artifact.manifest();
-    if manifest.build.destination_passing_style || !manifest.build.language.is_compiled() {
+    let is_pythons = !manifest.build.language.is_compiled() || is_extension(artifact);
+    if manifest.build.destination_passing_style || is_pythons {
         return Ok(());
     }
     let text = format!("{} returns its outputs", manifest.solution.name);

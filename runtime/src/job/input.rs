@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use proofmark_packager::{Artifact, Bundle, Digest, Evidence, bundle};
 use serde::{Deserialize, Serialize};
 
+use super::extension::is_extension;
+
 /// What is built or measured. In a document it stands with its bytes, so that another machine needs
 /// nothing else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,7 +63,8 @@ impl Input {
 
     /// Whether it runs as a library, and not in Python.
     pub fn is_compiled(&self) -> bool {
-        self.artifact().is_none_or(|artifact| artifact.manifest().build.language.is_compiled())
+        let in_python = |one: &Artifact| !one.manifest().build.language.is_compiled() || is_extension(one);
+        !self.artifact().is_some_and(in_python)
     }
 
     /// Its name, as tables and records show it.

@@ -11,12 +11,12 @@
 //! | [`task`] | the definition, the chosen workloads, where captured tensors lie |
 //! | [`reference`](mod@reference) | what outputs are held against |
 //! | [`measuring`] | how to measure |
-//! | [`mod@measurable`] | which submissions can be measured at all |
+//! | [`extension`] | which submissions are built as modules of Python |
 //! | [`subject`] | a proven library, and what came with it |
 //! | [`outcome`] | what came out |
 
+pub mod extension;
 pub mod input;
-pub mod measurable;
 pub mod measuring;
 pub mod outcome;
 pub mod reference;
@@ -24,8 +24,8 @@ pub mod request;
 pub mod subject;
 pub mod task;
 
+pub use extension::is_extension;
 pub use input::Input;
-pub use measurable::{TorchExtension, check_measurable};
 pub use measuring::{Measure, Measuring};
 pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;

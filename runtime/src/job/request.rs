@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::input::Input;
-use super::measurable::TorchExtension;
 use super::measuring::{Measure, Measuring};
 use super::reference::Reference;
 use crate::measure::decision::{Protocol, ProtocolError};
@@ -114,7 +113,6 @@ impl Action {
     /// Refuses what cannot be done as asked, before anything is built for it.
     pub fn check(&self) -> Result<(), ActionError> {
         self.check_definitions()?;
-        self.check_measurable()?;
         let measuring = match self {
             Self::Build { .. } => None,
             Self::Seal { measure, .. } | Self::Replay { measure, .. } => match measure {
@@ -171,9 +169,6 @@ pub enum ActionError {
     /// A comparison that decides nothing.
     #[error("the protocol cannot work")]
     Protocol(#[from] ProtocolError),
-    /// Nothing that is measured here.
-    #[error(transparent)]
-    Torch(#[from] TorchExtension),
     /// Nothing would be measured.
     #[error("there is no workload to measure: expected at least one")]
     NoWorkloads,

@@ -7,6 +7,8 @@ use proofmark_packager::{Arch, Artifact, Digest, Gencode};
 
 use super::input::Library;
 use super::measuring::Measuring;
+use crate::build::TORCH_MODULE;
+use crate::capture::CapturedEntry;
 use crate::evidence::Sealed;
 use crate::measure::environment::Environment;
 use crate::measure::{Host, Subject};
@@ -73,15 +75,48 @@ impl BuiltSubject {
         })
     }
 
-    /// A submission in Python: nothing of it is proven before it runs.
-    pub fn of_python(artifact: &Artifact, definition: &Definition, home: PythonHome, arch: Arch) -> Self {
+    /// A submission in Python. Of what it runs, only what it compiles through the known functions is proven before.
+    pub fn of_python(
+        artifact: &Artifact,
+        definition: &Definition,
+        (home, entry): (PythonHome, Option<&CapturedEntry>),
+        arch: Arch,
+    ) -> Self {
+        let proven = || entry.into_iter().flat_map(CapturedEntry::proven);
+        let digests =
+            proven().map(|(asked, build)| (asked.request.clone(), build.entry.proof.library_digest()));
+        let toolchain = proven().next().map(|(_, build)| build.entry.ingredients.toolchain.digest());
+        let document = PythonDocument::of_submission(artifact, definition, digests.collect());
+        let mut home = home;
+        home.built = proven().flat_map(|(asked, build)| images_of(build, &asked.name)).collect();
+        Self { toolchain, ..Self::in_python(artifact, &document, home, arch) }
+    }
+
+    /// A submission that was built as a module of Python.
+    pub fn of_extension(
+        artifact: &Artifact,
+        definition: &Definition,
+        build: &ProvenBuild,
+        home: PythonHome,
+    ) -> Self {
+        let proof = &build.entry.proof;
+        let document =
+            PythonDocument::of_extension(artifact, definition, TORCH_MODULE, proof.library_digest());
+        let name = &artifact.manifest().solution.name;
+        let mut home = home;
+        home.built = images_of(build, name).collect();
+        let toolchain = Some(build.entry.ingredients.toolchain.digest());
+        Self { toolchain, ..Self::in_python(artifact, &document, home, proof.arch()) }
+    }
+
+    fn in_python(artifact: &Artifact, document: &PythonDocument, home: PythonHome, arch: Arch) -> Self {
         let manifest = artifact.manifest();
         let subject = Subject {
             name: manifest.solution.name.clone(),
             symbol: manifest.build.entry_point.symbol.clone(),
             arch,
             images: Vec::new(),
-            library: PythonDocument::of_submission(artifact, definition).bytes(),
+            library: document.bytes(),
             host: Host::Python(Box::new(home)),
         };
         let (artifact, author) = (Some(artifact.digest()), manifest.solution.author.clone());
@@ -167,4 +202,9 @@ impl BuiltSubject {
             copy_bytes_per_second: None,
         }
     }
+}
+
+/// The images of a build by digest, with the name of what holds them.
+fn images_of<'a>(build: &'a ProvenBuild, name: &'a str) -> impl Iterator<Item = (Digest, String)> + 'a {
+    build.entry.proof.device_images().iter().map(move |image| (image.digest, name.to_owned()))
 }

@@ -2,7 +2,7 @@
 //!
 //! The process that runs the submission's host code is gone when the first hermetic number is taken.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use proofmark_packager::Digest;
@@ -21,6 +21,8 @@ use crate::recording::{CheckedRecording, CodeLibraries, DeviceImages, RunTimeCod
 
 /// Most bytes that what memory held takes of the judge's own, over all workloads of a subject.
 const CONTENTS_LIMIT_BYTES: u64 = 4 << 30;
+/// Where nothing was built before Python runs.
+static NOTHING_BUILT: BTreeMap<Digest, String> = BTreeMap::new();
 
 /// What recording a subject came to, by workload.
 #[derive(Debug, Default)]
@@ -178,7 +180,8 @@ impl RecordingRun<'_> {
 
     fn run_time_code(&self, taken: &Taken) -> Result<RunTimeCode, String> {
         let (gpu, arch) = (self.device.gpu.facts(), self.subject.arch);
-        RunTimeCode::of(&taken.recording, &taken.code, gpu, arch, &self.libraries)
+        let built = self.subject.host.python().map_or(&NOTHING_BUILT, |home| &home.built);
+        RunTimeCode::of(&taken.recording, &taken.code, gpu, arch, &self.libraries, built)
     }
 
     /// Refuses what would fill the judge's memory together with the recordings before it.

@@ -7,7 +7,6 @@ use proofmark_packager::{Arch, Artifact};
 
 use super::resources::{Installing, Resources};
 use super::{Event, Listener, PipelineError};
-use crate::build::Unbuildable;
 use crate::cache::BuildName;
 use crate::capture::{self, CapturedEntry, Document};
 use crate::job::Freshness;
@@ -15,20 +14,19 @@ use crate::python::Interpreter;
 use crate::toolchain::{Kit, KitName};
 
 impl Resources<'_> {
-    /// Finds what a Python entry compiles and takes each of it to a proven build.
+    /// Finds what a Python entry compiles and takes each of it to a proven build; `None` where it compiles nothing.
     pub(crate) fn build_entry(
         &mut self,
         artifact: &Artifact,
         arch: Arch,
         freshness: Freshness,
         listen: &mut Listener<'_>,
-    ) -> Result<CapturedEntry, PipelineError> {
+    ) -> Result<Option<CapturedEntry>, PipelineError> {
         let document = self.capture(artifact, arch, listen)?;
         let solution = &artifact.manifest().solution;
         let mut entry = CapturedEntry::of(solution.name.clone(), &document);
         if document.requests.is_empty() && entry.is_complete() {
-            let language = artifact.manifest().build.language.as_str();
-            return Err(Unbuildable::NotCompiled { language }.into());
+            return Ok(None);
         }
         for request in &document.requests {
             let translated = capture::translate(request).map_err(|source| PipelineError::Request {
@@ -40,7 +38,18 @@ impl Resources<'_> {
             let built = self.build_request(&translated.request, &name, arch, freshness, listen)?;
             entry.add(request, translated.left_out, built);
         }
-        Ok(entry)
+        Ok(Some(entry))
+    }
+
+    /// Refuses to measure a library with another torch than the one whose headers it was built with.
+    pub(crate) fn check_torch(&mut self) -> Result<(), PipelineError> {
+        let built = KitName::Torch.pinned_version(&self.settings.search.machine).unwrap_or_default();
+        let python = self.interpreter()?;
+        let found = python.packages.get("torch").cloned().unwrap_or_default();
+        if found.split('+').next() == Some(built.as_str()) {
+            return Ok(());
+        }
+        Err(PipelineError::OtherTorch { python: python.executable.clone(), built, found })
     }
 
     fn capture(

@@ -105,6 +105,19 @@ pub enum PipelineError {
     /// There is no place for code in Python.
     #[error(transparent)]
     PythonHome(#[from] HomeError),
+    /// A library for torch would be loaded by another torch.
+    #[error(
+        "the Python `{}` has torch {found}, and libraries for torch are built with the headers of {built}",
+        python.display()
+    )]
+    OtherTorch {
+        /// The interpreter.
+        python: PathBuf,
+        /// The version that is built for.
+        built: String,
+        /// The version that it has.
+        found: String,
+    },
     /// Measuring.
     #[error(transparent)]
     Measure(#[from] BenchError),

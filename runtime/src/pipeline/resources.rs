@@ -8,7 +8,7 @@ use proofmark_player::Refusals;
 use proofmark_player::process::own_program;
 
 use super::{Event, Listener, PipelineError};
-use crate::build::{BuildLimits, BuildRequest, LinkRule, check_buildable, kits_of};
+use crate::build::{BuildLimits, BuildRequest, LinkRule, TORCH_MODULE, check_buildable, kits_of};
 use crate::cache::{BuildName, Store};
 use crate::job::Freshness;
 use crate::python::{Interpreter, PythonHome};
@@ -126,6 +126,13 @@ impl<'job> Resources<'job> {
         Ok(PythonHome::of_submission(artifact, self.interpreter()?, named, &program)?)
     }
 
+    /// A place for a submission that was built as a module of Python.
+    pub(crate) fn extension_home(&mut self, library: &[u8]) -> Result<PythonHome, PipelineError> {
+        let program = own_program().map_err(|source| PipelineError::Program { source })?;
+        let named = self.settings.player_library.as_deref();
+        Ok(PythonHome::of_extension(TORCH_MODULE, library, self.interpreter()?, named, &program)?)
+    }
+
     /// A place for a definition's own reference.
     pub(crate) fn definition_home(&mut self) -> Result<PythonHome, PipelineError> {
         let program = own_program().map_err(|source| PipelineError::Program { source })?;
@@ -133,7 +140,7 @@ impl<'job> Resources<'job> {
         Ok(PythonHome::of_definition(self.interpreter()?, named, &program)?)
     }
 
-    fn interpreter(&mut self) -> Result<&Interpreter, PipelineError> {
+    pub(super) fn interpreter(&mut self) -> Result<&Interpreter, PipelineError> {
         if self.interpreter.is_none() {
             self.interpreter = Some(Interpreter::with_torch(&self.settings.python)?);
         }

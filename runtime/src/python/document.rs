@@ -36,6 +36,26 @@ pub enum PythonDocument {
         input_count: usize,
         /// Every source with its digest, so that the document names what runs.
         sources: BTreeMap<String, Digest>,
+        /// The libraries that were built for what it compiles while it runs, by the digest of what it asks for.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        libraries: BTreeMap<String, Digest>,
+    },
+    /// A submission that is a compiled module of Python.
+    Extension {
+        /// The module.
+        module: String,
+        /// Its file.
+        file: String,
+        /// The entry's file, for messages.
+        entry: String,
+        /// The entry's name in its module.
+        symbol: String,
+        /// Whether it returns its outputs.
+        returns: bool,
+        /// How many arguments are inputs.
+        input_count: usize,
+        /// SHA-256 of the file.
+        library: Digest,
     },
     /// A definition's own reference.
     Definition {
@@ -53,8 +73,12 @@ pub enum PythonDocument {
 }
 
 impl PythonDocument {
-    /// A submission for a definition.
-    pub fn of_submission(artifact: &Artifact, definition: &Definition) -> Self {
+    /// A submission for a definition, with the libraries that were built for what it compiles.
+    pub fn of_submission(
+        artifact: &Artifact,
+        definition: &Definition,
+        libraries: BTreeMap<String, Digest>,
+    ) -> Self {
         let build = &artifact.manifest().build;
         let entry = build.entry_point.file.as_str();
         let stem = entry.strip_suffix(".py").unwrap_or(entry);
@@ -66,6 +90,21 @@ impl PythonDocument {
             returns: !build.destination_passing_style,
             input_count: definition.inputs().iter().count(),
             sources: sources.collect(),
+            libraries,
+        }
+    }
+
+    /// A submission for a definition that was built as a module.
+    pub fn of_extension(artifact: &Artifact, definition: &Definition, module: &str, library: Digest) -> Self {
+        let build = &artifact.manifest().build;
+        Self::Extension {
+            module: module.to_owned(),
+            file: extension_file(module),
+            entry: build.entry_point.file.to_string(),
+            symbol: build.entry_point.symbol.clone(),
+            returns: !build.destination_passing_style,
+            input_count: definition.inputs().iter().count(),
+            library,
         }
     }
 
@@ -93,6 +132,11 @@ impl PythonDocument {
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers")
     }
+}
+
+/// The file of a module that was built.
+pub(super) fn extension_file(module: &str) -> String {
+    format!("{module}.so")
 }
 
 /// The name of the package that a submission's sources become.

@@ -1,24 +1,26 @@
 //! Where Python code of one run lives: its folders, its interpreter.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_packager::Artifact;
+use proofmark_packager::{Artifact, Digest};
 use proofmark_player::PythonProgram;
 use proofmark_player::python::{PlayerLibraryError, player_library};
 use tempfile::TempDir;
 
-use super::document::package;
+use super::document::{extension_file, package};
 use super::interpreter::Interpreter;
 
 /// What text in a source lets a module be imported before anything is bounded, and the module. Some of these start
 /// programs, which is no longer possible once the submission is loaded.
-const IMPORTED: [(&str, &str); 14] = [
+const IMPORTED: [(&str, &str); 15] = [
     ("torch", "torch"),
     ("torch._dynamo", "torch._dynamo"),
     ("torch.compile", "torch._inductor.compile_fx"),
+    ("cpp_extension", "torch.utils.cpp_extension"),
     ("torch._inductor", "torch._inductor.compile_fx"),
     ("triton", "triton"),
     ("triton", "triton.language"),
@@ -39,8 +41,10 @@ pub struct PythonHome {
     pub program: PythonProgram,
     /// The interpreter, by version.
     pub interpreter: Interpreter,
+    /// Images of libraries that were built and proven before any of them is loaded, and each library's name.
+    pub built: BTreeMap<Digest, String>,
     /// Kept as long as players may read them.
-    _folders: Arc<Vec<TempDir>>,
+    folders: Vec<Arc<TempDir>>,
 }
 
 /// Why there is no place for Python code.
@@ -67,7 +71,7 @@ impl PythonHome {
         program: &Path,
     ) -> Result<Self, HomeError> {
         let program = Self::program(interpreter, named, program)?;
-        Ok(Self { program, interpreter: interpreter.clone(), _folders: Arc::default() })
+        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders: Vec::new() })
     }
 
     /// A place for a submission: its sources as a package, and a folder for what is compiled at run time.
@@ -95,8 +99,39 @@ impl PythonHome {
             modules: modules.map(|(_, module)| (*module).to_owned()).collect(),
             ..program
         };
-        let folders = Arc::new(vec![sources, cache]);
-        Ok(Self { program, interpreter: interpreter.clone(), _folders: folders })
+        let folders = vec![Arc::new(sources), Arc::new(cache)];
+        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders })
+    }
+
+    /// A place for a submission that was built as a module, which imports nothing but torch.
+    pub fn of_extension(
+        module: &str,
+        library: &[u8],
+        interpreter: &Interpreter,
+        named: Option<&Path>,
+        program: &Path,
+    ) -> Result<Self, HomeError> {
+        let program = Self::program(interpreter, named, program)?;
+        let (sources, cache) = (fresh()?, fresh()?);
+        let path = sources.path().join(extension_file(module));
+        fs::write(&path, library).map_err(|source| HomeError::Folder { path, source })?;
+        let program = PythonProgram {
+            sources: Some(sources.path().to_owned()),
+            cache: Some(cache.path().to_owned()),
+            ..program
+        };
+        let folders = vec![Arc::new(sources), Arc::new(cache)];
+        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders })
+    }
+
+    /// The same with libraries for what the submission compiles while it runs: `fill` writes them into a folder.
+    pub fn with_answers(self, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self, HomeError> {
+        let answers = fresh()?;
+        let path = answers.path().to_owned();
+        fill(&path).map_err(|source| HomeError::Folder { path: path.clone(), source })?;
+        let program = PythonProgram { answers: Some(path), ..self.program };
+        let kept = self.folders.into_iter().chain([Arc::new(answers)]).collect();
+        Ok(Self { program, folders: kept, ..self })
     }
 
     fn program(
@@ -111,6 +146,7 @@ impl PythonHome {
             reads: interpreter.prefixes.clone(),
             sources: None,
             cache: None,
+            answers: None,
             modules: vec!["torch".to_owned()],
         })
     }

@@ -33,6 +33,10 @@ pub struct LaunchedCode {
     pub proof: ProofVerdict,
     /// The library of the interpreter that brings it; absent for the submission's own.
     pub library: Option<String>,
+    /// The library that holds it and was built and proven before it was loaded; absent for what was compiled by
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<String>,
 }
 
 /// The libraries of an interpreter that bring machine code, by file.
@@ -90,13 +94,14 @@ pub struct RunTimeCode {
 
 impl RunTimeCode {
     /// Takes the images that a recording launches out of what the driver was given, one for each module; or says why
-    /// there is none to launch.
+    /// there is none to launch. `built` names the libraries whose images are proven already.
     pub fn of(
         recording: &Recording,
         code: &[Vec<u8>],
         gpu: &GpuFacts,
         arch: Arch,
         libraries: &CodeLibraries,
+        built: &BTreeMap<Digest, String>,
     ) -> Result<Self, String> {
         if code.len() != recording.modules.len() {
             return Err("the recording does not say what its modules were loaded from".to_owned());
@@ -110,15 +115,15 @@ impl RunTimeCode {
                 runnable(&examination, &kernels, gpu).ok_or_else(|| unusable(&named, given, &examination))?;
             let image = image_of(given, &examination, entry)
                 .ok_or_else(|| format!("the code of kernel `{named}` does not read"))?;
-            let alone = examine(&image);
+            let (alone, digest) = (examine(&image), Digest::of_bytes(&image));
             let judgement = judge(&alone, None, &Policy::for_file(arch));
-            let proof = judgement.verdict();
+            let built = built.get(&digest).cloned();
+            let proof = if built.is_some() { ProofVerdict::Exact } else { judgement.verdict() };
             let library = if proof == ProofVerdict::Exact { None } else { libraries.holding(given) };
             if proof != ProofVerdict::Exact && library.is_none() {
                 let reasons = judgement.reasons().join("; ");
                 return Err(format!("the code of kernel `{named}` is not proven to be {arch}: {reasons}"));
             }
-            let digest = Digest::of_bytes(&image);
             taken.images.add(&image, &alone);
             taken.note(LaunchedCode {
                 image: digest,
@@ -126,6 +131,7 @@ impl RunTimeCode {
                 kernels: kernels.iter().map(|name| (*name).to_owned()).collect(),
                 proof,
                 library,
+                built,
             });
         }
         Ok(taken)
@@ -229,8 +235,26 @@ mod tests {
     }
 
     fn taken(code: &[u8], arch: &str, libraries: &CodeLibraries) -> Result<RunTimeCode, String> {
+        taken_of(code, arch, libraries, &BTreeMap::new())
+    }
+
+    fn taken_of(
+        code: &[u8],
+        arch: &str,
+        libraries: &CodeLibraries,
+        built: &BTreeMap<Digest, String>,
+    ) -> Result<RunTimeCode, String> {
         let recording = launching(&kernel_of(CUBIN));
-        RunTimeCode::of(&recording, &[code.to_vec()], &gpu((10, 0)), arch.parse().unwrap(), libraries)
+        RunTimeCode::of(&recording, &[code.to_vec()], &gpu((10, 0)), arch.parse().unwrap(), libraries, built)
+    }
+
+    #[test]
+    fn code_of_a_library_that_was_built_beforehand_is_proven_already_and_named() {
+        let built = BTreeMap::from([(Digest::of_bytes(CUBIN), "kernels".to_owned())]);
+        let found = taken_of(CUBIN, "sm_100f", &CodeLibraries::default(), &built).unwrap();
+        let launched = &found.launched[0];
+        assert_eq!((launched.proof, launched.built.as_deref()), (ProofVerdict::Exact, Some("kernels")));
+        assert!(taken(CUBIN, "sm_100f", &CodeLibraries::default()).is_err());
     }
 
     #[test]
@@ -265,7 +289,14 @@ mod tests {
         assert!(taken(b"", "sm_100a", &none).unwrap_err().contains("nobody saw"));
         assert!(taken(b"nonsense", "sm_100a", &none).unwrap_err().contains("no machine code"));
         let recording = launching("another");
-        let other = RunTimeCode::of(&recording, &[CUBIN.to_vec()], &gpu((10, 0)), Arch::SM_100A, &none);
+        let other = RunTimeCode::of(
+            &recording,
+            &[CUBIN.to_vec()],
+            &gpu((10, 0)),
+            Arch::SM_100A,
+            &none,
+            &BTreeMap::new(),
+        );
         assert!(other.unwrap_err().contains("no machine code of it"));
     }
 }

@@ -139,6 +139,11 @@ impl KitName {
         Self::with_required(kits)
     }
 
+    /// The version that is pinned; `None` for Python itself.
+    pub fn pinned_version(self, machine: &str) -> Option<String> {
+        Component::pinned(ComponentName::Kit(self), machine).map(|component| component.version)
+    }
+
     /// Whether a CUDA installation has the headers itself.
     pub fn is_in_toolkit(self, home: &Path) -> bool {
         self.facts().sign.is_some_and(|sign| home.join("include").join(sign).is_file())

@@ -73,6 +73,9 @@ pub struct PythonProgram {
     pub sources: Option<PathBuf>,
     /// Where libraries keep what they compile at run time; absent where nothing is compiled.
     pub cache: Option<PathBuf>,
+    /// What stands in for functions that compile, and the libraries that it gives for them; absent where the
+    /// submission asks for none.
+    pub answers: Option<PathBuf>,
     /// Modules that are imported before anything is bounded, where they are there.
     pub modules: Vec<String>,
 }
@@ -83,6 +86,7 @@ struct Told<'program> {
     paths: Vec<String>,
     reads: Vec<String>,
     sources: Option<String>,
+    answers: Option<String>,
     modules: &'program [String],
     /// The variables that name folders.
     folders: [&'static str; FOLDERS.len()],
@@ -96,6 +100,7 @@ impl PythonProgram {
             paths: self.paths.iter().map(text).collect(),
             reads: self.reads.iter().map(text).collect(),
             sources: self.sources.as_ref().map(text),
+            answers: self.answers.as_ref().map(text),
             modules: &self.modules,
             folders: FOLDERS.map(|(variable, _)| variable),
         };
@@ -129,7 +134,8 @@ impl PythonProgram {
     /// The folders that the process reads while it runs.
     pub fn folder_texts(&self) -> Vec<String> {
         let own = self.player.parent();
-        let named = self.paths.iter().chain(&self.reads).chain(&self.sources).chain(&self.cache);
+        let named =
+            self.paths.iter().chain(&self.reads).chain(&self.sources).chain(&self.cache).chain(&self.answers);
         let all = named.map(PathBuf::as_path).chain(own);
         all.filter(|path| path.is_absolute() && path.parent().is_some())
             .map(|path| path.display().to_string())
