@@ -1,6 +1,7 @@
 //! `proofmark bench`: how fast is this artifact, and is what it computes right?
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line;
 use super::measuring::MeasuringOptions;
-use crate::job::{Action, Measured, Outcome};
+use crate::job::{self, Action, Measured, Outcome};
 use crate::pipeline::Settings;
 use crate::record::to_trace;
 use crate::regular_file;
@@ -37,6 +38,10 @@ pub struct Arguments {
     subject: PathBuf,
     #[command(flatten)]
     measuring: MeasuringOptions,
+    /// Samples of each workload, as far as its budget goes [default: until the median is known to 0.5 %, 50 to
+    /// 2000].
+    #[arg(long, value_name = "N")]
+    samples: Option<NonZeroUsize>,
     /// Append results to this file, and skip workloads that it already holds for the same build.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -59,7 +64,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let bounds = arguments.bounds.as_deref().map(read_bounds).transpose()?;
     let subject = measuring.input(&arguments.subject, console)?;
     let arch = measuring.arch(&subject, console);
-    let how = measuring.measuring(subject.artifact(), &arguments.subject, console)?;
+    let how = job::Measuring {
+        samples: arguments.samples,
+        ..measuring.measuring(subject.artifact(), &arguments.subject, console)?
+    };
     let action = Action::Bench { subject, measuring: Box::new(how) };
     let settings = Settings { record: arguments.record.clone(), ..measuring.settings()? };
     let Some(outcome) = measuring.run(arch, action, &settings, console)? else {

@@ -159,6 +159,7 @@ impl MeasuringOptions {
             reference,
             seed: self.seed,
             budget,
+            samples: None,
             call_limit: Duration::from_millis(self.call_limit),
             sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
             live: self.live,

@@ -1,5 +1,6 @@
 //! How to measure: everything that decides what a number means, and nothing of the machine.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub struct Measuring {
     /// Time for each workload's samples, in milliseconds.
     #[serde(rename = "budget_ms", with = "milliseconds")]
     pub budget: Duration,
+    /// How many samples each workload has; `None` takes as many as its median needs to be known well enough.
+    #[serde(default)]
+    pub samples: Option<NonZeroUsize>,
     /// Time that one call may take, in milliseconds.
     #[serde(rename = "call_limit_ms", with = "milliseconds")]
     pub call_limit: Duration,
@@ -37,13 +41,19 @@ pub struct Measuring {
 impl Measuring {
     /// The options of a run on this machine: where programs and libraries are is not the job's to say.
     pub fn options(&self, program: PathBuf, tvm_ffi: PathBuf, cupti: Option<PathBuf>) -> Options {
+        let by_precision = StoppingRule { budget: self.budget, ..StoppingRule::default() };
         Options {
             program,
             tvm_ffi,
             cupti,
             seed: self.seed.unwrap_or_else(Seed::secret),
             tolerance: self.task.tolerance,
-            stopping: StoppingRule { budget: self.budget, ..StoppingRule::default() },
+            stopping: match self.samples {
+                Some(count) => {
+                    StoppingRule { least_count: count.get(), largest_count: count.get(), ..by_precision }
+                }
+                None => by_precision,
+            },
             call_limit: self.call_limit,
             data_root: self.task.data_root.clone(),
             sharing: self.sharing,

@@ -5,6 +5,9 @@
 //! them has work on the GPU at a time. Separate processes keep one arm's code from reaching another's;
 //! the control A′ pays for that separation like the others, so what it costs is seen. As in `bench`,
 //! every call has fresh contents and every output is checked.
+//!
+//! An arm that fails is measured once more alone. Only where it fails again is it out: what it failed of may
+//! have been another arm.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,7 @@ use super::judge::layout::CallLayout;
 use super::judge::session::{Part, PlayerSession, Stop};
 use super::judge::trial::{Dice, Trial};
 use super::recordings::Recordings;
-use super::run::OUT_OF_BOUNDS;
+use super::run::{BenchRun, OUT_OF_BOUNDS};
 use super::sampler::{CYCLE_STRETCH_NS, Sampler};
 use super::subject::{BenchError, Live, Options, Subject};
 use super::timing::executed::{Executed, executed};
@@ -138,7 +141,10 @@ pub fn compare(
                 run.arms.clear();
                 decision.process_lost();
             }
-            Err(Setback::Disqualified(found)) => return Ok(*found),
+            Err(Setback::Failed { arm, workload }) => match run.failure_alone(arm, workload)? {
+                Some(verdict) => return Ok(run.disqualified(arm, workload, verdict)),
+                None => decision.process_lost(),
+            },
             Err(Setback::Bench(error)) => return Err(error),
         }
     }
@@ -219,12 +225,25 @@ fn reference_failed(stop: Stop, workload: &str) -> BenchError {
     BenchError::Reference { workload: workload.to_owned(), end }
 }
 
+/// A workload that nothing can be held against.
+fn unfit(workload: &Workload, detail: &str) -> BenchError {
+    BenchError::Workload {
+        workload: workload.uuid().to_owned(),
+        detail: format!("it cannot judge: {detail}"),
+    }
+}
+
 /// Why a step could not be done.
 enum Setback {
     /// The process is lost; a fresh one may do.
     Lost,
-    /// An arm is out.
-    Disqualified(Box<Compared>),
+    /// An arm failed on a workload, beside the others.
+    Failed {
+        /// Which arm.
+        arm: Arm,
+        /// The workload's place.
+        workload: usize,
+    },
     /// We cannot go on.
     Bench(BenchError),
 }
@@ -268,7 +287,7 @@ impl CompareRun<'_> {
         for (arm, started) in order.into_iter().zip(started.map_err(Setback::Bench)?) {
             match started {
                 Ok(session) => sessions.push((arm, session)),
-                Err(stop) => return Err(self.setback(stop, ARMS[arm], 0)),
+                Err(stop) => return Err(setback(stop, ARMS[arm], 0)),
             }
         }
         sessions.sort_by_key(|(arm, _)| *arm);
@@ -286,7 +305,7 @@ impl CompareRun<'_> {
             if session.cupti_problem.is_none()
                 && let Err(end) = session.trace(Tracing::On)
             {
-                return Err(self.setback(Stop::End(end), arm, 0));
+                return Err(setback(Stop::End(end), arm, 0));
             }
         }
         Ok(())
@@ -297,20 +316,21 @@ impl CompareRun<'_> {
         if self.current == Some(workload) {
             return Ok(());
         }
-        let uuid = self.contest.workloads[workload].uuid();
         let trial = &mut self.trials[workload];
         let prepared = trial.prepare(&mut self.reference).and_then(|()| trial.refusal());
         match prepared {
             Ok(None) => {}
             Ok(Some(detail)) => {
-                let detail = format!("it cannot judge: {detail}");
-                return Err(Setback::Bench(BenchError::Workload { workload: uuid.to_owned(), detail }));
+                return Err(Setback::Bench(unfit(&self.contest.workloads[workload], &detail)));
             }
-            Err(stop) => return Err(Setback::Bench(reference_failed(stop, uuid))),
+            Err(stop) => {
+                let uuid = self.contest.workloads[workload].uuid();
+                return Err(Setback::Bench(reference_failed(stop, uuid)));
+            }
         }
         for arm in ARMS {
             if let Err(stop) = self.bind(workload, arm) {
-                return Err(self.setback(stop, arm, workload));
+                return Err(setback(stop, arm, workload));
             }
         }
         self.current = Some(workload);
@@ -354,7 +374,7 @@ impl CompareRun<'_> {
             let outcome = quiet(&mut sampler, traced);
             let readings = sampler.readings;
             if let Err(stop) = outcome {
-                return Err(self.setback(stop, ARMS[arm], workload));
+                return Err(setback(stop, ARMS[arm], workload));
             }
             self.examined[workload][arm] = Some(readings);
             self.check_modules(arm, workload)?;
@@ -368,21 +388,21 @@ impl CompareRun<'_> {
         let least = session.least();
         let loaded = match session.modules() {
             Ok(loaded) => loaded,
-            Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
+            Err(end) => return Err(setback(Stop::End(end), ARMS[arm], workload)),
         };
         match session.is_intact() {
             Ok(true) => {}
             Ok(false) => {
                 let verdict = Verdict::UntrustedTiming { reason: OUT_OF_BOUNDS.to_owned() };
-                return Err(self.setback(Stop::Verdict(verdict), ARMS[arm], workload));
+                return Err(setback(Stop::Verdict(verdict), ARMS[arm], workload));
             }
-            Err(end) => return Err(self.setback(Stop::End(end), ARMS[arm], workload)),
+            Err(end) => return Err(setback(Stop::End(end), ARMS[arm], workload)),
         }
         let session = &mut self.arms[arm];
         match executed(&session.own_modules, &loaded, images, least) {
             Executed::Foreign(reason) => {
                 let verdict = Verdict::UntrustedTiming { reason };
-                Err(self.setback(Stop::Verdict(verdict), ARMS[arm], workload))
+                Err(setback(Stop::Verdict(verdict), ARMS[arm], workload))
             }
             Executed::Proven | Executed::Unknown => Ok(()),
         }
@@ -398,9 +418,9 @@ impl CompareRun<'_> {
             reading.samples_ns.push(self.sample(workload, arm, clock)?);
         }
         let clocked = self.arms[place(arm)].sm_mhz(CYCLE_STRETCH_NS);
-        reading.sm_mhz = Some(clocked.map_err(|end| self.setback(Stop::End(end), arm, workload))?);
-        let now = self.device.conditions();
-        reading.disturbance = now.is_throttled().then(|| now.throttle_reasons.join(", "));
+        reading.sm_mhz = Some(clocked.map_err(|end| setback(Stop::End(end), arm, workload))?);
+        let brakes = self.device.brakes();
+        reading.disturbance = (!brakes.is_empty()).then(|| brakes.join(", "));
         Ok(reading)
     }
 
@@ -409,7 +429,7 @@ impl CompareRun<'_> {
         let least = session.least();
         let report = match self.trials[workload].call(session, &mut self.reference, clock) {
             Ok(report) => report,
-            Err(stop) => return Err(self.setback(stop, arm, workload)),
+            Err(stop) => return Err(setback(stop, arm, workload)),
         };
         if let Some(readings) = self.examined[workload].get_mut(place(arm)).and_then(Option::as_mut) {
             readings.persisting_bytes = readings.persisting_bytes.max(report.persisting_bytes);
@@ -420,25 +440,34 @@ impl CompareRun<'_> {
             Clock::Events => Ok(report.event_ns.expect("a session gives no event call without its time")),
             Clock::Cupti => span(&report.activities, least).map(|found| found.elapsed_ns).map_err(|found| {
                 let verdict = Verdict::UntrustedTiming { reason: found.to_string() };
-                self.setback(Stop::Verdict(verdict), arm, workload)
+                setback(Stop::Verdict(verdict), arm, workload)
             }),
         }
     }
 
-    fn setback(&mut self, stop: Stop, arm: Arm, workload: usize) -> Setback {
-        let verdict = match stop {
-            Stop::Bench(error) => return Setback::Bench(error),
-            Stop::Verdict(verdict) => verdict,
-            // The incumbent may die of bad luck; a candidate that dies is no candidate.
-            Stop::End(end) if arm != Arm::B => {
-                drop(end);
-                return Setback::Lost;
-            }
-            Stop::End(end @ PlayerEnd::TimedOut { .. }) => Verdict::Timeout { reason: end.to_string() },
-            Stop::End(end) => Verdict::RuntimeError { reason: end.to_string() },
+    /// What is wrong with an arm on a workload when nothing runs beside it; `None` where it passes.
+    fn failure_alone(&mut self, arm: Arm, workload: usize) -> Result<Option<Verdict>, BenchError> {
+        self.arms.clear();
+        let Contest { a, b, reference, definition, workloads } = self.contest;
+        let (subject, number) = if arm == Arm::B { (b, 1) } else { (a, 0) };
+        let recordings = match &self.recordings {
+            ArmRecordings::Both(both) => both[number].clone(),
+            ArmRecordings::Neither { .. } => Recordings::default(),
         };
+        let mut alone =
+            BenchRun::start(self.device, subject, reference, self.options)?.with_recordings(recordings);
+        let workload = &workloads[workload];
+        let WorkloadFinding { verdict, refusal, .. } = alone.judge(definition, workload)?;
+        match (verdict, refusal) {
+            (Some(Verdict::Passed), _) => Ok(None),
+            (Some(verdict), _) => Ok(Some(verdict)),
+            (None, refusal) => Err(unfit(workload, &refusal.unwrap_or_default())),
+        }
+    }
+
+    fn disqualified(&self, arm: Arm, workload: usize, verdict: Verdict) -> Compared {
         let workload = self.contest.workloads[workload].uuid().to_owned();
-        Setback::Disqualified(Box::new(Compared::Disqualified { arm, workload, verdict }))
+        Compared::Disqualified { arm, workload, verdict }
     }
 
     /// Holds the medians that decided against the other clocks.
@@ -480,5 +509,15 @@ fn place(arm: Arm) -> usize {
         Arm::A => 0,
         Arm::B => 1,
         Arm::Control => 2,
+    }
+}
+
+/// What a stop means for an arm.
+fn setback(stop: Stop, arm: Arm, workload: usize) -> Setback {
+    match stop {
+        Stop::Bench(error) => Setback::Bench(error),
+        // The incumbent may die of bad luck; a candidate that dies may be none.
+        Stop::End(_) if arm != Arm::B => Setback::Lost,
+        Stop::Verdict(_) | Stop::End(_) => Setback::Failed { arm, workload },
     }
 }

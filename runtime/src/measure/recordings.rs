@@ -25,7 +25,7 @@ const CONTENTS_LIMIT_BYTES: u64 = 4 << 30;
 static NOTHING_BUILT: BTreeMap<Digest, String> = BTreeMap::new();
 
 /// What recording a subject came to, by workload.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Recordings(HashMap<String, Result<CheckedRecording, Unrecorded>>);
 
 impl Recordings {

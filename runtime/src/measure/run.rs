@@ -98,6 +98,11 @@ impl<'run> BenchRun<'run> {
         Ok(())
     }
 
+    /// Measures what was recorded before.
+    pub(super) fn with_recordings(self, recordings: Recordings) -> Self {
+        Self { recordings, ..self }
+    }
+
     /// What was recorded.
     pub fn into_recordings(self) -> Recordings {
         self.recordings

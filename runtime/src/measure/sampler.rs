@@ -225,8 +225,7 @@ impl Sampler<'_, '_, '_> {
                 stop = self.options.stopping.judge(&flat, begun.elapsed());
             }
             block.sm_mhz = self.session.sm_mhz(CYCLE_STRETCH_NS)?;
-            let now = self.device.conditions();
-            block.throttle = if now.is_throttled() { now.throttle_reasons } else { Vec::new() };
+            block.throttle = self.device.brakes();
             blocks.push(block);
             if let Some(reason) = stop {
                 break reason;

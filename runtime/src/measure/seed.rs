@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use proofmark_packager::{Digest, DigestBuilder};
 
-/// The secret from which inputs and their order are made: 64 bits, written as a text of digits,
-/// because a JSON number loses bits above 2^53. It is revealed in the records of what it made.
+/// A secret from which inputs and their order are made: 64 bits, written as a text of digits, because a JSON
+/// number loses bits above 2^53. A run has one, and from it follows one for each workload, which the workload's
+/// record reveals when it has been measured; the run's own is revealed at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
@@ -17,6 +18,14 @@ impl Seed {
         let mut bytes = [0; 8];
         fill_with_secret(&mut bytes);
         Self(u64::from_le_bytes(bytes))
+    }
+
+    /// The seed of one workload: whoever learns it when its workload has been measured knows nothing of the others'.
+    #[must_use]
+    pub fn of_workload(self, uuid: &str) -> Self {
+        let derived = DigestBuilder::new("proofmark/workload-seed/1").number(self.0).text(uuid).finish();
+        let (first, _) = derived.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+        Self(u64::from_le_bytes(*first))
     }
 
     /// What can be shown before the seed is used: whoever learns the seed can check it, and nobody can
@@ -67,6 +76,15 @@ proofmark_packager::text_form!(Seed);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_workload_has_a_seed_that_tells_nothing_of_another() {
+        let seeds = ["a", "b"].map(|uuid| Seed(7).of_workload(uuid));
+        assert_ne!(seeds[0], seeds[1]);
+        assert_ne!(seeds[0], Seed(8).of_workload("a"));
+        assert_eq!(seeds[0], Seed(7).of_workload("a"));
+        assert_ne!(seeds[0].of_workload("b"), seeds[1], "it does not follow from another's");
+    }
 
     #[test]
     fn keeps_all_64_bits_and_commits_to_them() {

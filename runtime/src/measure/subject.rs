@@ -95,7 +95,7 @@ pub struct Options {
     pub tvm_ffi: PathBuf,
     /// Where CUPTI is; `None` looks for it.
     pub cupti: Option<PathBuf>,
-    /// The secret from which inputs and their order are made. It stands in the record afterwards.
+    /// The run's secret, from which the workloads' seeds follow; it is revealed afterwards.
     pub seed: Seed,
     /// How far outputs may be off.
     pub tolerance: Tolerance,

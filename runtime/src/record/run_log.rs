@@ -64,7 +64,7 @@ impl RunLog {
         let record = WorkloadRecord {
             timestamp: Timestamp::now(),
             context: self.context.clone(),
-            seed: self.seed,
+            seed: self.seed.of_workload(finding.workload.uuid()),
             tolerance: self.tolerance.for_workload(&finding.workload),
             finding,
         };
@@ -129,7 +129,8 @@ mod tests {
         let workloads = ["a", "b", "c"].map(|uuid| finding(uuid).workload);
         let records = second.into_records(&workloads);
         assert_eq!(records[0], begun);
-        assert_eq!(records.iter().map(|record| record.seed).collect::<Vec<_>>(), [SEED, Seed(8), SEED]);
+        let seeds: Vec<Seed> = records.iter().map(|record| record.seed).collect();
+        assert_eq!(seeds, [SEED.of_workload("a"), Seed(8).of_workload("b"), SEED.of_workload("c")]);
     }
 
     #[test]

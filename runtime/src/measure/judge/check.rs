@@ -19,7 +19,7 @@
 use super::binding::Asked;
 use super::comparison::{OutputComparison, verdict};
 use super::device::JudgeDevice;
-use super::element::decode;
+use super::element::decode_all;
 use super::layout::{TensorPlace, number};
 use super::null_gate::null_gate;
 use super::session::{PlayerSession, Stop};
@@ -310,7 +310,7 @@ impl Trial<'_> {
     ) -> Result<Vec<f64>, Stop> {
         let bytes = self.head(block, slot, side, place, limit)?;
         let count = usize::try_from(place.tensor.element_count.min(limit)).expect("fits, as its bytes do");
-        Ok((0..count).filter_map(|index| decode(place.tensor.dtype, &bytes, index)).collect())
+        Ok(decode_all(place.tensor.dtype, &bytes, count).expect("as many bytes as elements have"))
     }
 }
 

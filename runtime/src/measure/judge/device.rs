@@ -132,6 +132,11 @@ impl JudgeDevice {
         self.nvml.as_ref().map(Sensors::conditions).unwrap_or_default()
     }
 
+    /// What slows the GPU down now, in words.
+    pub fn brakes(&self) -> Vec<String> {
+        self.nvml.as_ref().map(Sensors::brakes).unwrap_or_default()
+    }
+
     /// The GPU's state now, as records have it.
     pub fn reading(&self) -> Reading {
         let now = self.conditions();

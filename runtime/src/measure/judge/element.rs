@@ -14,6 +14,7 @@
 
 use half::{bf16, f16};
 use proofmark_packager::interop::flashinfer::Dtype;
+use rayon::prelude::*;
 
 /// A float format of at most eight bits.
 struct Narrow {
@@ -132,8 +133,10 @@ pub fn decode_all(dtype: Dtype, bytes: &[u8], count: usize) -> Option<Vec<f64>> 
     })
 }
 
-fn each<const SIZE: usize>(bytes: &[u8], value: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
-    bytes.as_chunks().0.iter().map(|word| value(*word)).collect()
+fn each<const SIZE: usize>(bytes: &[u8], value: impl Fn([u8; SIZE]) -> f64 + Sync + Send) -> Vec<f64> {
+    /// Elements that are worth a thread.
+    const SHARE: usize = 1 << 16;
+    bytes.as_chunks().0.par_iter().with_min_len(SHARE).map(|word| value(*word)).collect()
 }
 
 /// The distance of neighbouring values of a float type around a value: one unit in the last

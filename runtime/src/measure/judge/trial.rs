@@ -41,7 +41,7 @@ const LEAST_CONTENTS: usize = 8;
 pub struct Dice(ChaCha12Rng);
 
 impl Dice {
-    /// Dice of a run for one purpose.
+    /// Dice of a run or a workload for one purpose.
     pub fn new(seed: Seed, purpose: &str) -> Self {
         let key = DigestBuilder::new("proofmark/dice/1").number(seed.0).text(purpose).finish();
         Self(ChaCha12Rng::from_seed(*key.as_bytes()))
@@ -95,7 +95,8 @@ impl<'device> Trial<'device> {
         layout: CallLayout,
         options: &Options,
     ) -> Result<Self, BenchError> {
-        let sources = Sources::new(definition, workload, &layout, options.seed.0, &options.data_root)?;
+        let seed = options.seed.of_workload(workload.uuid());
+        let sources = Sources::new(definition, workload, &layout, seed.0, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
         let may_change = |place: &TensorPlace| mutable.contains(&place.name.as_str());
         let single = [layout.inputs.slot_bytes, layout.outputs.slot_bytes]
@@ -108,7 +109,7 @@ impl<'device> Trial<'device> {
             sources,
             sets: sets.map(|(name, _)| name.to_owned()).collect(),
             tolerance: options.tolerance.for_workload(workload),
-            dice: Dice::new(options.seed, "schedule"),
+            dice: Dice::new(seed, "schedule"),
             slots: device.slots(&layout),
             contents: device.contents(&layout),
             device,
