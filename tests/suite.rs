@@ -38,6 +38,7 @@ mod tampering;
 mod toolchain_room;
 mod verify;
 mod verify_bytes;
+mod verify_embedded;
 mod verify_inputs;
 mod verify_labels;
 mod verify_linking;

@@ -38,6 +38,21 @@ impl CoverageMap {
         (offset < end).then_some((start, coverage))
     }
 
+    /// The parts of `[0, end)` that are not known to be anything.
+    pub(super) fn unknown(&self, end: u64) -> Vec<(u64, u64)> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        for (&start, &(known_end, _)) in &self.ranges {
+            parts.push((at, start));
+            // A later mark inside would cut the range short, see `at`.
+            let next = self.ranges.range(start + 1..).next().map_or(known_end, |(&next, _)| next);
+            at = known_end.min(next).max(at);
+        }
+        parts.push((at, end));
+        parts.retain(|(start, end)| start < end);
+        parts
+    }
+
     /// The parts of `[0, end)` in which a sighting would mean something: all but payloads that are
     /// compressed or scrambled.
     pub(super) fn legible(&self, end: u64) -> Vec<(u64, u64)> {
@@ -80,6 +95,16 @@ mod tests {
         map.mark(40, 60, Coverage::Opaque);
         map.mark(50, 52, Coverage::Header);
         assert_eq!(map.legible(100), [(0, 10), (20, 40), (50, 100)]);
+    }
+
+    #[test]
+    fn what_is_unknown_lies_between_all_ranges() {
+        let mut map = CoverageMap::default();
+        map.mark(10, 20, Coverage::Opaque);
+        map.mark(20, 30, Coverage::Cubin);
+        map.mark(40, 60, Coverage::Opaque);
+        map.mark(50, 52, Coverage::Header);
+        assert_eq!(map.unknown(100), [(0, 10), (30, 40), (52, 100)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::archive;
 use super::bytes::{slice, text_of};
 use super::coverage::{Coverage, CoverageMap};
 use super::cubin_reader;
+use super::embedded::{Budget, Embedded, opaque};
 use super::examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat};
 use super::fatbin::{self, EntryKind, first_nonzero_in, flags};
 use super::host::{self, Role};
@@ -17,7 +18,7 @@ use super::image::{self, PayloadJob, bare};
 use super::loader::{self, Elf, Section};
 use super::problem::Problem;
 use super::ptx;
-use super::runtime_jit;
+use super::runtime_jit::{self, ElfSigns, RuntimeJit};
 use super::scan::{Mark, Sighting};
 use super::signature::{self, format_of};
 use super::task::{self, ReadingTask, TaskOutcome, chunks};
@@ -35,6 +36,8 @@ const OPERAND: &str = "the magic of containers in an instruction: this program r
 const NESTING_LIMIT: u32 = 4;
 /// Most signs of code made at run time that are kept.
 const SIGNS_LIMIT: usize = 1000;
+/// Most ranges that are named because they look random.
+const OPAQUE_LIMIT: usize = 16;
 /// Most places that are reported as unaccounted one by one; a file full of them needs no more.
 const UNACCOUNTED_LIMIT: usize = 1000;
 
@@ -65,9 +68,14 @@ struct Examiner<'a> {
     host_texts: Vec<(u64, u64)>,
     host_code: Vec<(u64, u64)>,
     registered: Vec<Registered>,
+    /// Data of host ELFs that is none of the tables that linkers make.
+    host_data: Vec<(u64, u64)>,
+    /// How the file could load device code that it does not register, if it could.
+    loads: Option<String>,
     /// Where relocations write, as offsets in the file with a width in bytes.
     written: Vec<(u64, u64)>,
     kept: Kept,
+    budget: Budget,
     found: Examination,
 }
 
@@ -84,8 +92,11 @@ impl<'a> Examiner<'a> {
             host_texts: Vec::new(),
             host_code: Vec::new(),
             registered: Vec::new(),
+            host_data: Vec::new(),
+            loads: None,
             written: Vec::new(),
             kept: Kept::default(),
+            budget: Budget::of(bytes.len()),
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -94,16 +105,18 @@ impl<'a> Examiner<'a> {
         let end = self.bytes.len() as u64;
         self.region(0, end, &EntryPlace::default(), 0);
         let legible = self.coverage.legible(end);
-        for sighting in self.work_off(&legible) {
+        let unknown = if self.depth == Depth::Headers { Vec::new() } else { self.coverage.unknown(end) };
+        for sighting in self.work_off(&legible, &unknown) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
             self.account(sighting);
         }
         // What the scan came upon has been scanned.
-        self.work_off(&[]);
+        self.work_off(&[], &[]);
         self.follow_wrappers();
         self.hold_against_writes();
+        self.name_opaque_data();
         self.explain_the_rest();
         self.found.entries.sort_by_key(|entry| entry.offset);
         self.found.unaccounted.sort_by_key(|problem| problem.offset);
@@ -116,21 +129,31 @@ impl<'a> Examiner<'a> {
 
     /// Reads the payloads and texts gathered so far and scans some parts of the file, all of it on every
     /// core at once.
-    fn work_off(&mut self, to_scan: &[(u64, u64)]) -> Vec<Sighting> {
+    fn work_off(&mut self, to_scan: &[(u64, u64)], to_unpack: &[(u64, u64)]) -> Vec<Sighting> {
         let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| ReadingTask::Read(Box::new(job)));
         let texts =
             chunks(self.bytes, &std::mem::take(&mut self.host_texts)).into_iter().map(ReadingTask::Text);
         let scans = chunks(self.bytes, to_scan).into_iter().map(ReadingTask::Scan);
-        let tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).collect();
+        let unpacking = to_unpack.iter().flat_map(|&(start, end)| {
+            let end_at = usize::try_from(end).unwrap_or(usize::MAX).min(self.bytes.len());
+            chunks(self.bytes, &[(start, end)])
+                .into_iter()
+                .map(move |range| ReadingTask::Unpack(range, end_at))
+        });
+        let tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).chain(unpacking).collect();
         let mut sightings = Vec::new();
-        let (file, depth, kept) = (self.bytes, self.depth, &self.kept);
+        let (file, depth, kept, budget) = (self.bytes, self.depth, &self.kept, &self.budget);
         let outcomes: Vec<TaskOutcome> =
-            tasks.into_par_iter().map(|task| task.run(file, depth, kept)).collect();
+            tasks.into_par_iter().map(|task| task.run(file, depth, kept, budget)).collect();
         for outcome in outcomes {
             match outcome {
                 TaskOutcome::Entries(entries) => self.found.entries.extend(entries),
                 TaskOutcome::Signs(signs) => self.found.runtime_jit.extend(signs),
                 TaskOutcome::Sightings(found) => sightings.extend(found),
+                TaskOutcome::Embedded(Embedded { found, unclear }) => {
+                    found.into_iter().for_each(|problem| self.refuse(problem));
+                    self.found.unexplained.extend(unclear);
+                }
             }
         }
         sightings
@@ -175,6 +198,26 @@ impl<'a> Examiner<'a> {
                 ));
             }
         }
+    }
+
+    /// Where device code can be loaded that nothing registers, what looks random could be such code, packed or
+    /// enciphered.
+    fn name_opaque_data(&mut self) {
+        let named = self.found.runtime_jit.iter().find(|sign| matches!(sign, RuntimeJit::Names(_)));
+        let Some(loads) = self.loads.take().or_else(|| named.map(RuntimeJit::words)) else { return };
+        if self.depth == Depth::Headers {
+            return;
+        }
+        let unknown = self.coverage.unknown(self.bytes.len() as u64);
+        let unknown = chunks(self.bytes, &overlaps(&unknown, &self.host_data));
+        let opaque: Vec<(usize, usize)> =
+            unknown.into_par_iter().flat_map_iter(|range| opaque(self.bytes, range)).collect();
+        let problems = opaque.into_iter().take(OPAQUE_LIMIT).map(|(start, size)| {
+            let reason =
+                format!("bytes that look random, in a file that can load device code from memory: {loads}");
+            Problem::over(start as u64, size as u64, reason)
+        });
+        self.found.unexplained.extend(problems);
     }
 
     /// Unexplained bytes matter around device code alone: what is no device code needs no rule.
@@ -249,7 +292,13 @@ impl<'a> Examiner<'a> {
             Ok(sections) => sections,
             Err(reason) => return self.unaccounted(start, format!("host ELF is broken: {reason}")),
         };
-        self.found.runtime_jit.extend(runtime_jit::elf_signs(bytes));
+        let ElfSigns { signs, hides_calls } = runtime_jit::elf_signs(bytes);
+        if self.loads.is_none() {
+            let hidden = hides_calls
+                .then(|| "its CUDA runtime's functions that load it, which it does not tell who calls");
+            self.loads = signs.first().map(RuntimeJit::words).or_else(|| hidden.map(str::to_owned));
+        }
+        self.found.runtime_jit.extend(signs);
         match Elf::read(bytes) {
             Ok(elf) => self.loader_view(start, &elf),
             Err(reason) => {
@@ -284,6 +333,9 @@ impl<'a> Examiner<'a> {
     fn loader_view(&mut self, start: u64, elf: &Elf<'_>) {
         self.found.unexplained.extend(loader::unexplained(elf).into_iter().map(|one| one.moved(start)));
         for section in elf.sections.iter().filter(|section| section.has_bytes()) {
+            if loader::is_plain_data(section) {
+                self.host_data.push((start + section.offset, start + section.end()));
+            }
             if is_link_time_code(section, elf.content(section)) {
                 let reason = format!(
                     "section {} holds code for link-time optimisation: what it will hold is decided when it is linked",
@@ -292,7 +344,7 @@ impl<'a> Examiner<'a> {
                 self.refuse(Problem::over(start + section.offset, section.size, reason));
             }
         }
-        let view = loader::view(elf);
+        let view = loader::view(elf, self.depth);
         self.found.missing_libraries.extend(view.missing_libraries);
         let writes = view.writes.iter().map(|&(offset, width)| (start + offset, width));
         self.written.extend(writes);
@@ -497,6 +549,17 @@ impl<'a> Examiner<'a> {
             self.found.unaccounted.push(problem);
         }
     }
+}
+
+/// The parts of some ranges in others; both lists in order of their starts, and without overlaps.
+fn overlaps(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    for &(start, end) in others {
+        let from = ranges.partition_point(|&(_, range_end)| range_end <= start);
+        let near = ranges[from..].iter().take_while(|&&(range_start, _)| range_start < end);
+        found.extend(near.map(|&(range_start, range_end)| (range_start.max(start), range_end.min(end))));
+    }
+    found
 }
 
 /// Whether a compiler left its own intermediate code in a section: GCC, clang, or NVVM.

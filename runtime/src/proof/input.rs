@@ -7,8 +7,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use proofmark_packager::escape;
+use rayon::prelude::*;
 
 use super::bytes::slice;
+use super::embedded::{self, Budget};
 use super::examination::FileFormat;
 use super::folder::{Listing, Unread, name_of_kind};
 use super::mapped::{self, MappedFile};
@@ -18,6 +20,7 @@ use super::scan;
 use super::signature::{format_of, is_tar, is_zip, packed};
 use super::stream::{self, Unpacked};
 use super::tar_file;
+use super::task::chunks;
 use super::zip_file::{self, ZipFile, ZipMember, ZipMethod};
 
 /// How deep archives and streams may nest in each other.
@@ -283,6 +286,14 @@ fn in_pieces(bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) -> bool {
     })
 }
 
+/// Whether any piece of some bytes is device code in another form.
+fn holds_embedded(bytes: &[u8]) -> bool {
+    let budget = Budget::of(bytes.len());
+    chunks(bytes, &[(0, bytes.len() as u64)])
+        .into_par_iter()
+        .any(|range| embedded::holds_any(bytes, range, &budget))
+}
+
 /// Whether a file among others is worth a look: anything of a known format, anything that holds what
 /// looks like device code or makes some, and PTX by its name. Texts count like all else: PTX is one.
 fn is_candidate(name: &str, bytes: &[u8]) -> bool {
@@ -295,6 +306,7 @@ fn is_candidate(name: &str, bytes: &[u8]) -> bool {
             !scan::scan(piece).is_empty()
                 || ((!is_text || is_python) && !runtime_jit::text_signs(piece).is_empty())
         })
+        || holds_embedded(bytes)
 }
 
 #[cfg(test)]

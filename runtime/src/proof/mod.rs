@@ -19,6 +19,7 @@
 //! | `loader` | the same as the loader sees it, and every byte of it |
 //! | `archive` | every byte of an `ar` archive |
 //! | `signature` | formats by their first bytes |
+//! | `embedded` | device code in other data: packed, written out as text, intermediate |
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
@@ -42,6 +43,7 @@ mod compression;
 mod coverage;
 mod cubin;
 mod cubin_reader;
+mod embedded;
 mod examination;
 mod examiner;
 mod extract;

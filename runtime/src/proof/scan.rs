@@ -79,6 +79,10 @@ const PATTERNS: [Pattern; 5] = [
     Pattern { bytes: ptx::TARGET, probe: 3, mark: Mark::PtxTarget },
 ];
 
+/// What follows the magic of a cubin: 64 bits, little-endian, version 1, and the system of CUDA by either of its
+/// numbers.
+const IDENTS: [&[u8]; 2] = [&[2, 1, 1, 0x33], &[2, 1, 1, 0x41]];
+
 /// Bytes from a pattern's start within which it is decided: the ELF header up to its machine, and blanks
 /// and comments between a PTX directive and its target. A comment beyond that counts as seen.
 pub(super) const REACH_BYTES: usize = 1024;
@@ -111,7 +115,12 @@ fn look_closely(bytes: &[u8], start: usize, end: usize, sightings: &mut Vec<Sigh
 fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
     let rest = &bytes[offset..];
     match pattern.mark {
-        Mark::CudaElf => rest.starts_with(pattern.bytes) && u16_at(rest, 18) == Some(EM_CUDA),
+        Mark::CudaElf => {
+            // Packers that keep bytes as they are keep a cubin's first eight, its machine further on not always.
+            rest.starts_with(pattern.bytes)
+                && (u16_at(rest, 18) == Some(EM_CUDA)
+                    || rest.get(4..8).is_some_and(|ident| IDENTS.contains(&ident)))
+        }
         Mark::PtxTarget => {
             ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true) && ptx::may_stand_at(bytes, offset)
         }

@@ -12,8 +12,8 @@ use super::tar_file;
 /// First bytes of what something compiles later: LLVM bitcode, bare and wrapped; NVVM's own container
 /// (`-ltoir`, `lto_` objects of nvcc); Tile IR.
 const INTERMEDIATE: [(&[u8], &str); 4] = [
-    (b"BC\xC0\xDE", "LLVM bitcode"),
-    (b"\xDE\xC0\x17\x0B", "LLVM bitcode"),
+    (b"BC\xC0\xDE", BITCODE),
+    (b"\xDE\xC0\x17\x0B", BITCODE),
     (b"\xED\x43\x4E\x7F", "NVVM code for link-time optimisation"),
     (b"\x7FTileIR\0", "Tile IR"),
 ];
@@ -37,6 +37,36 @@ const COMPRESSED: [(&[u8], &str); 17] = [
     (b"xar!\0\x1C", "xar"),
     (b"070701", "cpio"),
 ];
+
+/// What LLVM bitcode is called.
+pub(super) const BITCODE: &str = "LLVM bitcode";
+
+/// First bytes of all kinds of intermediate code.
+pub(super) fn intermediate_starts() -> impl Iterator<Item = &'static [u8]> {
+    INTERMEDIATE.iter().map(|&(magic, _)| magic)
+}
+
+/// The same where the bytes before and behind are other data, so that four bytes alone say little.
+pub(super) fn intermediate_in_data(bytes: &[u8]) -> Option<&'static str> {
+    let name = intermediate(bytes)?;
+    let is_meant = match bytes {
+        // A block begins: two bits 01, eight bits of its number (identification, module, symbols, names).
+        [b'B', b'C', 0xC0, 0xDE, block, number, ..] => {
+            block & 3 == 1 && matches!(u16::from_le_bytes([*block, *number]) >> 2 & 0xFF, 8 | 13 | 23 | 25)
+        }
+        // A wrapper: version 0, then where the bitcode begins.
+        [0xDE, 0xC0, ..] => {
+            let at = u32_at(bytes, 8).map(u64::from);
+            u32_at(bytes, 4) == Some(0) && at.and_then(|at| slice(bytes, at, 4)) == Some(b"BC\xC0\xDE")
+        }
+        // The container's own version, then those of what it holds (seen: 1.65, 2.98, 3.2).
+        [0xED, b'C', b'N', 0x7F, container, _, code, _, debug, ..] => {
+            (1..8).contains(container) && *code < 16 && *debug < 16
+        }
+        _ => true,
+    };
+    is_meant.then_some(name)
+}
 
 /// What kind of intermediate code starts here.
 pub(super) fn intermediate(bytes: &[u8]) -> Option<&'static str> {

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::allotment::{KERNEL_BYTES, Kept};
+use super::embedded::{self, Budget, Embedded};
 use super::examination::{Depth, Entry};
 use super::image::{self, PayloadJob};
 use super::mapped;
@@ -22,6 +23,8 @@ pub(super) enum ReadingTask<'a> {
     Text(Range<usize>),
     /// Look at every byte offset.
     Scan(Range<usize>),
+    /// Look for device code in other forms, in a part of the file up to an end.
+    Unpack(Range<usize>, usize),
 }
 
 /// What came of it.
@@ -32,11 +35,13 @@ pub(super) enum TaskOutcome {
     Signs(Vec<RuntimeJit>),
     /// From the scan, by offset in the file.
     Sightings(Vec<Sighting>),
+    /// From other forms, by offset in the file.
+    Embedded(Embedded),
 }
 
 impl ReadingTask<'_> {
     /// Does it. Ranges end inside `file`.
-    pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept) -> TaskOutcome {
+    pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept, budget: &Budget) -> TaskOutcome {
         let (outcome, used) = match self {
             Self::Read(job) => {
                 let payload = job.raw.payload;
@@ -52,6 +57,10 @@ impl ReadingTask<'_> {
                 (TaskOutcome::Signs(signs), &file[range])
             }
             Self::Scan(range) => (TaskOutcome::Sightings(sightings(file, range.clone())), &file[range]),
+            Self::Unpack(range, end) => {
+                let found = embedded::find(&file[..end], range.clone(), budget);
+                (TaskOutcome::Embedded(found), &file[range])
+            }
         };
         if file.len() >= LARGE_BYTES {
             mapped::release(used);
@@ -149,7 +158,7 @@ mod tests {
         file[CHUNK_BYTES - 5..CHUNK_BYTES - 5 + name.len()].copy_from_slice(name);
         let pieces = chunks(&file, &[(0, file.len() as u64)]);
         let signs = pieces.into_iter().filter(|piece| {
-            matches!(ReadingTask::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default()), TaskOutcome::Signs(signs) if !signs.is_empty())
+            matches!(ReadingTask::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default(), &Budget::of(0)), TaskOutcome::Signs(signs) if !signs.is_empty())
         });
         assert_eq!(signs.count(), 1);
     }

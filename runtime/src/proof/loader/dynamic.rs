@@ -1,8 +1,10 @@
 //! The dynamic table, as the loader reads it: from the last segment that names one, in what is mapped, up
 //! to its end mark.
 
+use std::collections::HashMap;
+
 use super::elf::{Elf, Kind};
-use crate::proof::bytes::{slice, u64_at};
+use crate::proof::bytes::{slice, u32_at, u64_at};
 use crate::proof::problem::Problem;
 
 /// `PT_DYNAMIC` and `PT_INTERP`.
@@ -105,6 +107,31 @@ impl Dynamic {
             36 => self.packed.0 = value,
             _ => {}
         }
+    }
+
+    /// Places and kinds of the relocations against symbols of a name, which ends with a zero.
+    pub(super) fn relocations_of(&self, elf: &Elf<'_>, name: &[u8]) -> Vec<(u64, u32)> {
+        let table = |(address, size)| elf.file_offset(address).and_then(|at| slice(elf.bytes, at, size));
+        let tables = [self.relocations, self.calls].into_iter().filter_map(table);
+        let mut named: HashMap<u32, bool> = HashMap::new();
+        let mut is_named = |index: u32| {
+            let symbol = || {
+                let at = elf.file_offset(self.symbols)?.checked_add(u64::from(index) * SYMBOL_BYTES)?;
+                let at = self.strings.checked_add(u32_at(slice(elf.bytes, at, 4)?, 0)?.into())?;
+                slice(elf.bytes, elf.file_offset(at)?, name.len() as u64)
+            };
+            *named.entry(index).or_insert_with(|| symbol() == Some(name))
+        };
+        let mut found = Vec::new();
+        for entry in tables.flat_map(|table| table.chunks_exact(24)) {
+            let (place, kind, index) = (u64_at(entry, 0), u32_at(entry, 8), u32_at(entry, 12));
+            if let (Some(place), Some(kind), Some(index @ 1..)) = (place, kind, index)
+                && is_named(index)
+            {
+                found.push((place, kind));
+            }
+        }
+        found
     }
 
     /// The libraries that it needs.

@@ -15,6 +15,7 @@
 //! | `relocation` | what the loader or the linker writes |
 //! | `image` | the bytes after that writing, and what was not there before it |
 //! | `wrapper` | what is registered, and where it points |
+//! | `registration` | who registers device code, and which address it hands over |
 //! | `needs` | libraries without which it does not load |
 
 mod debug;
@@ -23,14 +24,16 @@ mod elf;
 mod image;
 mod needs;
 mod parts;
+mod registration;
 mod relocation;
 mod wrapper;
 
 pub(super) use elf::{Elf, Section};
 pub use needs::MissingLibrary;
-pub(super) use parts::unexplained;
+pub(super) use parts::{is_plain_data, unexplained};
 pub(super) use wrapper::Wrapper;
 
+use super::examination::Depth;
 use super::problem::Problem;
 use dynamic::Dynamic;
 
@@ -47,8 +50,8 @@ pub(super) struct View {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Reads the loader's view.
-pub(super) fn view(elf: &Elf<'_>) -> View {
+/// Reads the loader's view; host code only where more than headers is asked for.
+pub(super) fn view(elf: &Elf<'_>, depth: Depth) -> View {
     let mut problems = parts::misplaced(elf);
     problems.extend(parts::rearranged(elf));
     let dynamic = Dynamic::read(elf, &mut problems);
@@ -56,6 +59,9 @@ pub(super) fn view(elf: &Elf<'_>) -> View {
     let relocations = relocation::read(elf, dynamic.as_ref(), &mut problems);
     let image = image::apply(elf, &relocations, &mut problems);
     let wrappers = wrapper::read(elf, &image, &mut problems);
+    if depth != Depth::Headers {
+        registration::check(elf, dynamic.as_ref(), &mut problems);
+    }
     let writes = relocations.iter().map(|write| (write.offset, write.width)).collect();
     View { wrappers, writes, missing_libraries, problems }
 }

@@ -127,6 +127,15 @@ pub(in crate::proof) fn unexplained(elf: &Elf<'_>) -> Vec<Problem> {
     found
 }
 
+/// Whether a section is data of the program's own: no code, no device code, none of the tables of linkers, and
+/// nothing that was unpacked already.
+pub(in crate::proof) fn is_plain_data(section: &Section) -> bool {
+    section.kind == PROGBITS
+        && !section.is_executable()
+        && host::role_of(&section.name).is_none()
+        && debug::compression(section).is_none()
+}
+
 /// Why a section is not among the known parts.
 fn section_doubt(elf: &Elf<'_>, section: &Section, budget: &mut u64) -> Option<String> {
     if let Some(kind) = debug::compression(section) {

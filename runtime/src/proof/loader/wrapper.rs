@@ -12,9 +12,9 @@ use crate::proof::fatbin::WRAPPER_MAGIC;
 use crate::proof::problem::Problem;
 
 /// Name of the section that toolkits fill with wrappers.
-const SECTION: &str = ".nvFatBinSegment";
+pub(super) const SECTION: &str = ".nvFatBinSegment";
 /// Size of a wrapper, in bytes.
-const WRAPPER_BYTES: u64 = 24;
+pub(super) const WRAPPER_BYTES: u64 = 24;
 
 /// One wrapper that points to bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

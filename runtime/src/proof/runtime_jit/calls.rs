@@ -10,6 +10,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, Rela as _, SectionHeader as _, Sym as _};
 
+use super::elf::LOADERS;
 use super::functions::is_jit_function;
 
 /// What is called.
@@ -116,7 +117,7 @@ fn is_called_by_runtime(address: u64, functions: &[Function]) -> bool {
     functions[..behind].iter().rev().take(4).any(|function| function.of_runtime && address < function.end)
 }
 
-/// Where the stubs stand through which `dlopen` and `dlmopen` are called.
+/// Where the stubs stand through which `dlopen`, `dlsym` and the like are called.
 fn loader_stubs(bytes: &[u8]) -> object::Result<Vec<(u64, String)>> {
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let endian = LittleEndian;
@@ -129,7 +130,7 @@ fn loader_stubs(bytes: &[u8]) -> object::Result<Vec<(u64, String)>> {
             let Some(index) = relocation.symbol(endian, false) else { continue };
             let Ok(symbol) = symbols.symbol(index) else { continue };
             let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
-            if matches!(name, b"dlopen" | b"dlmopen") {
+            if LOADERS.iter().any(|loader| name == loader.as_bytes()) {
                 slots.push((relocation.r_offset(endian), String::from_utf8_lossy(name).into_owned()));
             }
         }

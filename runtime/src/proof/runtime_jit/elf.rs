@@ -16,7 +16,7 @@ const LIBRARIES: [&str; 5] =
 const NAME_LIMIT: usize = 256;
 const SIGNS_LIMIT: usize = 1000;
 /// Functions that find any other by a name made at run time.
-const LOADERS: [&str; 2] = ["dlopen", "dlmopen"];
+pub(super) const LOADERS: [&str; 4] = ["dlopen", "dlmopen", "dlsym", "dlvsym"];
 /// Functions that start programs.
 const STARTERS: [&str; 12] = [
     "system",
@@ -40,8 +40,18 @@ const PROGRAMS: [(&str, [&str; 3]); 4] = [
     ("cicc", ["/cicc\0", "\0cicc\0", "cicc -"]),
 ];
 
+/// What a host ELF tells of its way to device code that is in no file.
+#[derive(Default)]
+pub(in crate::proof) struct ElfSigns {
+    /// The signs.
+    pub(in crate::proof) signs: Vec<RuntimeJit>,
+    /// Whether it holds a CUDA runtime, with its functions that load device code, and does not tell who calls
+    /// them.
+    pub(in crate::proof) hides_calls: bool,
+}
+
 /// Looks for what a host ELF needs to make device code while it runs.
-pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> Vec<RuntimeJit> {
+pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> ElfSigns {
     let signs = match bytes.get(4) {
         Some(1) => signs_of::<FileHeader32<Endianness>>(bytes),
         _ => signs_of::<FileHeader64<Endianness>>(bytes),
@@ -49,7 +59,7 @@ pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> Vec<RuntimeJit> {
     signs.unwrap_or_default()
 }
 
-fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<RuntimeJit>> {
+fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<ElfSigns> {
     let header = Elf::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
@@ -115,7 +125,7 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
             .filter(|(_, texts)| texts.iter().any(|text| memmem::find(bytes, text.as_bytes()).is_some()));
         signs.extend(texts.map(|(name, _)| RuntimeJit::Runs((*name).to_owned())));
     }
-    Ok(signs)
+    Ok(ElfSigns { signs, hides_calls: has_static_runtime && !called.has_static_runtime })
 }
 
 /// Whether a stripped library holds the static CUDA runtime: it registers kernels, and imports no runtime.

@@ -22,7 +22,7 @@ mod text;
 
 use serde::Serialize;
 
-pub(super) use elf::elf_signs;
+pub(super) use elf::{ElfSigns, elf_signs};
 pub(super) use text::{REACH_BYTES, text_signs};
 
 /// One sign.

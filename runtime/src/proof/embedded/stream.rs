@@ -1,0 +1,246 @@
+//! Packed streams at any offset, unpacked as far as they go: what is cut off or damaged further on still
+//! shows what it begins with.
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::proof::signature;
+
+/// A packer whose streams are known by their first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Gzip,
+    Zlib,
+    Zstandard,
+    Xz,
+    Bzip2,
+    Lzma,
+}
+
+/// What came out of a stream.
+pub(super) struct Unpacked {
+    /// The bytes, as far as it went.
+    pub(super) bytes: Vec<u8>,
+    /// Whether it ended as such a stream ends.
+    pub(super) is_whole: bool,
+}
+
+impl Unpacked {
+    const NOTHING: Self = Self { bytes: Vec::new(), is_whole: false };
+}
+
+impl Stream {
+    /// The stream that may start here.
+    pub(super) fn starting(bytes: &[u8]) -> Option<Self> {
+        let stream = match *bytes {
+            [0x1F, 0x8B, 8, flags, ..] if flags & 0xE0 == 0 => Self::Gzip,
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstandard,
+            [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Self::Bzip2,
+            [0x5D, 0, 0, ..] if signature::packed(bytes) == Some("LZMA") => Self::Lzma,
+            [first, second, ..] if is_zlib(first, second) && deflate_may_start(&bytes[2..]) => Self::Zlib,
+            _ => return None,
+        };
+        Some(stream)
+    }
+
+    /// What to call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zlib => "zlib",
+            Self::Zstandard => "Zstandard",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Lzma => "LZMA",
+        }
+    }
+
+    /// Unpacks it to at most so many bytes.
+    pub(super) fn unpack(self, bytes: &[u8], most: usize) -> Unpacked {
+        match self {
+            Self::Gzip => collect(GzDecoder::new(bytes), most),
+            Self::Zlib => collect(ZlibDecoder::new(bytes), most),
+            Self::Zstandard => zstd::stream::read::Decoder::with_buffer(bytes)
+                .map_or(Unpacked::NOTHING, |decoder| collect(decoder.single_frame(), most)),
+            Self::Xz => collect(lzma_rust2::XzReader::new(bytes, false), most),
+            Self::Bzip2 => collect(bzip2::bufread::BzDecoder::new(bytes), most),
+            Self::Lzma => lzma_rust2::LzmaReader::new_mem_limit(bytes, LZMA_KIB, None)
+                .map_or(Unpacked::NOTHING, |decoder| collect(decoder, most)),
+        }
+    }
+}
+
+/// Reads to the end, to the first damage, or to `most` bytes.
+fn collect(decoder: impl Read, most: usize) -> Unpacked {
+    let mut bytes = Vec::new();
+    let result = decoder.take(most as u64).read_to_end(&mut bytes);
+    Unpacked { is_whole: result.is_ok(), bytes }
+}
+
+/// Most memory of an LZMA decoder, in KiB.
+const LZMA_KIB: u32 = 64 << 10;
+
+/// First two bytes, the second in the upper half, with which a stream or intermediate code may start.
+static STARTS: LazyLock<Vec<bool>> = LazyLock::new(|| {
+    let mut starts = vec![false; 1 << 16];
+    let mut allow = |first: u8, second: u8| starts[usize::from(u16::from_le_bytes([first, second]))] = true;
+    for [first, second] in [[0x1F, 0x8B], [0x28, 0xB5], [0xFD, b'7'], [b'B', b'Z'], [0x5D, 0]] {
+        allow(first, second);
+    }
+    for start in signature::intermediate_starts() {
+        allow(start[0], start[1]);
+    }
+    for (first, second) in (0..=u8::MAX).flat_map(|first| (0..=u8::MAX).map(move |second| (first, second))) {
+        if is_zlib(first, second) {
+            allow(first, second);
+        }
+    }
+    starts
+});
+
+/// The offsets in `range` at which one may start.
+pub(super) fn starts(data: &[u8], range: Range<usize>) -> impl Iterator<Item = usize> {
+    let table: &[bool] = &STARTS;
+    let may_start = |pair: &[u8]| table[usize::from(u16::from_le_bytes([pair[0], pair[1]]))];
+    let end = data.len().min(range.end.saturating_add(1));
+    let pairs = data.get(range.start..end).unwrap_or_default().windows(2).enumerate();
+    pairs.filter(move |(_, pair)| may_start(pair)).map(move |(at, _)| range.start + at)
+}
+
+/// The two bytes that zlib starts with: deflate, a window, and a check, without a dictionary.
+fn is_zlib(first: u8, second: u8) -> bool {
+    first & 0xF == 8
+        && first >> 4 <= 7
+        && second & 0x20 == 0
+        && u16::from_be_bytes([first, second]).is_multiple_of(31)
+}
+
+/// Whether the first block of a deflate stream may start here.
+fn deflate_may_start(bytes: &[u8]) -> bool {
+    let Some(&[first, second, third, fourth, fifth, ..]) = bytes.first_chunk::<16>() else {
+        return bytes.first().is_some_and(|first| first & 0x6 != 0x6);
+    };
+    match first >> 1 & 3 {
+        0 => [second ^ fourth, third ^ fifth] == [0xFF, 0xFF],
+        1 => true,
+        2 => has_code_lengths(bytes),
+        _ => false,
+    }
+}
+
+/// Whether a block with its own codes begins with lengths that make a complete code, as every packer's do.
+fn has_code_lengths(bytes: &[u8]) -> bool {
+    let Some(bits) = bytes.first_chunk::<16>().map(|bits| u128::from_le_bytes(*bits)) else { return false };
+    let (literals, distances, count) = (bits >> 3 & 31, bits >> 8 & 31, (bits >> 13 & 15) + 4);
+    if literals > 29 || distances > 29 {
+        return false;
+    }
+    let lengths = (0..count).map(|index| bits >> (17 + 3 * index) & 7).filter(|&length| length > 0);
+    lengths.map(|length| 128_u32 >> length).sum::<u32>() == 128
+}
+
+/// Deflate without any header, which only its first block tells.
+pub(super) struct BareDeflate {
+    decoder: Decompress,
+}
+
+impl BareDeflate {
+    pub(super) fn new() -> Self {
+        Self { decoder: Decompress::new(false) }
+    }
+
+    /// Whether such a stream, with codes of its own, may start here.
+    pub(super) fn may_start(&self, bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|first| first >> 1 & 3 == 2) && has_code_lengths(bytes)
+    }
+
+    /// Unpacks it to at most so many bytes.
+    pub(super) fn unpack(&mut self, bytes: &[u8], most: usize) -> Unpacked {
+        self.decoder.reset(false);
+        let mut out = Vec::with_capacity(FIRST_BYTES);
+        loop {
+            let taken = usize::try_from(self.decoder.total_in()).unwrap_or(usize::MAX);
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let before = (self.decoder.total_in(), out.len());
+            let status = self.decoder.decompress_vec(rest, &mut out, FlushDecompress::None);
+            match status {
+                Ok(Status::StreamEnd) => return Unpacked { bytes: out, is_whole: true },
+                Ok(_) if out.len() >= most => return Unpacked { bytes: out, is_whole: true },
+                Ok(_) if (self.decoder.total_in(), out.len()) != before || out.len() == out.capacity() => {
+                    out.reserve(out.capacity());
+                }
+                _ => return Unpacked { bytes: out, is_whole: false },
+            }
+        }
+    }
+}
+
+/// What an attempt may first write, in bytes: most of them end within it.
+const FIRST_BYTES: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn content() -> Vec<u8> {
+        (0..4000_u32).flat_map(|number| (number.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn every_packer_is_known_and_unpacked_with_more_behind_it() {
+        let content = content();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&content).unwrap();
+        let mut streams = vec![(Stream::Gzip, gzip.finish().unwrap())];
+        for level in 0..=9 {
+            let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(level));
+            zlib.write_all(&content).unwrap();
+            streams.push((Stream::Zlib, zlib.finish().unwrap()));
+        }
+        streams.push((Stream::Zstandard, zstd::encode_all(&content[..], 3).unwrap()));
+        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        bzip2.write_all(&content).unwrap();
+        streams.push((Stream::Bzip2, bzip2.finish().unwrap()));
+        for (stream, packed) in streams {
+            let data = [&[7; 3][..], &packed, &[0xA5; 100]].concat();
+            assert!(starts(&data, 0..data.len()).any(|at| at == 3), "{stream:?}");
+            assert_eq!(Stream::starting(&data[3..]), Some(stream));
+            assert!(stream.unpack(&data[3..], 1 << 20).bytes == content, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_shows_what_it_begins_with() {
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(&content()).unwrap();
+        let packed = zlib.finish().unwrap();
+        let unpacked = Stream::Zlib.unpack(&packed[..packed.len() / 2], 1 << 20);
+        assert!(!unpacked.is_whole && unpacked.bytes.len() > 1000);
+        assert!(content().starts_with(&unpacked.bytes));
+    }
+
+    #[test]
+    fn bare_deflate_is_known_by_its_first_block() {
+        let mut deflate = DeflateEncoder::new(Vec::new(), Compression::best());
+        deflate.write_all(&content()).unwrap();
+        let packed = [deflate.finish().unwrap(), vec![0xA5; 100]].concat();
+        let mut decoder = BareDeflate::new();
+        assert!(decoder.may_start(&packed));
+        for _ in 0..2 {
+            let unpacked = decoder.unpack(&packed, 1 << 20);
+            assert!(unpacked.is_whole && unpacked.bytes == content());
+        }
+        assert!(!decoder.unpack(&packed[..packed.len() / 2], 1 << 20).is_whole);
+        assert!(!decoder.may_start(b"plain text of some length, without any code"));
+    }
+}
