@@ -19,7 +19,7 @@ use super::loader::{self, Elf, Section};
 use super::problem::Problem;
 use super::ptx;
 use super::runtime_jit::{self, ElfSigns, RuntimeJit};
-use super::scan::{Mark, Sighting};
+use super::scan::{self, Mark, Sighting};
 use super::signature::{self, format_of};
 use super::task::{self, ReadingTask, TaskOutcome, chunks};
 use rayon::prelude::*;
@@ -105,15 +105,15 @@ impl<'a> Examiner<'a> {
         let end = self.bytes.len() as u64;
         self.region(0, end, &EntryPlace::default(), 0);
         let legible = self.coverage.legible(end);
-        let unknown = if self.depth == Depth::Headers { Vec::new() } else { self.coverage.unknown(end) };
-        for sighting in self.work_off(&legible, &unknown) {
+        for sighting in self.work_off(&legible, &[]) {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
             self.account(sighting);
         }
-        // What the scan came upon has been scanned.
-        self.work_off(&[], &[]);
+        // What the scan came upon has been scanned, and is none of the other data.
+        let unknown = if self.depth == Depth::Headers { Vec::new() } else { self.coverage.unknown(end) };
+        self.work_off(&[], &unknown);
         self.follow_wrappers();
         self.hold_against_writes();
         self.name_opaque_data();
@@ -348,6 +348,7 @@ impl<'a> Examiner<'a> {
         self.found.missing_libraries.extend(view.missing_libraries);
         let writes = view.writes.iter().map(|&(offset, width)| (start + offset, width));
         self.written.extend(writes);
+        self.found.unexplained.extend(view.doubts.into_iter().map(|one| one.moved(start)));
         for problem in view.problems {
             self.refuse(problem.moved(start));
         }
@@ -517,6 +518,11 @@ impl<'a> Examiner<'a> {
                 self.unaccounted(at, OPERAND);
             }
             Mark::Container => drop(self.container(at, end, &place)),
+            Mark::CudaElf if !scan::names_machine(self.bytes, at) => {
+                let reason =
+                    "the first bytes of a cubin, and not those further on: packed, or made by this program";
+                self.found.unexplained.push(Problem::at(at, reason));
+            }
             Mark::CudaElf => self.bare_cubin(at, end, &place),
             Mark::PtxTarget => self.loose_ptx(at, &place),
             Mark::Wrapper => self.unaccounted(at, "a fatbin wrapper outside .nvFatBinSegment"),

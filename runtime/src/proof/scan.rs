@@ -128,6 +128,11 @@ fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
     }
 }
 
+/// Whether the ELF at an offset is for CUDA by its machine, not only by its first bytes.
+pub(super) fn names_machine(bytes: &[u8], at: u64) -> bool {
+    usize::try_from(at).ok().and_then(|at| u16_at(bytes, at.checked_add(18)?)) == Some(EM_CUDA)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

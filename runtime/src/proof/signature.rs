@@ -59,6 +59,10 @@ pub(super) fn intermediate_in_data(bytes: &[u8]) -> Option<&'static str> {
             let at = u32_at(bytes, 8).map(u64::from);
             u32_at(bytes, 4) == Some(0) && at.and_then(|at| slice(bytes, at, 4)) == Some(b"BC\xC0\xDE")
         }
+        // Its version, which a text to compare with does not have.
+        [0x7F, b'T', b'i', b'l', b'e', b'I', b'R', 0, major, minor, tag @ ..] => {
+            (1..0x40).contains(major) && *minor < 0x20 && tag.starts_with(&[0, 0])
+        }
         // The container's own version, then those of what it holds (seen: 1.65, 2.98, 3.2).
         [0xED, b'C', b'N', 0x7F, container, _, code, _, debug, ..] => {
             (1..8).contains(container) && *code < 16 && *debug < 16

@@ -46,6 +46,8 @@ pub(super) struct View {
     pub(super) writes: Vec<(u64, u64)>,
     /// Libraries of CUDA that it calls without naming them.
     pub(super) missing_libraries: Vec<MissingLibrary>,
+    /// Calls that may register something else than a wrapper, where the function itself is only guessed.
+    pub(super) doubts: Vec<Problem>,
     /// Where the loader's view is another than the file's.
     pub(super) problems: Vec<Problem>,
 }
@@ -59,9 +61,10 @@ pub(super) fn view(elf: &Elf<'_>, depth: Depth) -> View {
     let relocations = relocation::read(elf, dynamic.as_ref(), &mut problems);
     let image = image::apply(elf, &relocations, &mut problems);
     let wrappers = wrapper::read(elf, &image, &mut problems);
+    let mut doubts = Vec::new();
     if depth != Depth::Headers {
-        registration::check(elf, dynamic.as_ref(), &mut problems);
+        registration::check(elf, dynamic.as_ref(), &mut problems, &mut doubts);
     }
     let writes = relocations.iter().map(|write| (write.offset, write.width)).collect();
-    View { wrappers, writes, missing_libraries, problems }
+    View { wrappers, writes, missing_libraries, doubts, problems }
 }

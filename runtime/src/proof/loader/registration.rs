@@ -43,18 +43,24 @@ const ARGUMENT_REACH: usize = 64;
 const PROBLEMS_LIMIT: usize = 16;
 
 /// Reports every registration of something else than a wrapper of this file.
-pub(super) fn check(elf: &Elf<'_>, dynamic: Option<&Dynamic>, problems: &mut Vec<Problem>) {
+/// Where the function has no name, what is called like it is a doubt.
+pub(super) fn check(
+    elf: &Elf<'_>,
+    dynamic: Option<&Dynamic>,
+    problems: &mut Vec<Problem>,
+    doubts: &mut Vec<Problem>,
+) {
     if elf.machine != X86_64
         || memmem::find(elf.bytes, &FUNCTION[..FUNCTION.len() - 1]).is_none() && !has_wrappers(elf)
     {
         return;
     }
-    let mut found = match (elf.kind, dynamic) {
-        (Kind::Relocatable, _) => in_object(elf),
-        (_, dynamic) => in_linked(elf, dynamic),
+    let (mut found, is_named) = match elf.kind {
+        Kind::Relocatable => (in_object(elf), true),
+        _ => in_linked(elf, dynamic),
     };
     found.truncate(PROBLEMS_LIMIT);
-    problems.append(&mut found);
+    if is_named { problems.append(&mut found) } else { doubts.append(&mut found) }
 }
 
 fn has_wrappers(elf: &Elf<'_>) -> bool {
@@ -146,7 +152,8 @@ fn target(code: &[u8], address: u64, at: usize) -> Option<u64> {
     Some(address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into()))
 }
 
-fn in_linked(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> Vec<Problem> {
+/// What is wrong in a linked file, and whether the function is known by its name.
+fn in_linked(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> (Vec<Problem>, bool) {
     let mut problems = Vec::new();
     let wrappers: Vec<(u64, u64)> = elf
         .sections
@@ -174,11 +181,12 @@ fn in_linked(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> Vec<Problem> {
     for (section, code) in code(elf) {
         functions.extend(stubs(section, code, &slots));
     }
-    if functions.is_empty() && slots.is_empty() {
+    let is_named = !functions.is_empty() || !slots.is_empty();
+    if !is_named {
         functions = called_with_wrappers(elf, &wrappers);
     }
     if functions.is_empty() && slots.is_empty() {
-        return problems;
+        return (problems, true);
     }
     for (section, code) in code(elf) {
         let linked = Linked { code, address: section.address, wrappers: &wrappers };
@@ -203,7 +211,7 @@ fn in_linked(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> Vec<Problem> {
             }
         }
     }
-    problems
+    (problems, is_named)
 }
 
 /// Operands relative to the instruction (`mod` 0, `r/m` 5) that lead to one of the places: offset and place.

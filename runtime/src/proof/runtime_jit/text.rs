@@ -7,7 +7,7 @@ use crate::proof::prefilter::{Pair, prefilter};
 
 /// Names that mean that a library or function is looked for. `libcuda.so` is not among them, nor are the
 /// driver's functions: the static CUDA runtime holds them all.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 8] = [
     "libnvrtc.so",
     "nvrtcCompileProgram",
     "libnvJitLink.so",
@@ -16,7 +16,6 @@ const NAMES: [&str; 9] = [
     "libnvvm.so",
     "nvvmCompileProgram",
     "nvrtc64_",
-    "__cudaRegisterFatBinary",
 ];
 /// Texts that CUDA source cannot do without, and host programs hardly hold otherwise.
 const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
@@ -25,7 +24,7 @@ const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
 pub(in crate::proof) const REACH_BYTES: usize = 32;
 
 /// Rare neighbours of which every text holds one, and how far from its start they may stand.
-const PAIRS: [Pair; 6] = [(b'a', b'R'), (b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_')];
+const PAIRS: [Pair; 5] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_')];
 const PAIR_REACH_BYTES: usize = 8;
 
 /// PTX whose target is filled in: behind this stands no digit but what a format fills.
