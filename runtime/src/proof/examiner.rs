@@ -151,7 +151,9 @@ impl<'a> Examiner<'a> {
                 TaskOutcome::Signs(signs) => self.found.runtime_jit.extend(signs),
                 TaskOutcome::Sightings(found) => sightings.extend(found),
                 TaskOutcome::Embedded(Embedded { found, unclear }) => {
-                    found.into_iter().for_each(|problem| self.refuse(problem));
+                    for problem in found {
+                        self.refuse(problem);
+                    }
                     self.found.unexplained.extend(unclear);
                 }
             }
@@ -295,7 +297,7 @@ impl<'a> Examiner<'a> {
         let ElfSigns { signs, hides_calls } = runtime_jit::elf_signs(bytes);
         if self.loads.is_none() {
             let hidden = hides_calls
-                .then(|| "its CUDA runtime's functions that load it, which it does not tell who calls");
+                .then_some("its CUDA runtime's functions that load it, which it does not tell who calls");
             self.loads = signs.first().map(RuntimeJit::words).or_else(|| hidden.map(str::to_owned));
         }
         self.found.runtime_jit.extend(signs);

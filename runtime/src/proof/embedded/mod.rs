@@ -201,7 +201,7 @@ impl Look<'_> {
                 if self.is_full() {
                     return;
                 }
-                if !decoder.may_start(&data[at..]) {
+                if !stream::BareDeflate::may_start(&data[at..]) {
                     continue;
                 }
                 let unpacked = decoder.unpack(&data[at..], STREAM_BYTES);

@@ -81,8 +81,7 @@ fn between(rest: &[u8]) -> usize {
     loop {
         at += match rest[at..] {
             [b'\\', b'n' | b'r', ..] | [b'b', b'"' | b'\'', ..] => 2,
-            [b'\n' | b'\r' | b' ' | b'\t' | b'"' | b'\'' | b',' | b'\\', ..] => 1,
-            [b'+', b' ' | b'\n', ..] => 1,
+            [b'\n' | b'\r' | b' ' | b'\t' | b'"' | b'\'' | b',' | b'\\', ..] | [b'+', b' ' | b'\n', ..] => 1,
             _ => return at,
         };
     }
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn hexadecimal_is_decoded_in_either_case_wherever_it_begins() {
-        let lower: String = content().iter().map(|byte| format!("{byte:02x}")).collect();
+        let lower: String = content().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         for text in [lower.clone(), lower.to_uppercase(), format!("0x{lower}"), format!("a{lower}")] {
             assert!(finds(text.as_bytes(), "hexadecimal"));
         }

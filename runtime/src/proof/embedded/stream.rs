@@ -155,7 +155,7 @@ impl BareDeflate {
     }
 
     /// Whether such a stream, with codes of its own, may start here.
-    pub(super) fn may_start(&self, bytes: &[u8]) -> bool {
+    pub(super) fn may_start(bytes: &[u8]) -> bool {
         bytes.first().is_some_and(|first| first >> 1 & 3 == 2) && has_code_lengths(bytes)
     }
 
@@ -235,12 +235,12 @@ mod tests {
         deflate.write_all(&content()).unwrap();
         let packed = [deflate.finish().unwrap(), vec![0xA5; 100]].concat();
         let mut decoder = BareDeflate::new();
-        assert!(decoder.may_start(&packed));
+        assert!(BareDeflate::may_start(&packed));
         for _ in 0..2 {
             let unpacked = decoder.unpack(&packed, 1 << 20);
             assert!(unpacked.is_whole && unpacked.bytes == content());
         }
         assert!(!decoder.unpack(&packed[..packed.len() / 2], 1 << 20).is_whole);
-        assert!(!decoder.may_start(b"plain text of some length, without any code"));
+        assert!(!BareDeflate::may_start(b"plain text of some length, without any code"));
     }
 }

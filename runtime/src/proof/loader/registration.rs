@@ -83,13 +83,14 @@ fn code<'e, 'a>(elf: &'e Elf<'a>) -> impl Iterator<Item = (&'e Section, &'a [u8]
 fn symbols_named(elf: &Elf<'_>, table: &Section) -> BTreeSet<u32> {
     let names = usize::try_from(table.link).ok().and_then(|index| elf.sections.get(index));
     let names = names.map(|names| elf.content(names)).unwrap_or_default();
-    let at: Vec<u32> = memmem::find_iter(names, FUNCTION).filter_map(|at| u32::try_from(at).ok()).collect();
-    if at.is_empty() {
+    let offsets: Vec<u32> =
+        memmem::find_iter(names, FUNCTION).filter_map(|at| u32::try_from(at).ok()).collect();
+    if offsets.is_empty() {
         return BTreeSet::new();
     }
     let symbols = elf.content(table).chunks_exact(SYMBOL_BYTES).enumerate();
-    let named = symbols.filter(|(_, symbol)| u32_at(symbol, 0).is_some_and(|name| at.contains(&name)));
-    named.filter_map(|(index, _)| u32::try_from(index).ok()).collect()
+    let wanted = symbols.filter(|(_, symbol)| u32_at(symbol, 0).is_some_and(|name| offsets.contains(&name)));
+    wanted.filter_map(|(index, _)| u32::try_from(index).ok()).collect()
 }
 
 /// Where the 4-byte operand that ends an instruction leads, in whatever terms the file has.
@@ -201,11 +202,8 @@ fn in_linked(elf: &Elf<'_>, dynamic: Option<&Dynamic>) -> (Vec<Problem>, bool) {
         for (at, place) in near_operands(code, section.address, &functions, &slots) {
             match code[at - 2..at] {
                 [0xFF, 0x25] if section.name.starts_with(".plt") => {}
-                [0xFF, 0x15 | 0x25] if slots.contains(&place) => {
-                    if !loads_wrapper(code, at - 2, &linked) {
-                        report(at - 2, COMPUTED);
-                    }
-                }
+                [0xFF, 0x15 | 0x25] if slots.contains(&place) && loads_wrapper(code, at - 2, &linked) => {}
+                [0xFF, 0x15 | 0x25] if slots.contains(&place) => report(at - 2, COMPUTED),
                 [0x8B | 0x8D | 0xFF, _] => report(at - 2, TAKEN),
                 _ => {}
             }
@@ -319,7 +317,7 @@ fn in_object(elf: &Elf<'_>) -> Vec<Problem> {
             match call {
                 None => problems.push(Problem::at(offset, TAKEN)),
                 Some(call) if !loads_wrapper(code, call, &object) => {
-                    problems.push(Problem::at(offset, COMPUTED))
+                    problems.push(Problem::at(offset, COMPUTED));
                 }
                 Some(_) => {}
             }
