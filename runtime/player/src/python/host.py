@@ -61,6 +61,8 @@ class Host:
                 raise ImportError("the definition's own reference needs torch, which this Python lacks")
             return DefinitionReference(self.torch, document)
         if document["kind"] == "extension":
+            if self.torch is not None:
+                share_libraries(self.torch)
             module = extension(document["module"], os.path.join(self.told["sources"], document["file"]))
         else:
             if self.told["answers"]:
@@ -105,6 +107,16 @@ class Returning:
     def __call__(self, *arguments):
         results = self.entry(*arguments[: self.input_count])
         store(self.torch, results, arguments[self.input_count :])
+
+
+def share_libraries(torch):
+    """A module that was built against torch's headers alone names none of its libraries, which torch loads for
+    itself: what they define is made known to everybody."""
+    folder = os.path.join(os.path.dirname(torch.__file__), "lib")
+    for name in ("c10", "torch_cpu", "torch", "c10_cuda", "torch_cuda", "torch_python"):
+        path = os.path.join(folder, f"lib{name}.so")
+        if os.path.exists(path):
+            ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
 def extension(name, path):
