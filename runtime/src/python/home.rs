@@ -71,7 +71,7 @@ impl PythonHome {
         program: &Path,
     ) -> Result<Self, HomeError> {
         let program = Self::program(interpreter, named, program)?;
-        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders: Vec::new() })
+        Ok(Self::over(program, interpreter, []))
     }
 
     /// A place for a submission: its sources as a package, and a folder for what is compiled at run time.
@@ -99,8 +99,7 @@ impl PythonHome {
             modules: modules.map(|(_, module)| (*module).to_owned()).collect(),
             ..program
         };
-        let folders = vec![Arc::new(sources), Arc::new(cache)];
-        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders })
+        Ok(Self::over(program, interpreter, [sources, cache]))
     }
 
     /// A place for a submission that was built as a module, which imports nothing but torch.
@@ -120,8 +119,16 @@ impl PythonHome {
             cache: Some(cache.path().to_owned()),
             ..program
         };
-        let folders = vec![Arc::new(sources), Arc::new(cache)];
-        Ok(Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders })
+        Ok(Self::over(program, interpreter, [sources, cache]))
+    }
+
+    fn over<const N: usize>(
+        program: PythonProgram,
+        interpreter: &Interpreter,
+        folders: [TempDir; N],
+    ) -> Self {
+        let folders = folders.into_iter().map(Arc::new).collect();
+        Self { program, interpreter: interpreter.clone(), built: BTreeMap::new(), folders }
     }
 
     /// The same with libraries for what the submission compiles while it runs: `fill` writes them into a folder.
