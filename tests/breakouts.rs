@@ -26,7 +26,14 @@ fn library() -> &'static [u8] {
 fn attempt(name: &str, victim: &Path) -> (String, Option<String>) {
     let mut player = start(library(), [BLOCK_BYTES, BLOCK_BYTES]);
     let missing = load(&mut player, "attempt");
-    let tensor = |block| Argument::Tensor { block, code: 1, bits: 8, shape: vec![8192], offsets: vec![0] };
+    let tensor = |block| Argument::Tensor {
+        block,
+        code: 1,
+        bits: 8,
+        shape: vec![8192],
+        strides: vec![1],
+        offsets: vec![0],
+    };
     let arguments = vec![tensor(Block::Inputs), Argument::Float(0.0), tensor(Block::Outputs)];
     player.tell(&Order::Bind { slots: 1, arguments }, LIMIT).unwrap();
     let input = format!("{name}\0{}\0", victim.display());

@@ -39,6 +39,7 @@ fn bind(player: &mut Player) {
         code: 2,
         bits: 32,
         shape: vec![i64::try_from(COUNT).unwrap()],
+        strides: vec![1],
         offsets: vec![0],
     };
     let arguments = vec![tensor(Block::Inputs), Argument::Float(3.0), tensor(Block::Outputs)];
@@ -70,6 +71,60 @@ fn calls_kernels_with_both_kinds_of_tensor_parameters() {
             assert!(matches!(call(&mut player, LIMIT), Ok(Answer::Called(_))), "{symbol}");
         }
         assert_eq!((output(&player, 0), output(&player, 999)), (0.0, 2997.0), "{symbol}");
+    }
+}
+
+/// `(x, factor, y)` over 10 rows of 20, with gaps of two elements behind each element of a row and of ten behind a row.
+fn bind_strided(player: &mut Player) -> Result<(), PlayerEnd> {
+    let tensor = |block| Argument::Tensor {
+        block,
+        code: 2,
+        bits: 32,
+        shape: vec![10, 20],
+        strides: vec![70, 3],
+        offsets: vec![0],
+    };
+    let arguments = vec![tensor(Block::Inputs), Argument::Float(3.0), tensor(Block::Outputs)];
+    player.tell(&Order::Bind { slots: 1, arguments }, LIMIT)
+}
+
+#[test]
+fn tensors_with_strides_reach_the_kernel_and_nothing_beside_them_is_touched() {
+    let mut player = start();
+    load(&mut player, "scale_strided");
+    bind_strided(&mut player).unwrap();
+    write_inputs(&player);
+    assert!(matches!(call(&mut player, LIMIT), Ok(Answer::Called(_))));
+    assert_eq!((output(&player, 0), output(&player, 3), output(&player, 76)), (0.0, 9.0, 228.0));
+    assert_eq!(
+        (output(&player, 9 * 70 + 19 * 3), output(&player, 4), output(&player, 60)),
+        (2061.0, 0.0, 0.0)
+    );
+}
+
+#[test]
+fn a_kernel_that_needs_contiguous_tensors_can_say_so() {
+    let mut player = start();
+    load(&mut player, "needs_contiguous");
+    bind_strided(&mut player).unwrap();
+    let raised = call(&mut player, LIMIT);
+    assert!(
+        matches!(&raised, Err(PlayerEnd::Raised { text }) if text.contains("x must be contiguous")),
+        "{raised:?}"
+    );
+    bind(&mut player);
+    assert!(matches!(call(&mut player, LIMIT), Ok(Answer::Called(_))), "contiguous ones it takes");
+}
+
+#[test]
+fn a_tensor_that_reaches_out_of_its_block_is_refused() {
+    for (shape, strides) in [(vec![2, 20], vec![2000, 1]), (vec![10], vec![-1]), (vec![10, 10], vec![1])] {
+        let mut player = start();
+        load(&mut player, "scale_strided");
+        let tensor =
+            Argument::Tensor { block: Block::Inputs, code: 2, bits: 32, shape, strides, offsets: vec![0] };
+        let refused = player.tell(&Order::Bind { slots: 1, arguments: vec![tensor] }, LIMIT);
+        assert!(matches!(refused, Err(PlayerEnd::Refused { .. })), "{refused:?}");
     }
 }
 

@@ -81,12 +81,23 @@ fn ready(entry_point: &str, passes_outputs: bool) -> (PythonHome, Player, Result
 }
 
 fn bind(player: &mut Player) -> Result<(), PlayerEnd> {
-    let tensor =
-        |block| Argument::Tensor { block, code: 2, bits: 32, shape: vec![COUNT.into()], offsets: vec![0] };
+    let tensor = |block| Argument::Tensor {
+        block,
+        code: 2,
+        bits: 32,
+        shape: vec![COUNT.into()],
+        strides: vec![1],
+        offsets: vec![0],
+    };
     let arguments = vec![tensor(Block::Inputs), Argument::Float(3.0), tensor(Block::Outputs)];
     let inputs: Vec<u8> = (0..COUNT).flat_map(|index| f32::from(index).to_le_bytes()).collect();
     player.host()[0].write(0, &inputs).unwrap();
     player.tell(&Order::Bind { slots: 1, arguments }, LIMIT)
+}
+
+/// The strides of a contiguous tensor.
+fn row_major(shape: &[i64]) -> Vec<i64> {
+    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
 }
 
 fn call(player: &mut Player, limit: Duration) -> Result<Answer, PlayerEnd> {
@@ -328,6 +339,7 @@ fn a_definition_s_own_reference_computes_confined_and_in_double_precision() {
         code: 4,
         bits: 16,
         shape: shape.to_vec(),
+        strides: row_major(shape),
         offsets: vec![offset],
     };
     for asked in [DOUBLE, PLAIN] {

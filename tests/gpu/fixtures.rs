@@ -3,7 +3,8 @@
 //! A fixture is a folder below `tests/fixtures/honest` or `tests/fixtures/cheats`: a submission, and the verdicts
 //! that it may get live in the file `verdict`. Measured from a recording, a cheat may pass: what it does in its
 //! own process does not count there, and its time is that of the work. An honest submission that cannot be
-//! recorded says why in the file `unrecorded`.
+//! recorded says why in the file `unrecorded`. Those of `honest_python` and `cheats_python` are the same in Python,
+//! which needs torch, or Triton. What is in `strided` gets its verdict where its tensors have gaps.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,7 +44,23 @@ one_test_each! { cheats:
     stale_output, starts_a_process, warms_l2, zero_output,
 }
 
-const KINDS: [(&str, &[&str]); 2] = [("honest", honest::NAMES), ("cheats", cheats::NAMES)];
+one_test_each! { honest_python: torch_chain, torch_returning, triton_rows, triton_tuned, waits }
+
+one_test_each! { cheats_python:
+    code_from_text, fake_result, forged_answer, forged_modules, half_when_captured, lazy_tensor, no_work,
+    patches_timers, patches_torch, reads_the_judge, remembers_by_address, remembers_by_words, side_stream,
+    side_thread, skips_after_warmup, starts_a_process, zero_output,
+}
+
+one_test_each! { strided: fills_gaps, follows, ignores, refuses }
+
+const KINDS: [(&str, &[&str]); 5] = [
+    ("honest", honest::NAMES),
+    ("cheats", cheats::NAMES),
+    ("honest_python", honest_python::NAMES),
+    ("cheats_python", cheats_python::NAMES),
+    ("strided", strided::NAMES),
+];
 
 #[test]
 fn every_fixture_has_a_test() {
@@ -75,10 +92,13 @@ struct Found {
 fn gets_its_verdict(kind: &str, name: &str) {
     build_ahead();
     let folder = tempfile::tempdir().unwrap();
+    if kind == "strided" {
+        return meets_strides(folder.path(), name);
+    }
     let recorded = measured(folder.path(), kind, name, &[]);
     let unrecorded = fs::read_to_string(place(kind, name).join("unrecorded"));
-    if kind == "cheats" {
-        let honest = honest_ns();
+    if kind.starts_with("cheats") {
+        let honest = honest_ns(&kind.replace("cheats", "honest"));
         let latency = recorded.latency_ns.unwrap_or(f64::INFINITY);
         assert!(latency >= NOISE * honest, "{name} got {latency} ns, honest is {honest} ns");
     } else if let Ok(words) = unrecorded {
@@ -97,12 +117,44 @@ fn gets_its_verdict(kind: &str, name: &str) {
     );
 }
 
-/// The time of the honest kernel that cheats hide behind.
-fn honest_ns() -> f64 {
-    static HONEST: OnceLock<f64> = OnceLock::new();
-    *HONEST.get_or_init(|| {
+/// Strided tensors: by rows and by elements, from a recording and live. Contiguous ones all of them take.
+fn meets_strides(folder: &Path, name: &str) {
+    let expected = fs::read_to_string(place("strided", name).join("verdict")).unwrap();
+    for more in [&["--strided"][..], &["--strided", "elements"], &["--strided", "--live", "always"]] {
+        let found = measured(folder, "strided", name, more);
+        // What raises an error in a recorder is not recorded.
+        assert_eq!(found.status, expected.trim(), "{more:?}: {}", found.reason);
+        match expected.trim() {
+            "incorrect_numerical" => assert!(found.reason.contains("strided"), "{}", found.reason),
+            "runtime_error" => assert!(found.reason.contains("must be contiguous"), "{}", found.reason),
+            _ => {}
+        }
+    }
+    if name != "fills_gaps" {
+        assert_eq!(measured(folder, "strided", name, &[]).status, "passed");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn tensors_of_python_s_have_strides_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for strided in ["rows", "elements"] {
+        let torch = measured(folder.path(), "honest_python", "torch_chain", &["--strided", strided]);
+        assert_eq!(torch.status, "passed", "{}", torch.reason);
+        let triton = measured(folder.path(), "honest_python", "triton_rows", &["--strided", strided]);
+        assert_eq!(triton.status, "incorrect_numerical");
+        assert!(triton.reason.contains("strided"), "{}", triton.reason);
+    }
+}
+
+/// The time of the honest submission that cheats of a kind hide behind.
+fn honest_ns(kind: &str) -> f64 {
+    static HONEST: [OnceLock<f64>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (place, name) = if kind == "honest" { (0, "plain") } else { (1, "triton_rows") };
+    *HONEST[place].get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        measured(folder.path(), "honest", "plain", &[]).latency_ns.expect("the honest kernel passes")
+        measured(folder.path(), kind, name, &[]).latency_ns.expect("the honest submission passes")
     })
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::clocks::CallOutcome;
-use crate::dlpack::{DlDtype, TensorDevice};
+use crate::dlpack::{DlDtype, Extents, TensorDevice};
 use crate::protocol::{Argument, NO_CALL};
 use crate::python::{Arguments, Interpreter, Object};
 use crate::tvm_ffi::{Any, Entry, Tensor, TvmFfi};
@@ -55,11 +55,11 @@ impl Runtime {
                 let (mut bound, mut tensors) = (Vec::new(), Vec::new());
                 for argument in arguments {
                     bound.push(match argument {
-                        Argument::Tensor { code, bits, shape, .. } => {
+                        Argument::Tensor { code, bits, shape, strides, .. } => {
                             let Memory { place, address } = locate(argument)?;
+                            let (dtype, extents) = (dtype(*code, *bits), Extents::strided(shape, strides));
                             // SAFETY: `locate` answers for the memory.
-                            let tensor =
-                                unsafe { Tensor::over(ffi, place, address, dtype(*code, *bits), shape) };
+                            let tensor = unsafe { Tensor::over(ffi, place, address, dtype, extents) };
                             let tensor = tensor.map_err(|error| error.to_string())?;
                             let any = tensor.argument();
                             tensors.push(tensor);
@@ -77,10 +77,11 @@ impl Runtime {
                 let mut objects = Vec::new();
                 for argument in arguments {
                     objects.push(match argument {
-                        Argument::Tensor { code, bits, shape, .. } => {
+                        Argument::Tensor { code, bits, shape, strides, .. } => {
                             let Memory { place, address } = locate(argument)?;
+                            let (dtype, extents) = (dtype(*code, *bits), Extents::strided(shape, strides));
                             // SAFETY: `locate` answers for the memory.
-                            unsafe { python.tensor(place, address, dtype(*code, *bits), shape) }?
+                            unsafe { python.tensor(place, address, dtype, extents) }?
                         }
                         Argument::Int(value) => python.int(*value)?,
                         Argument::Float(value) => python.float(*value)?,

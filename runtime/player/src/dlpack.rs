@@ -46,9 +46,10 @@ pub(crate) struct DlTensor {
 }
 
 /// Shape and strides that live as long as the tensor that points at them.
+#[derive(Debug)]
 pub(crate) struct Extents {
     shape: Vec<i64>,
-    pub(crate) strides: Vec<i64>,
+    strides: Vec<i64>,
 }
 
 impl Extents {
@@ -59,6 +60,12 @@ impl Extents {
             strides[axis] = strides[axis + 1].saturating_mul(shape[axis + 1]);
         }
         Self { shape: shape.to_vec(), strides }
+    }
+
+    /// Those of memory in which elements lie as far apart as is said; as many strides as extents.
+    pub(crate) fn strided(shape: &[i64], strides: &[i64]) -> Self {
+        debug_assert_eq!(shape.len(), strides.len(), "a stride for each axis");
+        Self { shape: shape.to_vec(), strides: strides.to_vec() }
     }
 
     /// A tensor over memory; it must not outlive these extents.
@@ -76,9 +83,36 @@ impl Extents {
     }
 }
 
+/// How many bytes lie from a tensor's first element to behind its last; `None` where a stride is negative, where
+/// there are not as many strides as extents, or where that is more than 64 bits say.
+pub(crate) fn span_bytes(shape: &[i64], strides: &[i64], bits: u8) -> Option<u64> {
+    if shape.len() != strides.len() {
+        return None;
+    }
+    let mut last = 0_u64;
+    for (extent, stride) in shape.iter().zip(strides) {
+        let Some(steps) = u64::try_from(*extent).ok()?.checked_sub(1) else { return Some(0) };
+        last = last.checked_add(steps.checked_mul(u64::try_from(*stride).ok()?)?)?;
+    }
+    Some(last.checked_add(1)?.checked_mul(u64::from(bits))?.div_ceil(8))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_how_far_a_tensor_reaches() {
+        assert_eq!(span_bytes(&[2, 3], &[3, 1], 32), Some(24));
+        assert_eq!(span_bytes(&[2, 3], &[5, 1], 32), Some(32));
+        assert_eq!(span_bytes(&[4], &[2], 16), Some(14));
+        assert_eq!(span_bytes(&[], &[], 32), Some(4));
+        assert_eq!(span_bytes(&[3], &[1], 4), Some(2));
+        assert_eq!(span_bytes(&[0, 4], &[4, 1], 64), Some(0));
+        for (shape, strides) in [(&[2][..], &[-1][..]), (&[-2], &[1]), (&[2], &[]), (&[3], &[i64::MAX])] {
+            assert_eq!(span_bytes(shape, strides, 64), None, "{shape:?} {strides:?}");
+        }
+    }
 
     #[test]
     fn gives_contiguous_strides() {

@@ -13,7 +13,7 @@ use crate::device::error::DeviceError;
 use crate::device::memory::{DeviceBuffer, Region, download, upload};
 use crate::device::stream::Stream;
 use crate::device::{interception, loads, readiness};
-use crate::dlpack::TensorDevice;
+use crate::dlpack::{TensorDevice, span_bytes};
 use crate::python::Interpreter;
 use crate::recorder::{self, Recorded};
 use crate::stage::Stage;
@@ -323,14 +323,11 @@ impl PlayerLoop {
 
     /// The memory of a slot's tensor, checked against its block: blocks outlive the slots that point into them.
     fn locate(&self, slot: usize, argument: &Argument) -> Result<Memory, String> {
-        let Argument::Tensor { block, bits, shape, offsets, .. } = argument else {
+        let Argument::Tensor { block, bits, shape, strides, offsets, .. } = argument else {
             return Err("no tensor".to_owned());
         };
         let offset = *offsets.get(slot).ok_or("a slot without an offset")?;
-        let count =
-            shape.iter().try_fold(1_u64, |count, extent| count.checked_mul(u64::try_from(*extent).ok()?));
-        let size =
-            count.and_then(|count| count.checked_mul(u64::from(*bits))).ok_or("too large")?.div_ceil(8);
+        let size = span_bytes(shape, strides, *bits).ok_or("a tensor that no memory can hold")?;
         if let Some(blocks) = &self.device {
             let region = blocks[*block as usize].region(offset, size).map_err(text)?;
             return Ok(Memory { place: TensorDevice::Cuda, address: region.pointer() });

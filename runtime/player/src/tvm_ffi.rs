@@ -27,6 +27,8 @@ const INDEX_OBJECTS: i32 = 64;
 const OBJECT_HEADER_BYTES: usize = 24;
 /// Tensor data must be aligned to this many bytes, what `DLPack` asks for.
 const DATA_ALIGNMENT: i32 = 16;
+/// Whether only contiguous tensors are taken: not so, since strides are the kernel's to follow or to refuse.
+const ANY_STRIDES: i32 = 0;
 /// Error messages longer than this are cut.
 const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
 
@@ -193,21 +195,21 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Describes contiguous memory as a tensor.
+    /// Describes memory as a tensor.
     ///
     /// # Safety
-    /// `data` must hold the shape's elements for as long as kernels may use the tensor.
-    pub unsafe fn over(
+    /// `data` must hold the elements where the extents place them, for as long as kernels may use the tensor.
+    pub(crate) unsafe fn over(
         ffi: &Rc<TvmFfi>,
         place: TensorDevice,
         data: u64,
         dtype: DlDtype,
-        shape: &[i64],
+        extents: Extents,
     ) -> Result<Self, CallError> {
-        let managed = manage(place, data as *mut c_void, dtype, shape);
+        let managed = manage(place, data as *mut c_void, dtype, extents);
         let mut handle = std::ptr::null_mut();
         // SAFETY: the managed tensor is complete and owned by the library from here on.
-        let code = unsafe { (ffi.tensor_from_dlpack)(managed, DATA_ALIGNMENT, 1, &raw mut handle) };
+        let code = unsafe { (ffi.tensor_from_dlpack)(managed, DATA_ALIGNMENT, ANY_STRIDES, &raw mut handle) };
         if code != 0 {
             return Err(ffi.take_error());
         }
@@ -231,9 +233,9 @@ fn manage(
     place: TensorDevice,
     data: *mut c_void,
     dtype: DlDtype,
-    shape: &[i64],
+    extents: Extents,
 ) -> *mut DlManagedTensorVersioned {
-    let mut extents = Box::new(Extents::contiguous(shape));
+    let mut extents = Box::new(extents);
     let tensor = extents.tensor(place, data, dtype);
     Box::into_raw(Box::new(DlManagedTensorVersioned {
         major: 1,
@@ -284,7 +286,7 @@ unsafe extern "C" fn allocate(
         }
         return -1;
     }
-    let managed = manage(place, data, wanted.dtype, shape);
+    let managed = manage(place, data, wanted.dtype, Extents::contiguous(shape));
     // SAFETY: freshly made, and not shared yet.
     let fresh = unsafe { &mut *managed };
     fresh.deleter = Some(if place == TensorDevice::Cuda { free_device_tensor } else { free_host_tensor });

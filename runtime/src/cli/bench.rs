@@ -13,7 +13,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line;
-use super::measuring::MeasuringOptions;
+use super::measuring::{MeasuringOptions, StridedOption};
 use crate::job::{self, Action, Measured, Outcome};
 use crate::pipeline::Settings;
 use crate::record::to_trace;
@@ -42,16 +42,18 @@ pub struct Arguments {
     /// 2000].
     #[arg(long, value_name = "N")]
     samples: Option<NonZeroUsize>,
+    #[command(flatten)]
+    strided: StridedOption,
     /// Append results to this file, and skip workloads that it already holds for the same build.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Also write FlashInfer-Bench traces, one a line: to a file, or into the folder of a data set at
     /// its author's place. Workloads of SOL-ExecBench have that board's traces, in a file.
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "strided")]
     traces: Option<PathBuf>,
     /// Also give SOL-ExecBench's score: a file with, for each workload, a line of `uuid`, `sol_ms` (what the
     /// hardware allows) and `baseline_ms` (what scores a half).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "strided")]
     bounds: Option<PathBuf>,
 }
 
@@ -66,6 +68,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let arch = measuring.arch(&subject, console);
     let how = job::Measuring {
         samples: arguments.samples,
+        strides: arguments.strided.strides(),
         ..measuring.measuring(subject.artifact(), &arguments.subject, console)?
     };
     let action = Action::Bench { subject, measuring: Box::new(how) };

@@ -8,9 +8,9 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line;
-use super::measuring::MeasuringOptions;
+use super::measuring::{MeasuringOptions, StridedOption};
 use super::protocol::ProtocolOptions;
-use crate::job::Action;
+use crate::job::{Action, Measuring};
 use crate::pipeline::Settings;
 
 /// Decide which of two submissions is faster, or say why that cannot be known.
@@ -32,6 +32,8 @@ pub struct Arguments {
     measuring: MeasuringOptions,
     #[command(flatten)]
     protocol: ProtocolOptions,
+    #[command(flatten)]
+    strided: StridedOption,
     /// Append the outcome to this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -46,7 +48,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let incumbent = measuring.input(&arguments.a, console)?;
     let candidate = measuring.input(&arguments.b, console)?;
     let arch = measuring.arch(&incumbent, console);
-    let how = measuring.measuring(incumbent.artifact(), &arguments.a, console)?;
+    let how = Measuring {
+        strides: arguments.strided.strides(),
+        ..measuring.measuring(incumbent.artifact(), &arguments.a, console)?
+    };
     let protocol = Box::new(arguments.protocol.protocol(how.task.workloads.len()));
     let limit_s = arguments.within;
     let action = Action::Compare { incumbent, candidate, measuring: Box::new(how), protocol, limit_s };

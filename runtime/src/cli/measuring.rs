@@ -18,7 +18,7 @@ use super::line::{self, LineOptions};
 use super::task::TaskOptions;
 use crate::job::input::Library;
 use crate::job::{self, Action, Input, Measure, Outcome, Reference, is_extension};
-use crate::measure::{Live, Seed, Sharing};
+use crate::measure::{Live, Seed, Sharing, Strides};
 use crate::pipeline::Settings;
 use crate::python::Interpreter;
 use crate::regular_file;
@@ -41,6 +41,22 @@ pub struct DriverOptions {
     /// lacks; foreign text then reaches the terminal unescaped.
     #[arg(long, hide = true)]
     pub show_refused_calls: bool,
+}
+
+/// Whether the subject's tensors have gaps.
+#[derive(Debug, Clone, Args)]
+pub struct StridedOption {
+    /// Give inputs and outputs with gaps between their rows, or between all elements: to see whether strides are
+    /// followed, or refused. Such times are nobody's score and have no traces.
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, default_missing_value = "rows")]
+    strided: Option<Strides>,
+}
+
+impl StridedOption {
+    /// How the subject's tensors lie.
+    pub fn strides(&self) -> Strides {
+        self.strided.unwrap_or_default()
+    }
 }
 
 impl DriverOptions {
@@ -163,6 +179,7 @@ impl MeasuringOptions {
             call_limit: Duration::from_millis(self.call_limit),
             sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
             live: self.live,
+            strides: Strides::Contiguous,
         })
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::reference::Reference;
 use super::task::Task;
 use crate::measure::statistics::StoppingRule;
-use crate::measure::{Live, Options, Seed, Sharing};
+use crate::measure::{Live, Options, Seed, Sharing, Strides};
 
 /// How to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Measuring {
     /// What is measured live, and labelled so.
     #[serde(default)]
     pub live: Live,
+    /// Whether the subject's tensors have gaps between their elements.
+    #[serde(default, skip_serializing_if = "Strides::is_contiguous")]
+    pub strides: Strides,
 }
 
 impl Measuring {
@@ -58,6 +61,7 @@ impl Measuring {
             data_root: self.task.data_root.clone(),
             sharing: self.sharing,
             live: self.live,
+            strides: self.strides,
             refusals: Refusals::Silent,
         }
     }

@@ -182,7 +182,7 @@ impl BuiltSubject {
         let definition_digest = measuring.task.definition_digest();
         Context {
             run_id: Some(run_id),
-            solution: self.subject.name.clone(),
+            solution: self.subject.name.clone() + measuring.strides.label(),
             author: self.author.clone(),
             artifact: self.artifact,
             library: self.library(),
@@ -194,6 +194,7 @@ impl BuiltSubject {
             toolchain: self.toolchain,
             seed_commitment: measuring.seed.map(crate::measure::Seed::commitment),
             live: measuring.live,
+            strides: measuring.strides,
             environment: Environment {
                 python: self.versions(),
                 reference_python: reference.versions(),

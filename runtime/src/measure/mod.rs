@@ -10,6 +10,7 @@
 //! | [`judge`] | inputs, comparison, null gate, the judge's GPU, its end of each player |
 //! | [`timing`] | what the clocks said, and whether to believe it |
 //! | [`subject`] | what is measured, against what, and how |
+//! | [`strides`] | whether tensors lie contiguously |
 //! | [`seed`] | where inputs come from, and its commitment |
 //! | `run_time_builds` | what Python compiles while it runs, compiled before it is confined |
 //! | [`recordings`] | what a subject launches, taken before anything is measured |
@@ -32,6 +33,7 @@ mod run_time_builds;
 mod sampler;
 pub mod seed;
 pub mod statistics;
+pub mod strides;
 pub mod subject;
 pub mod timing;
 pub mod verdict;
@@ -41,4 +43,5 @@ pub use finding::WorkloadFinding;
 pub use recordings::Recordings;
 pub use run::BenchRun;
 pub use seed::Seed;
+pub use strides::Strides;
 pub use subject::{BenchError, Host, Live, Options, Sharing, Subject};

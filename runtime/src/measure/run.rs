@@ -129,6 +129,7 @@ impl<'run> BenchRun<'run> {
         let traffic = definition.shapes(workload).map_or(0, |shapes| shapes.traffic_bytes());
         let mut finding = WorkloadFinding::new(workload.clone(), traffic);
         let mut trial = Trial::new(self.device, definition, workload, layout, self.options)?;
+        finding.notes.extend(trial.strides_note());
         finding.readings.push(self.device.reading());
         self.prepare(&mut trial, workload, &mut finding)?;
         match trial.refusal() {

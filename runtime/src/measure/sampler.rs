@@ -173,7 +173,7 @@ impl Sampler<'_, '_, '_> {
         if !self.session.is_stage() {
             self.finding.dispatch_ns = median(&hosts);
         }
-        let ring_bytes = self.trial.layout().slot_bytes().saturating_mul(count as u64);
+        let ring_bytes = self.trial.given().slot_bytes().saturating_mul(count as u64);
         let cold = ring_bytes > 2 * self.device.gpu.facts().l2_bytes;
         self.finding.measurements.push(Measurement {
             method: Method::BatchRing,

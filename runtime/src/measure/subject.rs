@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::judge::tolerance::Tolerance;
 use super::seed::Seed;
 use super::statistics::StoppingRule;
+use super::strides::Strides;
 use crate::python::PythonHome;
 use crate::recording::CheckedRecording;
 use proofmark_player::device::DeviceError;
@@ -109,6 +110,8 @@ pub struct Options {
     pub sharing: Sharing,
     /// What is measured live.
     pub live: Live,
+    /// Whether the subject's tensors have gaps.
+    pub strides: Strides,
     /// What becomes of system calls that players refuse.
     pub refusals: Refusals,
 }

@@ -32,6 +32,12 @@ pub enum ExportError {
         /// The workload.
         uuid: String,
     },
+    /// Its tensors were strided, which no board's are.
+    #[error("workload {uuid} was measured with strided tensors")]
+    Strided {
+        /// The workload.
+        uuid: String,
+    },
     /// The definition has no name.
     #[error("workload {uuid} belongs to a definition without a name")]
     NoDefinition {
@@ -44,6 +50,9 @@ pub enum ExportError {
 pub fn to_trace(record: &WorkloadRecord) -> Result<Trace, ExportError> {
     let workload = record.finding.workload.clone();
     let uuid = || workload.uuid().to_owned();
+    if !record.context.strides.is_contiguous() {
+        return Err(ExportError::Strided { uuid: uuid() });
+    }
     let verdict = record.finding.verdict.as_ref().ok_or_else(|| ExportError::NoVerdict { uuid: uuid() })?;
     let evaluation = Evaluation {
         outcome: outcome(record, verdict).ok_or_else(|| ExportError::NoLatency { uuid: uuid() })?,

@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::line_v1;
 use super::run_id::RunId;
 
-use crate::measure::Live;
 use crate::measure::decision::{Event, Report};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
 use crate::measure::seed::Seed;
+use crate::measure::{Live, Strides};
 use crate::recording::Trust;
 
 /// Name of the format, in every line.
@@ -51,6 +51,9 @@ pub struct Context {
     /// What was measured live; before there were recordings, everything.
     #[serde(default = "Live::before_recordings")]
     pub live: Live,
+    /// Whether the subject's tensors had gaps; absent where they were contiguous, as they are for a board.
+    #[serde(default, skip_serializing_if = "Strides::is_contiguous")]
+    pub strides: Strides,
     /// The device and what surrounds it.
     pub environment: Environment,
     /// Speed of a plain device copy in the same run, read and written bytes together, a second.
@@ -60,7 +63,7 @@ pub struct Context {
 impl Context {
     /// Whether a workload that was finished there need not be measured again here: the same bytes, built
     /// by the same toolchain, held against the same reference for the same definition with the same rules for
-    /// seeds and for measuring live, on the same device under the same driver and our own same version. Names of people and
+    /// seeds, strides and measuring live, on the same device under the same driver and our own same version. Names of people and
     /// solutions do not matter; lines of version 1 name too little to go on from.
     pub fn continues(&self, other: &Self) -> bool {
         let identity = |context: &Self| {
@@ -78,12 +81,18 @@ impl Context {
                 toolchain,
                 seed_commitment,
                 live,
+                strides,
                 environment: Environment { device, uuid, driver, proofmark, python, reference_python, .. },
                 copy_bytes_per_second: _,
             } = context.clone();
             let built = (artifact, library, arch, toolchain);
-            let held = (reference, reference_library, definition, definition_digest, seed_commitment, live);
-            (built, held, (device, uuid, driver, proofmark, python, reference_python))
+            let held = (reference, reference_library, definition, definition_digest);
+            (
+                built,
+                held,
+                (seed_commitment, live, strides),
+                (device, uuid, driver, proofmark, python, reference_python),
+            )
         };
         self.definition_digest.is_some() && identity(self) == identity(other)
     }
@@ -242,6 +251,7 @@ pub(crate) mod tests {
                 toolchain: Some(Digest::of_bytes(b"toolchain")),
                 seed_commitment: None,
                 live: Live::Never,
+                strides: Strides::Contiguous,
                 environment: Environment { device: "NVIDIA H200".to_owned(), ..Environment::default() },
                 copy_bytes_per_second: Some(4.25e12),
             },
@@ -330,6 +340,7 @@ pub(crate) mod tests {
         assert!(differs(|other| other.reference = Some(Digest::of_bytes(b"another"))));
         assert!(differs(|other| other.seed_commitment = Some(Seed(1).commitment())));
         assert!(differs(|other| other.live = Live::WhereNeeded));
+        assert!(differs(|other| other.strides = Strides::Rows));
         assert!(!differs(|other| other.run_id = None));
     }
 }

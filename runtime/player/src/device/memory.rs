@@ -276,6 +276,46 @@ pub fn copy(from: Region, to: Region, stream: &Stream) -> Result<(), DeviceError
     })
 }
 
+/// Stretches of the same length, one a pitch: what of a region belongs to a tensor whose rows lie apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// From the first stretch to behind the last.
+    pub region: Region,
+    /// Bytes from the start of one to the start of the next.
+    pub pitch_bytes: u64,
+}
+
+/// Copies stretches onto as many others, each of `length` bytes.
+pub fn copy_rows(from: Rows, to: Rows, length: u64, count: u64, stream: &Stream) -> Result<(), DeviceError> {
+    if length == 0 || count == 0 {
+        return Ok(());
+    }
+    for rows in [from, to] {
+        let last = rows.pitch_bytes.saturating_mul(count - 1);
+        rows.region.part(last, length)?;
+    }
+    let wanted = sys::CUDA_MEMCPY2D_v2 {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        srcHost: std::ptr::null(),
+        srcDevice: from.region.pointer,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: length_of(from.pitch_bytes),
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: to.region.pointer,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: length_of(to.pitch_bytes),
+        WidthInBytes: length_of(length),
+        Height: length_of(count),
+    };
+    // SAFETY: every stretch lies inside its region, which lies inside an allocation; the wishes live across the call.
+    check("cuMemcpy2DAsync", unsafe { sys::cuMemcpy2DAsync_v2(&raw const wanted, stream.raw()) })
+}
+
 /// Copies host bytes to the device and waits.
 pub fn upload(from: &[u8], to: Region, stream: &Stream) -> Result<(), DeviceError> {
     let to = to.part(0, from.len() as u64)?;

@@ -8,7 +8,7 @@ pub use answer::{Activity, Answer, CallReport, Instrument};
 pub use order::{Order, Start};
 
 /// Version of the conversation. Both ends are the same binary; a mismatch means that they are not.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The slot that stands for no call at all: what the clock itself costs.
 pub const NO_CALL: u32 = u32::MAX;
 
@@ -79,6 +79,8 @@ pub enum Argument {
         bits: u8,
         /// The extents, outermost first.
         shape: Vec<i64>,
+        /// How many elements lie from one index of an axis to the next, as many as there are extents.
+        strides: Vec<i64>,
         /// Its byte offset in each slot.
         offsets: Vec<u64>,
     },
@@ -114,6 +116,7 @@ mod tests {
             code: 4,
             bits: 16,
             shape: vec![1, 8, -1],
+            strides: vec![8, 1, 2],
             offsets: vec![0, 4096],
         };
         vec![

@@ -190,12 +190,13 @@ fn decode_start(reader: &mut Reader<'_>) -> Result<Start, Garbled> {
 
 fn encode_argument(writer: Writer, argument: &Argument) -> Writer {
     match argument {
-        Argument::Tensor { block, code, bits, shape, offsets } => writer
+        Argument::Tensor { block, code, bits, shape, strides, offsets } => writer
             .byte(0)
             .byte(*block as u8)
             .byte(*code)
             .byte(*bits)
             .list(shape, |writer, extent| writer.long(extent.cast_unsigned()))
+            .list(strides, |writer, stride| writer.long(stride.cast_unsigned()))
             .list(offsets, |writer, offset| writer.long(*offset)),
         Argument::Int(value) => writer.byte(1).long(value.cast_unsigned()),
         Argument::Float(value) => writer.byte(2).float(*value),
@@ -211,6 +212,7 @@ fn decode_argument(reader: &mut Reader<'_>) -> Result<Argument, Garbled> {
             code: reader.byte()?,
             bits: reader.byte()?,
             shape: reader.list(|reader| reader.long().map(u64::cast_signed))?,
+            strides: reader.list(|reader| reader.long().map(u64::cast_signed))?,
             offsets: reader.list(Reader::long)?,
         },
         1 => Argument::Int(reader.long()?.cast_signed()),

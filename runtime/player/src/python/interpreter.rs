@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::api::{Api, Pointer, PyObject};
 use super::object::{Object, take_error};
 use crate::clocks::CallOutcome;
-use crate::dlpack::{DlDtype, TensorDevice};
+use crate::dlpack::{DlDtype, Extents, TensorDevice};
 
 /// The interpreter, and the script's object that does in Python what Python does best.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ impl Interpreter {
         place: TensorDevice,
         data: u64,
         dtype: DlDtype,
-        shape: &[i64],
+        extents: Extents,
     ) -> Result<Object, String> {
-        let capsule = self.made(Object::tensor(&self.api, place, data, dtype, shape))?;
+        let capsule = self.made(Object::tensor(&self.api, place, data, dtype, extents))?;
         self.ask(c"tensor", &[&capsule])
     }
 

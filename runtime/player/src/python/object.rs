@@ -59,15 +59,15 @@ impl Object {
         Self::owned(api, unsafe { (api.text)(text.as_ptr().cast(), length) })
     }
 
-    /// A capsule that holds a contiguous tensor. Who takes the tensor out gives it back; else the capsule does.
+    /// A capsule that holds a tensor. Who takes the tensor out gives it back; else the capsule does.
     pub(super) fn tensor(
         api: &Rc<Api>,
         place: TensorDevice,
         data: u64,
         dtype: DlDtype,
-        shape: &[i64],
+        extents: Extents,
     ) -> Option<Self> {
-        let mut extents = Box::new(Extents::contiguous(shape));
+        let mut extents = Box::new(extents);
         let tensor = extents.tensor(place, data as *mut c_void, dtype);
         let managed = Box::into_raw(Box::new(ManagedTensor {
             tensor,

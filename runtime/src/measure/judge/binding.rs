@@ -72,9 +72,14 @@ fn tensors(layout: &SlotLayout, block: Block, slots: usize) -> Vec<Argument> {
             block,
             code,
             bits,
-            shape: shape.iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect(),
+            shape: shape.iter().map(|extent| signed(*extent)).collect(),
+            strides: place.spread.strides.iter().map(|stride| signed(*stride)).collect(),
             offsets: (0..slots).map(|slot| layout.slot_offset(slot) + place.offset).collect(),
         }
     };
     layout.places.iter().map(argument).collect()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,8 @@
 //!
 //! How many calls passed so stands among the workload's notes.
 
+use std::rc::Rc;
+
 use super::binding::Asked;
 use super::comparison::{OutputComparison, verdict};
 use super::device::JudgeDevice;
@@ -24,6 +26,7 @@ use super::layout::{TensorPlace, number};
 use super::null_gate::null_gate;
 use super::session::{PlayerSession, Stop};
 use super::set;
+use super::strided::Strided;
 use super::trial::{Keep, Side, Trial};
 use crate::measure::verdict::Verdict;
 use proofmark_player::device::instruments::OutputPair;
@@ -49,6 +52,9 @@ struct Off {
 impl Trial<'_> {
     /// Says why this workload cannot judge: an output that nobody computed would pass.
     pub fn refusal(&self) -> Result<Option<String>, Stop> {
+        if let Some(reason) = self.strided.as_ref().and_then(Strided::refusal) {
+            return Ok(Some(reason));
+        }
         self.gate_against(0, (&self.device.secret[1], 0))
     }
 
@@ -97,6 +103,20 @@ impl Trial<'_> {
     pub(super) fn check(
         &mut self,
         content: usize,
+        blocks: &Rc<[DeviceBuffer; 2]>,
+        slot: usize,
+        reference: &mut PlayerSession,
+    ) -> Result<(), Stop> {
+        let (gathered, place) = self.gathered(content, blocks, slot)?;
+        let found = self.check_contiguous(content, &gathered, place, reference);
+        self.with_gaps(found, blocks, slot)?;
+        self.checked += 1;
+        Ok(())
+    }
+
+    fn check_contiguous(
+        &mut self,
+        content: usize,
         blocks: &[DeviceBuffer; 2],
         slot: usize,
         reference: &mut PlayerSession,
@@ -112,7 +132,6 @@ impl Trial<'_> {
         if changed > 0 {
             return Err(Stop::Verdict(self.explain_change(content, blocks, slot, changed)?));
         }
-        self.checked += 1;
         Ok(())
     }
 

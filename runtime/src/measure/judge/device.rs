@@ -78,7 +78,7 @@ impl JudgeDevice {
         let instruments = Instruments::load(&gpu, &nonce())?;
         let (free, _) = gpu.free_memory()?;
         let limit = BLOCKS_LIMIT_BYTES.min(free / BLOCKS_FREE_SHARE);
-        let sizes = |count: fn(&CallLayout, u64) -> u64| {
+        let sizes = |layouts: &[CallLayout], count: fn(&CallLayout, u64) -> u64| {
             [0, 1].map(|block| {
                 let bytes = |layout: &CallLayout| {
                     let slot = if block == 0 { layout.inputs.slot_bytes } else { layout.outputs.slot_bytes };
@@ -87,15 +87,17 @@ impl JudgeDevice {
                 layouts.iter().map(bytes).max().unwrap_or(0)
             })
         };
-        let (contents, slots) = (sizes(content_count), sizes(slot_count));
-        let shared = || -> Result<[DeviceBuffer; 2], DeviceError> {
+        let given: Vec<_> = layouts.iter().map(|layout| layout.spread(options.strides)).collect();
+        let (contents, slots) = (sizes(&layouts, content_count), sizes(&given, slot_count));
+        let contiguous = sizes(&layouts, slot_count);
+        let shared = |sizes: [u64; 2]| -> Result<[DeviceBuffer; 2], DeviceError> {
             Ok([
-                DeviceBuffer::allocate_shared(&gpu, slots[0])?,
-                DeviceBuffer::allocate_shared(&gpu, slots[1])?,
+                DeviceBuffer::allocate_shared(&gpu, sizes[0])?,
+                DeviceBuffer::allocate_shared(&gpu, sizes[1])?,
             ])
         };
         let secret = [DeviceBuffer::allocate(&gpu, contents[0])?, DeviceBuffer::allocate(&gpu, contents[1])?];
-        let (subject, reference) = (shared()?, shared()?);
+        let (subject, reference) = (shared(slots)?, shared(contiguous)?);
         let nvml = Sensors::open(&gpu.facts().uuid);
         let candidates = cupti::candidates(options.cupti.as_deref());
         Ok(Self {

@@ -2,6 +2,8 @@
 
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, Named, Shapes, Tensor, Workload};
 
+use super::spread::Spread;
+use crate::measure::strides::Strides;
 use crate::measure::subject::BenchError;
 
 use proofmark_player::protocol::Block;
@@ -18,6 +20,8 @@ pub struct TensorPlace {
     pub tensor: Tensor,
     /// Byte offset in the slot.
     pub offset: u64,
+    /// How its elements lie there.
+    pub spread: Spread,
 }
 
 /// The places of one block's tensors.
@@ -30,12 +34,14 @@ pub struct SlotLayout {
 }
 
 impl SlotLayout {
-    fn new(tensors: &Named<Tensor>) -> Self {
+    fn new<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>, strides: Strides) -> Self {
         let mut places = Vec::new();
         let mut offset = 0_u64;
-        for (name, tensor) in tensors.iter().filter(|(_, tensor)| !tensor.is_scalar()) {
-            places.push(TensorPlace { name: name.to_owned(), tensor: tensor.clone(), offset });
-            offset = offset.saturating_add(tensor.size_bytes).next_multiple_of(ALIGNMENT);
+        for (name, tensor) in tensors.filter(|(_, tensor)| !tensor.is_scalar()) {
+            let spread = Spread::new(tensor, strides);
+            let end = offset.saturating_add(spread.room_bytes());
+            places.push(TensorPlace { name: name.to_owned(), tensor: tensor.clone(), offset, spread });
+            offset = end.next_multiple_of(ALIGNMENT);
         }
         Self { places, slot_bytes: offset.max(ALIGNMENT) }
     }
@@ -46,7 +52,7 @@ impl SlotLayout {
         let mut goes_on = false;
         for place in &self.places {
             let is_wanted = wanted(place);
-            let end = place.offset + place.tensor.size_bytes.next_multiple_of(ALIGNMENT);
+            let end = place.offset + place.spread.room_bytes().next_multiple_of(ALIGNMENT);
             match stretches.last_mut() {
                 Some((offset, length)) if is_wanted && goes_on => *length = end - *offset,
                 _ if is_wanted => stretches.push((place.offset, end - place.offset)),
@@ -84,7 +90,18 @@ impl CallLayout {
 
     /// Lays out a workload's tensors.
     pub fn new(shapes: &Shapes) -> Self {
-        Self { inputs: SlotLayout::new(&shapes.inputs), outputs: SlotLayout::new(&shapes.outputs) }
+        let layout = |tensors: &Named<Tensor>| SlotLayout::new(tensors.iter(), Strides::Contiguous);
+        Self { inputs: layout(&shapes.inputs), outputs: layout(&shapes.outputs) }
+    }
+
+    /// The same tensors with gaps between their elements.
+    #[must_use]
+    pub fn spread(&self, strides: Strides) -> Self {
+        let layout = |slot: &SlotLayout| {
+            let tensors = slot.places.iter().map(|place| (place.name.as_str(), &place.tensor));
+            SlotLayout::new(tensors, strides)
+        };
+        Self { inputs: layout(&self.inputs), outputs: layout(&self.outputs) }
     }
 
     /// One block's places.
@@ -147,6 +164,10 @@ mod tests {
         assert_eq!(layout.inputs.stretches(|_| true), [(0, 1280)]);
         assert_eq!(layout.inputs.stretches(|place| place.name == "y"), [(768, 512)]);
         assert_eq!(layout.inputs.stretches(|_| false), []);
+        let apart = layout.spread(Strides::Elements);
+        let places: Vec<_> = apart.inputs.places.iter().map(|place| place.offset).collect();
+        assert_eq!((places.as_slice(), apart.inputs.slot_bytes), (&[0, 1280][..], 2048));
+        assert_eq!(layout.spread(Strides::Contiguous), layout);
     }
 
     #[test]

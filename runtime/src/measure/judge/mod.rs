@@ -13,12 +13,14 @@
 //! | [`comparison`] | how far it really lies off |
 //! | [`set`] | outputs whose rows are sets |
 //! | [`mod@null_gate`] | whether a workload can tell a kernel from nothing |
+//! | [`spread`] | how a tensor's elements lie in its place |
 //! | [`layout`] | where the tensors of one call lie |
 //! | [`source`] | where each input's contents come from |
 //! | [`device`] | the judge's own GPU side |
 //! | [`session`] | a player with its part |
 //! | [`binding`] | how a call is described to it |
 //! | [`trial`] | one workload: contents, expected outputs, checked calls |
+//! | `strided` | the subject's tensors where they have gaps |
 //! | `check` | what a call left, held against what was expected |
 
 pub mod philox;
@@ -45,6 +47,8 @@ pub mod set;
 
 pub mod null_gate;
 
+pub mod spread;
+
 pub mod layout;
 
 pub mod source;
@@ -56,6 +60,8 @@ pub mod session;
 pub mod binding;
 
 pub mod trial;
+
+mod strided;
 
 mod check;
 

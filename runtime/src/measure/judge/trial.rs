@@ -19,10 +19,11 @@ use rand_chacha::ChaCha12Rng;
 use super::binding::Asked;
 use super::comparison::OutputComparison;
 use super::device::JudgeDevice;
-use super::layout::{CallLayout, TensorPlace};
+use super::layout::{CallLayout, SlotLayout, TensorPlace};
 use super::session::{BatchReport, PlayerSession, Stop};
 use super::set::is_set;
 use super::source::Sources;
+use super::strided::Strided;
 use super::tolerance::Tolerance;
 use crate::measure::seed::Seed;
 use crate::measure::subject::{BenchError, Options, mutable_inputs};
@@ -30,7 +31,7 @@ use proofmark_player::device::memory::{DeviceBuffer, Region, copy, fill};
 use proofmark_player::protocol::{CallReport, Clock, L2};
 
 /// All ones: a NaN in every float type, -1 in every integer.
-const POISON: u8 = 0xFF;
+pub(super) const POISON: u8 = 0xFF;
 /// A definition's own reference computes for about this long before the first call that counts…
 const ROUND_SECONDS: f64 = 4.0;
 /// …but this many contents at least, so that one can be confused with another.
@@ -67,6 +68,8 @@ pub struct Trial<'device> {
     /// Blocks of one slot: what a stage maps for calls one at a time.
     single: Rc<[DeviceBuffer; 2]>,
     pub(super) layout: CallLayout,
+    /// What the subject's tensors need where they have gaps.
+    pub(super) strided: Option<Strided>,
     pub(super) sources: Sources,
     /// Outputs whose rows are sets, by name.
     pub(super) sets: BTreeSet<String>,
@@ -99,7 +102,9 @@ impl<'device> Trial<'device> {
         let sources = Sources::new(definition, workload, &layout, seed.0, &options.data_root)?;
         let mutable: Vec<&str> = mutable_inputs(definition).collect();
         let may_change = |place: &TensorPlace| mutable.contains(&place.name.as_str());
-        let single = [layout.inputs.slot_bytes, layout.outputs.slot_bytes]
+        let strided = Strided::new(device, &layout, options.strides)?;
+        let given = strided.as_ref().map_or(&layout, |strided| &strided.layout);
+        let single = [given.inputs.slot_bytes, given.outputs.slot_bytes]
             .map(|bytes| DeviceBuffer::allocate_shared(&device.gpu, bytes));
         let [inputs, outputs] = single;
         let sets = definition.outputs().iter().filter(|(name, spec)| is_set(name, spec));
@@ -110,9 +115,10 @@ impl<'device> Trial<'device> {
             sets: sets.map(|(name, _)| name.to_owned()).collect(),
             tolerance: options.tolerance.for_workload(workload),
             dice: Dice::new(seed, "schedule"),
-            slots: device.slots(&layout),
+            slots: device.slots(given),
             contents: device.contents(&layout),
             device,
+            strided,
             layout,
             rounds: 0,
             unused: Vec::new(),
@@ -140,9 +146,9 @@ impl<'device> Trial<'device> {
         &self.layout
     }
 
-    /// Describes the call to a player.
+    /// Describes the call to the subject's player.
     pub fn bind(&self, session: &mut PlayerSession) -> Result<(), Stop> {
-        Ok(session.bind(&self.layout, self.sources.values(), self.slots)?)
+        Ok(session.bind(self.given(), self.sources.values(), self.slots)?)
     }
 
     /// Makes contents that nobody has seen, and lets the reference compute what is expected of them.
@@ -159,7 +165,7 @@ impl<'device> Trial<'device> {
             previous = Some(region);
         }
         stream.synchronize()?;
-        self.bind(reference)?;
+        reference.bind(&self.layout, self.sources.values(), self.slots)?;
         if self.rounds == 0 && reference.is_definition() {
             self.limit_contents(reference)?;
         }
@@ -243,15 +249,15 @@ impl<'device> Trial<'device> {
         let JudgeDevice { shared, stream, instruments, .. } = self.device;
         let mut previous = None;
         for slot in 0..count {
-            let region = self.slot(&shared[0], slot, Side::Inputs)?;
+            let region = self.decoy_slot(shared, slot)?;
             let index = u32::try_from(slot).expect("a few at most");
             decoys.make(index, region, previous, instruments, stream)?;
-            fill(self.slot(&shared[1], slot, Side::Outputs)?, POISON, stream)?;
+            self.bring(region, shared, slot)?;
             previous = Some(region);
         }
         stream.synchronize()?;
         for slot in 0..count {
-            session.publish(self.device, shared, &self.layout, slot)?;
+            session.publish(self.device, shared, self.given(), slot)?;
         }
         Ok(())
     }
@@ -284,7 +290,7 @@ impl<'device> Trial<'device> {
         session: &mut PlayerSession,
         reference: &mut PlayerSession,
         (clock, content): (Clock, usize),
-        (blocks, slot): (&[DeviceBuffer; 2], usize),
+        (blocks, slot): (&Rc<[DeviceBuffer; 2]>, usize),
     ) -> Result<CallReport, Stop> {
         session.map(blocks)?;
         self.place(content, blocks, slot)?;
@@ -292,10 +298,10 @@ impl<'device> Trial<'device> {
             self.clear_beside(blocks)?;
         }
         self.device.stream.synchronize()?;
-        session.publish(self.device, blocks, &self.layout, slot)?;
+        session.publish(self.device, blocks, self.given(), slot)?;
         let slot_number = u32::try_from(slot).expect("a few at most");
         let report = session.call(slot_number, clock, L2::Cold)?;
-        session.collect(self.device, blocks, &self.layout, slot)?;
+        session.collect(self.device, blocks, self.given(), slot)?;
         self.check(content, blocks, slot, reference)?;
         Ok(report)
     }
@@ -303,7 +309,7 @@ impl<'device> Trial<'device> {
     /// Clears what lies behind the one slot of a block.
     fn clear_beside(&self, blocks: &[DeviceBuffer; 2]) -> Result<(), Stop> {
         for (block, side) in blocks.iter().zip([Side::Inputs, Side::Outputs]) {
-            let used = side.of(&self.layout).slot_bytes;
+            let used = side.of(self.given()).slot_bytes;
             let size = block.whole().size_bytes();
             fill(block.region(used, size - used)?, 0, &self.device.stream)?;
         }
@@ -327,11 +333,11 @@ impl<'device> Trial<'device> {
         }
         self.device.stream.synchronize()?;
         for slot in 0..count {
-            session.publish(self.device, &shared, &self.layout, slot)?;
+            session.publish(self.device, &shared, self.given(), slot)?;
         }
         let report = session.batch(all_slots(count))?;
         for slot in 0..count {
-            session.collect(self.device, &shared, &self.layout, slot)?;
+            session.collect(self.device, &shared, self.given(), slot)?;
         }
         for (slot, content) in contents.iter().enumerate() {
             self.check(*content, &shared, slot, reference)?;
@@ -341,14 +347,8 @@ impl<'device> Trial<'device> {
 
     /// Brings a content to a slot and poisons its outputs.
     fn place(&self, content: usize, blocks: &[DeviceBuffer; 2], slot: usize) -> Result<(), Stop> {
-        let JudgeDevice { secret, stream, .. } = self.device;
-        copy(
-            self.slot(&secret[0], content, Side::Inputs)?,
-            self.slot(&blocks[0], slot, Side::Inputs)?,
-            stream,
-        )?;
-        fill(self.slot(&blocks[1], slot, Side::Outputs)?, POISON, stream)?;
-        Ok(())
+        let made = self.slot(&self.device.secret[0], content, Side::Inputs)?;
+        self.bring(made, blocks, slot)
     }
 
     /// A checked call whose outputs are then compared in full.
@@ -361,6 +361,7 @@ impl<'device> Trial<'device> {
         let (blocks, slot) = self.window(session);
         let content = self.take();
         self.call_with(session, reference, (Clock::Host, content), (&blocks, slot))?;
+        let (blocks, slot) = self.gathered(content, &blocks, slot)?;
         self.details(content, &blocks, slot)
     }
 
@@ -390,14 +391,14 @@ pub(super) enum Keep {
 }
 
 /// One of the two blocks of a call.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Side {
     Inputs,
     Outputs,
 }
 
 impl Side {
-    fn of(self, layout: &CallLayout) -> &super::layout::SlotLayout {
+    pub(super) fn of(self, layout: &CallLayout) -> &SlotLayout {
         match self {
             Self::Inputs => &layout.inputs,
             Self::Outputs => &layout.outputs,
