@@ -31,8 +31,8 @@ macro_rules! one_test_each {
 }
 
 one_test_each! { honest:
-    clusters, cooperative, dependent_launch, graph, in_place_state, plain, slow, two_streams, variables, waits,
-    workspace,
+    clusters, cooperative, dependent_launch, graph, graph_parameters, graph_switched, in_place_state, plain, slow,
+    two_streams, variables, waits, workspace,
 }
 
 one_test_each! { cheats:

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use proofmark_packager::Digest;
 
 use crate::device::arena::{BLOCKS, FOREIGN};
+use crate::device::instruments::SCRUBBED_FRAME_BYTES;
 use crate::device::launch::{Configured, LoadedImage};
 use crate::device::memory::{DeviceBuffer, Region, copy, download, fill, upload};
 use crate::device::ready_graph::ReadyGraph;
@@ -201,7 +202,7 @@ impl Stage {
     /// Whether a kernel of the recording has memory of its own for each thread.
     pub(crate) fn uses_local_memory(&self) -> bool {
         let mut steps = self.plan.iter().flat_map(|plan| &plan.calls).flat_map(|call| &call.steps);
-        steps.any(|step| matches!(&step.work, Prepared::Launch(launch) if launch.uses_local_memory()))
+        steps.any(|step| matches!(&step.work, Prepared::Launch(launch) if launch.local_bytes() > 0))
     }
 
     /// Puts memory and variables back to what they were at the start of the recorded call.
@@ -345,12 +346,18 @@ fn plan(
                 let mut launch = launch.clone();
                 let relocations = std::mem::take(&mut launch.relocations);
                 relocate(&mut launch.parameters, &relocations, addresses)?;
-                let image = &modules[launch.module as usize];
-                Prepared::Launch(
-                    image
-                        .configure(kernel, &launch)?
-                        .ok_or_else(|| unfit(format!("kernel `{}` takes other parameters", kernel.name)))?,
-                )
+                let ready = modules[launch.module as usize]
+                    .configure(kernel, &launch)?
+                    .ok_or_else(|| unfit(format!("kernel `{}` takes other parameters", kernel.name)))?;
+                if ready.local_bytes() > SCRUBBED_FRAME_BYTES {
+                    return Err(unfit(format!(
+                        "kernel `{}` has {} bytes of local memory a thread; up to {SCRUBBED_FRAME_BYTES} are \
+                         overwritten before each call",
+                        kernel.name,
+                        ready.local_bytes()
+                    )));
+                }
+                Prepared::Launch(ready)
             }
             Work::Copy(copy) => {
                 let last = |start: u64, pitch: u64| {

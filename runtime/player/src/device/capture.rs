@@ -10,6 +10,7 @@ use cudarc::driver::sys::{
 use super::arena::{BLOCKS, FOREIGN};
 use super::captured_graph::{Graph, append, child, edges, in_order, nodes};
 use super::error::{DeviceError, check};
+use super::foreign_graph;
 use super::interception;
 use super::stream::Stream;
 use super::uncaptured::Uncaptured;
@@ -76,6 +77,11 @@ impl Reader {
             check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(stream.raw(), &raw mut graph) });
         interception::set_capturing(false);
         let graph = (!graph.is_null()).then(|| Graph(graph));
+        if foreign_graph::launched_unknown() {
+            let text =
+                "it launches a graph of its own whose nodes it changed in a way that cannot be followed";
+            return Err(Uncaptured::Refused(text.to_owned()));
+        }
         // The driver's refusal explains the entry's error, if both are there.
         ended.map_err(|error| Uncaptured::Refused(refusal(&error)))?;
         outcome.map_err(Uncaptured::Raised)?;

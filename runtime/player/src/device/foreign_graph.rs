@@ -2,12 +2,16 @@
 //!
 //! A graph that is ready to be launched does not tell what is in it, and the driver launches none into a
 //! capture. So a copy is kept of every graph that is made ready, and a launch under capture adds the copy as one
-//! node.
+//! node. What is changed in a ready graph, node by node, is changed in the copy too; where that cannot be followed
+//! the graph has no copy any more, and a launch of it is refused.
 
-use std::ffi::c_void;
+use std::ffi::{c_uint, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::sys::{self, CUgraph, CUgraphExec, CUresult, CUstream, CUstreamCaptureStatus};
+use cudarc::driver::sys::{
+    self, CUcontext, CUgraph, CUgraphExec, CUgraphNode, CUresult, CUstream, CUstreamCaptureStatus,
+};
 
 use super::error::DeviceError;
 use super::redirection::{Redirection, replace};
@@ -21,9 +25,23 @@ static WITH_PARAMS_PTSZ: Hook = Mutex::new(None);
 static UPDATE: Hook = Mutex::new(None);
 static LAUNCH: Hook = Mutex::new(None);
 static LAUNCH_PTSZ: Hook = Mutex::new(None);
+static SET_KERNEL: Hook = Mutex::new(None);
+static SET_COPY: Hook = Mutex::new(None);
+static SET_FILL: Hook = Mutex::new(None);
+static SET_ANY: Hook = Mutex::new(None);
+static SET_CHILD: Hook = Mutex::new(None);
+static SET_ENABLED: Hook = Mutex::new(None);
 
-/// Graphs that are ready, with the copy of what they hold.
-static READY: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+/// Graphs that are ready, with the copy of what they hold; without one where it is not known any more.
+static READY: Mutex<Vec<(usize, Option<usize>)>> = Mutex::new(Vec::new());
+
+/// Whether a graph was launched under capture whose contents are not known.
+static UNKNOWN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a graph was launched under capture, since this was last asked, whose contents are not known.
+pub(crate) fn launched_unknown() -> bool {
+    UNKNOWN.swap(false, Ordering::Relaxed)
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -38,6 +56,12 @@ pub(crate) fn install() -> Result<(), DeviceError> {
     *lock(&UPDATE) = Some(replace("cuGraphExecUpdate_v2", update as *const ())?);
     *lock(&LAUNCH) = Some(replace("cuGraphLaunch", launch as *const ())?);
     *lock(&LAUNCH_PTSZ) = Some(replace("cuGraphLaunch_ptsz", launch_ptsz as *const ())?);
+    *lock(&SET_KERNEL) = Some(replace("cuGraphExecKernelNodeSetParams_v2", set_kernel as *const ())?);
+    *lock(&SET_COPY) = Some(replace("cuGraphExecMemcpyNodeSetParams", set_copy as *const ())?);
+    *lock(&SET_FILL) = Some(replace("cuGraphExecMemsetNodeSetParams", set_fill as *const ())?);
+    *lock(&SET_ANY) = Some(replace("cuGraphExecNodeSetParams", set_any as *const ())?);
+    *lock(&SET_CHILD) = Some(replace("cuGraphExecChildGraphNodeSetParams", set_child as *const ())?);
+    *lock(&SET_ENABLED) = Some(replace("cuGraphNodeSetEnabled", set_enabled as *const ())?);
     Ok(())
 }
 
@@ -55,12 +79,102 @@ fn original(hook: &Hook, call: impl FnOnce() -> CUresult) -> CUresult {
 fn remember(ready: CUgraphExec, graph: CUgraph) {
     let mut copy = std::ptr::null_mut();
     // SAFETY: the graph was just accepted by the driver; the handle is a live variable.
-    if unsafe { sys::cuGraphClone(&raw mut copy, graph) } != CUresult::CUDA_SUCCESS {
-        return;
-    }
+    let code = unsafe { sys::cuGraphClone(&raw mut copy, graph) };
+    keep(ready, (code == CUresult::CUDA_SUCCESS).then_some(copy as usize));
+}
+
+fn keep(ready: CUgraphExec, copy: Option<usize>) {
     let mut known = lock(&READY);
     known.retain(|(one, _)| *one != ready as usize);
-    known.push((ready as usize, copy as usize));
+    known.push((ready as usize, copy));
+}
+
+fn copy_of(ready: CUgraphExec) -> Option<usize> {
+    lock(&READY).iter().find(|(one, _)| *one == ready as usize).and_then(|(_, copy)| *copy)
+}
+
+/// Changes the copy as the driver has changed the ready graph.
+fn follow(
+    code: CUresult,
+    ready: CUgraphExec,
+    node: CUgraphNode,
+    change: impl FnOnce(CUgraphNode) -> CUresult,
+) -> CUresult {
+    if code != CUresult::CUDA_SUCCESS {
+        return code;
+    }
+    let followed = copy_of(ready).is_some_and(|copy| {
+        let mut twin = std::ptr::null_mut();
+        // SAFETY: the driver has just accepted the node; the copy is ours; the handle is a live variable.
+        let found = unsafe { sys::cuGraphNodeFindInClone(&raw mut twin, node, copy as CUgraph) };
+        found == CUresult::CUDA_SUCCESS && change(twin) == CUresult::CUDA_SUCCESS
+    });
+    if !followed {
+        keep(ready, None);
+    }
+    code
+}
+
+unsafe extern "C" fn set_kernel(
+    ready: CUgraphExec,
+    node: CUgraphNode,
+    params: *const sys::CUDA_KERNEL_NODE_PARAMS,
+) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code =
+        original(&SET_KERNEL, || unsafe { sys::cuGraphExecKernelNodeSetParams_v2(ready, node, params) });
+    // SAFETY: what the driver has just accepted, for a node of ours.
+    follow(code, ready, node, |twin| unsafe { sys::cuGraphKernelNodeSetParams_v2(twin, params) })
+}
+
+unsafe extern "C" fn set_copy(
+    ready: CUgraphExec,
+    node: CUgraphNode,
+    params: *const sys::CUDA_MEMCPY3D,
+    context: CUcontext,
+) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code =
+        original(&SET_COPY, || unsafe { sys::cuGraphExecMemcpyNodeSetParams(ready, node, params, context) });
+    // SAFETY: what the driver has just accepted, for a node of ours.
+    follow(code, ready, node, |twin| unsafe { sys::cuGraphMemcpyNodeSetParams(twin, params) })
+}
+
+unsafe extern "C" fn set_fill(
+    ready: CUgraphExec,
+    node: CUgraphNode,
+    params: *const sys::CUDA_MEMSET_NODE_PARAMS,
+    context: CUcontext,
+) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code =
+        original(&SET_FILL, || unsafe { sys::cuGraphExecMemsetNodeSetParams(ready, node, params, context) });
+    // SAFETY: what the driver has just accepted, for a node of ours.
+    follow(code, ready, node, |twin| unsafe { sys::cuGraphMemsetNodeSetParams(twin, params) })
+}
+
+unsafe extern "C" fn set_any(
+    ready: CUgraphExec,
+    node: CUgraphNode,
+    params: *mut sys::CUgraphNodeParams,
+) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code = original(&SET_ANY, || unsafe { sys::cuGraphExecNodeSetParams(ready, node, params) });
+    // SAFETY: what the driver has just accepted, for a node of ours.
+    follow(code, ready, node, |twin| unsafe { sys::cuGraphNodeSetParams(twin, params) })
+}
+
+unsafe extern "C" fn set_child(ready: CUgraphExec, node: CUgraphNode, child: CUgraph) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code =
+        original(&SET_CHILD, || unsafe { sys::cuGraphExecChildGraphNodeSetParams(ready, node, child) });
+    follow(code, ready, node, |_| CUresult::CUDA_ERROR_NOT_SUPPORTED)
+}
+
+unsafe extern "C" fn set_enabled(ready: CUgraphExec, node: CUgraphNode, enabled: c_uint) -> CUresult {
+    // SAFETY: the caller's own arguments.
+    let code = original(&SET_ENABLED, || unsafe { sys::cuGraphNodeSetEnabled(ready, node, enabled) });
+    follow(code, ready, node, |_| CUresult::CUDA_ERROR_NOT_SUPPORTED)
 }
 
 fn instantiated(code: CUresult, ready: *mut CUgraphExec, graph: CUgraph) -> CUresult {
@@ -148,8 +262,10 @@ fn captured(ready: CUgraphExec, stream: CUstream) -> Option<CUresult> {
     if code != CUresult::CUDA_SUCCESS || !is_active {
         return None;
     }
-    let copy = lock(&READY).iter().find(|(one, _)| *one == ready as usize).map(|(_, copy)| *copy);
-    let Some(copy) = copy else { return Some(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) };
+    let Some(copy) = copy_of(ready) else {
+        UNKNOWN.store(true, Ordering::Relaxed);
+        return Some(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    };
     let mut node = std::ptr::null_mut();
     // SAFETY: the graph under capture and what it waits for, as the driver has just said; the copy is ours.
     let code = unsafe { sys::cuGraphAddChildGraphNode(&raw mut node, graph, before, count, copy as CUgraph) };

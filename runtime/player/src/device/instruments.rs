@@ -17,6 +17,8 @@ use super::stream::Stream;
 const PTX: &str = include_str!("instruments.ptx");
 /// Threads of a block: a multiple of a warp that fills a multiprocessor with eight blocks.
 const BLOCK_THREADS: u32 = 256;
+/// Local memory of a thread that [`Instruments::scrub`] overwrites: the kernel's frame, in bytes.
+pub(crate) const SCRUBBED_FRAME_BYTES: u32 = 16 * 1024;
 /// Threads of a block that scrubs: as many as a block can have.
 const SCRUB_THREADS: u32 = 1024;
 /// Blocks per multiprocessor for kernels that stride over their data.

@@ -93,6 +93,7 @@ impl LoadedImage {
         check("cuFuncGetAttribute", unsafe {
             sys::cuFuncGetAttribute(&raw mut local_bytes, which, function)
         })?;
+        let local_bytes = u32::try_from(local_bytes).unwrap_or(u32::MAX);
         Ok(Some(Configured { function, launch: launch.clone(), values, local_bytes }))
     }
 
@@ -146,13 +147,13 @@ pub(crate) struct Configured {
     function: sys::CUfunction,
     launch: Launch,
     values: Vec<Vec<u64>>,
-    local_bytes: i32,
+    local_bytes: u32,
 }
 
 impl Configured {
-    /// Whether each thread has memory of its own.
-    pub(crate) fn uses_local_memory(&self) -> bool {
-        self.local_bytes > 0
+    /// Memory of its own that each thread has, in bytes.
+    pub(crate) fn local_bytes(&self) -> u32 {
+        self.local_bytes
     }
 
     /// Queues the launch.

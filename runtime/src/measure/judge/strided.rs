@@ -122,7 +122,7 @@ impl Trial<'_> {
         } else {
             copy(inputs, given, stream)?;
         }
-        Ok(fill(self.given_slot(&blocks[1], slot, Side::Outputs)?, POISON, stream)?)
+        self.poison(self.given_slot(&blocks[1], slot, Side::Outputs)?, &self.given().outputs)
     }
 
     /// Where a decoy's inputs are made: in the subject's own slot, or beside where that is strided.
@@ -192,7 +192,10 @@ impl Trial<'_> {
             let block = side as usize;
             let due = strided.due[block].region(0, side.of(&strided.layout).slot_bytes)?;
             let gathered = self.slot(&strided.contiguous[block], 0, side)?;
-            fill(due, POISON, stream)?;
+            match side {
+                Side::Inputs => fill(due, POISON, stream)?,
+                Side::Outputs => self.poison(due, &strided.layout.outputs)?,
+            }
             spread(gathered, side.of(&self.layout), due, side.of(&strided.layout), stream)?;
             pairs.push((self.given_slot(&blocks[block], slot, side)?, due));
         }

@@ -30,8 +30,10 @@ use crate::measure::subject::{BenchError, Options, mutable_inputs};
 use proofmark_player::device::memory::{DeviceBuffer, Region, copy, fill};
 use proofmark_player::protocol::{CallReport, Clock, L2};
 
-/// All ones: a NaN in every float type, -1 in every integer.
+/// All ones: a NaN in every float type.
 pub(super) const POISON: u8 = 0xFF;
+/// What a subject's integers are poisoned with: all ones would be -1, by which operators say "none".
+const INTEGER_POISON: u8 = 0xA5;
 /// A definition's own reference computes for about this long before the first call that counts…
 const ROUND_SECONDS: f64 = 4.0;
 /// …but this many contents at least, so that one can be confused with another.
@@ -349,6 +351,16 @@ impl<'device> Trial<'device> {
     fn place(&self, content: usize, blocks: &[DeviceBuffer; 2], slot: usize) -> Result<(), Stop> {
         let made = self.slot(&self.device.secret[0], content, Side::Inputs)?;
         self.bring(made, blocks, slot)
+    }
+
+    /// Fills a slot of a subject's outputs with what no call writes.
+    pub(super) fn poison(&self, outputs: Region, layout: &SlotLayout) -> Result<(), Stop> {
+        let stream = &self.device.stream;
+        fill(outputs, POISON, stream)?;
+        for (offset, length) in layout.stretches(|place| !place.tensor.dtype.is_float()) {
+            fill(outputs.part(offset, length)?, INTEGER_POISON, stream)?;
+        }
+        Ok(())
     }
 
     /// A checked call whose outputs are then compared in full.
