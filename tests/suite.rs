@@ -12,6 +12,7 @@ mod challenge;
 mod ci_use;
 mod command_line;
 mod documents;
+mod fleet;
 mod gpu;
 mod hostile_input;
 mod human_output;

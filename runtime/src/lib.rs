@@ -16,7 +16,7 @@
 //! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us, nor reach anything | [`process_tree`], [`interruption`], [`sandbox`] |
-//! | a job on another machine | [`remote`] |
+//! | a job on another machine, many jobs on many machines | [`remote`], [`fleet`] |
 //!
 //! Imports point one way: `cli` → `pipeline` → rooms → `packager`. Nothing up to the proof knows of the
 //! device.
@@ -28,6 +28,7 @@ pub mod capture;
 pub mod cli;
 pub mod device;
 pub mod evidence;
+pub mod fleet;
 pub mod interruption;
 pub mod job;
 pub mod ledger;

@@ -82,7 +82,8 @@ impl Console {
     }
 }
 
-fn render(schema: &str, version: u32, body: &impl Serialize) -> Result<String, Failure> {
+/// A document's text, as it is printed.
+pub(super) fn render(schema: &str, version: u32, body: &impl Serialize) -> Result<String, Failure> {
     let mut document = Map::new();
     document.insert("schema".to_owned(), json!(schema));
     document.insert("schema_version".to_owned(), json!(version));

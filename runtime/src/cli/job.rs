@@ -5,21 +5,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::console::{Console, write_out};
 use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::line::{self, MachineOptions};
 use super::measuring::DriverOptions;
-use crate::job::Job;
+use crate::job::request::LARGEST_JOB_BYTES;
+use crate::job::{Job, Outcome};
 use crate::pipeline::Settings;
 use crate::remote::{self, Host, RemoteError};
 use crate::report;
-
-/// No job document is larger: a hundred times what sources and workloads of a contest take, and little
-/// enough that no document can take the machine's memory.
-const LARGEST_JOB_BYTES: u64 = 32 << 20;
 
 /// Do what a document says, and answer with a document.
 #[derive(Debug, Args)]
@@ -81,13 +78,20 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
     let outcome = line::do_job(&job, &settings, console)?;
-    let code = exit_code::of(&outcome);
-    let mut body = report::outcome::body(&outcome);
+    console.document(OUTCOME, 1, &outcome_body(&job, &outcome))?;
+    Ok(exit_code::of(&outcome))
+}
+
+/// The document of an outcome.
+pub(super) const OUTCOME: &str = "proofmark.outcome";
+
+/// Its fields: what the verb itself would print, with the run's name and every record.
+pub(super) fn outcome_body(job: &Job, outcome: &Outcome) -> Value {
+    let mut body = report::outcome::body(outcome);
     body["run_id"] = json!(job.run_id);
-    body["exit_code"] = json!(code as u8);
+    body["exit_code"] = json!(exit_code::of(outcome) as u8);
     body["records"] = json!(outcome.records());
-    console.document("proofmark.outcome", 1, &body)?;
-    Ok(code)
+    body
 }
 
 /// Has the job done elsewhere, and gives its answer as if it had been done here.

@@ -23,6 +23,7 @@ mod doctor;
 pub mod exit_code;
 mod explain;
 pub mod failure;
+mod fleet;
 mod input;
 mod inspect;
 mod job;
@@ -95,6 +96,7 @@ enum Verb {
     Sign(sign::Arguments),
     VerifySignature(verify_signature::Arguments),
     Job(job::Arguments),
+    Fleet(fleet::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
 }
@@ -135,6 +137,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Challenge(arguments) => challenge::run(&arguments, &console),
         Verb::Ledger(arguments) => ledger::run(&arguments, &console),
         Verb::Job(arguments) => job::run(&arguments, &console),
+        Verb::Fleet(arguments) => fleet::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))

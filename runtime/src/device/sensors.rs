@@ -54,6 +54,9 @@ const BRAKES: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
     .union(ThrottleReasons::HW_THERMAL_SLOWDOWN)
     .union(ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN);
 
+/// The management library, as drivers bring it.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+
 /// The management library and the one GPU that is read.
 #[derive(Debug)]
 pub struct Sensors {
@@ -64,7 +67,7 @@ pub struct Sensors {
 impl Sensors {
     /// Opens the library and finds a GPU by its UUID. `None` where either is missing.
     pub fn open(uuid: &str) -> Option<Self> {
-        let library = Nvml::builder().lib_path("libnvidia-ml.so.1".as_ref()).init().ok()?;
+        let library = Nvml::builder().lib_path(LIBRARY.as_ref()).init().ok()?;
         library.device_by_uuid(uuid).ok()?;
         Some(Self { library, uuid: uuid.to_owned() })
     }
@@ -83,6 +86,15 @@ impl Sensors {
         let reasons = device.and_then(|device| device.current_throttle_reasons());
         brakes(reasons.unwrap_or(ThrottleReasons::NONE))
     }
+}
+
+/// The UUIDs of all GPUs of this machine, in the order of their numbers; none where there is no driver.
+pub fn uuids() -> Vec<String> {
+    let Ok(library) = Nvml::builder().lib_path(LIBRARY.as_ref()).init() else {
+        return Vec::new();
+    };
+    let uuid = |index| library.device_by_index(index).ok()?.uuid().ok();
+    (0..library.device_count().unwrap_or_default()).filter_map(uuid).collect()
 }
 
 /// All reasons where one of them is a brake; the others alone disturb nothing.

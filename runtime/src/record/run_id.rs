@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use proofmark_packager::Digest;
+
 /// The name of one run: 48 bits of milliseconds since 1970 and 80 random bits, as 32 hexadecimal
 /// digits. A run that goes on after an interruption keeps its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +26,12 @@ impl RunId {
         let mut random = [0; 16];
         crate::measure::seed::fill_with_secret(&mut random);
         Self((since.as_millis() << 80) | (u128::from_le_bytes(random) >> 48))
+    }
+
+    /// The name that follows from what is to be done: the same each time. Whoever does it takes a fresh one.
+    pub fn derived(from: Digest) -> Self {
+        let first: [u8; 16] = std::array::from_fn(|place| from.as_bytes()[place]);
+        Self(u128::from_be_bytes(first))
     }
 }
 

@@ -1,0 +1,81 @@
+//! `proofmark fleet`: many submissions, on many machines or over the GPUs of one.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::console::Console;
+use super::exit_code::ExitCode;
+use super::failure::Failure;
+use crate::fleet::{PlanError, ResultsError};
+
+mod places;
+mod plan;
+mod reduce;
+mod run;
+mod words;
+
+/// Plan many jobs, share them out, and put together what came of them.
+///
+/// A plan is a file with one job a line. Each shard is one job and is named by what it says: done twice, or
+/// killed half way and done again, it has one outcome. What is compared with each other is one shard, and stays
+/// on one GPU.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark fleet plan entries -o plan.jsonl             build and prove everything below a folder
+  proofmark fleet plan entries --verb bench --arch sm_90a -o plan.jsonl
+  proofmark fleet run plan.jsonl                         over the processors or GPUs of this machine
+  proofmark fleet reduce plan.jsonl --report all.html    a table, a report, and what is missing")]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: FleetVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum FleetVerb {
+    Plan(Box<plan::PlanArguments>),
+    Run(Box<run::RunArguments>),
+    Reduce(reduce::ReduceArguments),
+}
+
+/// Where results are.
+#[derive(Debug, Clone, Args)]
+struct ResultsFolder {
+    /// The folder of results.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    match &arguments.action {
+        FleetVerb::Plan(arguments) => plan::run(arguments, console),
+        FleetVerb::Run(arguments) => run::run(arguments, console),
+        FleetVerb::Reduce(arguments) => reduce::run(arguments, console),
+    }
+}
+
+/// Says what a plan's failure means for the caller.
+fn explain_plan(error: PlanError) -> Failure {
+    match &error {
+        PlanError::File { .. } => Failure::request(error),
+        PlanError::Line { .. }
+        | PlanError::Count { .. }
+        | PlanError::Changed { .. }
+        | PlanError::Job { .. } => {
+            Failure::request(error).hint("`proofmark fleet plan` writes it anew; what was done stays done")
+        }
+    }
+}
+
+/// Says what a failure of the results means for the caller.
+fn explain_results(error: ResultsError) -> Failure {
+    match &error {
+        ResultsError::File { .. } => {
+            Failure::could_not_judge(error).hint("name a folder that you can write with --results")
+        }
+        ResultsError::NoOutcome { .. } => {
+            Failure::could_not_judge(error).hint("remove the file: its shard is then done again")
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `proofmark fleet run`: does the shards of a plan, or a part of them, on this machine.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use proofmark_packager::Digest;
+use serde_json::json;
+
+use super::{ResultsFolder, explain_plan, explain_results, words};
+use crate::cli::console::{self, Console};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::Failure;
+use crate::cli::job::{OUTCOME, outcome_body};
+use crate::cli::line::{self, MachineOptions};
+use crate::cli::measuring::DriverOptions;
+use crate::fleet::attempt::{AttemptEnd, AttemptStart, scheduled_as};
+use crate::fleet::gpu::{self, GpuName};
+use crate::fleet::summary::is_refused;
+use crate::fleet::worker::{self, WorkEnd, WorkError, WorkEvent};
+use crate::fleet::{FleetPlan, PlannedShard, Results, ShardState};
+use crate::job::{Action, Job};
+use crate::path_text;
+use crate::pipeline::Settings;
+use crate::record::RunId;
+
+/// Do the shards of a plan that have no outcome yet.
+///
+/// Each shard is done in a process of its own, and its outcome appears in the folder of results as a whole. What
+/// is finished is skipped, so a run that was killed is simply started again; two that run at once share the work,
+/// on one machine or on several that see the same folder. Shards that need a GPU have one worker for each GPU,
+/// which keeps others of the same kind away by a lock.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  proofmark fleet run plan.jsonl                       all of it, on this machine
+  proofmark fleet run plan.jsonl --workers 8 --offline
+  proofmark fleet run plan.jsonl --gpus 0,1,2,3
+  proofmark fleet run plan.jsonl --shard 3/16          the fourth of sixteen parts
+
+Exit code 0: every shard that was asked for has an answer, whatever it is. 3: one could not be judged, or the run
+was ended early; start it again.")]
+pub(super) struct RunArguments {
+    /// The plan.
+    plan: PathBuf,
+    #[command(flatten)]
+    results: ResultsFolder,
+    /// Only this part: every Nth shard from the Ith on, counted from 0.
+    #[arg(long, value_name = "I/N", value_parser = parse_part)]
+    shard: Option<PlanPart>,
+    /// How many shards are done at once where no GPU is needed [default: as many as there are processors].
+    #[arg(long, value_name = "K")]
+    workers: Option<NonZeroUsize>,
+    /// The GPUs, as CUDA_VISIBLE_DEVICES names them; one worker each [default: $CUDA_VISIBLE_DEVICES, else all].
+    #[arg(long, value_name = "GPU,…", value_delimiter = ',')]
+    gpus: Vec<String>,
+    /// Do this shard, in this process, for the process that started it.
+    #[arg(long, hide = true, value_name = "SHARD", requires = "parent")]
+    only: Option<Digest>,
+    /// The process that started this one.
+    #[arg(long, hide = true, value_name = "ID")]
+    parent: Option<u32>,
+    #[command(flatten)]
+    machine: MachineOptions,
+    #[command(flatten)]
+    driver: DriverOptions,
+}
+
+/// A part of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PlanPart {
+    index: usize,
+    of: usize,
+}
+
+fn parse_part(text: &str) -> Result<PlanPart, String> {
+    let part = text.split_once('/').and_then(|(index, of)| {
+        let part = PlanPart { index: index.parse().ok()?, of: of.parse().ok()? };
+        (part.index < part.of).then_some(part)
+    });
+    part.ok_or_else(|| "expected I/N with I from 0 to N-1, such as 0/4".to_owned())
+}
+
+/// How many shards came to what.
+#[derive(Debug, Default, serde::Serialize)]
+struct RunTally {
+    shards: usize,
+    finished_before: usize,
+    finished_now: usize,
+    refused: usize,
+    not_judged: usize,
+    open: usize,
+}
+
+/// Runs the verb.
+pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCode, Failure> {
+    let plan = FleetPlan::read(&arguments.plan).map_err(explain_plan)?;
+    let results = Results::open(&arguments.results.results).map_err(explain_results)?;
+    if let (Some(id), Some(parent)) = (arguments.only, arguments.parent) {
+        let shard = plan.shard(id).ok_or_else(|| Failure::request(format!("the plan has no shard {id}")))?;
+        return do_one(arguments, &plan, shard, &results, parent, console);
+    }
+    let begun = Instant::now();
+    let asked = arguments.shard.map_or_else(|| plan.part(0, 1), |part| plan.part(part.index, part.of));
+    let mut tally = RunTally { shards: asked.len(), ..RunTally::default() };
+    let mut todo = Vec::new();
+    for shard in asked {
+        match results.outcome(shard.id).map_err(explain_results)? {
+            Some(_) => tally.finished_before += 1,
+            None => todo.push(shard),
+        }
+    }
+    let progress = work(arguments, &results, &todo, console)?;
+    for shard in &todo {
+        match results.state(shard.id).map_err(explain_results)? {
+            ShardState::Finished(_) => tally.finished_now += 1,
+            state @ ShardState::Ended(_) if is_refused(&state) => tally.refused += 1,
+            ShardState::Ended(_) | ShardState::Lost => tally.not_judged += 1,
+            ShardState::Running | ShardState::Untried => tally.open += 1,
+        }
+    }
+    let interrupted = progress == WorkEnd::Interrupted;
+    let seconds = begun.elapsed().as_secs_f64();
+    console.print(format!(
+        "{:13}{} of {} shards have an outcome: {} before, {} now; {} refused, {} not judged, {} open ({seconds:.1} s)",
+        if interrupted { "ended early" } else { "done" },
+        tally.finished_before + tally.finished_now,
+        tally.shards,
+        tally.finished_before,
+        tally.finished_now,
+        tally.refused,
+        tally.not_judged,
+        tally.open,
+    ))?;
+    let body = json!({
+        "plan": path_text::text(&arguments.plan), "results": path_text::text(results.folder()),
+        "interrupted": interrupted, "seconds": seconds, "tally": tally,
+    });
+    console.document("proofmark.fleet-run", 1, &body)?;
+    let all = !interrupted && tally.not_judged == 0 && tally.open == 0;
+    Ok(if all { ExitCode::Yes } else { ExitCode::CouldNotJudge })
+}
+
+/// Does what is left: first what needs no GPU, over the processors, then the rest, over the GPUs.
+fn work(
+    arguments: &RunArguments,
+    results: &Results,
+    todo: &[&PlannedShard],
+    console: &Console,
+) -> Result<WorkEnd, Failure> {
+    let done = AtomicUsize::new(0);
+    let listen = |event: WorkEvent<'_>| match event {
+        WorkEvent::WaitingForGpu(gpu) => {
+            console.say(format!("waiting for GPU {}: another worker has it", gpu.0));
+        }
+        WorkEvent::Elsewhere(_) => {}
+        WorkEvent::Ended(id, elapsed, state) => {
+            let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let name = todo.iter().find(|one| one.id == id).map(|one| words::name(one)).unwrap_or_default();
+            console.say(format!(
+                "[{count}/{}] {} {name} ({:.1} s)",
+                todo.len(),
+                words::state(state),
+                elapsed.as_secs_f64()
+            ));
+        }
+    };
+    let start = |id: Digest, gpu: Option<&GpuName>| start(results, id, gpu);
+    let (on_gpus, on_processors): (Vec<&PlannedShard>, Vec<&PlannedShard>) =
+        todo.iter().partition(|shard| shard.needs_gpu);
+    let ids = |shards: &[&PlannedShard]| shards.iter().map(|shard| shard.id).collect::<Vec<_>>();
+    let mut progress = WorkEnd::Done;
+    if !on_processors.is_empty() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let places = vec![None; arguments.workers.map_or(processors, NonZeroUsize::get)];
+        progress = worker::work(results, &ids(&on_processors), &places, &start, &listen).map_err(explain)?;
+    }
+    if !on_gpus.is_empty() && progress == WorkEnd::Done {
+        let variable = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let gpus = gpu::visible(&arguments.gpus, variable.as_deref());
+        if gpus.is_empty() {
+            return Err(Failure::could_not_judge(format!(
+                "{} shards need a GPU, and none is here",
+                on_gpus.len()
+            ))
+            .hint("`proofmark doctor` says what is missing; --gpus names them"));
+        }
+        let places: Vec<_> = gpus.into_iter().map(Some).collect();
+        progress = worker::work(results, &ids(&on_gpus), &places, &start, &listen).map_err(explain)?;
+    }
+    Ok(progress)
+}
+
+/// Starts this program once more, with everything that it was started with, for one shard.
+fn start(results: &Results, id: Digest, gpu: Option<&GpuName>) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1));
+    command.args(["--only", &id.to_string(), "--parent", &std::process::id().to_string()]);
+    let talk = File::options().create(true).append(true).open(results.talk(id))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(talk);
+    worker::on_gpu(command, gpu).spawn()
+}
+
+/// Does one shard: claim, attempt, outcome.
+fn do_one(
+    arguments: &RunArguments,
+    plan: &FleetPlan,
+    shard: &PlannedShard,
+    results: &Results,
+    parent: u32,
+    console: &Console,
+) -> Result<ExitCode, Failure> {
+    if !worker::end_with_parent(parent) {
+        return Err(Failure::could_not_judge("the process that wanted this shard has ended"));
+    }
+    let Some(mut claim) = results.claim(shard.id).map_err(explain_results)? else {
+        return Err(Failure::could_not_judge("somebody else does this shard"));
+    };
+    // Whoever had the claim before may have finished.
+    if results.outcome(shard.id).map_err(explain_results)?.is_some() {
+        return Ok(ExitCode::Yes);
+    }
+    claim
+        .begin(&AttemptStart::now(scheduled_as(|name| std::env::var(name).ok())))
+        .map_err(explain_results)?;
+    let begun = Instant::now();
+    let answer = judge(arguments, plan, shard, results, console);
+    let seconds = |since: Instant| Duration::as_secs_f64(&since.elapsed());
+    let (code, error) = match &answer {
+        Ok((document, code)) => {
+            let _ = claim.publish(document.as_bytes()).map_err(explain_results)?;
+            (*code, None)
+        }
+        Err(failure) => (failure.code(), Some(failure.to_string())),
+    };
+    claim.end(&AttemptEnd::now(seconds(begun), code as u8, error)).map_err(explain_results)?;
+    answer.map(|(_, code)| code)
+}
+
+/// The document of a shard's outcome.
+fn judge(
+    arguments: &RunArguments,
+    plan: &FleetPlan,
+    shard: &PlannedShard,
+    results: &Results,
+    console: &Console,
+) -> Result<(String, ExitCode), Failure> {
+    let planned = plan.job(shard).map_err(explain_plan)?;
+    // A plan that is run again is another run.
+    let job = Job { run_id: RunId::fresh(), ..planned };
+    let record = matches!(job.action, Action::Bench { .. }).then(|| results.record(shard.id));
+    let settings = Settings { record, ..arguments.driver.settings(arguments.machine.settings()?) };
+    let outcome = line::do_job(&job, &settings, console)?;
+    let document = console::render(OUTCOME, 1, &outcome_body(&job, &outcome))?;
+    Ok((document, crate::cli::exit_code::of(&outcome)))
+}
+
+fn explain(error: WorkError) -> Failure {
+    match error {
+        WorkError::Results(error) => explain_results(error),
+        WorkError::Start(_) => Failure::could_not_judge(error),
+        WorkError::Gpu { .. } => Failure::could_not_judge(error).hint("locks of GPUs are files in /dev/shm"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_one_of_its_whole() {
+        assert_eq!(parse_part("0/1").unwrap(), PlanPart { index: 0, of: 1 });
+        for text in ["", "1", "1/1", "2/1", "-1/2", "a/b", "0/0", "1/2/3"] {
+            assert!(parse_part(text).is_err(), "{text}");
+        }
+    }
+}

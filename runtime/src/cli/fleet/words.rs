@@ -1,0 +1,24 @@
+//! Shards and what became of them, in a few words.
+
+use proofmark_packager::escape;
+
+use crate::fleet::summary::is_refused;
+use crate::fleet::{PlannedShard, ShardAnswer, ShardState};
+
+/// What a shard is about.
+pub(super) fn name(shard: &PlannedShard) -> String {
+    let names: Vec<String> = shard.subjects.iter().map(|one| escape::line(&one.solution)).collect();
+    names.join(" and ")
+}
+
+/// How far a shard is, in a word.
+pub(super) fn state(state: &ShardState) -> String {
+    match state {
+        ShardState::Finished(outcome) => ShardAnswer::of(outcome).word,
+        ShardState::Ended(_) if is_refused(state) => "refused".to_owned(),
+        ShardState::Ended(_) => "not judged".to_owned(),
+        ShardState::Lost => "lost".to_owned(),
+        ShardState::Running => "running".to_owned(),
+        ShardState::Untried => "open".to_owned(),
+    }
+}
