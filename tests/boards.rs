@@ -16,6 +16,7 @@ const DEFINITION: &str = r#"{"name": "rotate", "axes": {"rows": {"type": "var"},
 
 const WORKLOADS: &str = r#"{"axes": {"rows": 3}, "inputs": {"x": {"type": "random"}, "angle": {"type": "random"}}, "uuid": "a", "tolerance": {"max_atol": 0.5}}
 {"axes": {"rows": 4}, "inputs": {"x": {"type": "custom"}, "angle": {"type": "custom"}}, "uuid": "b"}
+{"axes": {"rows": 5}, "inputs": {}, "uuid": "c", "tolerance": {"max_error_cap": 1}}
 "#;
 
 fn problem(sandbox: &Sandbox) {
@@ -28,11 +29,23 @@ fn a_problem_of_sol_execbench_becomes_a_submission_and_that_its_solution() {
     let sandbox = Sandbox::new();
     problem(&sandbox);
     let begun = sandbox.run(["new", "problem", "-o", "mine"]).expect(0);
-    assert!(begun.stderr.contains("workload b is left out"), "{}", begun.stderr);
+    assert!(begun.stderr.contains("workload c is left out"), "{}", begun.stderr);
     let lines = fs::read_to_string(sandbox.path("mine/workloads.jsonl")).unwrap();
-    let workload = &serde_json::from_str::<Value>(&lines).unwrap()["workload"];
+    let read = |line| serde_json::from_str::<Value>(line).unwrap();
+    let kept: Vec<Value> = lines.lines().map(read).collect();
+    assert_eq!((kept.len(), &kept[1]["workload"]["inputs"]["x"]["type"]), (2, &json!("custom")));
+    let workload = &kept[0]["workload"];
     assert_eq!(workload["axes"], json!({"rows": 3, "half": 64}));
     assert_eq!(workload["tolerance"]["max_atol"], 0.5);
+
+    // Only the definition's own code can make inputs.
+    let refused = sandbox.run(["bench", "mine", "--reference", "mine"]).expect(2);
+    assert!(
+        refused.stderr.contains("workload b leaves its inputs to the definition's own"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("--reference definition"), "{}", refused.stderr);
 
     let packed =
         sandbox.run(["pack", "mine", "--format", "sol-execbench", "-o", "solution.json", "--json"]).expect(0);

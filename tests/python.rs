@@ -358,3 +358,65 @@ fn a_definition_s_own_reference_computes_confined_and_in_double_precision() {
         player.host()[1].write(0, &bits(0.0)).unwrap();
     }
 }
+
+/// A definition whose own function makes its inputs: a tensor that its seed moves, and a scalar.
+fn custom_definition() -> Definition {
+    let spec = json!({"shape": ["n"], "dtype": "float32"});
+    let document = json!({
+        "name": "moved", "op_type": "elementwise", "axes": {"n": {"type": "var"}, "unit": {"value": 10}},
+        "inputs": {"x": spec, "factor": {"shape": null, "dtype": "float32"}}, "outputs": {"y": spec},
+        "custom_inputs_entrypoint": "make",
+        "reference": "import torch\n\ndef make(known, device):\n    first = torch.randint(0, 1 << 20, (), device=device)\n\
+                      \x20   x = torch.arange(known['n'], device=device) * known['unit'] + first\n\
+                      \x20   return {'x': x.float(), 'factor': 2.5}\n\n\
+                      def run(x, factor):\n    return x * factor\n",
+    });
+    Definition::from_json(&document.to_string()).unwrap()
+}
+
+#[test]
+#[ignore = "needs a Python that has torch: PROOFMARK_TEST_PYTHON, else python3"]
+fn a_definition_s_own_function_makes_inputs_from_a_seed_and_its_scalars_must_stay() {
+    let python = std::env::var_os("PROOFMARK_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let interpreter = Interpreter::with_torch(&python).unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_proofmark"));
+    let home = PythonHome::of_definition(&interpreter, None, &program).unwrap();
+    let document = PythonDocument::of_definition(&custom_definition()).bytes();
+    let bytes = u64::from(COUNT) * 4;
+    let (mut player, begun) = players::start_python(&home.program, Role::Live, &document, [bytes, bytes]);
+    assert!(matches!(begun, Ok(Answer::Ready { .. })), "{begun:?}: {}", player.end());
+    let loaded = player.ask(&Order::Load { symbol: "run".to_owned() }, LIMIT);
+    assert!(matches!(loaded, Ok(Answer::Ready { .. })), "{loaded:?}: {}", player.end());
+    let tensor = |block, shape: &[i64], bits| Argument::Tensor {
+        block,
+        code: 2,
+        bits,
+        shape: shape.to_vec(),
+        strides: row_major(shape),
+        offsets: vec![0],
+    };
+    let mut make = |factor: Argument, seed: i64| {
+        let (x, y) =
+            (tensor(Block::Inputs, &[COUNT.into()], 32), tensor(Block::Outputs, &[COUNT.into()], 32));
+        let arguments = vec![x, factor, y, Argument::Int(COUNT.into()), Argument::Int(seed)];
+        player.tell(&Order::Bind { slots: 1, arguments }, LIMIT).unwrap();
+        call(&mut player, LIMIT)?;
+        let (mut made, mut factor) = ([0; 8], [0; 8]);
+        player.host()[0].read(0, &mut made).unwrap();
+        player.host()[1].read(0, &mut factor).unwrap();
+        let first = f32::from_le_bytes(made[..4].try_into().unwrap());
+        let second = f32::from_le_bytes(made[4..].try_into().unwrap());
+        assert!((second - first - 10.0).abs() < 1e-6, "{first} {second}");
+        Ok((first.to_bits(), f64::from_le_bytes(factor)))
+    };
+    let place = || tensor(Block::Outputs, &[], 64);
+    let (first, factor) = make(place(), 7).unwrap();
+    assert!((factor - 2.5).abs() < 1e-12);
+    assert_eq!(make(Argument::Float(2.5), 7).unwrap().0, first, "the same seed, the same inputs");
+    assert_ne!(make(Argument::Float(2.5), 8).unwrap().0, first);
+    let refused: Result<_, PlayerEnd> = make(Argument::Float(3.0), 9);
+    assert!(
+        matches!(&refused, Err(PlayerEnd::Raised { text }) if text.contains("made `factor` = 2.5: expected 3.0")),
+        "{refused:?}"
+    );
+}

@@ -36,6 +36,9 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         }
         error @ PipelineError::Action(ActionError::Definition(_)) => Failure::request(error)
             .hint("`--definition`, `--reference` and what is compared must be for one definition"),
+        error @ PipelineError::Action(ActionError::CustomInputs { .. }) => {
+            Failure::request(error).hint("`--reference definition` names it")
+        }
         error @ (PipelineError::NoTvmFfi { .. } | PipelineError::Action(_)) => Failure::request(error),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),

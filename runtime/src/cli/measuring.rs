@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use proofmark_packager::interop::flashinfer::Definition;
+use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use proofmark_packager::{Arch, Artifact};
 use proofmark_player::Refusals;
 use proofmark_player::python::PLAYER_VARIABLE;
@@ -164,7 +164,10 @@ impl MeasuringOptions {
         if let Some(error) = passed_over {
             console.say(format!("note: {error}: the submission's own is used"));
         }
-        let reference = match self.reference(artifact, console)? {
+        // Only the definition's own code can make inputs.
+        let is_custom = task.workloads.iter().any(Workload::is_custom);
+        let brought = artifact.filter(|_| !is_custom);
+        let reference = match self.reference(brought, console)? {
             Some(reference) => reference,
             None => self.own_reference(&task.definition, console)?,
         };

@@ -128,10 +128,17 @@ impl Action {
                 Some(measuring)
             }
         };
-        if measuring.is_some_and(|measuring| measuring.task.workloads.is_empty()) {
+        let Some(measuring) = measuring else { return Ok(()) };
+        if measuring.task.workloads.is_empty() {
             return Err(ActionError::NoWorkloads);
         }
-        Ok(())
+        let custom = measuring.task.workloads.iter().find(|workload| workload.is_custom());
+        match (custom, &measuring.reference) {
+            (Some(workload), Reference::Submission { .. }) => {
+                Err(ActionError::CustomInputs { workload: workload.uuid().to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses submissions for another definition than the one that is measured: what they compute cannot be
@@ -175,6 +182,15 @@ pub enum ActionError {
     /// Nothing would be measured.
     #[error("there is no workload to measure: expected at least one")]
     NoWorkloads,
+    /// Nobody is there who could make the inputs.
+    #[error(
+        "workload {workload} leaves its inputs to the definition's own function: expected the definition's own \
+         code as the reference"
+    )]
+    CustomInputs {
+        /// The workload.
+        workload: String,
+    },
 }
 
 /// A submission for another definition than the one that is measured.

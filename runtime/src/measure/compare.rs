@@ -96,7 +96,10 @@ pub fn compare(
         let layout = CallLayout::of(contest.definition, workload)?;
         trials.push(Trial::new(device, contest.definition, workload, layout, options)?);
     }
-    let recordings = match record(device, &contest, options)? {
+    let part = Part { subject: contest.reference, role: Role::Live };
+    let mut reference = PlayerSession::start(device, &device.reference, part, options)
+        .map_err(|stop| reference_failed(stop, "that comes first"))?;
+    let recordings = match record(device, &contest, &mut reference, options)? {
         Ok(recordings) => recordings,
         Err(disqualified) => return Ok(disqualified),
     };
@@ -104,9 +107,6 @@ pub fn compare(
         ArmRecordings::Both(_) => Trust::Hermetic,
         ArmRecordings::Neither { reason } => Trust::Live { reason: reason.clone() },
     };
-    let part = Part { subject: contest.reference, role: Role::Live };
-    let reference = PlayerSession::start(device, &device.reference, part, options)
-        .map_err(|stop| reference_failed(stop, "that comes first"))?;
     let mut run = CompareRun {
         contest,
         device,
@@ -173,11 +173,13 @@ enum ArmRecordings {
 fn record(
     device: &JudgeDevice,
     contest: &Contest<'_>,
+    reference: &mut PlayerSession,
     options: &Options,
 ) -> Result<Result<ArmRecordings, Compared>, BenchError> {
     let workloads: Vec<&Workload> = contest.workloads.iter().collect();
-    let take =
-        |subject| Recordings::take(device, subject, contest.definition, &workloads, options, &mut |_| {});
+    let mut take = |subject| {
+        Recordings::take(device, subject, reference, contest.definition, &workloads, options, &mut |_| {})
+    };
     let both = [take(contest.a)?, take(contest.b)?];
     for (arm, recordings) in [Arm::A, Arm::B].into_iter().zip(&both) {
         let Some((workload, gap)) = recordings.gap() else { continue };

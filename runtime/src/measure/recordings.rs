@@ -29,10 +29,12 @@ static NOTHING_BUILT: BTreeMap<Digest, String> = BTreeMap::new();
 pub struct Recordings(HashMap<String, Result<CheckedRecording, Unrecorded>>);
 
 impl Recordings {
-    /// Records a call of each workload; `progress` hears how many are done.
+    /// Records a call of each workload; `progress` hears how many are done. The reference makes inputs where a
+    /// workload leaves them to the definition.
     pub fn take(
         device: &JudgeDevice,
         subject: &Subject,
+        reference: &mut PlayerSession,
         definition: &Definition,
         workloads: &[&Workload],
         options: &Options,
@@ -42,7 +44,7 @@ impl Recordings {
             return Ok(Self(sealed.iter().map(|(uuid, one)| (uuid.clone(), Ok(one.clone()))).collect()));
         }
         let mut recordings = match subject.host {
-            Host::Python(_) => run_time_builds(device, subject, definition, workloads, options)?,
+            Host::Python(_) => run_time_builds(device, subject, definition, workloads, options, reference)?,
             Host::Compiled | Host::Definition(_) | Host::Sealed(_) => HashMap::new(),
         };
         if options.live == Live::Always {
@@ -61,6 +63,7 @@ impl Recordings {
             images,
             libraries: CodeLibraries::below(paths.unwrap_or_default()),
             session: None,
+            reference,
             left_bytes: CONTENTS_LIMIT_BYTES,
         };
         for workload in workloads {
@@ -116,6 +119,7 @@ struct RecordingRun<'run> {
     libraries: CodeLibraries,
     /// Started when needed, again after a crash.
     session: Option<PlayerSession>,
+    reference: &'run mut PlayerSession,
     /// Bytes of contents that may still be kept.
     left_bytes: u64,
 }
@@ -133,11 +137,11 @@ impl RecordingRun<'_> {
         let layout = CallLayout::of(definition, workload)?;
         // What the recorder holds of the GPU must not keep the judge from its own.
         let new = || Trial::new(self.device, definition, workload, layout.clone(), self.options);
-        let trial = match new() {
+        let mut trial = match new() {
             Err(BenchError::Device(_)) if self.session.take().is_some() => new()?,
             made => made?,
         };
-        match self.try_record(&trial) {
+        match self.try_record(&mut trial) {
             Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots()).and_then(|one| self.within_budget(one))),
             Ok(Err(reason)) => {
                 // A refused call may leave anything behind: the next workload gets a fresh process.
@@ -153,7 +157,7 @@ impl RecordingRun<'_> {
         }
     }
 
-    fn try_record(&mut self, trial: &Trial<'_>) -> Result<Result<Taken, String>, Stop> {
+    fn try_record(&mut self, trial: &mut Trial<'_>) -> Result<Result<Taken, String>, Stop> {
         if self.session.is_none() {
             let part = Part { subject: self.subject, role: Role::Recorder };
             let session = PlayerSession::start(self.device, &self.device.shared, part, self.options)?;
@@ -161,7 +165,8 @@ impl RecordingRun<'_> {
         }
         let session = self.session.as_mut().expect("started just above");
         // Decoys come from a secret of their own: they say nothing of the contents that count.
-        trial.place_decoys(session, Seed::secret(), trial.slots())?;
+        let slots = trial.slots();
+        trial.place_decoys(session, self.reference, Seed::secret(), slots)?;
         trial.bind(session)?;
         let taken = session.record(&self.images.variables())?;
         let Ok(first) = &taken else { return Ok(taken) };

@@ -94,7 +94,12 @@ impl<'run> BenchRun<'run> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), BenchError> {
         let Self { device, subject, options, .. } = *self;
-        self.recordings = Recordings::take(device, subject, definition, workloads, options, progress)?;
+        if let Err(stop) = self.session(REFERENCE).map(drop) {
+            return Err(self.reference_failed(stop, "that comes first"));
+        }
+        let reference = self.sessions[REFERENCE].as_mut().expect("started just above");
+        self.recordings =
+            Recordings::take(device, subject, reference, definition, workloads, options, progress)?;
         Ok(())
     }
 

@@ -30,14 +30,16 @@ pub(super) fn run_time_builds(
     definition: &Definition,
     workloads: &[&Workload],
     options: &Options,
+    reference: &mut PlayerSession,
 ) -> Result<HashMap<String, Result<CheckedRecording, Unrecorded>>, BenchError> {
     let options = &Options { call_limit: options.call_limit.max(CALL_LIMIT), ..options.clone() };
     let mut failed = HashMap::new();
     let mut session: Option<PlayerSession> = None;
     for workload in workloads {
         let layout = CallLayout::of(definition, workload)?;
-        let trial = Trial::new(device, definition, workload, layout, options)?;
-        let built = start(device, subject, options, &mut session).and_then(|session| build(&trial, session));
+        let mut trial = Trial::new(device, definition, workload, layout, options)?;
+        let built = start(device, subject, options, &mut session)
+            .and_then(|session| build(&mut trial, session, reference));
         match built {
             Ok(()) => {}
             Err(Stop::Bench(error)) => return Err(error),
@@ -66,8 +68,12 @@ fn start<'session>(
     Ok(session.as_mut().expect("started just above"))
 }
 
-fn build(trial: &Trial<'_>, session: &mut PlayerSession) -> Result<(), Stop> {
-    trial.place_decoys(session, Seed::secret(), 1)?;
+fn build(
+    trial: &mut Trial<'_>,
+    session: &mut PlayerSession,
+    reference: &mut PlayerSession,
+) -> Result<(), Stop> {
+    trial.place_decoys(session, reference, Seed::secret(), 1)?;
     trial.bind(session)?;
     for _ in 0..CALL_COUNT {
         session.call(0, Clock::Host, L2::AsIs)?;

@@ -4,7 +4,8 @@
 //! {"kind": "submission", "module": "fib_python_mine_0a1b2c.main", "entry": "main.py", "symbol": "run",
 //!  "returns": false, "input_count": 3, "sources": {"main.py": "…sha256…"}}
 //! {"kind": "definition", "name": "gdn_decode", "reference": "import torch…", "axes": {"head_size": 128},
-//!  "inputs": [["q", ["batch_size", "head_size"]], ["scale", null]], "custom_inputs": null}
+//!  "variable_axes": ["batch_size"], "inputs": [["q", ["batch_size", "head_size"]], ["scale", null]],
+//!  "custom_inputs": null}
 //! ```
 //!
 //! It holds no path of the machine, so that its digest names the code that runs.
@@ -65,6 +66,8 @@ pub enum PythonDocument {
         reference: String,
         /// The constant axes.
         axes: BTreeMap<String, u64>,
+        /// The other axes, in the definition's order: what the function that makes inputs is told their values of.
+        variable_axes: Vec<String>,
         /// The inputs in call order, with the names of their axes; none for a scalar.
         inputs: Vec<(String, Option<Vec<String>>)>,
         /// The function that makes the inputs which a workload leaves to the definition.
@@ -119,6 +122,7 @@ impl PythonDocument {
                 .iter()
                 .filter_map(|(name, axis)| Some((name.to_owned(), constant(axis)?)))
                 .collect(),
+            variable_axes: definition.variable_axes().map(str::to_owned).collect(),
             inputs: definition
                 .inputs()
                 .iter()

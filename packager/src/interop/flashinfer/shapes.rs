@@ -82,6 +82,9 @@ impl Definition {
     }
 
     fn check_inputs(&self, workload: &Workload, violations: &mut Vec<FormatViolation>) {
+        if workload.is_custom() {
+            self.check_custom(workload, violations);
+        }
         for (name, source) in workload.inputs().iter() {
             let place = format!("inputs.{name}");
             match (self.inputs().get(name), source) {
@@ -99,6 +102,20 @@ impl Definition {
                     violations.push(FormatViolation::new(place, "a literal", "a captured tensor"));
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A function makes all tensors or none, and must be there.
+    fn check_custom(&self, workload: &Workload, violations: &mut Vec<FormatViolation>) {
+        if self.custom_inputs().is_none() {
+            let expected = "a definition with `custom_inputs_entrypoint`, which makes `custom` inputs";
+            violations.push(FormatViolation::new("inputs", expected, "none"));
+        }
+        for (name, _) in self.inputs().iter().filter(|(_, spec)| spec.shape.is_some()) {
+            if *workload.source_of(name) != InputSpec::Custom {
+                let place = format!("inputs.{name}");
+                violations.push(FormatViolation::new(place, "all tensors `custom`, or none", "another"));
             }
         }
     }
@@ -178,6 +195,26 @@ mod tests {
         let invalid = definition().shapes(&Workload::from_json(json).unwrap()).unwrap_err();
         let places: Vec<_> = invalid.violations.iter().map(|violation| violation.place.as_str()).collect();
         assert_eq!(places, ["axes.n", "axes.k", "axes.m", "inputs.x", "inputs.s", "inputs.z"]);
+    }
+
+    #[test]
+    fn a_function_makes_all_tensors_and_must_be_there() {
+        let custom = r#"{"uuid": "u", "axes": {"n": 3}, "inputs": {"x": {"type": "custom"}}}"#;
+        let workload = Workload::from_json(custom).unwrap();
+        assert!(workload.is_custom());
+        let invalid = definition().shapes(&workload).unwrap_err();
+        assert!(invalid.to_string().contains("custom_inputs_entrypoint"), "{invalid}");
+        let with_function = Definition::from_json(
+            r#"{"name": "d", "op_type": "toy", "axes": {"n": {}}, "custom_inputs_entrypoint": "make",
+                "inputs": {"x": {"shape": ["n"], "dtype": "int32"}, "z": {"shape": ["n"], "dtype": "int32"},
+                           "s": {"shape": null, "dtype": "float32"}},
+                "outputs": {"y": {"shape": ["n"], "dtype": "float32"}}, "reference": "def run(x, z, s): pass"}"#,
+        )
+        .unwrap();
+        let invalid = with_function.shapes(&workload).unwrap_err();
+        assert_eq!(invalid.violations[0].place, "inputs.z");
+        let both = custom.replace("}}}", r#"}, "z": {"type": "custom"}}}"#);
+        assert!(with_function.shapes(&Workload::from_json(&both).unwrap()).is_ok());
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub enum InputSpec {
         /// The tensor inside the file.
         tensor_key: String,
     },
+    /// Made by the definition's own function, as workloads of SOL-ExecBench may say.
+    Custom,
 }
 
 /// A valid workload.
@@ -165,6 +167,11 @@ impl Workload {
         self.inputs.get(input).unwrap_or(&InputSpec::Random)
     }
 
+    /// Whether the definition's own function makes its inputs.
+    pub fn is_custom(&self) -> bool {
+        self.inputs.values().any(|source| *source == InputSpec::Custom)
+    }
+
     /// The document: declared fields in the order of their model, then the unknown ones.
     pub(super) fn to_value(&self) -> Value {
         let named = |entries: Vec<(String, Value)>| Value::Object(entries.into_iter().collect());
@@ -196,6 +203,7 @@ impl<'de> Deserialize<'de> for Workload {
 fn input_value(spec: &InputSpec) -> Value {
     match spec {
         InputSpec::Random => json!({"type": "random"}),
+        InputSpec::Custom => json!({"type": "custom"}),
         InputSpec::Scalar(value) => json!({"type": "scalar", "value": value.to_json()}),
         InputSpec::Safetensors { path, tensor_key } => {
             json!({"type": "safetensors", "path": path.as_str(), "tensor_key": tensor_key})
@@ -236,9 +244,13 @@ fn input(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> 
     };
     match kind.as_str() {
         "random" => Some(InputSpec::Random),
+        "custom" => Some(InputSpec::Custom),
         "scalar" => scalar(&mut fields, violations),
         "safetensors" => safetensors(&mut fields, violations),
-        other => fields.refuse("type", "`random`, `scalar` or `safetensors`", &json!(other), violations),
+        other => {
+            let expected = "`random`, `scalar`, `safetensors` or `custom`";
+            fields.refuse("type", expected, &json!(other), violations)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::{AxisValue, Definition, TensorSpec};
 use super::element_type::ElementType;
-use super::workload::{InputSource, Workload};
+use super::workload::Workload;
 use crate::escape;
 use crate::interop::flashinfer;
 use crate::interop::violation::{FormatViolation, Invalid};
@@ -131,10 +131,6 @@ impl Problem {
     }
 
     fn workload(&self, workload: &Workload) -> Result<flashinfer::Workload, String> {
-        if workload.is_custom() {
-            let function = self.definition.custom_inputs().unwrap_or("a function that is not named");
-            return Err(format!("its inputs are made by the definition's own `{function}`"));
-        }
         if workload.tolerance.max_error_cap.is_some() {
             return Err("its tolerance has a `max_error_cap`, which Proofmark does not judge by".to_owned());
         }
@@ -155,10 +151,7 @@ impl Problem {
                 axes.push((name.to_owned(), value));
             }
         }
-        let inputs = workload.inputs.iter().filter_map(|(name, source)| match source {
-            InputSource::Shared(spec) => Some((name.to_owned(), spec.clone())),
-            InputSource::Custom => None,
-        });
+        let inputs = workload.inputs.iter().map(|(name, source)| (name.to_owned(), source.clone()));
         flashinfer::Workload::new(&workload.uuid, axes, inputs).map_err(|invalid| invalid.to_string())
     }
 }
@@ -203,7 +196,7 @@ fn definition_value(definition: &Definition) -> Result<Value, Invalid> {
     if !violations.is_empty() {
         return Err(Invalid { document: "problem for measuring", violations });
     }
-    Ok(json!({
+    let mut document = json!({
         "name": definition.name,
         "op_type": definition.op_type.as_deref().unwrap_or(NO_OP_TYPE),
         "axes": axes,
@@ -211,7 +204,11 @@ fn definition_value(definition: &Definition) -> Result<Value, Invalid> {
         "outputs": outputs,
         "reference": definition.reference,
         "description": definition.description,
-    }))
+    });
+    if let Some(function) = definition.custom_inputs() {
+        document["custom_inputs_entrypoint"] = json!(function);
+    }
+    Ok(document)
 }
 
 fn read_text(path: &Path, most_bytes: u64) -> Result<String, ProblemError> {
@@ -263,8 +260,9 @@ mod tests {
         assert!(
             measurable_now.workloads.is_empty() && measurable_now.left_out[0].1.contains("max_error_cap")
         );
-        assert_eq!(measurable.left_out[0].0, "b");
-        assert!(measurable.left_out[0].1.contains("`make`"));
+        assert!(measurable.left_out.is_empty() && measurable.workloads[1].is_custom());
+        assert_eq!(measurable.definition.custom_inputs(), Some("make"));
+        assert!(measurable.definition.shapes(&measurable.workloads[1]).is_ok());
     }
 
     #[test]

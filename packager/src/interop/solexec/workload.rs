@@ -7,15 +7,6 @@ use crate::interop::flashinfer::{self, BlobPath, InputSpec, Scalar};
 use crate::interop::named::Named;
 use crate::interop::violation::{FormatViolation, Invalid};
 
-/// Where an input's values come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum InputSource {
-    /// One of FlashInfer-Bench's three.
-    Shared(InputSpec),
-    /// The definition's own function.
-    Custom,
-}
-
 /// How far an output may be off: an element matches where |o − r| ≤ atol + rtol·|r|.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ToleranceSpec {
@@ -78,7 +69,7 @@ pub struct Workload {
     /// The values of the variable axes.
     pub axes: Named<u64>,
     /// Where the inputs come from: all of them custom, or none.
-    pub inputs: Named<InputSource>,
+    pub inputs: Named<InputSpec>,
     /// How outputs are judged.
     pub tolerance: ToleranceSpec,
 }
@@ -100,14 +91,14 @@ impl Workload {
         Some(Self {
             uuid: shared.uuid().to_owned(),
             axes: shared.axes().clone(),
-            inputs: inputs.map(|(name, spec)| (name.to_owned(), InputSource::Shared(spec.clone()))).collect(),
+            inputs: inputs.map(|(name, spec)| (name.to_owned(), spec.clone())).collect(),
             tolerance,
         })
     }
 
     /// Whether the definition's own function makes its inputs.
     pub fn is_custom(&self) -> bool {
-        self.inputs.values().any(|source| *source == InputSource::Custom)
+        self.inputs.values().any(|source| *source == InputSpec::Custom)
     }
 
     /// The document, with every declared field in the order of their model.
@@ -120,12 +111,12 @@ impl Workload {
     }
 }
 
-fn source_value(source: &InputSource) -> Value {
+fn source_value(source: &InputSpec) -> Value {
     match source {
-        InputSource::Custom => json!({"type": "custom"}),
-        InputSource::Shared(InputSpec::Random) => json!({"type": "random"}),
-        InputSource::Shared(InputSpec::Scalar(value)) => json!({"type": "scalar", "value": value.to_json()}),
-        InputSource::Shared(InputSpec::Safetensors { path, tensor_key }) => {
+        InputSpec::Custom => json!({"type": "custom"}),
+        InputSpec::Random => json!({"type": "random"}),
+        InputSpec::Scalar(value) => json!({"type": "scalar", "value": value.to_json()}),
+        InputSpec::Safetensors { path, tensor_key } => {
             json!({"type": "safetensors", "path": path.as_str(), "tensor_key": tensor_key})
         }
     }
@@ -144,9 +135,9 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViola
         }
     }
     let entries = root.entries("inputs", violations).into_iter();
-    let inputs: Named<InputSource> =
+    let inputs: Named<InputSpec> =
         entries.filter_map(|(place, name, value)| Some((name, source(place, value, violations)?))).collect();
-    let customs = inputs.values().filter(|source| **source == InputSource::Custom).count();
+    let customs = inputs.values().filter(|source| **source == InputSpec::Custom).count();
     if customs > 0 && customs < inputs.len() {
         let found = format!("{customs} of {}", inputs.len());
         violations.push(FormatViolation::new(root.place("inputs"), "all inputs `custom`, or none", found));
@@ -159,7 +150,7 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViola
     Some(Workload { uuid: uuid?, axes: axes.into_iter().collect(), inputs, tolerance })
 }
 
-fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<InputSource> {
+fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<InputSpec> {
     let mut fields = Object::open(place, value, violations)?;
     let kind = match fields.take_optional("type") {
         None if fields.has("path") && fields.has("tensor_key") => "safetensors".to_owned(),
@@ -169,14 +160,14 @@ fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) ->
         Some(other) => other.to_string(),
     };
     Some(match kind.as_str() {
-        "random" => InputSource::Shared(InputSpec::Random),
-        "custom" => InputSource::Custom,
+        "random" => InputSpec::Random,
+        "custom" => InputSpec::Custom,
         "scalar" => {
             const EXPECTED: &str = "a number, true or false";
             let value = fields.take_required("value", EXPECTED, violations)?;
             let scalar =
                 Scalar::from_json(&value).or_else(|| fields.refuse("value", EXPECTED, &value, violations));
-            InputSource::Shared(InputSpec::Scalar(scalar?))
+            InputSpec::Scalar(scalar?)
         }
         "safetensors" => {
             const EXPECTED: &str = "a file inside the data set: relative, without `..`";
@@ -185,7 +176,7 @@ fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) ->
             let text = text?;
             let path =
                 BlobPath::new(&text).or_else(|| fields.refuse("path", EXPECTED, &json!(text), violations));
-            InputSource::Shared(InputSpec::Safetensors { path: path?, tensor_key: tensor_key? })
+            InputSpec::Safetensors { path: path?, tensor_key: tensor_key? }
         }
         other => {
             let expected = "`random`, `scalar`, `safetensors` or `custom`";

@@ -5,7 +5,7 @@ class DefinitionReference:
     """Calls a definition's `run` on the judge's inputs and writes the judge's outputs.
 
     The last argument says what is asked for: DOUBLE, PLAIN, or from zero up a seed, with which the definition's
-    own function makes the inputs.
+    own function makes the inputs. The values of the variable axes stand before such a seed.
     """
 
     DOUBLE = -1
@@ -36,7 +36,8 @@ class DefinitionReference:
         *tensors, asked = arguments
         inputs, outputs = tensors[: self.input_count], tensors[self.input_count :]
         if asked >= 0:
-            return self.make_inputs(inputs, asked)
+            axes = self.document["variable_axes"]
+            return self.make_inputs(inputs, dict(zip(axes, tensors[len(tensors) - len(axes) :])), asked)
         with self.torch.no_grad():
             if asked == self.PLAIN:
                 results = self.run(*inputs)
@@ -50,28 +51,40 @@ class DefinitionReference:
                     self.torch.set_default_dtype(default)
             store(self.torch, results, outputs)
 
-    def make_inputs(self, inputs, seed):
+    def make_inputs(self, inputs, axes, seed):
         """Lets the definition's own function make the inputs that the workload leaves to it."""
         torch, document = self.torch, self.document
-        known, device = {}, "cpu"
-        for (_, spec), value in zip(document["inputs"], inputs):
-            if spec is not None and isinstance(value, torch.Tensor):
-                known.update(zip(spec, value.shape))
+        function = document["custom_inputs"]
+        known = {**document["axes"], **axes}
+        device = torch.device("cpu")
+        for (name, _), value in zip(document["inputs"], inputs):
+            if isinstance(value, torch.Tensor):
                 device = value.device
-        known.update(document["axes"])
-        for (name, spec), value in zip(document["inputs"], inputs):
-            if spec is None:
+            else:
                 known[name] = value
+        random.seed(seed)
         torch.manual_seed(seed)
-        made = self.names[document["custom_inputs"]](known, device)
-        if not isinstance(made, dict):
-            raise TypeError(f"{document['custom_inputs']} returned {type(made).__name__}: expected a dict")
-        for (name, spec), value in zip(document["inputs"], inputs):
-            if name in made and isinstance(value, torch.Tensor):
-                fresh = made[name]
-                if tuple(fresh.shape) != tuple(value.shape):
-                    raise ValueError(f"input `{name}` has shape {tuple(fresh.shape)}: expected {tuple(value.shape)}")
-                value.copy_(fresh)
+        with torch.no_grad():
+            made = self.names[function](known, device)
+            if not isinstance(made, dict):
+                raise TypeError(f"{function} returned {type(made).__name__}: expected a dict")
+            for (name, spec), value in zip(document["inputs"], inputs):
+                if name not in made:
+                    raise ValueError(f"{function} made no input `{name}`")
+                self.keep(function, name, made[name], value, spec is None)
+
+    def keep(self, function, name, made, value, is_scalar):
+        """Writes one input to its place; a scalar that is known already must be the same again."""
+        if not isinstance(value, self.torch.Tensor):
+            if made != value:
+                raise ValueError(f"{function} made `{name}` = {made}: expected {value}, as in other inputs")
+        elif is_scalar:
+            value.fill_(made)
+        elif not isinstance(made, self.torch.Tensor) or tuple(made.shape) != tuple(value.shape):
+            found = tuple(made.shape) if isinstance(made, self.torch.Tensor) else type(made).__name__
+            raise ValueError(f"{function} made `{name}` as {found}: expected {tuple(value.shape)}")
+        else:
+            value.copy_(made)
 
 
 def store(torch, results, outputs):

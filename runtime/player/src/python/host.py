@@ -5,6 +5,7 @@ import functools
 import importlib
 import json
 import os
+import random
 import sys
 import traceback
 

@@ -8,22 +8,34 @@ use super::session::{ORDER_LIMIT, PlayerSession};
 
 /// What is asked of a definition's own reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Asked<'workload> {
     /// What is right: every narrower float is a double.
     Double,
     /// What it computes as it stands.
     Plain,
-    /// The inputs that the workload leaves to the definition, from a seed.
-    Inputs(u32),
+    /// The inputs that the workload leaves to the definition.
+    Inputs {
+        /// What they are drawn from.
+        seed: u32,
+        /// The workload's variable axes, in the definition's order.
+        axes: &'workload [i64],
+    },
 }
 
-impl Asked {
+impl Asked<'_> {
     /// As the script of the player knows it.
     fn number(self) -> i64 {
         match self {
             Self::Double => -1,
             Self::Plain => -2,
-            Self::Inputs(seed) => i64::from(seed),
+            Self::Inputs { seed, .. } => i64::from(seed),
+        }
+    }
+
+    fn axes(&self) -> &[i64] {
+        match self {
+            Self::Double | Self::Plain => &[],
+            Self::Inputs { axes, .. } => axes,
         }
     }
 }
@@ -50,13 +62,14 @@ impl PlayerSession {
         layout: &CallLayout,
         values: &[Option<Argument>],
         slots: usize,
-        asked: Asked,
+        asked: Asked<'_>,
     ) -> Result<(), PlayerEnd> {
         let mut inputs = tensors(&layout.inputs, Block::Inputs, slots).into_iter();
         let mut arguments: Vec<Argument> =
             values.iter().filter_map(|value| value.clone().or_else(|| inputs.next())).collect();
         arguments.extend(tensors(&layout.outputs, Block::Outputs, slots));
         if self.is_definition {
+            arguments.extend(asked.axes().iter().map(|axis| Argument::Int(*axis)));
             arguments.push(Argument::Int(asked.number()));
         }
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);

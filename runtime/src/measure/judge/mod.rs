@@ -20,6 +20,7 @@
 //! | [`session`] | a player with its part |
 //! | [`binding`] | how a call is described to it |
 //! | [`trial`] | one workload: contents, expected outputs, checked calls |
+//! | `custom` | inputs that the definition's own function makes |
 //! | `strided` | the subject's tensors where they have gaps |
 //! | `check` | what a call left, held against what was expected |
 
@@ -60,6 +61,8 @@ pub mod session;
 pub mod binding;
 
 pub mod trial;
+
+mod custom;
 
 mod strided;
 

@@ -34,8 +34,13 @@ const TWIN_ITERATIONS: u32 = 1 << 24;
 #[derive(Debug, Clone)]
 enum TensorSource {
     Random(Drawn),
-    Captured { bytes: Rc<Vec<u8>>, drawn: Drawn },
+    Captured {
+        bytes: Rc<Vec<u8>>,
+        drawn: Drawn,
+    },
     Structured(Structure),
+    /// The definition's own function makes it.
+    Custom,
 }
 
 /// How a tensor's random elements are made.
@@ -53,6 +58,10 @@ pub struct Sources {
     tensors: Vec<(TensorPlace, TensorSource)>,
     /// Every input in call order: a value, or `None` for the next tensor.
     values: Vec<Option<Argument>>,
+    /// Scalars that the definition's own function gives: place among the values, and type.
+    unknown_scalars: Vec<(usize, Dtype)>,
+    /// The workload's variable axes in the definition's order, where the definition's own function makes inputs.
+    axes: Option<Vec<i64>>,
 }
 
 impl Sources {
@@ -64,12 +73,21 @@ impl Sources {
         seed: u64,
         data_root: &Path,
     ) -> Result<Self, BenchError> {
-        let mut sources =
-            Self { seed, uuid: workload.uuid().to_owned(), tensors: Vec::new(), values: Vec::new() };
+        let mut sources = Self {
+            seed,
+            uuid: workload.uuid().to_owned(),
+            tensors: Vec::new(),
+            values: Vec::new(),
+            unknown_scalars: Vec::new(),
+            axes: workload.is_custom().then(|| axes_of(definition, workload)),
+        };
         for (name, spec) in definition.inputs().iter() {
             let recipe = |profile| Recipe::from(Distribution::of_input(definition, name, spec, profile));
             let place = layout.inputs.places.iter().find(|place| place.name == name);
             let Some(place) = place else {
+                if sources.axes.is_some() && !matches!(workload.source_of(name), InputSpec::Scalar(_)) {
+                    sources.unknown_scalars.push((sources.values.len(), spec.dtype));
+                }
                 sources.values.push(Some(sources.scalar(
                     name,
                     spec.dtype,
@@ -84,6 +102,7 @@ impl Sources {
                     let bytes = captured(&path.under(data_root), tensor_key, place, workload)?;
                     TensorSource::Captured { bytes: Rc::new(bytes), drawn }
                 }
+                InputSpec::Custom => TensorSource::Custom,
                 _ => match Structure::of(definition, workload, name, &place.tensor) {
                     Some(structure) => TensorSource::Structured(structure),
                     None => TensorSource::Random(drawn),
@@ -114,7 +133,46 @@ impl Sources {
             uuid: self.uuid.clone(),
             tensors: self.tensors.iter().map(decoy).collect(),
             values: self.values.clone(),
+            unknown_scalars: Vec::new(),
+            axes: self.axes.clone(),
         }
+    }
+
+    /// Whether the definition's own function makes the tensors.
+    pub(super) fn is_custom(&self) -> bool {
+        self.axes.is_some()
+    }
+
+    /// The workload's variable axes, as the definition's own function is told them.
+    pub(super) fn axes(&self) -> &[i64] {
+        self.axes.as_deref().unwrap_or(&[])
+    }
+
+    /// The workload.
+    pub(super) fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// The seed of a content, for the definition's own function.
+    pub(super) fn function_seed(&self, index: u32) -> u32 {
+        super::custom::function_seed(self.seed, &self.uuid, index)
+    }
+
+    /// Scalars that the definition's own function gives and that are not known yet: place among the values, and type.
+    pub(super) fn unknown_scalars(&self) -> &[(usize, Dtype)] {
+        &self.unknown_scalars
+    }
+
+    /// Sets the scalars that were not known.
+    pub(super) fn set_scalars(&mut self, scalars: Vec<Scalar>) {
+        for ((place, dtype), scalar) in std::mem::take(&mut self.unknown_scalars).into_iter().zip(scalars) {
+            self.values[place] = Some(argument(scalar, dtype));
+        }
+    }
+
+    /// Whether a content is made from the one before it.
+    pub(super) fn is_twin(index: u32, has_previous: bool) -> bool {
+        has_previous && index % TWIN_PERIOD == TWIN_REST
     }
 
     /// Every input in call order: a value, or `None` where a tensor stands.
@@ -132,9 +190,7 @@ impl Sources {
         instruments: &Instruments,
         stream: &Stream,
     ) -> Result<(), DeviceError> {
-        if index % TWIN_PERIOD == TWIN_REST
-            && let Some(previous) = previous
-        {
+        if let Some(previous) = previous.filter(|_| Self::is_twin(index, true)) {
             copy(previous, slot, stream)?;
             return self.differ(index, slot, instruments, stream);
         }
@@ -157,6 +213,7 @@ impl Sources {
                     let bytes = structure.make(&place.tensor, self.seed, &self.uuid, &place.name, index);
                     upload(&bytes, region, stream)?;
                 }
+                TensorSource::Custom => {}
                 TensorSource::Captured { bytes, .. } => {
                     upload(
                         &turned(bytes, place.tensor.dtype, index, self.order(index, place)),
@@ -206,7 +263,7 @@ impl Sources {
                 instruments.make(part, number(place.tensor.dtype), &recipe, count, stream)
             }
             TensorSource::Structured(_) => Ok(()),
-            TensorSource::Captured { .. } => {
+            TensorSource::Captured { .. } | TensorSource::Custom => {
                 shuffle(region, place.tensor.dtype, self.order(index, place), stream)
             }
         }
@@ -223,12 +280,23 @@ impl Sources {
             InputSpec::Scalar(scalar) => *scalar,
             _ => generate_scalar(recipe, &RandomStream::new(self.seed, &self.uuid, name, 0), dtype),
         };
-        match (scalar, dtype) {
-            (Scalar::Bool(value), Dtype::Bool) => Argument::Bool(value),
-            (Scalar::Integer(value), dtype) if !dtype.is_float() => Argument::Int(value),
-            (value, _) => Argument::Float(value.as_f64()),
-        }
+        argument(scalar, dtype)
     }
+}
+
+/// A scalar as a call takes it.
+fn argument(scalar: Scalar, dtype: Dtype) -> Argument {
+    match (scalar, dtype) {
+        (Scalar::Bool(value), Dtype::Bool) => Argument::Bool(value),
+        (Scalar::Integer(value), dtype) if !dtype.is_float() => Argument::Int(value),
+        (value, _) => Argument::Float(value.as_f64()),
+    }
+}
+
+/// The values of a definition's variable axes, in its order.
+fn axes_of(definition: &Definition, workload: &Workload) -> Vec<i64> {
+    let value = |axis| workload.axes().get(axis).copied().unwrap_or_default();
+    definition.variable_axes().map(|axis| i64::try_from(value(axis)).unwrap_or(i64::MAX)).collect()
 }
 
 fn profile_of(index: u32) -> usize {

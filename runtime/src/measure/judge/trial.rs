@@ -160,10 +160,12 @@ impl<'device> Trial<'device> {
         let stride = self.contents.next_multiple_of(usize::from(u8::MAX) + 1);
         let first = (self.rounds as usize).saturating_mul(stride);
         let mut previous = None;
+        self.learn_scalars(reference)?;
         for slot in 0..self.contents {
             let region = self.slot(&secret[0], slot, Side::Inputs)?;
             let index = u32::try_from(first + slot).unwrap_or(u32::MAX);
             self.sources.make(index, region, previous, instruments, stream)?;
+            self.let_function_make(&self.sources, index, previous.is_some(), region, reference)?;
             previous = Some(region);
         }
         stream.synchronize()?;
@@ -246,7 +248,14 @@ impl<'device> Trial<'device> {
     }
 
     /// Puts contents into slots of the shared blocks that no scored call will see, for a recorder or a builder.
-    pub fn place_decoys(&self, session: &mut PlayerSession, secret: Seed, count: usize) -> Result<(), Stop> {
+    pub fn place_decoys(
+        &mut self,
+        session: &mut PlayerSession,
+        reference: &mut PlayerSession,
+        secret: Seed,
+        count: usize,
+    ) -> Result<(), Stop> {
+        self.learn_scalars(reference)?;
         let decoys = self.sources.decoys(secret.0);
         let JudgeDevice { shared, stream, instruments, .. } = self.device;
         let mut previous = None;
@@ -254,6 +263,7 @@ impl<'device> Trial<'device> {
             let region = self.decoy_slot(shared, slot)?;
             let index = u32::try_from(slot).expect("a few at most");
             decoys.make(index, region, previous, instruments, stream)?;
+            self.let_function_make(&decoys, index, previous.is_some(), region, reference)?;
             self.bring(region, shared, slot)?;
             previous = Some(region);
         }
