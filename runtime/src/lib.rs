@@ -9,6 +9,7 @@
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
 //! | → evidence, and back | [`evidence`] |
+//! | who says it | [`signing`], [`attestation`] |
 //! | code in Python | [`python`]: the interpreter, and what it is told to load |
 //! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
@@ -45,4 +46,5 @@ pub mod regular_file;
 pub mod remote;
 pub mod report;
 pub mod sandbox;
+pub mod signing;
 pub mod toolchain;

@@ -9,39 +9,26 @@
 //! ```
 //!
 //! Every statement names the artifact, the library, its images, and each file of the evidence by digest, so
-//! that a signature covers all of them. Each signature stands there twice, made by one key over the same
-//! bytes: raw Ed25519, as DSSE tools and openssl check it, and as OpenSSH's own format, which
-//! `ssh-keygen -Y verify` checks in the namespace `proofmark`.
+//! that a signature covers all of them; [`crate::signing`] makes and checks it.
 //!
 //! A signature says who, and not that it is true: nothing that builds, proves or measures asks for one.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | [`statement`] | what is said |
-//! | [`envelope`] | DSSE |
-//! | [`key`] | the key that signs, from a file or an agent |
-//! | [`agent`] | the ssh-agent's protocol, as far as it is needed |
-//! | [`allowed_signers`] | who may have signed, in OpenSSH's format |
-//! | [`mod@verify`] | whether they did |
+//! | [`mod@verify`] | whether it is, and who signed |
 
-pub mod agent;
-pub mod allowed_signers;
-pub mod envelope;
-pub mod key;
 pub mod statement;
 pub mod verify;
 
-pub use allowed_signers::AllowedSigners;
-pub use key::{KeyError, SigningKey};
 pub use statement::StatementError;
-pub use verify::{Signer, VerifyError, verify};
+pub use verify::{VerifyError, verify};
 
 use proofmark_packager::Bundle;
 use proofmark_packager::format::ATTESTATION_EVIDENCE;
 use proofmark_packager::interop::flashinfer::Timestamp;
 
-/// The namespace of signatures in OpenSSH's format.
-pub const NAMESPACE: &str = "proofmark";
+use crate::signing::{Envelope, KeyError, SigningKey};
 
 /// Why an artifact could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +52,7 @@ pub fn sign(bundle: &Bundle, key: &SigningKey) -> Result<Bundle, SignError> {
     let mut envelopes = match bundle.evidence.get(ATTESTATION_EVIDENCE) {
         None => {
             let statements = statement::statements(bundle, &Timestamp::now())?;
-            statements.iter().map(envelope::Envelope::around).collect()
+            statements.iter().map(Envelope::around).collect()
         }
         Some(bytes) => {
             let unsound = |error: VerifyError| SignError::Unsound { reason: error.to_string() };

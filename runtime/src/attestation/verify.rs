@@ -4,32 +4,14 @@
 //! the evidence gives, none is missing and none is too many, and one allowed key signed all of them in both
 //! forms.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use proofmark_packager::Bundle;
 use proofmark_packager::format::ATTESTATION_EVIDENCE;
 use proofmark_packager::interop::flashinfer::Timestamp;
 use proofmark_packager::json::{self as json_budget, Budget};
-use serde::Serialize;
 use serde_json::Value;
-use signature::Verifier;
-use ssh_key::{Algorithm, PublicKey, Signature, SshSig};
 
-use super::NAMESPACE;
-use super::allowed_signers::AllowedSigners;
-use super::envelope::{Envelope, EnvelopeSignature, PAYLOAD_TYPE};
 use super::statement::{self, StatementError};
-
-/// Somebody who signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Signer {
-    /// Under which names the key may sign.
-    pub principals: Vec<String>,
-    /// The key's fingerprint.
-    pub key: String,
-}
+use crate::signing::{AllowedSigners, Envelope, Forged, PAYLOAD_TYPE, Signer, signature, who_signed};
 
 /// Why signatures do not hold.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +47,12 @@ pub enum VerifyError {
         found: usize,
     },
     /// A signature by an allowed key does not hold.
-    #[error("statement {line}: the signature by {key} does not hold: {reason}")]
+    #[error("statement {line}: {source}")]
     Forged {
         /// The line, from one.
         line: usize,
-        /// The key's fingerprint.
-        key: String,
-        /// Why.
-        reason: &'static str,
+        /// Which, and why.
+        source: Forged,
     },
     /// No key that signed everything is allowed.
     #[error("signed by {} and by nobody who is allowed", keys.join(", "))]
@@ -147,7 +127,7 @@ pub fn verify(
 ) -> Result<Vec<Signer>, VerifyError> {
     let bytes = bundle.evidence.get(ATTESTATION_EVIDENCE).ok_or(VerifyError::Unsigned)?;
     let envelopes = sound_envelopes(bundle, bytes)?;
-    let now = TimeZone::UTC.to_datetime(jiff::Timestamp::now());
+    let now = signature::now();
     let mut all_keys: Vec<String> = Vec::new();
     let mut signers: Option<Vec<Signer>> = None;
     for (index, envelope) in envelopes.iter().enumerate() {
@@ -156,9 +136,8 @@ pub fn verify(
             if !all_keys.contains(&one.keyid) {
                 all_keys.push(one.keyid.clone());
             }
-            if let Some(signer) = signer(index + 1, envelope, one, allowed, asked, now)? {
-                here.push(signer);
-            }
+            let forged = |source| VerifyError::Forged { line: index + 1, source };
+            here.extend(who_signed(envelope, one, allowed, asked, now).map_err(forged)?);
         }
         signers = Some(match signers {
             None => here,
@@ -170,36 +149,4 @@ pub fn verify(
         _ if all_keys.is_empty() => Err(VerifyError::Unsigned),
         _ => Err(VerifyError::Stranger { keys: all_keys }),
     }
-}
-
-/// Who made a signature; `None` for somebody whom nobody named. One in an allowed key's name that does not
-/// hold is an error, whatever others say.
-fn signer(
-    line: usize,
-    envelope: &Envelope,
-    one: &EnvelopeSignature,
-    allowed: &AllowedSigners,
-    asked: Option<&str>,
-    now: DateTime,
-) -> Result<Option<Signer>, VerifyError> {
-    let Some(key) = allowed.key(&one.keyid) else { return Ok(None) };
-    let forged = |reason| VerifyError::Forged { line, key: one.keyid.clone(), reason };
-    let message = envelope.signed_bytes().ok_or_else(|| forged("the payload is no base64"))?;
-    check_raw(key, &message, &one.sig).map_err(forged)?;
-    check_sshsig(key, &message, &one.sshsig).map_err(forged)?;
-    let principals = allowed.principals(key, asked, now);
-    Ok((!principals.is_empty()).then(|| Signer { principals, key: one.keyid.clone() }))
-}
-
-fn check_raw(key: &PublicKey, message: &[u8], sig: &str) -> Result<(), &'static str> {
-    let bytes = STANDARD.decode(sig).map_err(|_| "`sig` is no base64")?;
-    let signature = Signature::new(Algorithm::Ed25519, bytes).map_err(|_| "`sig` is no Ed25519 signature")?;
-    // The method of that name is for OpenSSH's format.
-    Verifier::verify(key, message, &signature).map_err(|_| "`sig` is over something else, or by another key")
-}
-
-fn check_sshsig(key: &PublicKey, message: &[u8], sshsig: &str) -> Result<(), &'static str> {
-    let signature = SshSig::from_pem(sshsig).map_err(|_| "`sshsig` is no signature of OpenSSH")?;
-    PublicKey::verify(key, NAMESPACE, message, &signature)
-        .map_err(|_| "`sshsig` is over something else, or by another key")
 }

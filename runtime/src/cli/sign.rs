@@ -10,8 +10,9 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output};
-use crate::attestation::{self, KeyError, SignError, SigningKey};
+use crate::attestation::{self, SignError};
 use crate::path_text;
+use crate::signing::{KeyError, SigningKey};
 
 /// Sign a sealed artifact with your OpenSSH key.
 ///

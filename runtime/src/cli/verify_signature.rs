@@ -13,9 +13,9 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output};
-use crate::attestation::envelope::Envelope;
 use crate::attestation::statement::{PROVENANCE, TEST_RESULT, VERDICT};
-use crate::attestation::{AllowedSigners, verify};
+use crate::attestation::verify;
+use crate::signing::{AllowedSigners, Envelope};
 
 /// Check who signed a sealed artifact.
 ///

@@ -11,7 +11,7 @@ use proofmark_packager::{Bundle, Digest, bundle};
 
 use super::evidence::{Evidenced, unsigned_digest};
 use super::{Challenge, Decided, no_gpu};
-use crate::attestation::SigningKey;
+use crate::signing::SigningKey;
 use crate::cli::failure::Failure;
 use crate::cli::ledger::explain;
 use crate::cli::{output, sign};
