@@ -22,7 +22,7 @@ fn solution(name: &str) -> PathBuf {
 }
 
 /// A key from a seed, in OpenSSH's files.
-fn key(sandbox: &Sandbox, name: &str, seed: u8) -> (PathBuf, String) {
+pub fn key(sandbox: &Sandbox, name: &str, seed: u8) -> (PathBuf, String) {
     let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&[seed; 32]));
     let private = PrivateKey::new(pair, format!("{name}@example.org")).unwrap();
     let path = sandbox.write(name, private.to_openssh(LineEnding::LF).unwrap().as_bytes());

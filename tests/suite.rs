@@ -31,6 +31,7 @@ mod remote;
 mod report;
 mod sandbox;
 mod schemas;
+mod shared_cache;
 mod shelf;
 mod solutions;
 mod support;

@@ -7,7 +7,7 @@
 //! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
 //! | a Python entry → what it compiles when it runs | [`capture`] |
 //! | → proof | [`proof`]: from bytes alone, usable without the rest |
-//! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads |
+//! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads; [`shared_cache`]: what others built |
 //! | → evidence, and back | [`evidence`] |
 //! | who says it | [`signing`], [`attestation`] |
 //! | code in Python | [`python`]: the interpreter, and what it is told to load |
@@ -46,5 +46,6 @@ pub mod regular_file;
 pub mod remote;
 pub mod report;
 pub mod sandbox;
+pub mod shared_cache;
 pub mod signing;
 pub mod toolchain;

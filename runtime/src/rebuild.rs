@@ -13,11 +13,13 @@ use crate::build::{
     KernelResources, LinkRule, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
-    BuildName, CacheEntry, CacheError, Ingredients, Insertion, Lookup, MissReason, Store, UnitKey,
+    BuildName, CacheEntry, CacheError, Ingredients, Inserted, Insertion, Lookup, MissReason, PlanLock, Store,
+    UnitKey,
 };
 use crate::job::Freshness;
 use crate::proof::{self, Judgement, ProofVerdict, RequestedClaim};
 use crate::sandbox::Layers;
+use crate::shared_cache::{SharedCache, SharingNotice};
 use crate::toolchain::{FileDigests, Kit, Toolchain};
 
 /// What a build works with besides the request.
@@ -34,6 +36,8 @@ pub struct BuildContext<'a> {
     pub store: &'a Store,
     /// What a build may cost.
     pub limits: &'a BuildLimits,
+    /// What others built, and may have.
+    pub shared: Option<&'a mut SharedCache>,
     /// Whether a cached build will do.
     pub freshness: Freshness,
     /// Told what takes time.
@@ -47,6 +51,8 @@ pub enum BuildEvent<'a> {
     Waiting,
     /// The compiler starts, because of this.
     Building(&'a MissReason),
+    /// Something about the shared cache.
+    Sharing(&'a SharingNotice),
 }
 
 /// What came of a build: a finding, whichever it is.
@@ -83,6 +89,13 @@ impl Finding {
 pub enum CacheUse {
     /// From the cache.
     Hit,
+    /// From a shared cache; the entry says which.
+    Fetched {
+        /// Why the cache here could not give it.
+        reason: MissReason,
+        /// The digest of an earlier library under the same key, if it was another.
+        disagrees_with: Option<Digest>,
+    },
     /// From the compiler, and why.
     Miss {
         /// Why the cache could not give it.
@@ -102,7 +115,7 @@ pub enum RebuildExtent {
     Rebuilt,
     /// Some sources were compiled, others came as objects of earlier builds.
     PartlyRebuilt,
-    /// Nothing: the library is the cache's.
+    /// Nothing: the library is the cache's, or a shared cache's.
     Cached,
 }
 
@@ -127,7 +140,7 @@ impl ProvenBuild {
         match &self.cache {
             CacheUse::Miss { units: UnitCounts { reused: 0, .. }, .. } => RebuildExtent::Rebuilt,
             CacheUse::Miss { .. } => RebuildExtent::PartlyRebuilt,
-            CacheUse::Hit => RebuildExtent::Cached,
+            CacheUse::Hit | CacheUse::Fetched { .. } => RebuildExtent::Cached,
         }
     }
 
@@ -171,8 +184,9 @@ pub fn rebuild(
         link_rule: context.link_rule,
     })?;
     let ingredients = ingredients_of(&plan, context.toolchain);
+    let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let reason = match look_up(name, &ingredients, context)? {
-        Lookup::Hit(entry) => return Ok(proven(*entry, CacheUse::Hit, None)),
+        Lookup::Hit(entry) => return Ok(hit(*entry, request, context)),
         Lookup::Miss(reason) => reason,
     };
     // One builder a plan: whoever waited finds the other's build.
@@ -181,7 +195,11 @@ pub fn rebuild(
     let right =
         context.store.lock(plan_key, context.limits.time, || (context.narrate)(BuildEvent::Waiting))?;
     if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
-        return Ok(proven(*entry, CacheUse::Hit, None));
+        return Ok(hit(*entry, request, context));
+    }
+    let wanted = Wanted { request, name, ingredients: &ingredients, requested: &requested };
+    if let Some(Inserted { entry, disagrees_with }) = fetch(&wanted, &right, context)? {
+        return Ok(proven(entry, CacheUse::Fetched { reason, disagrees_with }, None));
     }
     let is_fresh = context.freshness == Freshness::Fresh;
     if let Some(failure) = context.store.recent_failure(plan_key, SystemTime::now()).filter(|_| !is_fresh) {
@@ -206,7 +224,6 @@ pub fn rebuild(
             return Ok(Built::Finding(Finding::CompileError(diagnostics)));
         }
     };
-    let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
         Ok(proof) => proof,
         Err(judgement)
@@ -224,9 +241,11 @@ pub fn rebuild(
         library: &output.library,
         log: &output.log,
         proof: &proof,
+        fetched_from: None,
     };
     let inserted = context.store.insert(&right, &insertion)?;
     let cache = CacheUse::Miss { reason, disagrees_with: inserted.disagrees_with, units: output.units };
+    share(&inserted.entry, request, context);
     Ok(proven(inserted.entry, cache, Some(output.sandbox)))
 }
 
@@ -243,6 +262,70 @@ fn look_up(
         let path = build::locate(label, toolchain, kits)?;
         digests.digest(&path).ok()
     })
+}
+
+/// What is looked for in a shared cache.
+struct Wanted<'a> {
+    request: &'a BuildRequest,
+    name: &'a BuildName,
+    ingredients: &'a Ingredients,
+    requested: &'a RequestedClaim,
+}
+
+/// Takes a build from the shared cache into ours, proven like one that was made here.
+fn fetch(
+    wanted: &Wanted<'_>,
+    right: &PlanLock,
+    context: &mut BuildContext<'_>,
+) -> Result<Option<Inserted>, RebuildError> {
+    let BuildContext { toolchain, kits, digests, store, shared, freshness, narrate, .. } = context;
+    let Some(shared) = shared.as_mut().filter(|_| *freshness == Freshness::Cached) else { return Ok(None) };
+    let current = |label: &str| {
+        // A label of others may lead to a pipe or a device.
+        let path = build::locate(label, toolchain, kits).filter(|path| path.is_file())?;
+        digests.digest(&path).ok()
+    };
+    let mut tell = |notice: SharingNotice| narrate(BuildEvent::Sharing(&notice));
+    let Some(found) = shared.look_up(wanted.ingredients.plan_key(), current, &mut tell) else {
+        return Ok(None);
+    };
+    let library = &found.build.library;
+    let refused = match proof::prove(wanted.requested, library, wanted.ingredients.gencode.real_arch) {
+        Ok(_) if !wanted.request.interface.is_exported_by(library).unwrap_or(false) => {
+            "its library does not export what is called".to_owned()
+        }
+        Ok(proof) => {
+            let insertion = Insertion {
+                name: wanted.name,
+                ingredients: wanted.ingredients,
+                dependencies: &found.statement.dependencies,
+                library,
+                log: &found.build.log,
+                proof: &proof,
+                fetched_from: Some(&found.fetched_from),
+            };
+            return Ok(Some(store.insert(right, &insertion)?));
+        }
+        Err(judgement) => format!("it is not proven: {}", judgement.reasons().join("; ")),
+    };
+    let place = shared.place().clone();
+    tell(SharingNotice::Refused { place, name: found.name, reason: refused, others: 0 });
+    Ok(None)
+}
+
+/// Puts a build that was made here into the shared cache, where that was asked for.
+fn share(entry: &CacheEntry, request: &BuildRequest, context: &mut BuildContext<'_>) {
+    let BuildContext { shared, link_rule, narrate, .. } = context;
+    if let Some(shared) = shared.as_mut() {
+        let mut tell = |notice: SharingNotice| narrate(BuildEvent::Sharing(&notice));
+        shared.share(entry, request, *link_rule, &mut tell);
+    }
+}
+
+/// A hit here may be news there.
+fn hit(entry: CacheEntry, request: &BuildRequest, context: &mut BuildContext<'_>) -> Built {
+    share(&entry, request, context);
+    proven(entry, CacheUse::Hit, None)
 }
 
 /// Names each unit of a plan, in its order.

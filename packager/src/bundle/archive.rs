@@ -29,8 +29,9 @@ const LARGEST_CONTENT_BYTES: u64 = 192 << 20;
 /// Length of the locator in front of it in a zip64 archive, in bytes (APPNOTE 6.3.10, 4.3.15).
 const ZIP64_LOCATOR_BYTES: usize = 20;
 
-/// Unpacks every entry. Stored ones stay where they are; the zip reader checks every checksum.
-pub(super) fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Content<'_>>, BundleError> {
+/// Unpacks every entry of a zip within the bounds of an artifact's. Stored ones stay where they are; the zip
+/// reader checks every checksum.
+pub fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Content<'_>>, BundleError> {
     let count = check_end_record(bytes)?;
     let places = layout::entries(bytes)?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;

@@ -21,10 +21,10 @@ use std::borrow::Cow;
 use crate::Evidence;
 use crate::artifact::Artifact;
 
-pub use archive::LARGEST_ARCHIVE_BYTES;
+pub use archive::{LARGEST_ARCHIVE_BYTES, unzip};
 pub use error::BundleError;
 pub use read::read;
-pub use write::write;
+pub use write::{write, zip_of};
 
 /// An artifact and what was found out about it.
 #[derive(Debug, Clone)]
@@ -36,4 +36,4 @@ pub struct Bundle {
 }
 
 /// The bytes of one entry.
-type Content<'a> = Cow<'a, [u8]>;
+pub type Content<'a> = Cow<'a, [u8]>;

@@ -61,7 +61,9 @@ fn text_entry(text: String) -> Content<'static> {
     Cow::Owned(text.into_bytes())
 }
 
-pub(super) fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
+/// Writes entries as a zip: the same ones give the same bytes on every machine.
+#[must_use]
+pub fn zip_of(entries: &BTreeMap<String, Content<'_>>) -> Vec<u8> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::DEFAULT)

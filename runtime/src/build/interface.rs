@@ -1,9 +1,11 @@
 //! How a library meets its caller.
 
 use object::{Object, ObjectSymbol};
+use serde::{Deserialize, Serialize};
 
 /// How a library meets its caller, which decides how it is compiled, linked and loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Interface {
     /// TVM-FFI functions: a certain one, or any where the caller asks for it only when it runs.
     TvmFfi {
@@ -45,7 +47,7 @@ impl Interface {
     }
 
     /// Whether a library exports what its caller looks for.
-    pub(super) fn is_exported_by(&self, library: &[u8]) -> Result<bool, object::Error> {
+    pub(crate) fn is_exported_by(&self, library: &[u8]) -> Result<bool, object::Error> {
         let file = object::File::parse(library)?;
         let found = |fits: &dyn Fn(&str) -> bool| {
             file.dynamic_symbols().any(|one| one.is_definition() && one.name().is_ok_and(fits))

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use object::{Object, ObjectSymbol};
 use proofmark_packager::SourceFile;
+use serde::{Deserialize, Serialize};
 
 use super::symbols::is_drivers;
 
@@ -78,13 +79,15 @@ impl Linkable {
 }
 
 /// Which libraries are linked without being asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize)]
 pub enum LinkRule {
     /// The driver and cuBLAS, where something calls them: flashinfer-bench's main branch.
     #[default]
+    #[serde(rename = "bench-main")]
     BenchMain,
     /// None: flashinfer-bench 0.1.2.
     #[value(name = "bench-0.1.2")]
+    #[serde(rename = "bench-0.1.2")]
     BenchReleased,
 }
 

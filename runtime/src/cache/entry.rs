@@ -9,6 +9,7 @@ use proofmark_packager::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
+use super::fetched_from::FetchedFrom;
 use super::key::{BuildName, Ingredients, Key};
 use crate::build::Dependencies;
 use crate::proof::{Proof, RecordedProof};
@@ -45,6 +46,8 @@ pub struct Insertion<'a> {
     pub log: &'a str,
     /// Why it is what was asked for: nothing enters without.
     pub proof: &'a Proof,
+    /// Who built it, if it was not built here.
+    pub fetched_from: Option<&'a FetchedFrom>,
 }
 
 /// What `entry.json` says.
@@ -87,6 +90,8 @@ pub struct CacheEntry {
     pub dependencies: Dependencies,
     /// Why the library is what was asked for.
     pub proof: Proof,
+    /// Who built it, if it was not built here. An entry that is read by its key alone does not say.
+    pub fetched_from: Option<FetchedFrom>,
 }
 
 /// What is wrong with an entry on disk.
@@ -134,7 +139,7 @@ pub enum EntryFault {
 
 /// Writes a whole entry into an empty folder.
 pub(super) fn write(folder: &Path, key: Key, build: &Insertion<'_>) -> Result<(), CacheError> {
-    let Insertion { name, ingredients, dependencies, library, log, proof } = build;
+    let Insertion { name, ingredients, dependencies, library, log, proof, fetched_from: _ } = build;
     let description = Description {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -200,6 +205,7 @@ pub(super) fn read(folder: &Path, key: Key) -> Result<Option<CacheEntry>, EntryF
         ingredients: description.ingredients,
         dependencies: description.dependencies,
         proof,
+        fetched_from: None,
     }))
 }
 

@@ -8,7 +8,8 @@
 //! │   ├── entry.json          what went into the build: the key's ingredients
 //! │   ├── library.so          what came out
 //! │   └── proof.json          why it is what was asked for
-//! ├── plans/<p2>/<plan>.json  the headers that the last build of a plan read; rewritten by rename
+//! ├── plans/<p2>/<plan>.json  the headers that the last build of a plan read, and who built what is not from here;
+//! │                           rewritten by rename
 //! ├── units/<u2>/<unit>      one object file and what went into it; see `unit.rs`
 //! ├── names/<n2>/<name>.json  the ingredients of a name's last build; explains a miss
 //! ├── locks/<plan>.lock       one builder a plan; empty files
@@ -49,6 +50,7 @@
 mod entry;
 mod error;
 mod failures;
+mod fetched_from;
 mod gc;
 mod key;
 mod lock;
@@ -60,6 +62,7 @@ mod use_lock;
 
 pub use entry::{CacheEntry, EntryFault, Insertion};
 pub use error::CacheError;
+pub use fetched_from::FetchedFrom;
 pub use gc::{Stats, SweepLimits, Swept};
 pub use key::{BuildName, Ingredients, Key, MissReason, PlanKey, UnitKey};
 pub use lock::{LockScope, PlanLock};

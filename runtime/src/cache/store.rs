@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::entry::{self, CacheEntry, Insertion, LIBRARY_NAME};
 use super::error::CacheError;
+use super::fetched_from::FetchedFrom;
 use super::key::{BuildName, Ingredients, Key, MissReason, PlanKey, keys_that_differ};
 use super::lock::{LockScope, PlanLock};
 use super::owner;
@@ -50,10 +51,13 @@ pub struct Inserted {
 
 /// What `plans/<plan>.json` says: the headers that the last build of a plan read, and which library
 /// each key of the plan stands for, so that an entry cannot be exchanged for another whole one.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct PlanRecord {
     dependencies: Dependencies,
     libraries: BTreeMap<String, Digest>,
+    /// Whose builds of these are not from here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    fetched_from: BTreeMap<String, FetchedFrom>,
 }
 
 /// The cache in one folder.
@@ -136,9 +140,10 @@ impl Store {
                 let fault = "it holds another library than was built under this key".to_owned();
                 Ok(Lookup::Miss(MissReason::Damaged { fault }))
             }
-            Ok(Some(entry)) => {
+            Ok(Some(mut entry)) => {
                 self.touch(key);
                 self.remember(name, ingredients);
+                entry.fetched_from = record.fetched_from.get(&key.to_string()).cloned();
                 Ok(Lookup::Hit(Box::new(entry)))
             }
             Ok(None) => {
@@ -175,7 +180,7 @@ impl Store {
 
     /// Puts a proven build in: all of it or nothing.
     pub fn insert(&self, _right: &PlanLock, build: &Insertion<'_>) -> Result<Inserted, CacheError> {
-        let Insertion { name, ingredients, dependencies, proof, .. } = build;
+        let Insertion { name, ingredients, dependencies, proof, fetched_from, .. } = build;
         let _use = UseLock::take(&self.root, Use::Shared);
         let plan = ingredients.plan_key();
         let key = plan.with(dependencies);
@@ -190,15 +195,20 @@ impl Store {
             self.set_aside(key)?;
             put_in_place(&whole, &folder)?;
         }
-        let mut libraries = self.plan_record(plan).map(|record| record.libraries).unwrap_or_default();
-        libraries.insert(key.to_string(), proof.library_digest());
-        self.replace(
-            &self.plan_path(plan),
-            &PlanRecord { dependencies: (*dependencies).clone(), libraries },
-        )?;
+        let mut record = self.plan_record(plan).unwrap_or_default();
+        record.dependencies = (*dependencies).clone();
+        record.libraries.insert(key.to_string(), proof.library_digest());
+        match fetched_from {
+            Some(fetched_from) => record.fetched_from.insert(key.to_string(), (*fetched_from).clone()),
+            None => record.fetched_from.remove(&key.to_string()),
+        };
+        self.replace(&self.plan_path(plan), &record)?;
         self.replace(&self.name_path(name), ingredients)?;
         match entry::read(&folder, key) {
-            Ok(Some(entry)) => Ok(Inserted { entry, disagrees_with }),
+            Ok(Some(mut entry)) => {
+                entry.fetched_from = fetched_from.cloned();
+                Ok(Inserted { entry, disagrees_with })
+            }
             Ok(None) | Err(_) => Err(CacheError::Io {
                 action: "read back",
                 path: folder,

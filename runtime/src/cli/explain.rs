@@ -20,6 +20,8 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             .hint("FlashInfer-Bench would run it; here a library has to be buildable without the entry"),
         PipelineError::Rebuild(error) => rebuild(error),
         PipelineError::Cache(error) => cache::explain(error),
+        error @ PipelineError::Sharing(_) => Failure::request(error)
+            .hint("a release of proofmark speaks to buckets; `--features buckets` builds one that does"),
         PipelineError::Toolchain { source } => {
             let ways_out = source.ways_out();
             ways_out.into_iter().fold(Failure::could_not_judge(*source), Failure::hint)

@@ -15,6 +15,7 @@ use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
 use super::progress::ProgressDisplay;
+use super::sharing::SharingOptions;
 use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
@@ -57,6 +58,8 @@ pub struct MachineOptions {
     pub rehash: bool,
     #[command(flatten)]
     pub place: CacheFolder,
+    #[command(flatten)]
+    pub sharing: SharingOptions,
 }
 
 /// What is built, and how.
@@ -88,6 +91,7 @@ impl Default for LineOptions {
             python: PathBuf::from(DEFAULT_PYTHON),
             link_as: LinkRule::default(),
             place: CacheFolder { cache_dir: None },
+            sharing: SharingOptions::default(),
         };
         Self { arch: None, fresh: false, as_job: false, machine }
     }
@@ -98,6 +102,7 @@ impl MachineOptions {
     pub fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings {
             cache: self.place.folder()?,
+            sharing: self.sharing.sharing()?,
             search: Search { cuda_home: self.cuda_home.clone(), ..Search::from_environment() },
             download: if self.offline { Download::Refused } else { Download::Allowed },
             trust: if self.rehash { DigestTrust::Nothing } else { DigestTrust::ChangeTime },

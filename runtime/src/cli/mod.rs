@@ -45,6 +45,7 @@ mod replay;
 mod report;
 mod schema;
 mod seal;
+mod sharing;
 mod sign;
 mod skill;
 mod target;

@@ -29,6 +29,7 @@ impl ProgressDisplay {
             Event::Capturing { .. } => self.say("importing the entry in a sandbox, to see what it compiles"),
             Event::Waiting => self.say("waiting: another process builds this"),
             Event::Building { arch, reason, .. } => self.say(&format!("building for {arch}: {reason}")),
+            Event::Sharing(notice) => self.say(&format!("note: {notice}")),
             Event::Measuring { facts, workloads } => {
                 for warning in facts.warnings() {
                     self.say(&format!("note: {warning}"));

@@ -45,14 +45,21 @@ pub struct KeyOptions {
 impl KeyOptions {
     /// Opens the key.
     pub fn open(&self) -> Result<SigningKey, Failure> {
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let agent = path("SSH_AUTH_SOCK");
-        let key = match &self.key {
-            Some(file) => SigningKey::open(file, agent.as_deref()),
-            None => SigningKey::usual(path("HOME").as_deref(), agent.as_deref()),
-        };
-        key.map_err(explain_key)
+        match &self.key {
+            Some(file) => open_key(file),
+            None => SigningKey::usual(path_of("HOME").as_deref(), path_of("SSH_AUTH_SOCK").as_deref())
+                .map_err(explain_key),
+        }
     }
+}
+
+/// Opens the key of a file, with a way out for each failure.
+pub(super) fn open_key(file: &Path) -> Result<SigningKey, Failure> {
+    SigningKey::open(file, path_of("SSH_AUTH_SOCK").as_deref()).map_err(explain_key)
+}
+
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn explain_key(error: KeyError) -> Failure {

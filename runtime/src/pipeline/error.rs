@@ -15,6 +15,7 @@ use crate::proof::Judgement;
 use crate::python::{HomeError, InterpreterError};
 use crate::rebuild::{Finding, RebuildError};
 use crate::record::JournalError;
+use crate::shared_cache::ObjectError;
 use crate::toolchain::ToolchainError;
 use crate::toolchain::install::ObtainError;
 
@@ -44,6 +45,9 @@ pub enum PipelineError {
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The shared cache cannot be used by this program.
+    #[error("the shared cache cannot be used")]
+    Sharing(#[from] ObjectError),
     /// No toolchain was found, or none could be installed.
     #[error(transparent)]
     Toolchain {

@@ -6,6 +6,7 @@ use proofmark_packager::interop::flashinfer::Workload;
 use crate::cache::MissReason;
 use crate::measure::WorkloadFinding;
 use crate::measure::environment::RunFacts;
+use crate::shared_cache::SharingNotice;
 use crate::toolchain::install::Step;
 
 /// Hears what takes time.
@@ -32,6 +33,8 @@ pub enum Event<'a> {
         /// Why the cache does not do.
         reason: &'a MissReason,
     },
+    /// Something about the shared cache, which stops nothing.
+    Sharing(&'a SharingNotice),
     /// The GPU and the reference are ready.
     Measuring {
         /// The machine, and what should be known before the first number.

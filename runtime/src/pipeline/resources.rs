@@ -13,6 +13,7 @@ use crate::cache::{BuildName, Store};
 use crate::job::Freshness;
 use crate::python::{Interpreter, PythonHome};
 use crate::rebuild::{self, BuildContext, BuildEvent, Built};
+use crate::shared_cache::{SharedCache, Sharing};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
     self, DigestTrust, FileDigests, Kit, KitName, KitSearch, Search, Toolchain, search::find_tvm_ffi,
@@ -23,6 +24,8 @@ use crate::toolchain::{
 pub struct Settings {
     /// The folder of the build cache.
     pub cache: PathBuf,
+    /// What others built, and may have.
+    pub sharing: Option<Sharing>,
     /// Where a toolchain is looked for.
     pub search: Search,
     /// Whether a missing toolchain may be fetched.
@@ -60,6 +63,7 @@ pub enum Download {
 pub(crate) struct Resources<'job> {
     pub(super) settings: &'job Settings,
     pub(super) store: Store,
+    shared: Option<SharedCache>,
     digests: FileDigests,
     toolchain: Option<Toolchain>,
     interpreter: Option<Interpreter>,
@@ -70,7 +74,8 @@ impl<'job> Resources<'job> {
     pub(crate) fn open(settings: &'job Settings) -> Result<Self, PipelineError> {
         let store = Store::open(&settings.cache)?;
         let digests = FileDigests::open(store.root(), settings.trust);
-        Ok(Self { settings, store, digests, toolchain: None, interpreter: None })
+        let shared = settings.sharing.as_ref().map(SharedCache::open).transpose()?;
+        Ok(Self { settings, store, shared, digests, toolchain: None, interpreter: None })
     }
 
     /// Takes an artifact to a proven build.
@@ -102,6 +107,7 @@ impl<'job> Resources<'job> {
         let mut narrate = |event: BuildEvent<'_>| match event {
             BuildEvent::Waiting => listen(Event::Waiting),
             BuildEvent::Building(reason) => listen(Event::Building { name, arch, reason }),
+            BuildEvent::Sharing(notice) => listen(Event::Sharing(notice)),
         };
         let mut context = BuildContext {
             toolchain: self.toolchain.as_ref().expect("found just above"),
@@ -110,6 +116,7 @@ impl<'job> Resources<'job> {
             digests: &mut self.digests,
             store: &self.store,
             limits: &self.settings.limits,
+            shared: self.shared.as_mut(),
             freshness,
             narrate: &mut narrate,
         };

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kernel_table::{kernel_table, warning_lines};
+use crate::cache::FetchedFrom;
 use crate::proof::{Stance, demangle};
 use crate::rebuild::{CacheUse, Finding, ProvenBuild};
 
@@ -10,6 +11,7 @@ use crate::rebuild::{CacheUse, Finding, ProvenBuild};
 pub fn document(build: &ProvenBuild) -> Value {
     let (cache, reason, disagrees_with, units) = match &build.cache {
         CacheUse::Hit => ("hit", None, None, None),
+        CacheUse::Fetched { reason, disagrees_with } => ("fetched", Some(reason), *disagrees_with, None),
         CacheUse::Miss { reason, disagrees_with, units } => {
             ("miss", Some(reason), *disagrees_with, Some(units))
         }
@@ -20,6 +22,7 @@ pub fn document(build: &ProvenBuild) -> Value {
         "verdict": "proven",
         "arch": build.entry.proof.arch(),
         "cache": cache,
+        "fetched_from": build.entry.fetched_from,
         "miss": reason,
         "miss_text": reason.map(ToString::to_string),
         "disagrees_with_earlier_build": disagrees_with,
@@ -67,12 +70,20 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
     ));
     lines.push(match &build.cache {
         CacheUse::Hit => "  cache      hit: re-hashed and proven again".to_owned(),
+        CacheUse::Fetched { reason, .. } => {
+            format!("  cache      fetched: re-hashed and proven again; not here: {reason}")
+        }
         CacheUse::Miss { reason, .. } => format!("  cache      miss: {reason}"),
     });
+    if let Some(FetchedFrom { place, signed_by }) = &build.entry.fetched_from {
+        lines.push(format!("  from       {place}, signed by {}", signed_by.join(" and ")));
+    }
     if let CacheUse::Miss { units, .. } = &build.cache {
         lines.push(format!("  sources    {units}"));
     }
-    if let CacheUse::Miss { disagrees_with: Some(earlier), .. } = &build.cache {
+    if let CacheUse::Miss { disagrees_with: Some(earlier), .. }
+    | CacheUse::Fetched { disagrees_with: Some(earlier), .. } = &build.cache
+    {
         lines.push(format!(
             "  warning    an earlier build from the same inputs gave {earlier}: not reproducible"
         ));

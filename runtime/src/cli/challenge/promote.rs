@@ -11,7 +11,6 @@ use proofmark_packager::{Bundle, Digest, bundle};
 
 use super::evidence::{Evidenced, unsigned_digest};
 use super::{Challenge, Decided, no_gpu};
-use crate::signing::SigningKey;
 use crate::cli::failure::Failure;
 use crate::cli::ledger::explain;
 use crate::cli::{output, sign};
@@ -21,6 +20,7 @@ use crate::ledger::champion;
 use crate::ledger::entry::{LedgerLine, PromotionLine, id_of};
 use crate::ledger::import::seal_line;
 use crate::ledger::{Ledger, Origin};
+use crate::signing::SigningKey;
 
 /// A new champion.
 pub(super) struct Promoted {

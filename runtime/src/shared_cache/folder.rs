@@ -1,0 +1,122 @@
+//! Objects as files of a folder.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use proofmark_packager::escape;
+
+use super::objects::{Creation, ObjectError};
+use crate::regular_file;
+
+/// Whoever shares the folder reads what is made in it; the umask takes from this.
+const MODE: u32 = 0o644;
+
+/// Most names that a folder is read for, whatever they are.
+const MOST_NAMES: usize = 100_000;
+
+/// A folder that many machines reach. It must be there: a share that is not mounted is no empty cache.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(super) fn list(&self, prefix: &str, most: usize) -> Result<Vec<String>, ObjectError> {
+        self.require_root()?;
+        let folder = self.root.join(prefix);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed("list", &folder))?,
+        };
+        let names = entries.take(MOST_NAMES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names.truncate(most);
+        Ok(names)
+    }
+
+    pub(super) fn get(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        self.require_root()?;
+        let path = self.root.join(name);
+        match regular_file::read(&path, most_bytes) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(ObjectError::TooLarge { name: name.to_owned(), most_bytes })
+            }
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, ObjectError> {
+        self.require_root()?;
+        let path = self.root.join(name);
+        if path.symlink_metadata().is_ok() {
+            return Ok(Creation::Existed);
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".new-").permissions(Permissions::from_mode(MODE));
+        let mut file = builder.tempfile_in(folder).map_err(failed("create a file in", folder))?;
+        file.write_all(bytes)
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(failed("write", file.path()))?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => Ok(Creation::Made),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Creation::Existed),
+            Err(error) => Err(failed("write", &path)(error.error)),
+        }
+    }
+
+    fn require_root(&self) -> Result<(), ObjectError> {
+        match fs::metadata(&self.root) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(failed("use", &self.root)(io::ErrorKind::NotADirectory.into())),
+            Err(error) => Err(failed("use", &self.root)(error)),
+        }
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ObjectError {
+    let path = path.to_owned();
+    move |error| ObjectError::Failed {
+        reason: escape::line(&format!("cannot {action} {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_made_once_and_never_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path().to_owned());
+        assert_eq!(folder.list("a", 9).unwrap(), Vec::<String>::new());
+        assert_eq!(folder.get("a/one", 9).unwrap(), None);
+        assert_eq!(folder.create("a/one", b"first").unwrap(), Creation::Made);
+        assert_eq!(folder.create("a/one", b"second").unwrap(), Creation::Existed);
+        assert_eq!(folder.get("a/one", 9).unwrap().unwrap(), b"first");
+        assert_eq!(folder.list("a", 9).unwrap(), ["one"]);
+        assert!(matches!(folder.get("a/one", 4), Err(ObjectError::TooLarge { most_bytes: 4, .. })));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_or_a_pipe_in_an_object_s_place_fails_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(Folder::new(root.path().join("unmounted")).list("a", 9).is_err());
+        assert!(
+            std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success()
+        );
+        let folder = Folder::new(root.path().to_owned());
+        assert!(folder.get("pipe", 9).is_err());
+        assert_eq!(folder.create("pipe", b"x").unwrap(), Creation::Existed);
+    }
+}

@@ -1,0 +1,81 @@
+//! Objects by name at a place: listed, read within a budget, made where there is none.
+
+use std::time::Duration;
+
+use super::folder::Folder;
+use super::place::CachePlace;
+
+/// Whether an object was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// It is there now, and was not before.
+    Made,
+    /// One of that name was there, and still is.
+    Existed,
+}
+
+/// Why a place did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// There is no such place, or it refuses.
+    #[error("{reason}")]
+    Failed {
+        /// What the store or the system said, as a line that a terminal may show.
+        reason: String,
+    },
+    /// It said nothing in time.
+    #[error("no answer within {} s", waited.as_secs_f64())]
+    Late {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// An object is larger than what is read.
+    #[error("`{name}` is larger than {most_bytes} bytes")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// The limit in bytes.
+        most_bytes: u64,
+    },
+    /// This program was built without what speaks to it.
+    #[error("this proofmark was built without buckets: expected file:///FOLDER")]
+    NotBuilt,
+}
+
+/// The objects of a place.
+#[derive(Debug)]
+pub(super) enum Objects {
+    /// In a folder.
+    Folder(Folder),
+}
+
+impl Objects {
+    /// The objects of a place; nothing is asked of it yet.
+    pub(super) fn of(place: &CachePlace, _patience: Duration) -> Result<Self, ObjectError> {
+        match place {
+            CachePlace::Folder(root) => Ok(Self::Folder(Folder::new(root.clone()))),
+            CachePlace::Bucket { .. } => Err(ObjectError::NotBuilt),
+        }
+    }
+
+    /// The last parts of at most so many names below a prefix, sorted. None where nothing is below it.
+    pub(super) fn list(&self, prefix: &str, most: usize) -> Result<Vec<String>, ObjectError> {
+        match self {
+            Self::Folder(folder) => folder.list(prefix, most),
+        }
+    }
+
+    /// An object's bytes; `None` where there is none of that name.
+    pub(super) fn get(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        match self {
+            Self::Folder(folder) => folder.get(name, most_bytes),
+        }
+    }
+
+    /// Makes an object whole, unless there is one of that name.
+    pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, ObjectError> {
+        match self {
+            Self::Folder(folder) => folder.create(name, bytes),
+        }
+    }
+}
