@@ -41,6 +41,30 @@ fn a_wrong_request_is_exit_code_two() {
 }
 
 #[test]
+fn a_number_that_is_none_is_answered_with_what_was_expected() {
+    let sandbox = Sandbox::new();
+    let wrong = [
+        ("bench --samples", "0", "expected a whole number, at least 1"),
+        ("bench --samples", "-5", "expected a whole number, at least 1"),
+        ("bench --budget", "long", "expected a number such as 0.5"),
+        ("bench --call-limit", "1.5", "expected a whole number"),
+        ("bench --batch", "1,b", "expected a whole number"),
+        ("bench --each", "all", "expected a whole number"),
+        ("bench --seed", "12a", "expected a whole number below 2^64"),
+        ("compare --margin", "%", "expected a number such as 0.5"),
+        ("compare --looks", "3,", "expected a whole number"),
+        ("compare --blocks", "-1", "expected a whole number"),
+        ("build --timeout", "0", "expected a whole number from 1 to 86400"),
+        ("build --timeout", "1e9", "expected a whole number from 1 to 86400"),
+        ("ledger list --limit", "none", "expected a whole number"),
+    ];
+    for (option, value, expected) in wrong {
+        let said = sandbox.run(option.split(' ').chain([value])).expect(2).stderr;
+        assert!(said.contains(&format!(": {expected}")), "{option} {value}: {said}");
+    }
+}
+
+#[test]
 fn json_gives_one_document_with_schema_and_version_for_errors_too() {
     let sandbox = Sandbox::new();
     let json = sandbox.run(["inspect", "missing", "--json"]).expect(2).json();

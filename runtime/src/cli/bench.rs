@@ -14,6 +14,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line;
 use super::measuring::{MeasuringOptions, StridedOption};
+use super::number;
 use crate::job::{self, Action, Measured, Outcome};
 use crate::pipeline::Settings;
 use crate::record::to_trace;
@@ -40,7 +41,7 @@ pub struct Arguments {
     measuring: MeasuringOptions,
     /// Samples of each workload, as far as its budget goes [default: until the median is known to 0.5 %, 50 to
     /// 2000].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::at_least_one, allow_negative_numbers = true)]
     samples: Option<NonZeroUsize>,
     #[command(flatten)]
     strided: StridedOption,

@@ -10,6 +10,7 @@ use super::cache::parse_age;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use super::number;
 use crate::ledger::champion::lineages;
 use crate::ledger::retention::{self, Extent};
 use crate::ledger::{Filter, Ledger, LedgerError, LedgerKind, import, moment};
@@ -160,7 +161,7 @@ pub struct FilterOptions {
     #[arg(long, value_name = "DATE", value_parser = moment::asked)]
     until: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = number::whole::<usize>)]
     limit: usize,
 }
 
@@ -276,6 +277,9 @@ pub(super) fn explain(error: LedgerError) -> Failure {
         LedgerError::ChampionMoved { .. } => Failure::could_not_judge(error).hint("challenge the new champion"),
         LedgerError::Stale { .. } | LedgerError::Index { .. } => {
             Failure::could_not_judge(error).hint("`proofmark ledger rebuild` reads every record again")
+        }
+        LedgerError::File { source, .. } if source.kind() == std::io::ErrorKind::FileTooLarge => {
+            Failure::request(error).hint("its lines count as well in several files, or in a folder of them")
         }
         LedgerError::File { .. } => {
             Failure::could_not_judge(error).hint("name a folder that you can write with --ledger or PROOFMARK_LEDGER")

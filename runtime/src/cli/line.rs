@@ -14,6 +14,7 @@ use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::explain;
 use super::failure::Failure;
+use super::number;
 use super::progress::ProgressDisplay;
 use super::sharing::SharingOptions;
 use crate::build::{BuildLimits, Demand, LinkRule};
@@ -41,7 +42,7 @@ pub struct MachineOptions {
     pub offline: bool,
     /// Longest time that the compiler may take.
     #[arg(long, value_name = "SECONDS", default_value_t = BuildLimits::TIME_SECONDS,
-        value_parser = clap::value_parser!(u64).range(1..=LONGEST_TIMEOUT_SECONDS))]
+        value_parser = number::within(1..=LONGEST_TIMEOUT_SECONDS), allow_negative_numbers = true)]
     pub timeout: u64,
     /// Refuse to compile where the sandbox lacks a layer; `proofmark doctor` lists them.
     #[arg(long)]

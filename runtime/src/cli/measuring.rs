@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::input;
 use super::ledger::{self, LedgerFolder};
 use super::line::{self, LineOptions};
+use super::number;
 use super::task::TaskOptions;
 use crate::job::input::Library;
 use crate::job::{self, Action, Input, Measure, Outcome, Reference, is_extension};
@@ -92,10 +93,10 @@ pub struct MeasuringOptions {
     #[arg(long)]
     pub seed: Option<Seed>,
     /// Seconds for each workload's samples.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = number::decimal, allow_negative_numbers = true)]
     pub budget: f64,
     /// Milliseconds that one call may take.
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = number::whole::<u64>, allow_negative_numbers = true)]
     pub call_limit: u64,
     #[command(flatten)]
     pub driver: DriverOptions,

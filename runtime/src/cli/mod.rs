@@ -32,6 +32,7 @@ mod line;
 mod man;
 mod measuring;
 mod new;
+mod number;
 mod output;
 #[allow(
     rustdoc::broken_intra_doc_links,

@@ -2,28 +2,29 @@
 
 use clap::Args;
 
+use super::number;
 use crate::measure::decision::Protocol;
 
 /// How two submissions are compared.
 #[derive(Debug, Clone, Args)]
 pub struct ProtocolOptions {
     /// A difference below this many percent is not worth a finding [default: 0.5].
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = number::decimal, allow_negative_numbers = true)]
     margin: Option<f64>,
     /// Sessions that must agree on a difference [default: 2].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::whole::<usize>, allow_negative_numbers = true)]
     sessions: Option<usize>,
     /// Processes after which a session looks at its data [default: 6,10,16].
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = number::whole::<usize>, allow_negative_numbers = true)]
     looks: Vec<usize>,
     /// A/B blocks of each workload in each process [default: 30, down to 5 where workloads are many].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::whole::<usize>, allow_negative_numbers = true)]
     blocks: Option<usize>,
     /// Samples of a cell [default: 30].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::whole::<usize>, allow_negative_numbers = true)]
     samples: Option<usize>,
     /// Milliseconds that each process warms up [default: 1000].
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = number::whole::<u64>, allow_negative_numbers = true)]
     warmup: Option<u64>,
 }
 

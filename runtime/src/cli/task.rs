@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
-use super::input;
+use super::{input, number};
 use crate::job::TaskSources;
 
 /// Which task.
@@ -24,10 +24,10 @@ pub struct TaskOptions {
     #[arg(long, value_name = "FILE")]
     pub workloads: Option<PathBuf>,
     /// Only workloads whose first variable axis has one of these values, such as `1,8,64`.
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = number::whole::<u64>)]
     pub batch: Vec<u64>,
     /// At most this many workloads of each axis value.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::whole::<usize>)]
     pub each: Option<usize>,
     /// Folder that the paths of captured tensors start from [default: the data set, else the folder
     /// of the definition or the submission].

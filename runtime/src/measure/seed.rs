@@ -1,7 +1,6 @@
 //! Where inputs and their order come from, and the commitment that is shown before it is used.
 
 use std::fmt;
-use std::num::ParseIntError;
 use std::str::FromStr;
 
 use proofmark_packager::{Digest, DigestBuilder};
@@ -58,16 +57,22 @@ impl fmt::Display for Seed {
     }
 }
 
+/// A text that is no seed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a whole number below 2^64, or `0x` and hexadecimal digits")]
+pub struct SeedError;
+
 impl FromStr for Seed {
-    type Err = ParseIntError;
+    type Err = SeedError;
 
     /// Reads decimal digits, or `0x` and hexadecimal ones.
-    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+    fn from_str(text: &str) -> Result<Self, SeedError> {
         match text.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         }
         .map(Self)
+        .map_err(|_| SeedError)
     }
 }
 
