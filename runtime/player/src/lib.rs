@@ -17,6 +17,7 @@
 //! | `inheritance` | what a player gets beside orders: the conversation and four descriptors |
 //! | `callee` | the entry point and its bound arguments, compiled or in Python |
 //! | [`mod@serve`] | the player's loop: receives orders, calls the kernel, answers |
+//! | `serve_python` | where a player inside a Python interpreter begins |
 //! | [`recording`] | what a call puts on the GPU, as a document |
 //! | `recorder` | makes a recording, beside the foreign code |
 //! | `stage` | launches a recording, without any foreign code of the host |
@@ -77,6 +78,7 @@ pub mod python;
 mod recorder;
 pub mod recording;
 pub mod serve;
+mod serve_python;
 pub mod shared;
 mod stage;
 pub mod tvm_ffi;

@@ -11,6 +11,7 @@ use crate::cache::BuildName;
 use crate::capture::{self, CapturedEntry, Document};
 use crate::job::Freshness;
 use crate::python::Interpreter;
+use crate::toolchain::lock_file::ComponentName;
 use crate::toolchain::{Kit, KitName};
 
 impl Resources<'_> {
@@ -43,7 +44,9 @@ impl Resources<'_> {
 
     /// Refuses to measure a library with another torch than the one whose headers it was built with.
     pub(crate) fn check_torch(&mut self) -> Result<(), PipelineError> {
-        let built = KitName::Torch.pinned_version(&self.settings.search.machine).unwrap_or_default();
+        let built = ComponentName::Kit(KitName::Torch)
+            .pinned_version(&self.settings.search.machine)
+            .unwrap_or_default();
         let python = self.interpreter()?;
         let found = python.packages.get("torch").cloned().unwrap_or_default();
         if found.split('+').next() == Some(built.as_str()) {

@@ -61,7 +61,11 @@ impl Fingerprint {
     /// The same with the kits of one build.
     #[must_use]
     pub fn with_kits(mut self, kits: &[Kit]) -> Self {
-        self.parts.extend(kits.iter().map(Kit::part));
+        let part = |kit: &Kit| {
+            let role = format!("<kit>/{}-{}", kit.name.as_str(), kit.version);
+            Part { role, sha256: kit.digest }
+        };
+        self.parts.extend(kits.iter().map(part));
         self
     }
 

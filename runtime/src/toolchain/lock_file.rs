@@ -3,7 +3,7 @@
 use proofmark_packager::{Digest, DigestBuilder};
 use toml_edit::{DocumentMut, Table};
 
-use super::kit::KitName;
+use super::kit_name::KitName;
 
 /// The toolchain's lock file as it was when this program was built.
 const TOOLCHAIN: &str = include_str!("toolchain.lock.toml");
@@ -41,6 +41,11 @@ impl ComponentName {
     /// The component of a name in the lock files.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|one| one.as_str() == name)
+    }
+
+    /// The version that is pinned for a machine such as `x86_64`; `None` where none is.
+    pub fn pinned_version(self, machine: &str) -> Option<String> {
+        Component::pinned(self, machine).map(|component| component.version)
     }
 
     /// The name in the lock file and in folder names.

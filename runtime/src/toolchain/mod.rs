@@ -11,7 +11,8 @@
 //! | [`toolkit`] | a CUDA installation and its release |
 //! | [`host_compiler`] | g++ and the programs behind it |
 //! | [`tvm_ffi`] | headers and library of the kernel interface |
-//! | [`kit`] | headers that only some submissions need |
+//! | [`kit_name`] | libraries whose headers only some submissions need |
+//! | [`kit`] | the headers of one, where they are |
 //! | [`kit_search`] | where these come from |
 //! | [`fingerprint`] | the identity of all of it |
 //! | [`file_digests`] | why identifying costs milliseconds |
@@ -25,6 +26,7 @@ pub mod fingerprint;
 pub mod host_compiler;
 pub mod install;
 pub mod kit;
+pub mod kit_name;
 pub mod kit_search;
 pub mod lock_file;
 pub mod search;
@@ -36,7 +38,8 @@ pub use file_digests::{DigestTrust, FileDigests};
 pub use fingerprint::Fingerprint;
 pub use host_compiler::{HostCompiler, HostCompilerError};
 pub use install::{InstallError, InstallRequest, ObtainError, Progress, Step, find_or_install, install};
-pub use kit::{Kit, KitName};
+pub use kit::Kit;
+pub use kit_name::KitName;
 pub use kit_search::KitSearch;
 pub use search::{Origin, Search, Toolchain, ToolchainError, find};
 pub use toolkit::{Release, Toolkit, ToolkitFault};
