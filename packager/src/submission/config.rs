@@ -1,10 +1,9 @@
-//! Reads, writes and edits `config.toml`; edits keep comments and order.
+//! Reads `config.toml`.
 
-use std::collections::BTreeSet;
-
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
 
 use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose};
+use super::unknown_keys::{misspelt, unknown_keys, unknown_tables};
 use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation, Violations};
 use crate::entry_point::EntryPoint;
 use crate::escape;
@@ -14,7 +13,7 @@ use crate::target::Arch;
 pub const CONFIG_NAME: &str = "config.toml";
 
 /// The hardware list that the contest's packer always writes.
-const CONTEST_HARDWARE: &str = "cuda";
+pub(super) const CONTEST_HARDWARE: &str = "cuda";
 
 /// What `[solution]` can hold.
 const SOLUTION_KEYS: [&str; 4] = ["name", "definition", "author", "description"];
@@ -205,7 +204,7 @@ fn keep<T>(outcome: Result<T, Violation>, violations: &mut Vec<Violation>) -> Op
     outcome.map_err(|violation| violations.push(violation)).ok()
 }
 
-fn wrong(key: &'static str, item: &Item, expected: &'static str) -> Violation {
+pub(super) fn wrong(key: &'static str, item: &Item, expected: &'static str) -> Violation {
     let found = match item.as_value() {
         Some(Value::String(text)) => format!("{:?}", text.value()),
         Some(plain @ (Value::Integer(_) | Value::Boolean(_) | Value::Float(_))) => {
@@ -214,115 +213,6 @@ fn wrong(key: &'static str, item: &Item, expected: &'static str) -> Violation {
         _ => format!("of type {}", item.type_name()),
     };
     Violation::WrongValue { key, found, expected }
-}
-
-/// A table's name, the table, and the keys that are read.
-type Known<'t> = (&'static str, &'t dyn TableLike, &'static [&'static str]);
-
-fn unknown_keys(tables: &[Known<'_>]) -> Vec<Note> {
-    let mut notes = Vec::new();
-    for (name, table, known) in tables {
-        notes.extend(unread(*table, known).map(|key| unknown(&format!("{name}.{key}"), is_of_target(key))));
-    }
-    notes
-}
-
-fn unread<'t>(table: &'t dyn TableLike, known: &[&str]) -> impl Iterator<Item = &'t str> {
-    table.iter().map(|(key, _)| key).filter(|key| !known.contains(key))
-}
-
-/// Unknown keys beside a missing one, and unknown tables where a table is missing.
-fn misspelt(document: &DocumentMut, known: &[Known<'_>], violations: &[Violation]) -> Vec<Violation> {
-    // `solution.name` lacks in a table, `solution` in the document.
-    let places: BTreeSet<Option<&str>> = violations
-        .iter()
-        .filter_map(|violation| match violation {
-            Violation::MissingKey { key, .. } => Some(key.split_once('.').map(|(table, _)| table)),
-            _ => None,
-        })
-        .collect();
-    let mut found = Vec::new();
-    for &(name, table, known) in known.iter().filter(|(name, ..)| places.contains(&Some(*name))) {
-        found.extend(unread(table, known).map(|key| format!("{name}.{key}")));
-    }
-    if places.contains(&None) {
-        found.extend(other_tables(document).map(|(name, _)| name.to_owned()));
-    }
-    found.into_iter().map(|key| Violation::UnknownKey { key }).collect()
-}
-
-fn other_tables(document: &DocumentMut) -> impl Iterator<Item = (&str, &Item)> {
-    document.iter().filter(|(name, _)| !["solution", "build", "target"].contains(name))
-}
-
-/// What stands beside the three tables. Another tool may read it, so it is noted alone; but what looks
-/// like a misplaced `[target]` must not be overlooked.
-fn unknown_tables(document: &DocumentMut) -> Vec<Note> {
-    let of_target = |item: &Item| {
-        item.as_table_like().is_some_and(|table| table.iter().any(|(key, _)| is_of_target(key)))
-    };
-    other_tables(document).map(|(name, item)| unknown(name, is_of_target(name) || of_target(item))).collect()
-}
-
-fn is_of_target(key: &str) -> bool {
-    ["arch", "nvcc_flags"].contains(&key)
-}
-
-fn unknown(key: &str, belongs_to_target: bool) -> Note {
-    let way_out = match key.rsplit('.').next().unwrap_or(key) {
-        _ if belongs_to_target => ": architecture and flags are read from `[target]`",
-        "source_dir" | "source_directory" | "src_dir" => {
-            ": sources are read from `solution/<language>/`, or beside config.toml: move them there"
-        }
-        "files" | "source_files" | "sources" | "headers" => {
-            ": every source in the folder is packed and built: move others into a sub-folder that no file includes"
-        }
-        _ => "",
-    };
-    Note { path: CONFIG_NAME.to_owned(), what: format!("`{key}` is unknown and ignored{way_out}") }
-}
-
-/// Writes a `config.toml`: what [`super::read`] reads back as the same three tables.
-#[must_use]
-pub(crate) fn write_config(meta: &SolutionMeta, spec: &BuildSpec, target: &Target) -> String {
-    let mut solution = Table::new();
-    solution["name"] = value(&meta.name);
-    solution["definition"] = value(&meta.definition);
-    solution["author"] = value(&meta.author);
-    if let Some(description) = meta.description.as_deref().filter(|text| !text.is_empty()) {
-        solution["description"] = value(description);
-    }
-    let mut build = Table::new();
-    build["language"] = value(spec.language.as_str());
-    build["entry_point"] = value(spec.entry_point.to_string());
-    build["destination_passing_style"] = value(spec.destination_passing_style);
-    if let Some(binding) = spec.binding {
-        build["binding"] = value(binding.as_str());
-    }
-    if !spec.dependencies.is_empty() {
-        build["dependencies"] = value(strings(&spec.dependencies));
-    }
-    if spec.target_hardware != [CONTEST_HARDWARE] {
-        build["target_hardware"] = value(strings(&spec.target_hardware));
-    }
-    let mut document = DocumentMut::new();
-    document["solution"] = Item::Table(solution);
-    document["build"] = Item::Table(build);
-    document["target"] = Item::Table(target_table(target));
-    document.to_string()
-}
-
-fn target_table(target: &Target) -> Table {
-    let mut table = Table::new();
-    table["arch"] = value(target.arch.to_string());
-    if !target.nvcc_flags.is_empty() {
-        table["nvcc_flags"] = value(strings(&target.nvcc_flags));
-    }
-    table
-}
-
-fn strings(texts: &[String]) -> Array {
-    texts.iter().map(String::as_str).collect()
 }
 
 /// Reads the `[target]` table alone; the rest of the text may break any rule but TOML's own.
@@ -344,44 +234,11 @@ pub fn target_of(text: &str) -> Result<Target, Violations> {
     }
 }
 
-/// Sets what is given in the `[target]` table of a `config.toml`, keeping every comment, the order
-/// of the rest, and CRLF line ends. Empty flags remove the key. What stood there before need not
-/// be valid.
-pub fn edit_target(text: &str, arch: Option<Arch>, flags: Option<&[String]>) -> Result<String, Violation> {
-    let mut document = document_of(text)?;
-    let table = document.entry("target").or_insert_with(|| Item::Table(Table::new()));
-    let Some(table) = table.as_table_like_mut() else {
-        return Err(wrong("target", table, "a table"));
-    };
-    if let Some(arch) = arch {
-        set(table, "arch", Some(Value::from(arch.to_string())));
-    }
-    if let Some(flags) = flags {
-        set(table, "nvcc_flags", (!flags.is_empty()).then(|| Value::Array(strings(flags))));
-    }
-    let edited = document.to_string();
-    // The document writes LF alone; the first line end stands for all.
-    let is_crlf = text.find('\n').is_some_and(|at| text[..at].ends_with('\r'));
-    Ok(if is_crlf { edited.replace("\r\n", "\n").replace('\n', "\r\n") } else { edited })
-}
-
 /// Parses the text as the contest's reader does, which takes CRLF for LF even inside strings.
-fn document_of(text: &str) -> Result<DocumentMut, Violation> {
+pub(super) fn document_of(text: &str) -> Result<DocumentMut, Violation> {
     text.replace("\r\n", "\n").parse().map_err(|error: TomlError| Violation::Syntax {
         message: escape::block(error.to_string().trim_end()),
     })
-}
-
-/// Replaces a value in place, so that the comment behind it stays.
-fn set(table: &mut dyn TableLike, key: &str, new: Option<Value>) {
-    let Some(mut new) = new else {
-        table.remove(key);
-        return;
-    };
-    if let Some(old) = table.get(key).and_then(Item::as_value) {
-        *new.decor_mut() = old.decor().clone();
-    }
-    table.insert(key, Item::Value(new));
 }
 
 #[cfg(test)]
@@ -474,37 +331,5 @@ entry_point = "kernel.cu::run"
     fn names_the_line_of_a_syntax_error() {
         let found = violations_of("[solution]\nname = \n");
         assert!(found[0].contains("line 2"), "{found:?}");
-    }
-
-    #[test]
-    fn edits_the_target_and_keeps_comments() {
-        let text =
-            format!("# top\n{GOOD}\n[target]  # ours\narch = \"sm_90a\" # exact\n[other]\nx = 1 # kept\n");
-        let target = Target { arch: Arch::SM_100A, nvcc_flags: vec!["-O3".into()] };
-        let set = |text: &str| edit_target(text, Some(target.arch), Some(&target.nvcc_flags)).unwrap();
-        let edited = set(&text);
-        for part in ["# top", "# a comment", "[target]  # ours", "arch = \"sm_100a\" # exact", "x = 1 # kept"]
-        {
-            assert!(edited.contains(part), "{part} not in {edited}");
-        }
-        assert!(edited.contains("nvcc_flags = [\"-O3\"]"));
-        let mut violations = Vec::new();
-        assert_eq!(parse(&edited, &mut violations).target.unwrap(), target);
-        assert_eq!(parse(&set(GOOD), &mut violations).target.unwrap(), target);
-        let crlf = set(&text.replace('\n', "\r\n"));
-        assert_eq!(crlf, edited.replace('\n', "\r\n"));
-    }
-
-    #[test]
-    fn repairs_a_target_that_cannot_be_read_and_touches_nothing_else() {
-        let broken = "[solution]\nname = 5\n[target]\narch = \"100a\" # ours\nnvcc_flags = 3\n";
-        assert_eq!(target_of(broken).unwrap_err().0.len(), 2);
-        let arch = edit_target(broken, Some(Arch::SM_100A), None).unwrap();
-        assert_eq!(arch, broken.replace("\"100a\"", "\"sm_100a\""));
-        assert_eq!(target_of(&arch).unwrap_err().0.len(), 1);
-        let both = edit_target(&arch, None, Some(&[])).unwrap();
-        assert_eq!(target_of(&both).unwrap(), Target::default());
-        assert!(edit_target("target = 1\n", Some(Arch::SM_100A), None).is_err());
-        assert!(target_of("target = 1\n").is_err() && target_of("a =\n").is_err());
     }
 }

@@ -48,6 +48,7 @@
 
 mod collector;
 mod config;
+mod config_writer;
 mod folder;
 mod includes;
 mod kit;
@@ -58,6 +59,7 @@ mod spec;
 mod suggestion;
 mod task_folder;
 mod text;
+mod unknown_keys;
 mod violation;
 
 use std::io;
@@ -68,8 +70,9 @@ use serde_json::{Map, Value};
 
 use crate::sources::SourceFile;
 
-pub(crate) use config::write_config;
-pub use config::{CONFIG_NAME, edit_target, target_of};
+pub use config::{CONFIG_NAME, target_of};
+pub use config_writer::edit_target;
+pub(crate) use config_writer::write_config;
 pub use folder::find;
 pub use includes::{Include, IncludeKind, includes_of};
 pub use part::{DEFINITION_NAME, WORKLOADS_NAME, open_config};
