@@ -1,11 +1,14 @@
 //! A job as a document: what one machine writes, another does.
 
+use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::support::{Sandbox, repository, schema};
+use super::support::{Sandbox, repository, run, schema};
 
 const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void nothing() {}\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) {\n  nothing<<<1, 1>>>();\n  return 0;\n}\n";
 
@@ -50,6 +53,47 @@ fn a_finding_is_an_outcome_and_one_document() {
     let job = sandbox.run(["build", &folder, "--as-job"]).expect(0).stdout;
     let (code, outcome, _) = run_document(&sandbox, &job);
     assert_eq!((code, &outcome["verdict"]), (Some(1), &"compile_error".into()), "{outcome:#}");
+    assert_eq!(outcome["cache"], "miss");
+    // Asked again at once, the compiler does not run again, and both forms of the answer say so.
+    let again = sandbox.build(["build", &folder, "--json"]).expect(1).json();
+    assert_eq!((&again["cache"], &again["diagnostics"]), (&"remembered".into(), &outcome["diagnostics"]));
+    let words = sandbox.build(["build", &folder]).expect(1).stdout;
+    assert!(words.contains("some seconds ago"), "{words}");
+    assert_eq!(sandbox.build(["build", &folder, "--fresh", "--json"]).expect(1).json()["cache"], "miss");
+}
+
+#[test]
+fn a_seal_as_a_document_gives_the_file_that_the_verb_writes() {
+    let here = Sandbox::new();
+    let folder = here.submission("mine", &[("kernel.cu", KERNEL)]).display().to_string();
+    let job = here.run(["seal", &folder, "--as-job"]).expect(0).stdout;
+    here.build(["seal", &folder, "-o", "here.zip"]).expect(0);
+    let there = Sandbox::new();
+    there.write("job.json", &job);
+    let there_says = there.build(["job", "run", "job.json", "--offline", "--output", "there.zip"]).expect(0);
+    let sealed = fs::read(here.path("here.zip")).unwrap();
+    assert_eq!(fs::read(there.path("there.zip")).unwrap(), sealed);
+    let outcome = there_says.json();
+    assert_eq!(outcome["sealed"]["zip"].as_str(), Some(STANDARD.encode(&sealed).as_str()));
+    // Only a seal has something to write.
+    here.write("build.json", here.run(["build", &folder, "--as-job"]).expect(0).stdout);
+    let refused = here.run(["job", "run", "build.json", "--output", "x.zip"]).expect(2);
+    assert!(refused.stderr.contains("seals nothing") && !here.path("x.zip").exists(), "{}", refused.stderr);
+}
+
+#[test]
+fn a_large_library_travels_in_a_document() {
+    let sandbox = Sandbox::new();
+    let task = repository().join("kernels/rmsnorm_h4096");
+    let [definition, reference] =
+        ["definition.json", "reference"].map(|name| task.join(name).display().to_string());
+    sandbox.write("large.so", vec![0x7f; 26 << 20]);
+    let bench = ["bench", "large.so", "--definition", &definition, "--reference", &reference, "--as-job"];
+    sandbox.write("job.json", sandbox.run(bench).expect(0).stdout);
+    let mut command = sandbox.command();
+    let said =
+        run(command.env("CUDA_VISIBLE_DEVICES", "").args(["job", "run", "job.json", "--offline"])).expect(3);
+    assert!(!said.stderr.contains("larger than"), "{}", said.stderr);
 }
 
 #[test]

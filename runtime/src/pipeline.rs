@@ -30,7 +30,7 @@ pub use resources::{Download, Settings};
 
 use crate::build::Unbuildable;
 use crate::capture::{self, CapturedEntry};
-use crate::evidence::{ReplayError, Sealed, SealedRecordingError, sealed};
+use crate::evidence::{self, ReplayError, Sealed, SealedRecordingError, sealed};
 use crate::job::{
     Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
     is_extension,
@@ -83,7 +83,9 @@ impl Line<'_, '_> {
             Action::Seal { subject, measure } => {
                 let build = self.build(&subject.artifact)?;
                 let measurement = self.measure_where_possible(measure, &subject.artifact, &build)?;
-                Outcome::Sealed { build, measurement }
+                let (records, recordings) = (measurement.records(), measurement.recordings());
+                let sealed = evidence::seal(&subject.artifact, &build, records, &recordings)?;
+                Outcome::Sealed { build, measurement, sealed: Box::new(sealed) }
             }
             Action::Replay { subject, measure, source: ReplaySource::Sources } => {
                 self.replay(subject, measure)?

@@ -69,16 +69,30 @@ pub enum Built {
 #[derive(Debug)]
 pub enum Finding {
     /// The sources do not compile.
-    CompileError(Diagnostics),
+    CompileError {
+        /// What the compiler said.
+        diagnostics: Diagnostics,
+        /// When it said so.
+        said: Said,
+    },
     /// The bytes hold something else than was asked for.
     Unproven(Box<Judgement>),
+}
+
+/// When a compiler found that sources do not compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It ran for this request.
+    Now,
+    /// It ran for another request for the same build, some seconds ago.
+    Recently,
 }
 
 impl Finding {
     /// One line of words.
     pub fn words(&self) -> String {
         match self {
-            Self::CompileError(_) => "it does not compile".to_owned(),
+            Self::CompileError { .. } => "it does not compile".to_owned(),
             Self::Unproven(judgement) => judgement.reasons().join("; "),
         }
     }
@@ -202,8 +216,9 @@ pub fn rebuild(
         return Ok(proven(entry, CacheUse::Fetched { reason, disagrees_with }, None));
     }
     let is_fresh = context.freshness == Freshness::Fresh;
-    if let Some(failure) = context.store.recent_failure(plan_key, SystemTime::now()).filter(|_| !is_fresh) {
-        return Ok(Built::Finding(Finding::CompileError(failure)));
+    if let Some(diagnostics) = context.store.recent_failure(plan_key, SystemTime::now()).filter(|_| !is_fresh)
+    {
+        return Ok(Built::Finding(Finding::CompileError { diagnostics, said: Said::Recently }));
     }
     (context.narrate)(BuildEvent::Building(&reason));
     let units = unit_keys(&plan, &ingredients);
@@ -221,7 +236,7 @@ pub fn rebuild(
         BuildOutcome::CompileError(diagnostics) => {
             // What is not remembered is compiled again: slower, never wrong.
             let _ = context.store.remember_failure(&right, plan_key, &diagnostics);
-            return Ok(Built::Finding(Finding::CompileError(diagnostics)));
+            return Ok(Built::Finding(Finding::CompileError { diagnostics, said: Said::Now }));
         }
     };
     let proof = match proof::prove(&requested, &output.library, gencode.real_arch) {
@@ -229,7 +244,8 @@ pub fn rebuild(
         Err(judgement)
             if judgement.verdict() == ProofVerdict::Absent && resources::read(&output.log).is_empty() =>
         {
-            return Ok(Built::Finding(Finding::CompileError(Diagnostics::of_no_kernel(output.log))));
+            let diagnostics = Diagnostics::of_no_kernel(output.log);
+            return Ok(Built::Finding(Finding::CompileError { diagnostics, said: Said::Now }));
         }
         Err(judgement) => return Ok(Built::Finding(Finding::Unproven(judgement))),
     };

@@ -56,7 +56,7 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ PipelineError::OtherTorch { .. } => Failure::could_not_judge(error)
             .hint("name a Python that has this torch with --python PATH: its interface differs from release to release"),
         PipelineError::Measure(error) => measure(error),
-        error @ (PipelineError::Program { .. } | PipelineError::Journal(_)) => {
+        error @ (PipelineError::Program { .. } | PipelineError::Journal(_) | PipelineError::Seal(_)) => {
             Failure::could_not_judge(error)
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use proofmark_packager::{Digest, bundle};
 use serde_json::{Value, json};
 
 use super::console::{Console, write_out};
@@ -12,10 +13,11 @@ use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::line::{self, MachineOptions};
 use super::measuring::DriverOptions;
+use super::output::write_file;
 use crate::job::request::LARGEST_JOB_BYTES;
-use crate::job::{Job, Outcome};
+use crate::job::{Action, Input, Job, Outcome};
 use crate::pipeline::Settings;
-use crate::remote::{self, Host, RemoteError};
+use crate::remote::{self, Answer, Host, RemoteError};
 use crate::report;
 
 /// Do what a document says, and answer with a document.
@@ -24,6 +26,7 @@ use crate::report;
   proofmark bench my-kernel --arch sm_90a --as-job > job.json
   proofmark job run job.json > outcome.json
   proofmark bench my-kernel --as-job | proofmark job run - --on ssh:gpu-host > outcome.json
+  proofmark seal my-kernel --as-job | proofmark job run - --on ssh:gpu-host --output sealed.zip
 
 A job holds the submission's bytes, the definition, the workloads and the reference; where the toolchain,
 the cache and the driver are is this machine's affair. Captured tensors do not travel: their folder must be
@@ -45,6 +48,9 @@ enum JobVerb {
         /// Append results to this file, and skip workloads that it already holds for the same job.
         #[arg(long, value_name = "FILE", conflicts_with = "on")]
         record: Option<PathBuf>,
+        /// Also write the sealed artifact to this file, where the job is a seal; the document holds it too.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
         #[command(flatten)]
         elsewhere: RemoteOptions,
         #[command(flatten)]
@@ -70,15 +76,19 @@ struct RemoteOptions {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let JobVerb::Run { job, record, elsewhere, machine, driver } = &arguments.action;
+    let JobVerb::Run { job, record, output, elsewhere, machine, driver } = &arguments.action;
     let text = read(job)?;
     let job = Job::from_document(&text).map_err(Failure::request)?;
+    let keep = Keep::of(&job, output.as_deref())?;
     if let Some(host) = &elsewhere.on {
-        return run_on(host, elsewhere, &text, console);
+        let answer = answer_of(host, elsewhere, &text, console)?;
+        return give(&answer, keep.as_ref());
     }
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
     let outcome = line::do_job(&job, &settings, console)?;
-    console.document(OUTCOME, 1, &outcome_body(&job, &outcome))?;
+    let body = outcome_body(&job, &outcome);
+    keep.map_or(Ok(()), |keep| keep.take(&body))?;
+    console.document(OUTCOME, 1, &body)?;
     Ok(exit_code::of(&outcome))
 }
 
@@ -91,11 +101,49 @@ pub(super) fn outcome_body(job: &Job, outcome: &Outcome) -> Value {
     body["run_id"] = json!(job.run_id);
     body["exit_code"] = json!(exit_code::of(outcome) as u8);
     body["records"] = json!(outcome.records());
+    if let Outcome::Sealed { sealed, .. } = outcome {
+        body["sealed"] = json!(Input::Artifact(sealed.clone()));
+    }
     body
 }
 
-/// Has the job done elsewhere, and gives its answer as if it had been done here.
-fn run_on(host: &Host, options: &RemoteOptions, job: &str, console: &Console) -> Result<ExitCode, Failure> {
+/// Where the sealed artifact goes, and which one it must be.
+struct Keep<'a> {
+    path: &'a Path,
+    digest: Digest,
+}
+
+impl<'a> Keep<'a> {
+    fn of(job: &Job, output: Option<&'a Path>) -> Result<Option<Self>, Failure> {
+        match (output, &job.action) {
+            (None, _) => Ok(None),
+            (Some(path), Action::Seal { subject, .. }) => {
+                Ok(Some(Self { path, digest: subject.artifact.digest() }))
+            }
+            (Some(_), _) => Err(Failure::request("this job seals nothing that could be written")
+                .hint("`proofmark seal PATH --as-job` makes one that does")),
+        }
+    }
+
+    /// Writes what an outcome holds; a finding holds nothing. It may be a stranger's.
+    fn take(&self, outcome: &Value) -> Result<(), Failure> {
+        let Some(sealed) = outcome.get("sealed") else { return Ok(()) };
+        match serde_json::from_value(sealed.clone()).map_err(Failure::could_not_judge)? {
+            Input::Artifact(sealed) if sealed.artifact.digest() == self.digest => {
+                write_file(self.path, &bundle::write(&sealed))
+            }
+            other => {
+                let (found, expected) = (other.digest().short(), self.digest.short());
+                Err(Failure::could_not_judge(format!(
+                    "{found} was sealed: expected {expected}, as the job asks"
+                )))
+            }
+        }
+    }
+}
+
+/// Has the job done elsewhere.
+fn answer_of(host: &Host, options: &RemoteOptions, job: &str, console: &Console) -> Result<Answer, Failure> {
     let answer = remote::run(&options.ssh, host, &options.remote_program, job).map_err(|error| {
         let way_out = match &error {
             RemoteError::Talk { .. } => "`--ssh PROGRAM` names the program that connects",
@@ -110,11 +158,17 @@ fn run_on(host: &Host, options: &RemoteOptions, job: &str, console: &Console) ->
     if !answer.said.is_empty() {
         console.say(&answer.said);
     }
+    Ok(answer)
+}
+
+/// Gives an answer from elsewhere as if it had been found here.
+fn give(answer: &Answer, keep: Option<&Keep<'_>>) -> Result<ExitCode, Failure> {
+    keep.map_or(Ok(()), |keep| keep.take(&answer.document))?;
     let mut text = serde_json::to_string_pretty(&answer.document).map_err(Failure::could_not_judge)?;
     text.push('\n');
     write_out(text.as_bytes())?;
     let all = [ExitCode::Yes, ExitCode::No, ExitCode::Request, ExitCode::CouldNotJudge];
-    Ok(all.into_iter().find(|code| *code as i32 == answer.code).unwrap_or(ExitCode::CouldNotJudge))
+    Ok(all.into_iter().find(|known| *known as i32 == answer.code).unwrap_or(ExitCode::CouldNotJudge))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::format::{MEASUREMENTS_EVIDENCE, RECORDINGS_EVIDENCE};
-use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, bundle};
+use proofmark_packager::{Arch, Artifact, Digest, Evidence, bundle};
 use serde_json::json;
 
 use super::console::Console;
@@ -13,7 +13,6 @@ use super::failure::Failure;
 use super::measuring::MeasuringOptions;
 use super::sign::{self, KeyOptions};
 use super::{input, line, output};
-use crate::evidence;
 use crate::job::{Action, Measure, MeasurementOutcome, Measuring, Outcome, Reference};
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
@@ -85,7 +84,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let Some(outcome) = measuring.run(arch, action, &measuring.settings()?, console)? else {
         return Ok(ExitCode::Yes);
     };
-    let Outcome::Sealed { build, measurement } = &outcome else {
+    let Outcome::Sealed { measurement, sealed, .. } = &outcome else {
         return line::answer("proofmark.seal", &outcome, [], console);
     };
     if let MeasurementOutcome::Skipped(reason) = measurement {
@@ -98,18 +97,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         }
     }
     let digest = artifact.digest();
-    let recordings = measurement.recordings();
-    let evidence = evidence::seal(digest, build, measurement.records(), &recordings)
-        .map_err(Failure::could_not_judge)?;
-    if !recordings.is_empty() && evidence.get(RECORDINGS_EVIDENCE).is_none() {
+    if measurement.is_recorded() && sealed.evidence.get(RECORDINGS_EVIDENCE).is_none() {
         console.say("note: what it launched is too large to travel: only a rebuild can be measured again");
     }
-    let mut sealed = Bundle { artifact, evidence };
-    if let Some(key) = &key {
-        sealed = sign::signed(&sealed, key)?;
-    }
+    let sealed = match &key {
+        Some(key) => &sign::signed(sealed, key)?,
+        None => &**sealed,
+    };
     let evidence_digest = sealed.evidence.digest(digest);
-    let bytes = bundle::write(&sealed);
+    let bytes = bundle::write(sealed);
     if arguments.output.is_some() || is_packed(&path, digest) {
         output::write_to(&path, &bytes)?;
     } else {

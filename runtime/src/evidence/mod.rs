@@ -13,7 +13,7 @@ pub mod speed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_packager::format::{BUILD_EVIDENCE, MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
-use proofmark_packager::{Arch, Digest, Evidence, Gencode, escape};
+use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Gencode, escape};
 use serde::{Deserialize, Serialize};
 
 use crate::build::Dependencies;
@@ -150,25 +150,26 @@ impl BuildEvidence {
     }
 }
 
-/// What a seal writes: how it was built, the proof, and what was measured and launched, if anything was.
+/// Writes into an artifact what was found out about it: how it was built, the proof, and what was measured and launched, if anything was.
 pub fn seal(
-    artifact: Digest,
+    artifact: &Artifact,
     build: &ProvenBuild,
     records: &[WorkloadRecord],
     recordings: &SealedRecordings,
-) -> Result<Evidence, LineError> {
+) -> Result<Bundle, LineError> {
+    let bundle = |evidence| Bundle { artifact: artifact.clone(), evidence };
     let evidence = Evidence::default()
-        .with(BUILD_EVIDENCE, serde_json::to_vec_pretty(&BuildEvidence::of(artifact, build))?)
+        .with(BUILD_EVIDENCE, serde_json::to_vec_pretty(&BuildEvidence::of(artifact.digest(), build))?)
         .with(PROOF_EVIDENCE, serde_json::to_vec_pretty(&build.entry.proof)?);
     if records.is_empty() {
-        return Ok(evidence);
+        return Ok(bundle(evidence));
     }
     let mut lines = String::new();
     for record in records {
         lines.push_str(&Record::Workload(Box::new(record.clone())).to_line()?);
         lines.push('\n');
     }
-    Ok(recordings.join(evidence.with(MEASUREMENTS_EVIDENCE, lines.into_bytes())))
+    Ok(bundle(recordings.join(evidence.with(MEASUREMENTS_EVIDENCE, lines.into_bytes()))))
 }
 
 /// How far two builds of one artifact are the same.

@@ -1,7 +1,7 @@
 //! What came out of a job.
 
 use proofmark_packager::interop::flashinfer::Definition;
-use proofmark_packager::{Arch, Digest};
+use proofmark_packager::{Arch, Bundle, Digest};
 use serde::Serialize;
 
 use super::subject::BuiltSubject;
@@ -34,6 +34,8 @@ pub enum Outcome {
         build: Box<ProvenBuild>,
         /// Its measurement.
         measurement: MeasurementOutcome,
+        /// The artifact with what was found out about it.
+        sealed: Box<Bundle>,
     },
     /// Built again and compared with the evidence.
     Replayed {
@@ -159,6 +161,14 @@ impl MeasurementOutcome {
         match self {
             Self::Taken(measured) => SealedRecordings::of(measured.recordings.recorded()),
             Self::Skipped(_) => SealedRecordings::default(),
+        }
+    }
+
+    /// Whether anything that was launched was recorded.
+    pub fn is_recorded(&self) -> bool {
+        match self {
+            Self::Taken(measured) => measured.recordings.recorded().next().is_some(),
+            Self::Skipped(_) => false,
         }
     }
 

@@ -15,9 +15,9 @@ use crate::record::RunId;
 pub const SCHEMA: &str = "proofmark.job";
 /// Its version. Changes whenever an older reader would misunderstand.
 pub const VERSION: u32 = 1;
-/// No document is larger, in bytes: a hundred times what sources and workloads of a contest take, and little
-/// enough that none can take the machine's memory.
-pub const LARGEST_JOB_BYTES: u64 = 32 << 20;
+/// No document is larger, in bytes: the largest library that is measured takes 256 MiB of it in base64, and how much
+/// else a document may hold is counted before it is read.
+pub const LARGEST_JOB_BYTES: u64 = 272 << 20;
 
 /// Whether a cached build will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

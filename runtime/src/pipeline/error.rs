@@ -15,6 +15,7 @@ use crate::proof::Judgement;
 use crate::python::{HomeError, InterpreterError};
 use crate::rebuild::{Finding, RebuildError};
 use crate::record::JournalError;
+use crate::record::line::LineError;
 use crate::shared_cache::ObjectError;
 use crate::toolchain::ToolchainError;
 use crate::toolchain::install::ObtainError;
@@ -84,6 +85,9 @@ pub enum PipelineError {
         /// What its bytes say.
         judgement: Box<Judgement>,
     },
+    /// The evidence cannot be written.
+    #[error(transparent)]
+    Seal(#[from] LineError),
     /// The evidence cannot be used.
     #[error(transparent)]
     Replay(#[from] ReplayError),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::kernel_table::{kernel_table, warning_lines};
 use crate::cache::FetchedFrom;
 use crate::proof::{Stance, demangle};
-use crate::rebuild::{CacheUse, Finding, ProvenBuild};
+use crate::rebuild::{CacheUse, Finding, ProvenBuild, Said};
 
 /// The JSON that every verb gives for a proven build.
 pub fn document(build: &ProvenBuild) -> Value {
@@ -100,7 +100,7 @@ pub fn describe_proof(build: &ProvenBuild) -> String {
 /// What the compiler or the prover said of a build that is no proven one.
 pub fn details(finding: &Finding) -> String {
     match finding {
-        Finding::CompileError(diagnostics) => {
+        Finding::CompileError { diagnostics, .. } => {
             let hints = diagnostics.hints.iter().map(|way_out| format!("\nhint: {way_out}"));
             hints.fold(diagnostics.log.trim_end().to_owned(), |text, hint| text + &hint)
         }
@@ -114,7 +114,11 @@ pub fn details(finding: &Finding) -> String {
 /// One line of text for a build that is no proven one.
 pub fn describe_finding(finding: &Finding) -> String {
     match finding {
-        Finding::CompileError(_) => "compile error: nothing was built".to_owned(),
+        Finding::CompileError { said: Said::Now, .. } => "compile error: nothing was built".to_owned(),
+        Finding::CompileError { said: Said::Recently, .. } => {
+            "compile error: nothing was built, as the compiler said some seconds ago; --fresh asks it again"
+                .to_owned()
+        }
         Finding::Unproven(judgement) => {
             format!("unproven: the build is {}", json!(judgement.verdict()).as_str().unwrap_or_default())
         }
@@ -124,8 +128,11 @@ pub fn describe_finding(finding: &Finding) -> String {
 /// The JSON that every verb gives for a build that is no proven one.
 pub fn finding_document(finding: &Finding) -> Value {
     match finding {
-        Finding::CompileError(diagnostics) => {
+        Finding::CompileError { diagnostics, said } => {
             let mut body = unproven("compile_error");
+            if *said == Said::Recently {
+                body["cache"] = json!("remembered");
+            }
             body["diagnostics"] = json!(diagnostics);
             body
         }

@@ -85,8 +85,8 @@ pub fn entry_document(entry: &CapturedEntry) -> Value {
 fn library_document(library: &CapturedLibrary) -> Value {
     let (verdict, messages) = match library.finding() {
         None => ("proven", Vec::new()),
-        Some(Finding::CompileError(found)) => {
-            ("compile_error", found.errors().map(ToString::to_string).collect())
+        Some(Finding::CompileError { diagnostics, .. }) => {
+            ("compile_error", diagnostics.errors().map(ToString::to_string).collect())
         }
         Some(Finding::Unproven(judgement)) => ("unproven", judgement.reasons().to_vec()),
     };

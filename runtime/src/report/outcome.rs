@@ -19,7 +19,7 @@ pub fn text(outcome: &Outcome) -> String {
         Outcome::Finding { finding, .. } => describe_finding(finding),
         Outcome::Built(build) => describe_proof(build),
         Outcome::Entry(entry) => describe_entry(entry),
-        Outcome::Sealed { build, measurement } => {
+        Outcome::Sealed { build, measurement, .. } => {
             format!("{}\n{}", describe_proof(build), measurement_text(measurement))
         }
         Outcome::Replayed { build, sealed_library, comparison, speed, recordings } => {
@@ -66,7 +66,7 @@ pub fn body(outcome: &Outcome) -> Value {
         Outcome::Finding { finding, .. } => finding_document(finding),
         Outcome::Built(build) => document(build),
         Outcome::Entry(entry) => entry_document(entry),
-        Outcome::Sealed { build, measurement } => {
+        Outcome::Sealed { build, measurement, .. } => {
             let mut body = document(build);
             body["measured"] = match measurement {
                 MeasurementOutcome::Skipped(reason) => json!({ "skipped": reason }),

@@ -7,14 +7,13 @@ use std::path::PathBuf;
 
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use proofmark_packager::interop::flashinfer::Timestamp;
-use proofmark_packager::{Bundle, Digest, bundle};
+use proofmark_packager::{Digest, bundle};
 
 use super::evidence::{Evidenced, unsigned_digest};
 use super::{Challenge, Decided, no_gpu};
 use crate::cli::failure::Failure;
 use crate::cli::ledger::explain;
 use crate::cli::{output, sign};
-use crate::evidence;
 use crate::job::{Action, MeasurementOutcome, Outcome};
 use crate::ledger::champion;
 use crate::ledger::entry::{LedgerLine, PromotionLine, id_of};
@@ -130,15 +129,11 @@ impl Challenge<'_> {
         let measure = measuring.measure(artifact, &self.arguments.candidate, self.console)?;
         let action = Action::Seal { subject: Box::new(self.bundle.clone()), measure };
         match self.run(action, &measuring.settings()?)? {
-            Some(Outcome::Sealed { build, measurement }) => {
+            Some(Outcome::Sealed { measurement, sealed, .. }) => {
                 if let MeasurementOutcome::Skipped(reason) = &measurement {
                     return Err(Failure::could_not_judge(format!("it was not measured: {reason}")));
                 }
-                let (digest, recordings) = (artifact.digest(), measurement.recordings());
-                let evidence = evidence::seal(digest, &build, measurement.records(), &recordings)
-                    .map_err(Failure::could_not_judge)?;
-                let bundle = Bundle { artifact: artifact.clone(), evidence };
-                let sealed = Evidenced::of(bundle, self.arch, &self.slot.device, Origin::Measured);
+                let sealed = Evidenced::of(*sealed, self.arch, &self.slot.device, Origin::Measured);
                 let other = || Failure::could_not_judge("it was measured on another device than the slot's");
                 sealed.map(Ok).ok_or_else(other)
             }
