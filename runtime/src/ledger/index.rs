@@ -17,7 +17,7 @@ use super::row::{LedgerKind, Row, RunRow};
 pub const INDEX: &str = "index.sqlite";
 
 /// The layout of the tables. One with another is made again.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// How long another process may hold the index.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,19 +28,25 @@ CREATE TABLE entries (
   id TEXT PRIMARY KEY, file TEXT, offset INTEGER, length INTEGER, kind TEXT, time TEXT, run TEXT,
   definition TEXT, solution TEXT, author TEXT, artifact TEXT, library TEXT, arch TEXT, device TEXT,
   workload TEXT, verdict TEXT, trust TEXT, latency_ns REAL, origin TEXT
-) WITHOUT ROWID;
+);
 CREATE TABLE runs (
   run TEXT PRIMARY KEY, time TEXT, definition TEXT, solution TEXT, author TEXT, artifact TEXT, arch TEXT,
   device TEXT, workloads INTEGER, passed INTEGER, trust TEXT, mean_ns REAL, origin TEXT
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_time ON entries (time);
-CREATE INDEX entries_by_place ON entries (definition, arch, device, time);
+CREATE INDEX entries_by_definition ON entries (definition, time);
+CREATE INDEX entries_by_place ON entries (definition, device, time);
 CREATE INDEX entries_by_solution ON entries (solution, time);
+CREATE INDEX entries_by_author ON entries (author, time);
+CREATE INDEX entries_by_arch ON entries (arch, time);
+CREATE INDEX entries_by_device ON entries (device, time);
 CREATE INDEX entries_by_artifact ON entries (artifact);
 CREATE INDEX entries_by_run ON entries (run);
 CREATE INDEX entries_by_file ON entries (file);
 CREATE INDEX entries_by_kind ON entries (kind, time);
 CREATE INDEX entries_by_verdict ON entries (verdict, time);
+CREATE INDEX entries_by_trust ON entries (trust, time);
+CREATE INDEX entries_by_origin ON entries (origin, time);
 CREATE INDEX runs_by_time ON runs (time);
 ";
 
