@@ -12,6 +12,7 @@
 //! | [`board_score`] | SOL-ExecBench's score of a run |
 //! | [`sparkline`] | a distribution as a line of bars |
 //! | [`ledger_table`] | runs, entries and champions of a ledger |
+//! | [`mod@history`] | means of runs over time, with a band of noise |
 //! | [`mod@page`] | one HTML file |
 //! | [`figures`] | how numbers are written |
 
@@ -29,6 +30,8 @@ pub mod comparison_table;
 pub mod figures;
 
 pub mod kernel_table;
+
+pub mod history;
 
 pub mod ledger_table;
 

@@ -13,6 +13,7 @@ use crate::record::{Record, WorkloadRecord};
 use crate::report::BenchReport;
 use crate::report::bench_table::bench_table;
 use crate::report::comparison_table::comparison_table;
+use crate::report::history::History;
 use crate::report::ledger_table::{entry_table, run_table};
 use crate::report::sparkline::trend;
 
@@ -131,12 +132,38 @@ fn show_artifact(ledger: &Ledger, name: &str, console: &Console) -> Result<ExitC
     for text in [run_table(&runs), entry_table(&rows)] {
         console.print(text)?;
     }
+    for line in histories(ledger, &runs)? {
+        console.print(line)?;
+    }
     let mut documents = Vec::new();
     for row in &rows {
         documents.push(document_of(&ledger.entry(row.id).map_err(explain)?.0)?);
     }
     console.document("proofmark.ledger-show", 1, &json!({ "run": null, "entries": documents }))?;
     Ok(ExitCode::Yes)
+}
+
+/// How the means of its definitions went, where it was measured.
+fn histories(ledger: &Ledger, runs: &[RunRow]) -> Result<Vec<String>, Failure> {
+    let mut definitions: Vec<&str> = runs.iter().map(|run| run.definition.as_str()).collect();
+    definitions.sort_unstable();
+    definitions.dedup();
+    let mut lines = Vec::new();
+    for definition in definitions {
+        let all = Filter { definition: Some(definition.to_owned()), literal: true, ..Filter::default() };
+        let all = ledger.runs(&all).map_err(explain)?;
+        for ((definition, arch, device, trust), history) in History::of(&all) {
+            let is_here =
+                |run: &RunRow| run.arch.as_deref() == Some(&arch) && run.device.as_deref() == Some(&device);
+            if runs.iter().any(|run| is_here(run) && run.trust == trust) {
+                lines.push(format!(
+                    "history of {definition}, {arch}, {device}, {trust}\n  {}",
+                    history.line()
+                ));
+            }
+        }
+    }
+    Ok(lines)
 }
 
 fn document_of(line: &str) -> Result<Value, Failure> {

@@ -1,66 +1,32 @@
-//! Means over time, with a band of noise: what the same artifact moved from run to run.
-
-use std::collections::BTreeMap;
+//! Means over time, with a band of noise.
 
 use maud::{Markup, html};
 
 use super::svg::{Scale, at, dots, label, line};
 use super::{PageContent, text, trust_mark};
-use crate::ledger::{RunRow, moment};
+use crate::ledger::moment;
+use crate::report::history::{History, Place};
 
 const WIDTH: f64 = 820.0;
 const LEFT: f64 = 56.0;
 const BOTTOM: f64 = 190.0;
 
-/// Half of the band where no artifact was measured twice, as a share: what an unchanged artifact moves between
-/// two devices of one model in the field's own reports (5 to 9 %).
-const USUAL_NOISE: f64 = 0.05;
-
-/// Runs that may stand in one chart.
-type Place = (String, String, String, String);
-
 /// A chart for each definition, architecture, device and trust that has more than one run with a mean.
 pub(super) fn section(content: &PageContent) -> Markup {
-    let mut charts: BTreeMap<Place, Vec<&RunRow>> = BTreeMap::new();
-    for run in content.history.iter().filter(|run| run.mean_ns.is_some()) {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let place = (run.definition.clone(), text(&run.arch), text(&run.device), run.trust.clone());
-        charts.entry(place).or_default().push(run);
-    }
-    charts.retain(|_, runs| runs.len() > 1);
+    let histories = History::of(&content.history);
     html! {
-        @if !charts.is_empty() {
+        @if !histories.is_empty() {
             section {
                 h2 { "History" }
-                @for (place, runs) in &charts { (chart(place, runs)) }
+                @for (place, history) in &histories { (chart(place, history)) }
             }
         }
     }
 }
 
-/// The largest share by which two runs of one artifact differ from their middle, and whether there were any.
-fn noise(runs: &[&RunRow]) -> Option<f64> {
-    let mut of_artifact: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    for run in runs {
-        if let (Some(artifact), Some(mean)) = (run.artifact, run.mean_ns) {
-            of_artifact.entry(artifact).or_default().push(mean);
-        }
-    }
-    let spread = |means: &Vec<f64>| {
-        let (low, high) =
-            means.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), one| (low.min(*one), high.max(*one)));
-        (high - low) / (high + low)
-    };
-    of_artifact.values().filter(|means| means.len() > 1).map(spread).reduce(f64::max)
-}
-
-fn chart(place: &Place, runs: &[&RunRow]) -> Markup {
+fn chart(place: &Place, history: &History<'_>) -> Markup {
     let (definition, arch, device, trust) = place;
-    let mut runs = runs.to_vec();
-    runs.sort_by(|one, other| one.time.cmp(&other.time));
-    let means: Vec<f64> = runs.iter().filter_map(|run| run.mean_ns).map(|mean| mean / 1e3).collect();
-    let seen = noise(&runs);
-    let half = seen.unwrap_or(USUAL_NOISE);
+    let (runs, means, half) = (&history.runs, history.means_us(), history.half_width());
     let y =
         Scale::linear(means.iter().flat_map(|mean| [mean * (1.0 - half), mean * (1.0 + half)]), BOTTOM, 12.0);
     #[expect(clippy::cast_precision_loss, reason = "a count of runs")]
@@ -87,10 +53,7 @@ fn chart(place: &Place, runs: &[&RunRow]) -> Markup {
             }
             figcaption {
                 (text(definition)) ", " (text(arch)) ", " (text(device)) " " (trust_mark(trust)) ", mean µs. Band: "
-                @match seen {
-                    Some(share) => { "±" (format!("{:.1}", 100.0 * share)) " %, as far as runs of one artifact lay apart here." },
-                    None => { "±" (format!("{:.0}", 100.0 * USUAL_NOISE)) " %, what runs of one artifact are known to differ by; none was measured twice here." },
-                }
+                (history.band_words()) "."
             }
         }
         details {
@@ -99,7 +62,7 @@ fn chart(place: &Place, runs: &[&RunRow]) -> Markup {
                 table {
                     thead { tr { th scope="col" { "time" } th scope="col" { "solution" } th.number scope="col" { "mean µs" } th scope="col" { "origin" } th scope="col" { "run" } } }
                     tbody {
-                        @for run in &runs {
+                        @for run in runs {
                             tr {
                                 td { (text(&moment::short(&run.time))) }
                                 td { (text(&run.solution)) }
