@@ -31,7 +31,7 @@ fn every_command_of_the_skill_runs_in_its_order() {
         assert!(line.starts_with("proofmark "), "{line}");
         let outcome = sandbox.run(&words);
         // Without a GPU nobody can measure, and the program says so.
-        let needs_gpu = matches!(words[0], "bench" | "compare");
+        let needs_gpu = matches!(words[0], "bench" | "compare" | "challenge");
         let expected: &[i32] = if needs_gpu { &[0, 1, 3] } else { &[0] };
         assert!(expected.contains(&outcome.code), "{line}: {outcome:#?}");
         if needs_gpu && outcome.code == 3 {
