@@ -77,7 +77,7 @@ fn comparison(sandbox: &Sandbox, a: &str, b: &str, truth: f64) -> String {
 fn has_gpu() -> bool {
     let has = Path::new("/dev/nvidiactl").exists();
     if has {
-        eprintln!("skipped: there is a GPU here; `tests/gpu` challenges on it");
+        eprintln!("skipped: there is a GPU here; `gpu_16` challenges on it");
     }
     has
 }

@@ -465,7 +465,7 @@ fn by_batch(more: &[&str]) -> BTreeMap<u64, f64> {
 
 #[test]
 #[ignore = "needs a GPU: scripts/gpu.sh"]
-fn gpu_14_times_of_recordings_are_those_of_the_process_itself() {
+fn gpu_15_times_of_recordings_are_those_of_the_process_itself() {
     let rounds: Vec<_> = (0..3).map(|_| (by_batch(&[]), by_batch(&["--live", "always"]))).collect();
     for batch in rounds[0].0.keys() {
         let median = |times: Vec<f64>| proofmark::measure::statistics::median(&times).unwrap();
@@ -477,4 +477,38 @@ fn gpu_14_times_of_recordings_are_those_of_the_process_itself() {
         );
         assert!((hermetic / live - 1.0).abs() < 0.05);
     }
+}
+
+/// Challenges whoever is champion, by the protocol as it is, on one workload of the largest batch.
+fn challenge(folder: &Path, subject: &str) -> (i32, Value) {
+    let (subject, arch) = (kernel(subject), arch());
+    let [shelf, ledger] = ["shelf", "ledger"].map(|name| folder.join(name).display().to_string());
+    let places = ["--promote", "--shelf", &shelf, "--ledger", &ledger];
+    let what =
+        ["challenge", &subject, "--arch", &arch, "--batch", "64", "--each", "1", "--offline", "--json"];
+    let ended = proofmark(&[&what[..], &places].concat());
+    let document = ended.json();
+    println!(
+        "{} in {:.0} s: {}, {}",
+        document["answer"], ended.seconds, document["reason"], document["ratio"]
+    );
+    (ended.code, document)
+}
+
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_16_a_faster_kernel_is_kept_and_a_slower_one_rejected() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = "gdn_decode_qk4_v8_d128_k_last/warp_per_row";
+    let (code, first) = challenge(folder.path(), slow);
+    assert_eq!((code, &first["answer"], &first["champion"]), (0, &"keep".into(), &Value::Null));
+    let (code, faster) = challenge(folder.path(), GDN);
+    assert_eq!((code, &faster["answer"], &faster["champion"]), (0, &"keep".into(), &first["candidate"]));
+    assert!(faster["ratio"]["high"].as_f64().is_some_and(|high| high < 1.0), "{faster}");
+    let (code, slower) = challenge(folder.path(), slow);
+    assert_eq!((code, &slower["answer"], &slower["promoted"]), (1, &"reject".into(), &Value::Null));
+    assert_eq!(slower["champion"], faster["candidate"]);
+    let ledger = folder.path().join("ledger").display().to_string();
+    let lineages = proofmark(&["ledger", "lineage", "--ledger", &ledger, "--json"]).json();
+    assert_eq!(lineages["lineages"][0]["path"].as_array().map(Vec::len), Some(2), "{lineages}");
 }
