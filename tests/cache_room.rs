@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Sandbox, run};
 
-const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void one(float* x) { *x = FACTOR; }\nvoid run(tvm::ffi::TensorView x) { one<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+/// It exports through the C header, which compiles in a quarter of the time of the C++ one.
+const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void one(float* x) { *x = FACTOR; }\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) { one<<<1, 1>>>(nullptr); return 0; }\n";
 
 fn submission(sandbox: &Sandbox, name: &str, factor: &str) {
     sandbox.submission(name, &[("kernel.cu", &KERNEL.replace("FACTOR", factor))]);

@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Sandbox, data_folder, run};
 
-const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void one(float* x) { *x = 1.0f; }\nvoid run(tvm::ffi::TensorView x) { one<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+/// It exports through the C header, which compiles in a quarter of the time of the C++ one.
+const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void one(float* x) { *x = 1.0f; }\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) { one<<<1, 1>>>(nullptr); return 0; }\n";
 
 /// A CUDA installation whose nvcc is a script; every other file is the pinned one's.
 fn fake_cuda(sandbox: &Sandbox, script: &str) -> PathBuf {
