@@ -10,10 +10,12 @@
 //! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
 //! | [`violation`] | what is wrong with a document, every finding with its place |
 //! | `document` | takes a JSON document apart, field by field |
+//! | `operator` | what definitions of both boards say alike |
 
 mod document;
 pub mod flashinfer;
 pub mod named;
+mod operator;
 pub mod popcorn;
 pub mod python_surface;
 pub mod solexec;

@@ -4,8 +4,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::dtype::Dtype;
-use crate::interop::document::{self, Object, quote, texts_of, whole_number};
+use crate::interop::document::{self, Object, quote};
 use crate::interop::named::Named;
+use crate::interop::operator::{check_dimensions, check_names, constant, named, object, shape};
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// One symbolic dimension.
@@ -139,10 +140,6 @@ impl Serialize for Definition {
     }
 }
 
-fn object<'a>(entries: impl Iterator<Item = (&'a str, Value)>) -> Value {
-    Value::Object(entries.map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
 fn axis_value(axis: &Axis) -> Value {
     let mut fields = Map::new();
     match axis.constant {
@@ -174,14 +171,14 @@ fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Def
     let name = root.text("name", violations);
     let op_type = root.text("op_type", violations);
     let axes: Named<Axis> = named(root.entries("axes", violations), axis, violations);
-    let inputs = named(root.entries("inputs", violations), tensor, violations);
-    let outputs = named(root.entries("outputs", violations), tensor, violations);
-    check_shapes("inputs", &inputs, &axes, violations);
-    check_shapes("outputs", &outputs, &axes, violations);
-    for output in outputs.names().filter(|output| inputs.contains(output)) {
-        let place = format!("outputs.{output}");
-        violations.push(FormatViolation::new(place, "a name that no input has", format!("`{output}`")));
+    let inputs: Named<TensorSpec> = named(root.entries("inputs", violations), tensor, violations);
+    let outputs: Named<TensorSpec> = named(root.entries("outputs", violations), tensor, violations);
+    for (side, tensors) in [("inputs", &inputs), ("outputs", &outputs)] {
+        let shapes = tensors.iter().map(|(name, spec)| (name, spec.shape.as_ref()));
+        check_dimensions(side, shapes, |axis| axes.contains(axis), violations);
     }
+    let is_input = |name: &str| inputs.contains(name);
+    check_names("outputs", outputs.names(), is_input, "a name that no input has", violations);
     let reference = root.text("reference", violations).filter(|text| defines_run(text, violations));
     let tags = root.texts("tags", violations);
     let description = root.optional_text("description", violations);
@@ -202,24 +199,13 @@ fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Def
     })
 }
 
-fn named<T>(
-    entries: Vec<(String, String, Value)>,
-    read: impl Fn(String, Value, &mut Vec<FormatViolation>) -> Option<T>,
-    violations: &mut Vec<FormatViolation>,
-) -> Named<T> {
-    entries
-        .into_iter()
-        .filter_map(|(place, name, value)| Some((name, read(place, value, violations)?)))
-        .collect()
-}
-
 fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Axis> {
     let mut fields = Object::open(place, value, violations)?;
     let has_value = fields.has("value");
     let constant = match fields.take_optional("type") {
-        None if has_value => axis_constant(&mut fields, violations),
+        None if has_value => constant(&mut fields, violations),
         None => None,
-        Some(Value::String(kind)) if kind == "const" => axis_constant(&mut fields, violations),
+        Some(Value::String(kind)) if kind == "const" => constant(&mut fields, violations),
         Some(Value::String(kind)) if kind == "var" => None,
         Some(other) => fields.refuse("type", "`const` or `var`", &other, violations),
     };
@@ -227,22 +213,9 @@ fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> O
     Some(Axis { constant, description, unknown: fields.rest() })
 }
 
-fn axis_constant(fields: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<u64> {
-    const EXPECTED: &str = "a whole number from zero up";
-    let value = fields.take_required("value", EXPECTED, violations)?;
-    whole_number(&value).or_else(|| fields.refuse("value", EXPECTED, &value, violations))
-}
-
 fn tensor(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<TensorSpec> {
-    const SHAPE: &str = "a list of axis names, or null for a scalar";
     let mut fields = Object::open(place, value, violations)?;
-    let shape = match fields.take_required("shape", SHAPE, violations)? {
-        Value::Null => None,
-        value => match texts_of(&value) {
-            Some(names) => Some(names),
-            None => return fields.refuse("shape", SHAPE, &value, violations),
-        },
-    };
+    let shape = shape(&mut fields, violations)?;
     let dtype_name = fields.text("dtype", violations)?;
     let Ok(dtype) = dtype_name.parse::<Dtype>() else {
         return fields.refuse("dtype", &dtypes(), &json!(dtype_name), violations);
@@ -258,20 +231,6 @@ fn tensor(place: String, value: Value, violations: &mut Vec<FormatViolation>) ->
 
 fn dtypes() -> String {
     format!("one of {}", Dtype::ALL.map(Dtype::name).join(", "))
-}
-
-fn check_shapes(
-    room: &str,
-    tensors: &Named<TensorSpec>,
-    axes: &Named<Axis>,
-    violations: &mut Vec<FormatViolation>,
-) {
-    for (name, spec) in tensors.iter() {
-        for axis in spec.shape.iter().flatten().filter(|axis| !axes.contains(axis)) {
-            let place = format!("{room}.{name}.shape");
-            violations.push(FormatViolation::new(place, "axes that stand in `axes`", format!("`{axis}`")));
-        }
-    }
 }
 
 fn defines_run(reference: &str, violations: &mut Vec<FormatViolation>) -> bool {

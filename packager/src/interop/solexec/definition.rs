@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use super::element_type::ElementType;
 use super::expression::Expression;
 use super::python;
-use crate::interop::document::{self, Object, quote, texts_of, whole_number};
+use crate::interop::document::{self, Object, quote};
 use crate::interop::named::Named;
+use crate::interop::operator::{check_dimensions, check_names, constant, named, object, shape};
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// Where an axis takes its value from.
@@ -114,10 +115,6 @@ impl Serialize for Definition {
     }
 }
 
-fn object<'a>(entries: impl Iterator<Item = (&'a str, Value)>) -> Value {
-    Value::Object(entries.map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
 fn axis_value(axis: &Axis) -> Value {
     let Axis { value, description } = axis;
     match value {
@@ -137,17 +134,27 @@ fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Def
     let mut root = Object::root(value, violations)?;
     let name = root.text("name", violations);
     let op_type = optional_name(&mut root, "op_type", violations);
-    let axes = named(root.entries("axes", violations), axis, violations);
+    let axes: Named<Axis> = named(root.entries("axes", violations), axis, violations);
     let custom_inputs = optional_name(&mut root, "custom_inputs_entrypoint", violations);
-    let inputs = named(root.entries("inputs", violations), tensor, violations);
-    let outputs = named(root.entries("outputs", violations), tensor, violations);
+    let inputs: Named<TensorSpec> = named(root.entries("inputs", violations), tensor, violations);
+    let outputs: Named<TensorSpec> = named(root.entries("outputs", violations), tensor, violations);
     let reference = root.text("reference", violations);
     let description = root.optional_text("description", violations);
     let hf_id = optional_name(&mut root, "hf_id", violations);
     check_expressions(&axes, violations);
-    check_tensors("inputs", &inputs, &axes, violations);
-    check_tensors("outputs", &outputs, &axes, violations);
-    check_names(&axes, &inputs, &outputs, violations);
+    let is_number = |text: &str| text.bytes().all(|one| one.is_ascii_digit());
+    for (side, tensors) in [("inputs", &inputs), ("outputs", &outputs)] {
+        let shapes = tensors.iter().map(|(name, spec)| (name, spec.shape.as_ref()));
+        check_dimensions(side, shapes, |axis| is_number(axis) || axes.contains(axis), violations);
+    }
+    check_names("inputs", inputs.names(), |name| axes.contains(name), "a name that no axis has", violations);
+    check_names(
+        "outputs",
+        outputs.names(),
+        |name| inputs.contains(name),
+        "a name that no input has",
+        violations,
+    );
     let reference = reference?;
     check_reference(&reference, &inputs, custom_inputs.as_deref(), violations);
     let (name, unknown) = (name?, root.rest());
@@ -175,17 +182,7 @@ fn optional_name(root: &mut Object, field: &str, violations: &mut Vec<FormatViol
     }
 }
 
-fn named<T>(
-    entries: Vec<(String, String, Value)>,
-    read: impl Fn(String, Value, &mut Vec<FormatViolation>) -> Option<T>,
-    violations: &mut Vec<FormatViolation>,
-) -> Named<T> {
-    let read = |(place, name, value)| Some((name, read(place, value, violations)?));
-    entries.into_iter().filter_map(read).collect()
-}
-
 fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<Axis> {
-    const WHOLE: &str = "a whole number from zero up";
     let mut fields = Object::open(place, value, violations)?;
     // Their reader tries constant, variable and expression in turn; the type has a default in each.
     let kind = match fields.take_optional("type") {
@@ -196,11 +193,7 @@ fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> O
         Some(other) => other.to_string(),
     };
     let value = match kind.as_str() {
-        "const" => {
-            let value = fields.take_required("value", WHOLE, violations)?;
-            let number = whole_number(&value).or_else(|| fields.refuse("value", WHOLE, &value, violations));
-            AxisValue::Constant(number?)
-        }
+        "const" => AxisValue::Constant(constant(&mut fields, violations)?),
         "var" => AxisValue::Variable,
         "expr" => {
             let text = fields.text("expression", violations)?;
@@ -218,15 +211,8 @@ fn axis(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> O
 }
 
 fn tensor(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<TensorSpec> {
-    const SHAPE: &str = "a list of axis names, or null for a scalar";
     let mut fields = Object::open(place, value, violations)?;
-    let shape = match fields.take_required("shape", SHAPE, violations)? {
-        Value::Null => None,
-        value => match texts_of(&value) {
-            Some(names) => Some(names),
-            None => return fields.refuse("shape", SHAPE, &value, violations),
-        },
-    };
+    let shape = shape(&mut fields, violations)?;
     let name = fields.text("dtype", violations)?;
     let Ok(dtype) = name.parse() else {
         return fields.refuse("dtype", &ElementType::names(), &json!(name), violations);
@@ -247,43 +233,6 @@ fn check_expressions(axes: &Named<Axis>, violations: &mut Vec<FormatViolation>) 
             let expected = "names of constant or variable axes";
             violations.push(FormatViolation::new(place, expected, format!("`{name}`")));
         }
-    }
-}
-
-fn check_tensors(
-    room: &str,
-    tensors: &Named<TensorSpec>,
-    axes: &Named<Axis>,
-    violations: &mut Vec<FormatViolation>,
-) {
-    let is_number = |text: &str| text.bytes().all(|one| one.is_ascii_digit());
-    for (name, spec) in tensors.iter() {
-        for axis in spec.shape.iter().flatten().filter(|axis| !is_number(axis) && !axes.contains(axis)) {
-            let place = format!("{room}.{name}.shape");
-            violations.push(FormatViolation::new(place, "axes that stand in `axes`", format!("`{axis}`")));
-        }
-    }
-}
-
-fn check_names(
-    axes: &Named<Axis>,
-    inputs: &Named<TensorSpec>,
-    outputs: &Named<TensorSpec>,
-    violations: &mut Vec<FormatViolation>,
-) {
-    for input in inputs.names().filter(|input| axes.contains(input)) {
-        violations.push(FormatViolation::new(
-            format!("inputs.{input}"),
-            "a name that no axis has",
-            format!("`{input}`"),
-        ));
-    }
-    for output in outputs.names().filter(|output| inputs.contains(output)) {
-        violations.push(FormatViolation::new(
-            format!("outputs.{output}"),
-            "a name that no input has",
-            format!("`{output}`"),
-        ));
     }
 }
 
