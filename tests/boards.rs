@@ -155,6 +155,63 @@ fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
     );
 }
 
+/// A problem whose data is one row and a buffer for the answer.
+fn row_problem(sandbox: &Sandbox) {
+    let task = "lang: py\nfiles:\n  - {\"name\": \"submission.py\", \"source\": \"@SUBMISSION@\"}\n  \
+                - {\"name\": \"utils.py\", \"source\": \"../utils.py\"}\n  - {\"name\": \"eval.py\", \"source\": \"../eval.py\"}\n\
+                tests:\n  - {\"size\": 3, \"seed\": 1}\nbenchmarks:\n  - {\"size\": 8, \"seed\": 2}\n";
+    sandbox.write("problems/double/task.yml", task);
+    sandbox.write(
+        "problems/utils.py",
+        "def make_match_reference(reference, **kept):\n    return None\n\n\nFACTOR = 2\n",
+    );
+    sandbox.write(
+        "problems/double/reference.py",
+        "import random\nfrom utils import FACTOR, make_match_reference\n\n\nclass Row(list):\n    device = 'here'\n    \
+         shape = property(lambda self: (len(self),))\n\n\ndef generate_input(size, seed):\n    draw = random.Random(seed)\n    \
+         return Row(draw.randrange(100) for _ in range(size)), [0] * size\n\n\ndef ref_kernel(data):\n    row, answer = data\n    \
+         answer[:] = [FACTOR * one for one in row]\n    return answer\n\n\n\
+         check_implementation = make_match_reference(ref_kernel, rtol=1e-3, atol=1e-4)\n",
+    );
+}
+
+#[test]
+fn a_problem_of_gpu_mode_with_its_signature_becomes_a_task_whose_own_python_says_what_is_right() {
+    let sandbox = Sandbox::new();
+    row_problem(&sandbox);
+    let signature = "x: float32[size], y: float32[size] -> y: float32[size]";
+    let new = ["new", "problems/double", "--signature", signature, "-o", "mine", "--json"];
+    assert_eq!(sandbox.run(new).expect(0).json()["definition_is_known"], true);
+    let workloads = fs::read_to_string(sandbox.path("mine/workloads.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(workloads.lines().next().unwrap()).unwrap();
+    assert_eq!(first["workload"]["axes"], serde_json::json!({"case": 0, "size": 8}));
+    assert_eq!((workloads.lines().count(), &first["workload"]["tolerance"]["max_rtol"]), (2, &0.001.into()));
+    // Its files run as its definition's reference, with a seed that the caller draws.
+    let run_it = "import json, random, sys, types\n\
+        sys.modules['torch'] = types.SimpleNamespace(float32='f', empty=lambda shape, dtype, device: [0] * shape[0])\n\
+        names = {'__name__': 'definition'}\n\
+        exec(compile(json.load(open('mine/definition.json'))['reference'], 'reference', 'exec'), names)\n\
+        def made(seed):\n    random.seed(seed)\n    return names['make_inputs']({'case': 1, 'size': 3}, 'here')\n\
+        one, again, other = made(7), made(7), made(8)\n\
+        print(list(one), len(one['x']), one == again, one == other, names['run'](one['x']) == [2 * x for x in one['x']])\n";
+    let python = Command::new("python3").args(["-c", run_it]).current_dir(sandbox.path("")).output().unwrap();
+    let printed = String::from_utf8_lossy(&python.stdout);
+    assert_eq!(printed, "['x'] 3 True False True\n", "{}", String::from_utf8_lossy(&python.stderr));
+    // A job to measure it holds all that it needs.
+    let job = sandbox.run(["bench", "mine", "--reference", "definition", "--as-job"]).expect(0).json();
+    let task = &job["action"]["measuring"]["task"];
+    assert_eq!(task["definition"]["custom_inputs_entrypoint"], "make_inputs");
+    for (signature, said) in [
+        ("x: float32[rows] -> y: float32[size]", "an argument `rows` that is a whole number"),
+        ("x: float32[size]", "there is no `->`"),
+    ] {
+        let refused =
+            sandbox.run(["new", "problems/double", "--signature", signature, "-o", "other"]).expect(2);
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    sandbox.run(["new", "sample", "--signature", signature]).expect(2);
+}
+
 /// A kernel file whose entry can run on a processor, and what is made of it for a board.
 fn made_for(sandbox: &Sandbox, format: &[&str]) -> Value {
     sandbox.write(

@@ -26,13 +26,15 @@ use super::input;
 /// Without, it takes one input and one output. The folder has the layout of the contest's kit.
 ///
 /// A problem of SOL-ExecBench is said in FlashInfer-Bench's terms: axes that are expressions get their
-/// values in each workload, and each workload keeps its tolerance. A problem of GPU MODE gives its template;
-/// what its data holds is known to its own Python alone.
+/// values in each workload, and each workload keeps its tolerance. A problem of GPU MODE gives its template,
+/// or with --signature a kernel and a task that `bench` measures: the problem's own Python makes the inputs and
+/// says what is right.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark new my_operator
   proofmark new definitions/gdn/gdn_decode.json -o my-kernel
   proofmark new SOL-ExecBench/examples/cuda_cpp/rmsnorm -o my-kernel
+  proofmark new problems/pmpp_v2/vectoradd_py --signature 'a: float16[size, size], b: float16[size, size] -> c: float16[size, size]'
   proofmark new rmsnorm_h4096 --dataset flashinfer-trace --arch sm_90a")]
 pub struct Arguments {
     /// A definition's name, its definition.json, or a problem's folder of SOL-ExecBench or GPU MODE.
@@ -43,6 +45,10 @@ pub struct Arguments {
     /// Where definitions are looked up by name [default: $FIB_DATASET_PATH].
     #[arg(long, value_name = "DIR")]
     dataset: Option<PathBuf>,
+    /// What the data and the answer of a problem of GPU MODE hold: `x: float16[rows, 128] -> y: float32[rows]`.
+    /// Dimensions are the problem's arguments or numbers; what stands on both sides is an output's buffer.
+    #[arg(long, value_name = "INPUTS -> OUTPUTS")]
+    signature: Option<popcorn::Signature>,
     /// What the build must come out as.
     #[arg(long, default_value_t = Arch::SM_100A)]
     arch: Arch,
@@ -57,7 +63,12 @@ const LARGEST_TEXT_BYTES: u64 = 16 << 20;
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let place = Path::new(&arguments.definition);
-    if popcorn::Problem::is_at(place) {
+    let is_gpu_mode = popcorn::Problem::is_at(place);
+    if arguments.signature.is_some() && !is_gpu_mode {
+        return Err(Failure::request("a signature is for a problem of GPU MODE")
+            .hint("name its folder, with task.yml and reference.py in it"));
+    }
+    if is_gpu_mode && arguments.signature.is_none() {
         return problem::of_gpu_mode(arguments, place, console);
     }
     let operator = find(arguments, console)?;
@@ -129,6 +140,9 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
         ));
     }
     let path = Path::new(&arguments.definition);
+    if let Some(signature) = &arguments.signature {
+        return problem::of_signature(path, signature, console).map(Some);
+    }
     if solexec::Problem::is_at(path) {
         return problem::of_sol_execbench(path, console).map(Some);
     }

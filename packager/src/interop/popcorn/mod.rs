@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`submission`] | `submission.py`, written from an artifact |
 //! | [`problem`] | a folder with `task.yml` and `reference.py` |
+//! | [`signature`] | what a problem's data and answer hold, as a person says it |
+//! | [`task`] | a problem as a task that can be measured |
 //! | [`word`] | the word that the server refuses wherever it stands |
 //! | `adapter` | `custom_kernel(data)`, from the definition's signature |
 //! | `literal` | texts as Python writes them |
@@ -15,8 +17,12 @@
 mod adapter;
 mod literal;
 pub mod problem;
+pub mod signature;
 pub mod submission;
+pub mod task;
 pub mod word;
 
 pub use problem::{Problem, ProblemError};
+pub use signature::Signature;
 pub use submission::{Leaderboard, Packed};
+pub use task::PopcornTask;

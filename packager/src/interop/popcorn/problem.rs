@@ -7,8 +7,8 @@
 //! └── template.py     optional: where `templates` says
 //! ```
 //!
-//! What `data` holds is known to `generate_input` alone, which is Python: a problem says nothing that could
-//! be measured without running it.
+//! What `data` holds is known to `generate_input` alone, which is Python: a [`Signature`](super::Signature) says it
+//! where the problem is to be measured.
 
 use std::fs;
 use std::io;
@@ -33,6 +33,9 @@ const LARGEST_BYTES: u64 = 1 << 20;
 /// Deepest nesting of a task; real ones have three levels.
 const MOST_LEVELS: usize = 32;
 
+/// Most files of a task; real ones have five.
+const MOST_MODULES: usize = 32;
+
 /// What a reference must define.
 const FUNCTIONS: [&str; 2] = ["generate_input", "check_implementation"];
 
@@ -49,6 +52,8 @@ pub struct Problem {
     pub benchmarks: Vec<Map<String, Value>>,
     /// The reference and the checker.
     pub reference: String,
+    /// The Python files that it is made of beside these, by the names of their modules.
+    pub modules: Vec<(String, String)>,
     /// The submission that the problem offers to start from.
     pub template: Option<String>,
 }
@@ -112,9 +117,10 @@ impl Problem {
             let source = Invalid { document: "problem of GPU MODE", violations };
             return Err(ProblemError::Invalid { folder: folder.to_owned(), source });
         }
-        let template = text(&document["templates"], "Python").and_then(|path| template_at(folder, path));
+        let template = text(&document["templates"], "Python").and_then(|path| text_at(folder, path));
+        let modules = modules(folder, &document);
         let description = text(&document, "description").unwrap_or_default().trim().to_owned();
-        Ok(Self { name, description, tests, benchmarks, reference, template })
+        Ok(Self { name, description, tests, benchmarks, reference, modules, template })
     }
 
     /// A submission to start from: the problem's own, or one that says what is missing.
@@ -138,8 +144,20 @@ fn read_text(path: &Path) -> Result<String, ProblemError> {
     fs::read_to_string(path).map_err(unreadable)
 }
 
-/// The problem's template: beside it or one folder up, as their problems have it, and nowhere else.
-fn template_at(folder: &Path, path: &str) -> Option<String> {
+/// The Python files that the task names, but for the submission and what runs it.
+fn modules(folder: &Path, document: &Yaml) -> Vec<(String, String)> {
+    const NOT_ITS_OWN: [&str; 3] = ["submission", "eval", "reference"];
+    let files = document["files"].as_vec().into_iter().flatten().take(MOST_MODULES);
+    let module = |file: &Yaml| {
+        let name = text(file, "name")?.strip_suffix(".py").filter(|name| !NOT_ITS_OWN.contains(name))?;
+        let is_plain = name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_');
+        Some((name.to_owned(), text_at(folder, text(file, "source")?).filter(|_| is_plain)?))
+    };
+    files.filter_map(module).collect()
+}
+
+/// A file that the task names: beside it or one folder up, as their problems have it, and nowhere else.
+fn text_at(folder: &Path, path: &str) -> Option<String> {
     let name = path.strip_prefix("../").unwrap_or(path);
     let is_plain = !name.contains(['/', '\\', ':']) && !name.starts_with('.') && !name.is_empty();
     let place = if path.starts_with("../") { folder.join("..").join(name) } else { folder.join(name) };

@@ -26,16 +26,39 @@ pub(super) fn of_sol_execbench(folder: &Path, console: &Console) -> Result<Opera
     Ok(Operator { definition, text, workloads })
 }
 
+/// A problem of GPU MODE as a task, by what its data and answer hold.
+pub(super) fn of_signature(
+    folder: &Path,
+    signature: &popcorn::Signature,
+    console: &Console,
+) -> Result<Operator, Failure> {
+    let popcorn::PopcornTask { definition, workloads, tolerance } =
+        read(folder)?.task(signature).map_err(Failure::request)?;
+    if tolerance.is_none() {
+        console.say(
+            "note: the problem's checker is code of its own, which is not called: outputs are held against its \
+             ref_kernel by the usual tolerance",
+        );
+    }
+    let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
+    let workloads = lines_of(&definition, workloads);
+    Ok(Operator { definition, text, workloads })
+}
+
+fn read(folder: &Path) -> Result<popcorn::Problem, Failure> {
+    popcorn::Problem::read(folder).map_err(|error| match error {
+        ProblemError::Io { .. } => Failure::could_not_judge(error),
+        other => Failure::request(other),
+    })
+}
+
 /// A submission for a problem of GPU MODE: one Python file, which the problem's own template may be.
 pub(super) fn of_gpu_mode(
     arguments: &Arguments,
     place: &Path,
     console: &Console,
 ) -> Result<ExitCode, Failure> {
-    let problem = popcorn::Problem::read(place).map_err(|error| match error {
-        ProblemError::Io { .. } => Failure::could_not_judge(error),
-        other => Failure::request(other),
-    })?;
+    let problem = read(place)?;
     let name = &problem.name;
     let folder = match &arguments.output {
         Some(folder) => folder.clone(),
