@@ -85,18 +85,20 @@ impl TraceLine {
         if trace["workload"].is_object() && trace["evaluation"].is_null() {
             return Err(TraceError::NotEvaluated);
         }
-        let board = match Trace::from_json(text) {
-            Ok(_) => Board::FlashinferBench,
-            Err(refused) => {
-                let line = Self { board: Board::SolExecbench, trace: trace.clone() };
-                let is_sol = is_sol(&trace) && line.figures().is_some();
-                if !is_sol {
-                    return Err(format(refused.to_string()));
+        // Inputs that a function makes can be read here, and only the one board has them.
+        match Trace::from_json(text) {
+            Ok(_) if !has_custom_inputs(&trace) => Ok(Self { board: Board::FlashinferBench, trace }),
+            read => {
+                let is_sol = is_sol(&trace);
+                let line = Self { board: Board::SolExecbench, trace };
+                if is_sol && line.figures().is_some() {
+                    return Ok(line);
                 }
-                Board::SolExecbench
+                let refused =
+                    read.err().map_or_else(|| "its status is not known".to_owned(), |one| one.to_string());
+                Err(format(refused))
             }
-        };
-        Ok(Self { board, trace })
+        }
     }
 
     /// What the ledger takes from it; `None` where that is not there, as in a line that was forged.
@@ -122,11 +124,14 @@ impl TraceLine {
 /// What only SOL-ExecBench says: its own statuses, inputs that a function makes, a workload's tolerance.
 fn is_sol(trace: &Value) -> bool {
     let status = trace.pointer("/evaluation/status").and_then(Value::as_str).unwrap_or_default();
-    let inputs = trace.pointer("/workload/inputs").and_then(Value::as_object);
-    let is_custom = |input: &Value| input["type"] == "custom";
     SOL_STATUSES.contains(&status)
         || trace.pointer("/workload/tolerance").is_some()
-        || inputs.is_some_and(|inputs| inputs.values().any(is_custom))
+        || has_custom_inputs(trace)
+}
+
+fn has_custom_inputs(trace: &Value) -> bool {
+    let inputs = trace.pointer("/workload/inputs").and_then(Value::as_object);
+    inputs.is_some_and(|inputs| inputs.values().any(|input| input["type"] == "custom"))
 }
 
 #[cfg(test)]

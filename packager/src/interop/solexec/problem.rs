@@ -258,7 +258,7 @@ mod tests {
         let capped = lines.replace("0.5}", "0.5, \"max_error_cap\": 1}");
         let measurable_now = problem(DEFINITION, &capped).unwrap().measurable().unwrap();
         assert!(
-            measurable_now.workloads.is_empty() && measurable_now.left_out[0].1.contains("max_error_cap")
+            measurable_now.workloads.len() == 1 && measurable_now.left_out[0].1.contains("max_error_cap")
         );
         assert!(measurable.left_out.is_empty() && measurable.workloads[1].is_custom());
         assert_eq!(measurable.definition.custom_inputs(), Some("make"));
