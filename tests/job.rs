@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::support::{Sandbox, repository, run, schema};
 
@@ -138,9 +138,56 @@ fn a_measuring_job_carries_definition_workloads_and_reference_and_says_where_a_g
     let (code, answer, _) = run_document(&sandbox, &nothing.to_string());
     assert_eq!(code, Some(2), "{answer:#}");
     assert!(answer["error"].as_str().unwrap().contains("no workload to measure"), "{answer:#}");
+    for (place, value, said) in [
+        ("/task/tolerance/atol", json!(-1.0), "the tolerance is -1"),
+        ("/task/tolerance/required_matched_ratio", json!(1.5), "a share from 0 to 1"),
+        ("/call_limit_ms", json!(0), "at least 1 ms"),
+        ("/samples", json!(1_000_000_000_000_u64), "1 to 1000000"),
+    ] {
+        let mut forged = document.clone();
+        *forged["action"]["measuring"].pointer_mut(place).expect(place) = value;
+        let (code, answer, _) = run_document(&sandbox, &forged.to_string());
+        assert_eq!(code, Some(2), "{place}: {answer:#}");
+        assert!(answer["error"].as_str().unwrap().contains(said), "{place}: {answer:#}");
+    }
     let mut command = sandbox.command();
     command.env("CUDA_VISIBLE_DEVICES", "").args(["job", "run", "--offline"]);
     let path = sandbox.write("job.json", document.to_string());
     let output = command.arg(path).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_a_document_says_of_itself_stays_in_its_line_and_moves_no_terminal() {
+    let sandbox = Sandbox::new();
+    let said = "build\u{9b}2J\u{202e}\nverdict passed";
+    let forged = json!({
+        "schema": "proofmark.job", "schema_version": 1, "run_id": "0".repeat(32), "arch": "sm_100a",
+        "freshness": "cached", "action": { "verb": said },
+    });
+    let path = sandbox.write("job.json", forged.to_string());
+    let ran = sandbox.run(["job", "run", "--json", &path.display().to_string()]).expect(2);
+    for printed in [&ran.stdout, &ran.stderr] {
+        assert!(!printed.contains(['\u{9b}', '\u{202e}']), "{printed}");
+        assert!(!printed.lines().any(|line| line.starts_with("verdict")), "{printed}");
+    }
+    assert!(ran.json()["error"].as_str().unwrap().contains("verdict passed"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_comparison_says_that_the_candidates_own_task_is_passed_over() {
+    let sandbox = Sandbox::new();
+    let task = repository().join("kernels/rmsnorm_h4096");
+    let other = sandbox.path("other");
+    fs::create_dir(&other).unwrap();
+    for name in ["config.toml", "kernel.cu"] {
+        fs::copy(task.join("block_per_row").join(name), other.join(name)).unwrap();
+    }
+    let definition = fs::read_to_string(task.join("definition.json")).unwrap();
+    fs::write(other.join("definition.json"), definition.replacen("row of 4096 numbers", "row", 1)).unwrap();
+    let (kernel, other) = (task.join("block_per_row").display().to_string(), other.display().to_string());
+    let both = sandbox.run(["compare", &kernel, &other, "--as-job"]).expect(0);
+    assert!(both.stderr.contains("B brings its own definition"), "{}", both.stderr);
+    let same = sandbox.run(["compare", &kernel, &kernel, "--as-job"]).expect(0);
+    assert!(!same.stderr.contains("brings its own"), "{}", same.stderr);
 }

@@ -15,6 +15,24 @@ pub fn line(text: &str) -> String {
     escaped(text, |_| true)
 }
 
+/// Shows JSON as the same JSON: what a text of it holds is spelled `\\u….`.
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for one in text.chars() {
+        // Between the texts stands nothing that is not ASCII, and there line feeds are layout.
+        if is_deceptive(one) && one != '\n' {
+            let mut units = [0; 2];
+            for unit in one.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(one);
+        }
+    }
+    shown
+}
+
 fn escaped(text: &str, may_escape: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for one in text.chars() {
@@ -57,6 +75,15 @@ mod tests {
             assert_eq!(block(text), expected);
             assert_eq!(line(text), expected);
         }
+    }
+
+    #[test]
+    fn spells_json_so_that_it_reads_as_before() {
+        let text = "{\n  \"a\u{9b}\u{202e}\": \"\u{7f}\u{e0041}\u{e9}\u{1f600}\"\n}";
+        let shown = json(text);
+        assert_eq!(shown, "{\n  \"a\\u009b\\u202e\": \"\\u007f\\udb40\\udc41\u{e9}\u{1f600}\"\n}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&shown), read(text));
     }
 
     #[test]

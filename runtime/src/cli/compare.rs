@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use proofmark_packager::Artifact;
 
 use super::console::Console;
 use super::exit_code::ExitCode;
@@ -10,7 +11,7 @@ use super::failure::Failure;
 use super::line;
 use super::measuring::{MeasuringOptions, StridedOption};
 use super::protocol::ProtocolOptions;
-use crate::job::{Action, Measuring};
+use crate::job::{Action, Input, Measuring};
 use crate::pipeline::Settings;
 
 /// Decide which of two submissions is faster, or say why that cannot be known.
@@ -52,6 +53,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         strides: arguments.strided.strides(),
         ..measuring.measuring(incumbent.artifact(), &arguments.a, console)?
     };
+    note_other_task(&incumbent, &candidate, console);
     let protocol = Box::new(arguments.protocol.protocol(how.task.workloads.len()));
     let limit_s = arguments.within;
     let action = Action::Compare { incumbent, candidate, measuring: Box::new(how), protocol, limit_s };
@@ -60,4 +62,22 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return Ok(ExitCode::Yes);
     };
     line::answer("proofmark.compare", &outcome, [], console)
+}
+
+/// Both arms do one task: what B brings beside another one is passed over, and said.
+fn note_other_task(a: &Input, b: &Input, console: &Console) {
+    let (Some(a), Some(b)) = (a.artifact(), b.artifact()) else { return };
+    let reference = |one: &Artifact| one.reference().map(Artifact::digest);
+    let others = [
+        ("definition", b.definition().is_some() && b.definition() != a.definition()),
+        ("workloads", b.workloads().is_some() && b.workloads() != a.workloads()),
+        ("reference", reference(b).is_some() && reference(b) != reference(a)),
+    ];
+    let others: Vec<&str> = others.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if !others.is_empty() {
+        console.say(format!(
+            "note: B brings its own {}, other than A's: what is measured is named by the options, else by A",
+            others.join(" and ")
+        ));
+    }
 }

@@ -94,7 +94,7 @@ pub(super) fn render(schema: &str, version: u32, body: &impl Serialize) -> Resul
         }
     }
     let text = serde_json::to_string_pretty(&Value::Object(document)).map_err(Failure::could_not_judge)?;
-    Ok(text + "\n")
+    Ok(escape::json(&text) + "\n")
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no failure of ours.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use proofmark_packager::{Digest, bundle};
+use proofmark_packager::{Digest, bundle, escape};
 use serde_json::{Value, json};
 
 use super::console::{Console, write_out};
@@ -78,7 +78,8 @@ struct RemoteOptions {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let JobVerb::Run { job, record, output, elsewhere, machine, driver } = &arguments.action;
     let text = read(job)?;
-    let job = Job::from_document(&text).map_err(Failure::request)?;
+    let job = Job::from_document(&text)
+        .map_err(|error| Failure::request(escape::line(&Failure::request(error).to_string())))?;
     let keep = Keep::of(&job, output.as_deref())?;
     if let Some(host) = &elsewhere.on {
         let answer = answer_of(host, elsewhere, &text, console)?;
@@ -166,7 +167,7 @@ fn give(answer: &Answer, keep: Option<&Keep<'_>>) -> Result<ExitCode, Failure> {
     keep.map_or(Ok(()), |keep| keep.take(&answer.document))?;
     let mut text = serde_json::to_string_pretty(&answer.document).map_err(Failure::could_not_judge)?;
     text.push('\n');
-    write_out(text.as_bytes())?;
+    write_out(escape::json(&text).as_bytes())?;
     let all = [ExitCode::Yes, ExitCode::No, ExitCode::Request, ExitCode::CouldNotJudge];
     Ok(all.into_iter().find(|known| *known as i32 == answer.code).unwrap_or(ExitCode::CouldNotJudge))
 }

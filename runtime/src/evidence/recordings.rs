@@ -174,6 +174,12 @@ impl SealedRecordings {
             let line: Line = json::parse(line, Budget::SAMPLES).map_err(|error| refuse(error.to_string()))?;
             lines.push(line);
         }
+        if lines.is_empty() {
+            return Err(SealedRecordingError::Line {
+                line: 1,
+                reason: "no recording stands there".to_owned(),
+            });
+        }
         let images = lines.iter().flat_map(|line| &line.recording.modules).filter_map(|module| module.image);
         let named: BTreeSet<Digest> =
             images.chain(lines.iter().flat_map(|line| line.contents.iter().copied())).collect();

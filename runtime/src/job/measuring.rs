@@ -8,7 +8,9 @@ use proofmark_player::Refusals;
 use serde::{Deserialize, Serialize};
 
 use super::reference::Reference;
+use super::request::ActionError;
 use super::task::Task;
+use crate::measure::judge::Tolerance;
 use crate::measure::statistics::StoppingRule;
 use crate::measure::{Live, Options, Seed, Sharing, Strides};
 
@@ -41,7 +43,39 @@ pub struct Measuring {
     pub strides: Strides,
 }
 
+/// Most samples of a workload: more than anybody waits for.
+const LARGEST_SAMPLE_COUNT: usize = 1_000_000;
+
 impl Measuring {
+    /// Refuses numbers by which nothing can be measured.
+    pub(super) fn check(&self) -> Result<(), ActionError> {
+        let refuse = |what: String, found: String, expected: &'static str| {
+            Err(ActionError::Number { what, found, expected })
+        };
+        if self.call_limit.is_zero() {
+            return refuse("the time that a call may take".to_owned(), "0 ms".to_owned(), "at least 1 ms");
+        }
+        if let Some(count) = self.samples.filter(|count| count.get() > LARGEST_SAMPLE_COUNT) {
+            return refuse("the number of samples".to_owned(), count.to_string(), "1 to 1000000");
+        }
+        let expected = "absolute and relative errors of 0 or more and a share from 0 to 1";
+        let shown = |one: &Tolerance| format!("{}, {}, {}", one.atol, one.rtol, one.required_matched_ratio);
+        if !self.task.tolerance.is_valid() {
+            return refuse("the tolerance".to_owned(), shown(&self.task.tolerance), expected);
+        }
+        for workload in &self.task.workloads {
+            let tolerance = self.task.tolerance.for_workload(workload);
+            if !tolerance.is_valid() {
+                return refuse(
+                    format!("the tolerance of workload {}", workload.uuid()),
+                    shown(&tolerance),
+                    expected,
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The options of a run on this machine: where programs and libraries are is not the job's to say.
     pub fn options(&self, program: PathBuf, tvm_ffi: PathBuf, cupti: Option<PathBuf>) -> Options {
         let by_precision = StoppingRule { budget: self.budget, ..StoppingRule::default() };

@@ -8,7 +8,7 @@ use super::subject::BuiltSubject;
 use crate::capture::CapturedEntry;
 use crate::evidence::{BuildComparison, RecordingComparison, SealedRecordings, SpeedComparison};
 use crate::measure::environment::RunFacts;
-use crate::measure::{Compared, Recordings, Seed};
+use crate::measure::{Compared, Recordings, Seed, WorkloadFinding};
 use crate::rebuild::{Finding, ProvenBuild};
 use crate::record::{Context, Record, WorkloadRecord};
 use crate::report::BenchReport;
@@ -195,10 +195,21 @@ pub enum ReplayedSpeed {
         /// Always false.
         holds: bool,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
     /// Compared over the workloads that passed both times.
     Compared(SpeedComparison),
+}
+
+/// Why no workload passed both times: the first thing that was found now.
+fn nothing_in_common(now: &[WorkloadRecord]) -> String {
+    let found = now.iter().find_map(|record| {
+        let WorkloadFinding { workload, verdict, refusal, .. } = &record.finding;
+        let verdict = verdict.as_ref().filter(|verdict| !verdict.is_passed()).map(ToString::to_string);
+        Some(format!("now, workload {}: {}", workload.uuid(), verdict.or_else(|| refusal.clone())?))
+    });
+    let found = found.unwrap_or_else(|| "the sealed records hold no time that passed".to_owned());
+    format!("no workload passed both times; {found}")
 }
 
 impl ReplayedSpeed {
@@ -208,7 +219,7 @@ impl ReplayedSpeed {
             MeasurementOutcome::Skipped(skipped) => Self::Skipped { skipped: skipped.clone() },
             MeasurementOutcome::Taken(measured) => match SpeedComparison::of(sealed, &measured.records) {
                 Some(comparison) => Self::Compared(comparison),
-                None => Self::NothingInCommon { holds: false, reason: "no workload passed both times" },
+                None => Self::NothingInCommon { holds: false, reason: nothing_in_common(&measured.records) },
             },
         }
     }

@@ -132,6 +132,7 @@ impl Action {
         if measuring.task.workloads.is_empty() {
             return Err(ActionError::NoWorkloads);
         }
+        measuring.check()?;
         let custom = measuring.task.workloads.iter().find(|workload| workload.is_custom());
         match (custom, &measuring.reference) {
             (Some(workload), Reference::Submission { .. }) => {
@@ -179,6 +180,16 @@ pub enum ActionError {
     /// A comparison that decides nothing.
     #[error("the protocol cannot work")]
     Protocol(#[from] ProtocolError),
+    /// A number by which nothing can be measured.
+    #[error("{what} is {found}: expected {expected}")]
+    Number {
+        /// What it is for.
+        what: String,
+        /// What stands there.
+        found: String,
+        /// What would do.
+        expected: &'static str,
+    },
     /// Nothing would be measured.
     #[error("there is no workload to measure: expected at least one")]
     NoWorkloads,

@@ -13,6 +13,8 @@ use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
 use crate::measure::seed::Seed;
+use crate::measure::timing::LEAST_KERNEL_NS;
+use crate::measure::verdict::Verdict;
 use crate::measure::{Live, Strides};
 use crate::recording::Trust;
 
@@ -20,6 +22,9 @@ use crate::recording::Trust;
 pub const SCHEMA: &str = "proofmark.record";
 /// Version of the format, in every line. Changes whenever an older reader would misunderstand.
 pub const VERSION: u32 = 2;
+
+/// No call takes longer, in nanoseconds: a thousand seconds.
+const LONGEST_NS: f64 = 1e12;
 
 /// What was measured, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,6 +172,14 @@ pub enum LineError {
         /// What stands there.
         found: Value,
     },
+    /// A number that no measurement gives.
+    #[error("{what} is {found:e}: no measurement gives that")]
+    Number {
+        /// What it is.
+        what: &'static str,
+        /// What stands there.
+        found: f64,
+    },
     /// It holds or nests too much.
     #[error("not a record")]
     TooMuch(#[source] proofmark_packager::json::JsonError),
@@ -187,10 +200,37 @@ impl Record {
         if schema != SCHEMA {
             return Err(LineError::Schema { found: schema });
         }
-        match version.as_u64() {
-            Some(1) => Ok(serde_json::from_value(line_v1::upgrade(serde_json::from_str(line)?))?),
-            Some(version) if version == u64::from(VERSION) => Ok(serde_json::from_str(line)?),
-            _ => Err(LineError::Version { found: version }),
+        let record: Self = match version.as_u64() {
+            Some(1) => serde_json::from_value(line_v1::upgrade(serde_json::from_str(line)?))?,
+            Some(version) if version == u64::from(VERSION) => serde_json::from_str(line)?,
+            _ => return Err(LineError::Version { found: version }),
+        };
+        record.check()?;
+        Ok(record)
+    }
+
+    /// Refuses numbers that no run gives, whoever wrote them.
+    fn check(&self) -> Result<(), LineError> {
+        let Self::Workload(record) = self else { return Ok(()) };
+        let refuse = |what, found: f64| Err(LineError::Number { what, found });
+        let Tolerance { atol, rtol, required_matched_ratio } = record.tolerance;
+        if !record.tolerance.is_valid() {
+            let error = |value: f64| value.is_finite() && value >= 0.0;
+            let found = [atol, rtol].into_iter().find(|value| !error(*value));
+            return refuse("a tolerance", found.unwrap_or(required_matched_ratio));
+        }
+        let passed = record.finding.verdict.as_ref().is_some_and(Verdict::is_passed);
+        if let Some(scored) = record.finding.measurements.first().filter(|_| passed) {
+            let is_no_time = |sample: &&f64| !(**sample > 0.0 && **sample <= LONGEST_NS);
+            if let Some(sample) = scored.samples_ns.iter().find(is_no_time) {
+                return refuse("a sample in nanoseconds", *sample);
+            }
+        }
+        match record.finding.latency_ns() {
+            Some(median) if median < LEAST_KERNEL_NS => {
+                refuse("the median of samples in nanoseconds", median)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -218,7 +258,6 @@ pub(crate) mod tests {
     use crate::measure::decision::Comparison;
     use crate::measure::measurement::{L2State, Measurement, Method};
     use crate::measure::statistics::StopReason;
-    use crate::measure::verdict::Verdict;
 
     pub(crate) fn record(uuid: &str) -> WorkloadRecord {
         let workload = Workload::new(uuid, [("n".to_owned(), 3)], []).unwrap();
@@ -309,6 +348,31 @@ pub(crate) mod tests {
         let mut broken = record("u");
         broken.finding.measurements[0].samples_ns.push(f64::NAN);
         assert!(Record::Workload(Box::new(broken)).to_line().is_err());
+    }
+
+    #[test]
+    fn refuses_numbers_that_no_measurement_gives() {
+        let line = Record::Workload(Box::new(record("u"))).to_line().unwrap();
+        for (from, to, expected) in [
+            ("3712.0", "0.0", "a sample in nanoseconds is 0e0: no measurement gives that"),
+            ("3712.0", "-5.0", "a sample in nanoseconds is -5e0: no measurement gives that"),
+            ("3712.0", "1e308", "a sample in nanoseconds is 1e308: no measurement gives that"),
+            (
+                "[3712.0,3680.0,3744.1]",
+                "[0.001]",
+                "the median of samples in nanoseconds is 1e-3: no measurement gives that",
+            ),
+            ("\"atol\":0.01", "\"atol\":-1.0", "a tolerance is -1e0: no measurement gives that"),
+            (
+                "\"required_matched_ratio\":1.0",
+                "\"required_matched_ratio\":2.0",
+                "a tolerance is 2e0: no measurement gives that",
+            ),
+        ] {
+            let forged = line.replacen(from, to, 1);
+            assert_ne!(forged, line, "{from}");
+            assert_eq!(Record::from_line(&forged).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `ledger show`: a run as `bench` shows it, an entry as it stands, or all that is known of an artifact.
 
-use proofmark_packager::Digest;
+use proofmark_packager::{Digest, escape};
 use serde_json::{Value, json};
 
 use super::explain;
@@ -88,12 +88,14 @@ fn show_entry(line: &str, entry: &LedgerEntry, console: &Console) -> Result<Exit
             LedgerLine::Challenge(one) => format!(
                 "{}: {} by {} for {}\n{}",
                 one.answer.name(),
-                one.solution,
-                one.author,
-                one.slot,
+                escape::line(&one.solution),
+                escape::line(&one.author),
+                escape::line(&one.slot.to_string()),
                 one.reason
             ),
-            _ => serde_json::to_string_pretty(&document_of(line)?).map_err(Failure::could_not_judge)?,
+            _ => escape::json(
+                &serde_json::to_string_pretty(&document_of(line)?).map_err(Failure::could_not_judge)?,
+            ),
         },
     };
     console.print(text)?;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most samples, blocks, processes or sessions: more than anybody waits for.
+const LARGEST_COUNT: usize = 100_000;
+
 /// How a comparison is run and judged; kept in its record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
@@ -92,14 +95,22 @@ impl Protocol {
     /// Names the first constant that cannot work.
     pub fn check(&self) -> Result<(), ProtocolError> {
         let ascending = self.looks.windows(2).all(|pair| pair[0] < pair[1]);
-        let looks = self.looks.first().is_some_and(|first| *first >= 3) && ascending;
+        let looks = self.looks.first().is_some_and(|first| *first >= 3)
+            && self.looks.last().is_some_and(|last| *last <= LARGEST_COUNT)
+            && ascending;
         let share = |value: f64| value > 0.0 && value < 1.0;
-        let checks: [(&'static str, bool, &'static str, String); 9] = [
-            ("samples per cell", self.samples_per_cell >= 1, "at least 1", self.samples_per_cell.to_string()),
+        let count = |value: usize| (1..=LARGEST_COUNT).contains(&value);
+        let checks: [(&'static str, bool, &'static str, String); 11] = [
+            (
+                "samples per cell",
+                count(self.samples_per_cell),
+                "1 to 100000",
+                self.samples_per_cell.to_string(),
+            ),
             (
                 "blocks per process",
-                self.blocks_per_process >= 1,
-                "at least 1",
+                count(self.blocks_per_process),
+                "1 to 100000",
                 self.blocks_per_process.to_string(),
             ),
             (
@@ -117,12 +128,24 @@ impl Protocol {
                 "larger than the margin and below 1",
                 self.equivalence.to_string(),
             ),
-            ("sessions", self.sessions >= 1, "at least 1", self.sessions.to_string()),
+            ("sessions", count(self.sessions), "1 to 100000", self.sessions.to_string()),
             (
                 "clock tolerance",
                 share(self.clock_tolerance),
                 "between 0 and 1",
                 self.clock_tolerance.to_string(),
+            ),
+            (
+                "largest dropped share",
+                (0.0..=1.0).contains(&self.largest_dropped_share),
+                "from 0 to 1",
+                self.largest_dropped_share.to_string(),
+            ),
+            (
+                "largest control half width",
+                share(self.largest_control_half_width),
+                "between 0 and 1",
+                self.largest_control_half_width.to_string(),
             ),
         ];
         match checks.into_iter().find(|(_, holds, ..)| !holds) {

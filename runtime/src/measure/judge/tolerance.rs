@@ -37,6 +37,12 @@ impl Tolerance {
         Self { required_matched_ratio, ..Self::default() }
     }
 
+    /// Whether the numbers mean anything: errors that can be, and a share.
+    pub fn is_valid(&self) -> bool {
+        let error = |value: f64| value.is_finite() && value >= 0.0;
+        error(self.atol) && error(self.rtol) && (0.0..=1.0).contains(&self.required_matched_ratio)
+    }
+
     /// The workload's own, where it came from a problem of SOL-ExecBench.
     ///
     /// Their rule is |x − y| ≤ atol + rtol·|y|. With the same numbers the rule here is never laxer: whatever

@@ -11,4 +11,4 @@ pub mod span;
 pub mod trust;
 
 pub use span::{Least, Span, Suspicion, span};
-pub use trust::{ClockReadings, distrust, floor_ns};
+pub use trust::{ClockReadings, LEAST_KERNEL_NS, distrust, floor_ns};

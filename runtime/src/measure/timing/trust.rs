@@ -25,7 +25,7 @@ const RESTORE_SCATTER: f64 = 0.5;
 /// More slack where the entry point waits for the device: every call then pays a round trip.
 const WAITING_SLACK_NS: f64 = 40_000.0;
 /// No kernel takes less, in nanoseconds: an empty one reads 500 to 600 on an H200.
-const LEAST_KERNEL_NS: f64 = 250.0;
+pub const LEAST_KERNEL_NS: f64 = 250.0;
 /// Outputs that stay in the L2 are written faster than memory, by less than this factor.
 const CACHE_SPEED_FACTOR: f64 = 4.0;
 /// Events around one kernel may read less than its activity record by this factor at most.
