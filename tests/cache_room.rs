@@ -35,6 +35,52 @@ fn a_cache_that_others_can_write_is_not_used() {
 }
 
 #[test]
+fn a_cache_with_a_link_in_a_part_s_place_is_swept_by_nobody() {
+    for part in ["entries", "units", "failures", "staging", "plans", "names", "locks"] {
+        let sandbox = Sandbox::new();
+        let root = sandbox.cache().join("v2");
+        fs::create_dir_all(&root).unwrap();
+        for folder in [sandbox.cache(), root.clone()] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let key = "ab".repeat(32);
+        let precious = ["old", "sub/old", &format!("ab/{key}.json"), &format!("cd/{key}/library.so")]
+            .map(|name| sandbox.write(format!("outside/{name}"), "precious"));
+        for file in &precious {
+            fs::File::open(file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        symlink(sandbox.path("outside"), root.join(part)).unwrap();
+        for arguments in [vec!["gc", "--max-age", "0s"], vec!["clear"], vec!["verify"]] {
+            let outcome = sandbox.run(["cache"].into_iter().chain(arguments)).expect(3);
+            assert!(outcome.stderr.contains("it is a link"), "{}", outcome.stderr);
+        }
+        assert!(precious.iter().all(|file| file.exists()), "{part}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_listed_is_not_called_empty() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.cache().join("v2")).unwrap();
+    fs::write(sandbox.cache().join("v2/entries"), "no folder").unwrap();
+    for action in ["list", "stats", "verify", "gc", "clear"] {
+        let outcome = sandbox.run(["cache", action]).expect(3);
+        assert!(outcome.stderr.contains("cannot list"), "{action}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_the_machine_s_trouble() {
+    let sandbox = Sandbox::new();
+    submission(&sandbox, "one", "1.0f");
+    let mut command = Command::new("bash");
+    command.args(["-c", "ulimit -f 8; exec \"$0\" build one", crate::support::program().to_str().unwrap()]);
+    command.current_dir(sandbox.path("")).env_clear();
+    command.envs(sandbox.builder().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut command).expect(3);
+}
+
+#[test]
 fn a_sweep_removes_links_and_neither_follows_them_nor_ends_what_it_did_not_start() {
     let sandbox = Sandbox::new();
     let staging = sandbox.cache().join("v2/staging");

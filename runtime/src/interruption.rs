@@ -9,6 +9,13 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+/// Lets a write beyond the limit of file sizes fail, like one to a full disk, where the system would end the
+/// process without a word.
+pub fn outlive_file_limits() {
+    // A refusal leaves the usual effect in place.
+    let _ = flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
 struct Switches {
     /// Nothing is guarded: signals have their usual effect.
     idle: Arc<AtomicBool>,

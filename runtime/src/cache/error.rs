@@ -18,6 +18,12 @@ pub enum CacheError {
         /// Who can write to it.
         reason: String,
     },
+    /// A part of it is a link.
+    #[error("the cache folder {} is not used: it is a link", path.display())]
+    Linked {
+        /// The part.
+        path: PathBuf,
+    },
     /// Another process builds the same, for longer than was allowed.
     #[error("another process builds this since {} s and more", waited.as_secs())]
     Busy {

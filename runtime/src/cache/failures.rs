@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::error::CacheError;
+use super::gc::walk;
 use super::key::PlanKey;
 use super::lock::PlanLock;
 use super::store::{Store, sharded};
@@ -50,8 +51,8 @@ impl Store {
 
     /// Removes what is remembered no longer; gives how many there were.
     pub(super) fn forget_failures(&self, now: SystemTime) -> usize {
-        let walk = walkdir::WalkDir::new(self.failures_root()).into_iter().flatten();
-        let files = walk.filter(|entry| !entry.file_type().is_dir());
+        let files = walk(&self.failures_root()).into_iter().flatten();
+        let files = files.filter(|entry| !entry.file_type().is_dir());
         let is_old = |entry: &walkdir::DirEntry| {
             let made = entry.metadata().ok().and_then(|found| found.modified().ok());
             made.and_then(|made| now.duration_since(made).ok()).is_none_or(|age| age >= REMEMBERED)

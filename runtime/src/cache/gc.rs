@@ -95,8 +95,24 @@ impl Store {
         self.slots().into_iter().filter_map(read)
     }
 
+    /// Refuses a cache whose builds cannot be listed: it is not an empty one.
+    pub fn require_listable(&self) -> Result<(), CacheError> {
+        let entries = self.root().join("entries");
+        let shards = children(&entries).filter(|path| !path.is_symlink());
+        for folder in [entries.clone()].into_iter().chain(shards) {
+            match fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => drop(outcome.map_err(CacheError::io("list", &folder))?),
+            }
+        }
+        Ok(())
+    }
+
     /// Sets aside every entry that does not hold what it claims; returns what was found.
     pub fn repair(&self) -> Result<Vec<(Key, EntryFault)>, CacheError> {
+        if self.root().is_dir() {
+            owner::check_parts(self.root())?;
+        }
         let mut damaged = Vec::new();
         for slot in self.slots() {
             let read = || {
@@ -137,7 +153,7 @@ impl Store {
         if !self.root().is_dir() {
             return Ok(swept);
         }
-        owner::check(self.root())?;
+        owner::check_parts(self.root())?;
         let before = self.stats();
         let scratch = self.scratch();
         swept.staging += self.forget_failures(now) + self.remove_temporary(now);
@@ -179,7 +195,7 @@ impl Store {
             is_folder(path) && ["entries", "plans"].iter().all(|part| is_folder(&path.join(part)))
         };
         let is_unused = |path: &PathBuf| {
-            let times = walkdir::WalkDir::new(path).into_iter().flatten();
+            let times = walk(path).into_iter().flatten();
             let mut times = times.filter_map(|entry| entry.metadata().ok()?.modified().ok());
             times.all(|time| now.duration_since(time).is_ok_and(|age| age > OLD_LAYOUT_GRACE))
         };
@@ -232,7 +248,9 @@ impl Store {
 
     fn slots(&self) -> Vec<Slot> {
         let root = self.root().join("entries");
-        let folders = children(&root).flat_map(|shard| children(&shard).collect::<Vec<_>>());
+        let is_folder = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        let shards = children(&root).filter(is_folder);
+        let folders = shards.flat_map(|shard| children(&shard).collect::<Vec<_>>());
         let mut slots: Vec<_> = folders.filter_map(slot_of).collect();
         slots.sort_by_key(|slot| slot.key);
         slots
@@ -250,9 +268,14 @@ fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
 }
 
+/// Everything below a folder, and no link is followed: not even where the folder itself is one.
+pub(super) fn walk(path: &Path) -> walkdir::WalkDir {
+    walkdir::WalkDir::new(path).follow_links(false).follow_root_links(false)
+}
+
 fn size_of(path: &Path) -> u64 {
-    let walk = walkdir::WalkDir::new(path).follow_links(false).into_iter().filter_map(Result::ok);
-    walk.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+    let found = walk(path).into_iter().filter_map(Result::ok);
+    found.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
 }
 
 fn remove(path: &Path) -> Result<(), CacheError> {

@@ -9,6 +9,9 @@ use std::path::Path;
 
 use super::error::CacheError;
 
+/// The folders of a cache.
+const PARTS: [&str; 7] = ["entries", "plans", "names", "units", "failures", "locks", "staging"];
+
 /// Makes a folder and those above it for ourselves alone, or checks that it is.
 pub(super) fn claim(folder: &Path) -> Result<(), CacheError> {
     if !folder.is_dir() {
@@ -25,6 +28,20 @@ pub(super) fn check(folder: &Path) -> Result<(), CacheError> {
         Some(reason) => Err(CacheError::Shared { path: folder.to_owned(), reason }),
         None => Ok(()),
     }
+}
+
+/// Refuses a cache of which a part is a link, which leads a sweep to what is not ours, or can be written by
+/// others.
+pub(super) fn check_parts(root: &Path) -> Result<(), CacheError> {
+    check(root)?;
+    for part in PARTS.map(|name| root.join(name)) {
+        match part.symlink_metadata() {
+            Ok(found) if found.is_symlink() => return Err(CacheError::Linked { path: part }),
+            Ok(_) => check(&part)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn refusal(found: &Metadata, user: u32) -> Option<String> {

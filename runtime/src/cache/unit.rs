@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::CacheError;
-use super::gc::{SweepLimits, UNITS_NAME};
+use super::gc::{SweepLimits, UNITS_NAME, walk};
 use super::key::UnitKey;
 use super::store::{Store, sharded};
 use crate::build::{Dependencies, Unit};
@@ -112,12 +112,12 @@ impl Store {
 
     /// Last use, size and place of every unit.
     fn unit_slots(&self) -> Vec<(SystemTime, u64, PathBuf)> {
-        let walk = walkdir::WalkDir::new(self.root().join(UNITS_NAME)).follow_links(false);
+        let found = walk(&self.root().join(UNITS_NAME));
         let slot = |entry: walkdir::DirEntry| {
             let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
             Some((metadata.modified().ok()?, metadata.len(), entry.into_path()))
         };
-        walk.into_iter().filter_map(Result::ok).filter_map(slot).collect()
+        found.into_iter().filter_map(Result::ok).filter_map(slot).collect()
     }
 
     fn unit_path(&self, key: UnitKey) -> PathBuf {

@@ -48,7 +48,9 @@ impl CacheFolder {
 
     /// Looks at what is there, without making a cache.
     fn look(&self) -> Result<Store, Failure> {
-        Ok(Store::look(&self.folder()?))
+        let store = Store::look(&self.folder()?);
+        store.require_listable().map_err(explain)?;
+        Ok(store)
     }
 }
 
@@ -87,16 +89,16 @@ struct Listed {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let store = arguments.place.look()?;
-    match arguments.action {
-        CacheAction::List => list(&store, console),
-        CacheAction::Stats => stats(&store, console),
-        CacheAction::Verify => verify(&store, console),
+    let store = || arguments.place.look();
+    match &arguments.action {
+        CacheAction::List => list(&store()?, console),
+        CacheAction::Stats => stats(&store()?, console),
+        CacheAction::Verify => verify(&store()?, console),
         CacheAction::Gc { max_size, max_age } => {
-            let limits = SweepLimits { max_size_bytes: max_size, max_age };
-            report_sweep(store.sweep(limits, SystemTime::now()).map_err(explain)?, console)
+            let limits = SweepLimits { max_size_bytes: *max_size, max_age: *max_age };
+            report_sweep(store()?.sweep(limits, SystemTime::now()).map_err(explain)?, console)
         }
-        CacheAction::Clear => report_sweep(store.clear(SystemTime::now()).map_err(explain)?, console),
+        CacheAction::Clear => report_sweep(store()?.clear(SystemTime::now()).map_err(explain)?, console),
     }
 }
 
@@ -190,6 +192,7 @@ pub(super) fn explain(error: CacheError) -> Failure {
         CacheError::Shared { path, .. } => {
             format!("`chmod go-w {}` if it is yours, or name another with `--cache-dir`", path.display())
         }
+        CacheError::Linked { .. } => "remove the link, or name another cache with `--cache-dir`".to_owned(),
         CacheError::Busy { .. } => "allow more with --timeout".to_owned(),
         CacheError::NoPlace | CacheError::Io { .. } => WRITABLE_FOLDER.to_owned(),
     };
