@@ -44,7 +44,7 @@ install -m 644 "$folder/libproofmark_player.so" "$data/data/lib/proofmark/"
 "$says" completions zsh >"$share/zsh/site-functions/_proofmark"
 "$says" completions fish >"$share/fish/vendor_completions.d/proofmark.fish"
 
-maturin build --locked --release --zig --target "$target" --compatibility manylinux_2_28 \
+maturin build --locked --release --zig --target "$target" --compatibility manylinux_2_28 --features buckets \
   --manifest-path runtime/Cargo.toml --out "$out"
 
 # Without Python: the same tree below one folder.

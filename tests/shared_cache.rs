@@ -16,8 +16,8 @@ use crate::support::{Outcome, Sandbox, run};
 const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void shared(float* x) { *x = FACTOR; }\nvoid run(tvm::ffi::TensorView x) { shared<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
 
 /// Two submissions, and a shared cache that holds the first one's build, signed by `me`.
-struct Share {
-    sandbox: Sandbox,
+pub struct Share {
+    pub sandbox: Sandbox,
 }
 
 /// The folder that every test begins with: what was shared, and the cache of whoever shared it.
@@ -63,13 +63,18 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Share {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let sandbox = prepared();
         copy(&begun().join("share"), &sandbox.path("share"));
         // Another machine that has the objects already: what is not taken is linked, not compiled.
         copy(&begun().join("mine/v2/units"), &sandbox.path("yours/v2/units"));
         fs::copy(begun().join("mine/v2/file-digests"), sandbox.path("yours/v2/file-digests")).unwrap();
         Self { sandbox }
+    }
+
+    /// Lets a cache of this name have the build that was shared, as if it had been made there.
+    pub fn built_here(&self, cache: &str) {
+        copy(&begun().join("mine"), &self.sandbox.path(cache));
     }
 
     fn place(&self) -> String {
@@ -191,7 +196,7 @@ fn what_was_fetched_is_not_signed_by_whoever_fetched_it() {
 fn a_build_that_is_here_already_is_shared_when_that_is_asked_for() {
     let share = Share::new();
     fs::remove_dir_all(share.sandbox.path("share/v1")).unwrap();
-    copy(&begun().join("mine"), &share.sandbox.path("mine"));
+    share.built_here("mine");
     let hit = share.build("mine", &["--cache-key", "me"]).expect(0);
     assert!(hit.stderr.contains("put into the shared cache"), "{}", hit.stderr);
     assert_eq!(hit.json()["cache"], "hit");
@@ -400,7 +405,7 @@ fn overwrites_nothing_and_says_that_what_is_there_is_no_archive() {
     let share = Share::new();
     fs::remove_file(share.only(".json")).unwrap();
     fs::write(share.only(".zip"), "planted").unwrap();
-    copy(&begun().join("mine"), &share.sandbox.path("mine"));
+    share.built_here("mine");
     let outcome = share.build("mine", &["--cache-key", "me"]).expect(0);
     assert!(outcome.stderr.contains("nothing is overwritten"), "{}", outcome.stderr);
     assert_eq!(fs::read_to_string(share.only(".zip")).unwrap(), "planted");

@@ -5,6 +5,7 @@ mod attestation;
 mod boards;
 mod book;
 mod breakouts;
+mod buckets;
 mod build_room;
 mod cache_room;
 mod capture;

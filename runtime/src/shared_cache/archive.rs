@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use proofmark_packager::bundle::{self, BundleError, LARGEST_ARCHIVE_BYTES};
 use proofmark_packager::json::{self, Budget};
-use proofmark_packager::{SourceFile, SourcePath};
+use proofmark_packager::{Arch, SourceFile, SourcePath};
 use serde::{Deserialize, Serialize};
 
 use crate::build::{BuildRequest, Interface, LinkRule};
@@ -36,6 +36,8 @@ const VERSION: u32 = 1;
 pub struct ArchivedBuild {
     /// What was asked for.
     pub request: BuildRequest,
+    /// What it was built for.
+    pub arch: Arch,
     /// What was linked without being asked for.
     pub link_rule: LinkRule,
     /// What came out.
@@ -50,6 +52,7 @@ pub struct ArchivedBuild {
 struct Description {
     format: String,
     version: u32,
+    arch: Arch,
     entry_file: Option<SourcePath>,
     units: Option<Vec<SourcePath>>,
     interface: Interface,
@@ -84,6 +87,7 @@ pub enum ArchiveError {
 /// Writes the archive of a build.
 pub fn write(
     request: &BuildRequest,
+    arch: Arch,
     link_rule: LinkRule,
     library: &[u8],
     log: &str,
@@ -91,6 +95,7 @@ pub fn write(
     let description = Description {
         format: FORMAT.to_owned(),
         version: VERSION,
+        arch,
         entry_file: request.entry_file.clone(),
         units: request.units.clone(),
         interface: request.interface.clone(),
@@ -144,11 +149,20 @@ pub fn read(bytes: &[u8]) -> Result<ArchivedBuild, ArchiveError> {
         let path = path.ok_or_else(|| part(&name, "is no part of an archive".to_owned()))?;
         sources.push(SourceFile { path, content: text(&name, content.into_owned())? });
     }
-    let Description { entry_file, units, interface, nvcc_flags, host_flags, dependencies, link_rule, .. } =
-        description;
+    let Description {
+        arch,
+        entry_file,
+        units,
+        interface,
+        nvcc_flags,
+        host_flags,
+        dependencies,
+        link_rule,
+        ..
+    } = description;
     let request =
         BuildRequest { sources, entry_file, units, interface, nvcc_flags, host_flags, dependencies };
-    Ok(ArchivedBuild { request, link_rule, library, log })
+    Ok(ArchivedBuild { request, arch, link_rule, library, log })
 }
 
 #[cfg(test)]
@@ -170,16 +184,20 @@ mod tests {
 
     #[test]
     fn a_build_comes_out_as_it_went_in_and_always_as_the_same_bytes() {
-        let bytes = write(&request(), LinkRule::BenchReleased, b"\x7fELF", "said").unwrap();
-        assert_eq!(bytes, write(&request(), LinkRule::BenchReleased, b"\x7fELF", "said").unwrap());
+        let bytes = write(&request(), Arch::SM_100A, LinkRule::BenchReleased, b"\x7fELF", "said").unwrap();
+        assert_eq!(
+            bytes,
+            write(&request(), Arch::SM_100A, LinkRule::BenchReleased, b"\x7fELF", "said").unwrap()
+        );
         let read = read(&bytes).unwrap();
         assert_eq!((read.request, read.link_rule), (request(), LinkRule::BenchReleased));
+        assert_eq!(read.arch, Arch::SM_100A);
         assert_eq!((read.library.as_slice(), read.log.as_str()), (b"\x7fELF".as_slice(), "said"));
     }
 
     #[test]
     fn every_cut_and_every_strange_part_is_refused() {
-        let bytes = write(&request(), LinkRule::BenchMain, b"\x7fELF", "said").unwrap();
+        let bytes = write(&request(), Arch::SM_100A, LinkRule::BenchMain, b"\x7fELF", "said").unwrap();
         for at in 0..bytes.len() {
             assert!(read(&bytes[..at]).is_err(), "cut at {at}");
         }

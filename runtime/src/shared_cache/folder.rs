@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use proofmark_packager::escape;
 
+use walkdir::WalkDir;
+
 use super::objects::{Creation, ObjectError};
 use crate::regular_file;
 
 /// Whoever shares the folder reads what is made in it; the umask takes from this.
 const MODE: u32 = 0o644;
-
-/// Most names that a folder is read for, whatever they are.
-const MOST_NAMES: usize = 100_000;
 
 /// A folder that many machines reach. It must be there: a share that is not mounted is no empty cache.
 #[derive(Debug)]
@@ -30,14 +29,19 @@ impl Folder {
     pub(super) fn list(&self, prefix: &str, most: usize) -> Result<Vec<String>, ObjectError> {
         self.require_root()?;
         let folder = self.root.join(prefix);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(failed("list", &folder))?,
-        };
-        let names = entries.take(MOST_NAMES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<_> = names.collect();
-        names.sort();
-        names.truncate(most);
+        if matches!(folder.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        // Links are not followed: they may lead in circles.
+        for entry in WalkDir::new(&folder).follow_root_links(false).sort_by_file_name() {
+            let entry = entry.map_err(|error| failed("list", &folder)(error.into()))?;
+            let path = entry.path().strip_prefix(&self.root).ok().and_then(Path::to_str);
+            names.extend(path.filter(|_| !entry.file_type().is_dir()).map(str::to_owned));
+            if names.len() == most {
+                break;
+            }
+        }
         Ok(names)
     }
 
@@ -104,7 +108,10 @@ mod tests {
         assert_eq!(folder.create("a/one", b"first").unwrap(), Creation::Made);
         assert_eq!(folder.create("a/one", b"second").unwrap(), Creation::Existed);
         assert_eq!(folder.get("a/one", 9).unwrap().unwrap(), b"first");
-        assert_eq!(folder.list("a", 9).unwrap(), ["one"]);
+        assert_eq!(folder.list("a", 9).unwrap(), ["a/one"]);
+        assert_eq!(folder.create("a/b/two", b"").unwrap(), Creation::Made);
+        assert_eq!(folder.list("", 9).unwrap(), ["a/b/two", "a/one"]);
+        assert_eq!(folder.list("", 1).unwrap(), ["a/b/two"]);
         assert!(matches!(folder.get("a/one", 4), Err(ObjectError::TooLarge { most_bytes: 4, .. })));
     }
 

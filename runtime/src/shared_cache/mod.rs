@@ -24,16 +24,21 @@
 //! | [`place`] | where it is, as people write it |
 //! | [`objects`] | objects by name: listed, read, made |
 //! | [`folder`] | the same in a folder |
+//! | `bucket`, `secrets` | the same in a bucket, and errors without credentials; with the feature `buckets` |
 //! | [`patience`] | the same, waited for no longer than a deadline |
 //! | [`statement`] | what is signed |
 //! | [`archive`] | what is archived |
 //! | [`shared`] | both put together: looked up, shared |
 
 pub mod archive;
+#[cfg(feature = "buckets")]
+mod bucket;
 mod folder;
 mod objects;
 mod patience;
 pub mod place;
+#[cfg(feature = "buckets")]
+mod secrets;
 pub mod shared;
 pub mod statement;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::objects::{Creation, ObjectError, Objects};
 use super::place::CachePlace;
 
-type Order = Box<dyn FnOnce(&Objects) + Send>;
+type Order = Box<dyn FnOnce(Result<&Objects, &ObjectError>) + Send>;
 
 /// The objects of a place, asked by a thread of their own.
 #[derive(Debug)]
@@ -23,9 +23,15 @@ pub(super) struct PatientObjects {
 impl PatientObjects {
     /// Nothing is asked of the place yet.
     pub(super) fn of(place: &CachePlace, patience: Duration) -> Result<Self, ObjectError> {
-        let objects = Objects::of(place, patience)?;
+        Objects::require_built(place)?;
         let (orders, received) = channel::<Order>();
-        let work = move || received.iter().for_each(|order| order(&objects));
+        let place = place.clone();
+        let work = move || {
+            let objects = Objects::of(&place, patience);
+            for order in received {
+                order(objects.as_ref());
+            }
+        };
         let spawned = thread::Builder::new().name("shared cache".to_owned()).spawn(work);
         spawned.map_err(|error| ObjectError::Failed { reason: format!("no thread: {error}") })?;
         Ok(Self { orders, deadline: Instant::now() + patience, patience })
@@ -58,7 +64,10 @@ impl PatientObjects {
         let (answer, answered): (_, Receiver<Result<T, ObjectError>>) = channel();
         let order: Order = Box::new(move |objects| {
             // Nobody listens any more where it was too late.
-            let _ = answer.send(question(objects));
+            let _ = answer.send(match objects {
+                Ok(objects) => question(objects),
+                Err(error) => Err(ObjectError::Failed { reason: error.to_string() }),
+            });
         });
         let gone = || ObjectError::Failed { reason: "its thread ended".to_owned() };
         self.orders.send(order).map_err(|_| gone())?;

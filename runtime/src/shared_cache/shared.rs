@@ -22,6 +22,9 @@ const LAYOUT: &str = "v1";
 /// Most statements of one plan that are read. Each is another set of headers, or another signer.
 const MOST_STATEMENTS: usize = 64;
 
+/// Most statements of a whole place that are listed, to choose some of them.
+const MOST_LISTED: usize = 100_000;
+
 /// Which shared cache is used, and how.
 #[derive(Debug, Clone)]
 pub struct Sharing {
@@ -175,6 +178,40 @@ impl SharedCache {
         }
     }
 
+    /// The names of everything that is stated in it, whoever says it.
+    pub fn statements(&mut self) -> Result<Vec<String>, ObjectError> {
+        let objects = self.objects.as_mut().ok_or(ObjectError::Gone)?;
+        objects.begin();
+        let names = objects.list(&format!("{LAYOUT}/statements"), MOST_LISTED)?;
+        Ok(names.into_iter().filter(|name| key_of(name).is_some()).collect())
+    }
+
+    /// One build by its statement's name, re-hashed; or why it is not believed.
+    pub fn stated_as(&mut self, name: &str) -> Result<Result<Found, String>, ObjectError> {
+        let (Some(allowed), Some(objects)) = (&self.sharing.allowed, self.objects.as_mut()) else {
+            return Err(ObjectError::Gone);
+        };
+        objects.begin();
+        let bytes = match objects.get(name, statement::LARGEST_BYTES) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error @ ObjectError::TooLarge { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let (stated, signers) = match EntryStatement::read(&bytes, allowed) {
+            Ok(stated) => stated,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        if !name.starts_with(&format!("{}/{}-", statements_folder(stated.plan), stated.key)) {
+            return Ok(Err(format!("it is about another build: its key is {}", stated.key)));
+        }
+        let place = &self.sharing.place;
+        let look = LookUp { objects, place, allowed, plan: stated.plan, refused: Vec::new() };
+        let archive = archive_name(&stated.archive);
+        let build = look.archived(&archive, &stated)?;
+        let fetched_from = fetched_from(place, &signers);
+        Ok(build.map(|build| Found { statement: stated, fetched_from, name: archive, build }))
+    }
+
     /// Where it is.
     pub fn place(&self) -> &CachePlace {
         &self.sharing.place
@@ -218,10 +255,7 @@ impl LookUp<'_> {
             let name = archive_name(&statement.archive);
             match self.archived(&name, statement)? {
                 Ok(build) => {
-                    let fetched_from = FetchedFrom {
-                        place: self.place.to_string(),
-                        signed_by: signers.iter().map(name_of).collect(),
-                    };
+                    let fetched_from = fetched_from(self.place, signers);
                     return Ok(Some(Found { statement: statement.clone(), fetched_from, name, build }));
                 }
                 Err(reason) => self.refused.push((name, reason)),
@@ -236,8 +270,7 @@ impl LookUp<'_> {
         let mut stated = Vec::new();
         for name in self.objects.list(&folder, MOST_STATEMENTS)? {
             let Some(key) = key_of(&name) else { continue };
-            let path = format!("{folder}/{name}");
-            let bytes = match self.objects.get(&path, statement::LARGEST_BYTES) {
+            let bytes = match self.objects.get(&name, statement::LARGEST_BYTES) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
                 Err(error @ ObjectError::TooLarge { .. }) => {
@@ -248,7 +281,7 @@ impl LookUp<'_> {
             };
             match self.read(&bytes, key) {
                 Ok(one) => stated.push(one),
-                Err(fault) => self.refused.push((name, fault.to_string())),
+                Err(fault) => self.refused.push((name.clone(), fault.to_string())),
             }
         }
         Ok(stated)
@@ -326,7 +359,7 @@ fn put(
     if objects.get(&name, statement::LARGEST_BYTES)?.is_some() {
         return Ok(Creation::Existed);
     }
-    let bytes = archive::write(request, link_rule, &entry.library_bytes, &entry.log)?;
+    let bytes = archive::write(request, entry.proof.arch(), link_rule, &entry.library_bytes, &entry.log)?;
     let stated = EntryStatement {
         key: entry.key,
         plan,
@@ -367,8 +400,13 @@ fn signer_part(key: &SigningKey) -> String {
 /// The key in the name of a statement; `None` of anything else.
 fn key_of(name: &str) -> Option<&str> {
     let is_hex = |text: &str| text.bytes().all(|one| matches!(one, b'0'..=b'9' | b'a'..=b'f'));
-    let (key, signer) = name.strip_suffix(".json")?.split_once('-')?;
+    let file = name.rsplit('/').next()?;
+    let (key, signer) = file.strip_suffix(".json")?.split_once('-')?;
     (key.len() == 64 && signer.len() == 16 && is_hex(key) && is_hex(signer)).then_some(key)
+}
+
+fn fetched_from(place: &CachePlace, signers: &[Signer]) -> FetchedFrom {
+    FetchedFrom { place: place.to_string(), signed_by: signers.iter().map(name_of).collect() }
 }
 
 fn name_of(signer: &Signer) -> String {
