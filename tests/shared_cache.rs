@@ -448,6 +448,52 @@ fn a_fresh_build_asks_no_share() {
     assert_eq!(outcome.json()["rebuilt"], true);
 }
 
+impl Share {
+    fn challenge(&self, more: &[&str]) -> Outcome {
+        let mut command = self.sandbox.builder();
+        command.args(["cache", "challenge", "5", "--json", "--cache-dir", "yours"]);
+        command.args(["--remote-cache", &self.place(), "--cache-signers", "me.allowed"]);
+        run(command.args(more))
+    }
+}
+
+#[test]
+fn a_challenge_builds_what_is_shared_again_and_finds_the_same_bytes() {
+    let share = Share::new();
+    let document = share.challenge(&[]).expect(0).json();
+    let counts = ["entries", "identical", "against", "other_inputs"].map(|name| &document[name]);
+    assert_eq!(counts, [&json!(1), &json!(1), &json!(0), &json!(0)]);
+    assert_eq!(document["challenged"][0]["stated"]["first_built_as"]["solution"], "sample");
+    // What is not built as it was there says nothing against it, and nothing for it.
+    let other = share.challenge(&["--link-as", "bench-0.1.2"]).expect(3).json();
+    assert_eq!(other["other_inputs"], 1);
+}
+
+#[test]
+fn a_challenge_finds_a_signer_who_lies_and_an_entry_that_is_not_whole() {
+    let share = Share::new();
+    share.rearchive("me", |library| library.push(0));
+    let lie = share.challenge(&[]).expect(1).json();
+    assert_eq!(lie["challenged"][0]["answer"]["answer"], "differs");
+    let bytes = fs::read(share.only(".json")).unwrap();
+    fs::write(share.only(".json"), &bytes[..100]).unwrap();
+    let cut = share.challenge(&[]).expect(1).json();
+    assert_eq!(cut["challenged"][0]["answer"]["answer"], "refused");
+    assert_eq!(cut["challenged"][0]["stated"], Value::Null);
+}
+
+#[test]
+fn a_challenge_of_nothing_judges_nothing() {
+    let share = Share::new();
+    fs::remove_dir_all(share.sandbox.path("share/v1")).unwrap();
+    assert_eq!(share.challenge(&[]).expect(3).json()["entries"], 0);
+    fs::remove_dir(share.sandbox.path("share")).unwrap();
+    share.challenge(&[]).expect(3);
+    let mut command = share.sandbox.builder();
+    let nowhere = run(command.args(["cache", "challenge", "1"])).expect(2);
+    assert!(nowhere.stderr.contains("--remote-cache"), "{}", nowhere.stderr);
+}
+
 #[test]
 fn a_place_is_asked_for_with_signers_or_a_key_and_never_with_a_secret() {
     let share = Share::new();

@@ -9,6 +9,7 @@
 //! [`crate::measure`] and [`crate::record`]. A replay enters at the artifact and walks the same line.
 //! Nothing here prints: who calls gets an [`Event`] for what takes time, and an [`Outcome`] at the end.
 
+mod challenging;
 mod entry;
 mod error;
 mod event;
@@ -22,6 +23,7 @@ use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Artifact, Bundle};
 use proofmark_player::device::{DeviceError, probe};
 
+pub use challenging::{Challenge, ChallengeAnswer, Challenged, challenge};
 pub use error::PipelineError;
 use error::Stop;
 pub use event::{Event, Listener};

@@ -13,8 +13,8 @@ use crate::build::{
     KernelResources, LinkRule, PlanError, PlanRequest, Unit, UnitCounts, diagnostics, resources,
 };
 use crate::cache::{
-    BuildName, CacheEntry, CacheError, Ingredients, Inserted, Insertion, Lookup, MissReason, PlanLock, Store,
-    UnitKey,
+    BuildName, CacheEntry, CacheError, Ingredients, Inserted, Insertion, Lookup, MissReason, PlanKey,
+    PlanLock, Store, UnitKey,
 };
 use crate::job::Freshness;
 use crate::proof::{self, Judgement, ProofVerdict, RequestedClaim};
@@ -178,14 +178,21 @@ pub enum RebuildError {
     Cache(#[from] CacheError),
 }
 
-/// Takes a request to a proven build, from the cache or from the compiler.
-pub fn rebuild(
+/// Names the plan of a request, without building anything.
+pub fn plan_key(
     request: &BuildRequest,
-    name: &BuildName,
     gencode: Gencode,
-    context: &mut BuildContext<'_>,
-) -> Result<Built, RebuildError> {
-    let plan = build::plan(PlanRequest {
+    context: &BuildContext<'_>,
+) -> Result<PlanKey, RebuildError> {
+    Ok(ingredients_of(&plan_of(request, gencode, context)?, context.toolchain).plan_key())
+}
+
+fn plan_of(
+    request: &BuildRequest,
+    gencode: Gencode,
+    context: &BuildContext<'_>,
+) -> Result<BuildPlan, PlanError> {
+    build::plan(PlanRequest {
         sources: &request.sources,
         entry_file: request.entry_file.as_ref(),
         units: request.units.as_deref(),
@@ -196,7 +203,17 @@ pub fn rebuild(
         toolchain: context.toolchain,
         kits: context.kits,
         link_rule: context.link_rule,
-    })?;
+    })
+}
+
+/// Takes a request to a proven build, from the cache or from the compiler.
+pub fn rebuild(
+    request: &BuildRequest,
+    name: &BuildName,
+    gencode: Gencode,
+    context: &mut BuildContext<'_>,
+) -> Result<Built, RebuildError> {
+    let plan = plan_of(request, gencode, context)?;
     let ingredients = ingredients_of(&plan, context.toolchain);
     let requested = RequestedClaim::from_command(plan.compile.iter().flat_map(|command| &command.arguments));
     let reason = match look_up(name, &ingredients, context)? {

@@ -12,15 +12,20 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use super::line::MachineOptions;
 use crate::cache::{CacheError, Key, LockScope, Store, SweepLimits, Swept};
 use crate::path_text;
+
+mod challenge;
 
 /// Look at the build cache, check it, sweep it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark cache list
   proofmark cache verify                      re-hash and prove every entry again
-  proofmark cache gc --max-size 2G --max-age 30d")]
+  proofmark cache gc --max-size 2G --max-age 30d
+  proofmark cache challenge 3 --remote-cache file:///mnt/builds --cache-signers team
+                                              build three of others' builds again, and compare")]
 pub struct Arguments {
     #[command(flatten)]
     place: CacheFolder,
@@ -71,6 +76,17 @@ enum CacheAction {
         #[arg(long, value_name = "AGE", value_parser = parse_age)]
         max_age: Option<Duration>,
     },
+    /// Build a random sample of a shared cache again, and compare the bytes.
+    ///
+    /// Nothing of a sampled build is taken from anywhere. Exit code 0: everything that could be compared is
+    /// identical. 1: something differs, is not proven here or is not believed. 3: nothing could be compared.
+    Challenge {
+        /// How many builds.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+        #[command(flatten)]
+        machine: Box<MachineOptions>,
+    },
     /// Remove every build.
     Clear,
 }
@@ -98,6 +114,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             let limits = SweepLimits { max_size_bytes: *max_size, max_age: *max_age };
             report_sweep(store()?.sweep(limits, SystemTime::now()).map_err(explain)?, console)
         }
+        CacheAction::Challenge { count, machine } => challenge::run(*count as usize, machine, console),
         CacheAction::Clear => report_sweep(store()?.clear(SystemTime::now()).map_err(explain)?, console),
     }
 }

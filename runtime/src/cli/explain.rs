@@ -10,6 +10,7 @@ use crate::job::{ActionError, TaskError};
 use crate::measure::BenchError;
 use crate::pipeline::PipelineError;
 use crate::rebuild::RebuildError;
+use crate::shared_cache::ObjectError;
 
 /// Why a job could not be judged.
 pub(super) fn pipeline(error: PipelineError) -> Failure {
@@ -20,8 +21,9 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             .hint("FlashInfer-Bench would run it; here a library has to be buildable without the entry"),
         PipelineError::Rebuild(error) => rebuild(error),
         PipelineError::Cache(error) => cache::explain(error),
-        error @ PipelineError::Sharing(_) => Failure::request(error)
+        error @ PipelineError::Sharing(ObjectError::NotBuilt) => Failure::request(error)
             .hint("a release of proofmark speaks to buckets; `--features buckets` builds one that does"),
+        error @ PipelineError::Sharing(_) => Failure::could_not_judge(error),
         PipelineError::Toolchain { source } => {
             let ways_out = source.ways_out();
             ways_out.into_iter().fold(Failure::could_not_judge(*source), Failure::hint)

@@ -36,6 +36,7 @@ macro_rules! schema {
 const SCHEMAS: &[(&str, &str)] = &[
     schema!("bench"),
     schema!("build"),
+    schema!("cache-challenge"),
     schema!("cache-list"),
     schema!("cache-stats"),
     schema!("cache-sweep"),

@@ -9,10 +9,10 @@ use proofmark_player::process::own_program;
 
 use super::{Event, Listener, PipelineError};
 use crate::build::{BuildLimits, BuildRequest, LinkRule, TORCH_MODULE, check_buildable, kits_of};
-use crate::cache::{BuildName, Store};
+use crate::cache::{BuildName, PlanKey, Store};
 use crate::job::Freshness;
 use crate::python::{Interpreter, PythonHome};
-use crate::rebuild::{self, BuildContext, BuildEvent, Built};
+use crate::rebuild::{self, BuildContext, BuildEvent, Built, RebuildError};
 use crate::shared_cache::{SharedCache, Sharing};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
@@ -63,7 +63,7 @@ pub enum Download {
 pub(crate) struct Resources<'job> {
     pub(super) settings: &'job Settings,
     pub(super) store: Store,
-    shared: Option<SharedCache>,
+    pub(super) shared: Option<SharedCache>,
     digests: FileDigests,
     toolchain: Option<Toolchain>,
     interpreter: Option<Interpreter>,
@@ -101,9 +101,34 @@ impl<'job> Resources<'job> {
         freshness: Freshness,
         listen: &mut Listener<'_>,
     ) -> Result<Built, PipelineError> {
+        self.with_context(request, &build_name.solution, arch, freshness, listen, |context| {
+            rebuild::rebuild(request, build_name, Gencode::exact(arch), context)
+        })
+    }
+
+    /// Names the plan of a request as it would be built here, without building anything.
+    pub(crate) fn plan_key(
+        &mut self,
+        request: &BuildRequest,
+        arch: Arch,
+        listen: &mut Listener<'_>,
+    ) -> Result<PlanKey, PipelineError> {
+        self.with_context(request, "", arch, Freshness::Fresh, listen, |context| {
+            rebuild::plan_key(request, Gencode::exact(arch), context)
+        })
+    }
+
+    fn with_context<T>(
+        &mut self,
+        request: &BuildRequest,
+        name: &str,
+        arch: Arch,
+        freshness: Freshness,
+        listen: &mut Listener<'_>,
+        work: impl FnOnce(&mut BuildContext<'_>) -> Result<T, RebuildError>,
+    ) -> Result<T, PipelineError> {
         self.find_toolchain(arch, listen)?;
         let kits = self.find_kits(request, listen)?;
-        let name = &build_name.solution;
         let mut narrate = |event: BuildEvent<'_>| match event {
             BuildEvent::Waiting => listen(Event::Waiting),
             BuildEvent::Building(reason) => listen(Event::Building { name, arch, reason }),
@@ -120,10 +145,10 @@ impl<'job> Resources<'job> {
             freshness,
             narrate: &mut narrate,
         };
-        let built = rebuild::rebuild(request, build_name, Gencode::exact(arch), &mut context)?;
+        let done = work(&mut context)?;
         // What is not remembered is hashed again next time: slower, never wrong.
         let _ = self.digests.save();
-        Ok(built)
+        Ok(done)
     }
 
     /// A place for a submission in Python.

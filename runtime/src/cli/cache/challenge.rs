@@ -1,0 +1,66 @@
+//! `proofmark cache challenge`: does what others shared come out here as well?
+
+use serde_json::json;
+
+use crate::cli::console::Console;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::explain;
+use crate::cli::failure::Failure;
+use crate::cli::line::MachineOptions;
+use crate::cli::progress::ProgressDisplay;
+use crate::pipeline::{self, Challenge, ChallengeAnswer, Challenged};
+
+/// Builds a sample again and says what came of it.
+pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> Result<ExitCode, Failure> {
+    let settings = machine.settings()?;
+    let Some(sharing) = settings.sharing.as_ref().filter(|sharing| sharing.allowed.is_some()) else {
+        return Err(Failure::request("no shared cache is named whose builds could be challenged")
+            .hint("name it with --remote-cache, and whose builds with --cache-signers")
+            .hint("`build --fresh` compares a submission's build with the one that is kept here"));
+    };
+    let place = sharing.place.to_string();
+    let mut progress = ProgressDisplay::new(*console);
+    let challenge = pipeline::challenge(&settings, count, &mut |event| progress.hear(event));
+    progress.finish();
+    let challenge = challenge.map_err(explain::pipeline)?;
+    for one in &challenge.challenged {
+        console.print(line(one))?;
+    }
+    let identical = challenge.count(|answer| matches!(answer, ChallengeAnswer::Identical));
+    let other_inputs = challenge.count(|answer| matches!(answer, ChallengeAnswer::OtherInputs { .. }));
+    let against = challenge.challenged.len() - identical - other_inputs;
+    console.print(format!(
+        "{} of {} entries of {place}: {identical} identical, {against} not, {other_inputs} with inputs that are not here",
+        challenge.challenged.len(),
+        challenge.entries,
+    ))?;
+    let Challenge { entries, challenged } = &challenge;
+    let body = json!({
+        "place": place, "entries": entries, "challenged": challenged,
+        "identical": identical, "against": against, "other_inputs": other_inputs,
+    });
+    console.document("proofmark.cache-challenge", 1, &body)?;
+    Ok(match (against, identical) {
+        (0, 0) => ExitCode::CouldNotJudge,
+        (0, _) => ExitCode::Yes,
+        _ => ExitCode::No,
+    })
+}
+
+fn line(one: &Challenged) -> String {
+    let (word, reason) = match &one.answer {
+        ChallengeAnswer::Identical => ("identical", String::new()),
+        ChallengeAnswer::Differs { here_sha256 } => ("differs", format!(": here it is {here_sha256}")),
+        ChallengeAnswer::Unproven { reason } => ("unproven", format!(": {reason}")),
+        ChallengeAnswer::Refused { reason } => ("refused", format!(": {reason}")),
+        ChallengeAnswer::OtherInputs { reason } => ("not here", format!(": {reason}")),
+    };
+    match &one.stated {
+        Some(stated) => {
+            let (key, by) = (stated.key.to_string(), stated.signed_by.join(" and "));
+            let (name, arch) = (&stated.first_built_as.solution, stated.arch);
+            format!("{word:<9}  {}  {arch}  {name}, by {by}{reason}", &key[..12])
+        }
+        None => format!("{word:<9}  {}{reason}", one.name),
+    }
+}
