@@ -20,6 +20,7 @@ use super::sharing::SharingOptions;
 use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
+use crate::measure::Neighbours;
 use crate::pipeline::{self, Download, Settings};
 use crate::record::RunId;
 use crate::report;
@@ -118,6 +119,7 @@ impl MachineOptions {
             cupti: None,
             player_library: None,
             refusals: Refusals::Silent,
+            neighbours: Neighbours::default(),
             record: None,
         })
     }

@@ -19,7 +19,7 @@ use super::number;
 use super::task::TaskOptions;
 use crate::job::input::Library;
 use crate::job::{self, Action, Input, Measure, Outcome, Reference, is_extension};
-use crate::measure::{Live, Seed, Sharing, Strides};
+use crate::measure::{Live, Neighbours, Seed, Sharing, Strides};
 use crate::pipeline::Settings;
 use crate::python::Interpreter;
 use crate::regular_file;
@@ -38,6 +38,10 @@ pub struct DriverOptions {
     /// libtvm_ffi.so [default: the one that the toolchain builds against].
     #[arg(long, value_name = "FILE", env = "PROOFMARK_TVM_FFI")]
     pub tvm_ffi: Option<PathBuf>,
+    /// Drop and count samples that are taken while another process uses the GPU, as far as the driver shows it
+    /// [default: only with `fleet run`, which has a GPU to itself].
+    #[arg(long)]
+    pub alone: bool,
     /// Name on standard error the system calls that are refused while measuring, to find out what a driver
     /// lacks; foreign text then reaches the terminal unescaped.
     #[arg(long, hide = true)]
@@ -69,6 +73,7 @@ impl DriverOptions {
             cupti: self.cupti.clone(),
             player_library: std::env::var_os(PLAYER_VARIABLE).map(PathBuf::from),
             refusals,
+            neighbours: if self.alone { Neighbours::Disturb } else { settings.neighbours },
             ..settings
         }
     }

@@ -86,6 +86,13 @@ impl Sensors {
         let reasons = device.and_then(|device| device.current_throttle_reasons());
         brakes(reasons.unwrap_or(ThrottleReasons::NONE))
     }
+
+    /// Ids of processes with a compute context here now, as far as they can be seen, ours included.
+    pub fn compute_processes(&self) -> Vec<u32> {
+        let device = self.library.device_by_uuid(self.uuid.as_str());
+        let processes = device.and_then(|device| device.running_compute_processes());
+        processes.unwrap_or_default().iter().map(|process| process.pid).collect()
+    }
 }
 
 /// The UUIDs of all GPUs of this machine, in the order of their numbers; none where there is no driver.

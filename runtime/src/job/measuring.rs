@@ -12,7 +12,7 @@ use super::request::ActionError;
 use super::task::Task;
 use crate::measure::judge::Tolerance;
 use crate::measure::statistics::StoppingRule;
-use crate::measure::{Live, Options, Seed, Sharing, Strides};
+use crate::measure::{Live, Neighbours, Options, Seed, Sharing, Strides};
 
 /// How to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +97,7 @@ impl Measuring {
             live: self.live,
             strides: self.strides,
             refusals: Refusals::Silent,
+            neighbours: Neighbours::default(),
         }
     }
 }

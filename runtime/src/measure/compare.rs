@@ -421,8 +421,7 @@ impl CompareRun<'_> {
         }
         let clocked = self.arms[place(arm)].sm_mhz(CYCLE_STRETCH_NS);
         reading.sm_mhz = Some(clocked.map_err(|end| setback(Stop::End(end), arm, workload))?);
-        let brakes = self.device.brakes();
-        reading.disturbance = (!brakes.is_empty()).then(|| brakes.join(", "));
+        reading.disturbance = self.device.disturbance(self.options.neighbours);
         Ok(reading)
     }
 

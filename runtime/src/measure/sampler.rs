@@ -61,7 +61,7 @@ pub(super) struct Sampler<'run, 'trial, 'device> {
 struct SampleBlock {
     samples_ns: Vec<f64>,
     sm_mhz: f64,
-    throttle: Vec<String>,
+    disturbance: Option<String>,
 }
 
 impl Sampler<'_, '_, '_> {
@@ -200,7 +200,7 @@ impl Sampler<'_, '_, '_> {
         let mut suspicion = None;
         let stop_reason = 'sampling: loop {
             let mut block =
-                SampleBlock { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, throttle: Vec::new() };
+                SampleBlock { samples_ns: Vec::new(), sm_mhz: MEGAHERTZ_UNKNOWN, disturbance: None };
             let mut stop = None;
             while block.samples_ns.len() < BLOCK_COUNT && stop.is_none() {
                 let report = self.trial.call(self.session, self.reference, Clock::Cupti)?;
@@ -225,7 +225,7 @@ impl Sampler<'_, '_, '_> {
                 stop = self.options.stopping.judge(&flat, begun.elapsed());
             }
             block.sm_mhz = self.session.sm_mhz(CYCLE_STRETCH_NS)?;
-            block.throttle = self.device.brakes();
+            block.disturbance = self.device.disturbance(self.options.neighbours);
             blocks.push(block);
             if let Some(reason) = stop {
                 break reason;
@@ -249,10 +249,8 @@ fn settle(blocks: Vec<SampleBlock>, stop_reason: StopReason) -> Measurement {
         let off = (block.sm_mhz / usual - 1.0).abs();
         let reason = if off > CLOCK_TOLERANCE {
             Some(format!("SM clock {:.0} MHz against {usual:.0} MHz", block.sm_mhz))
-        } else if block.throttle.is_empty() {
-            None
         } else {
-            Some(format!("throttled: {}", block.throttle.join(", ")))
+            block.disturbance
         };
         low = low.min(block.sm_mhz);
         high = high.max(block.sm_mhz);
@@ -281,25 +279,25 @@ fn launches(found: Span) -> Launches {
 mod tests {
     use super::*;
 
-    fn block(sm_mhz: f64, sample: f64, throttle: &[&str]) -> SampleBlock {
-        let throttle = throttle.iter().map(|reason| (*reason).to_owned()).collect();
-        SampleBlock { samples_ns: vec![sample; 3], sm_mhz, throttle }
+    fn block(sm_mhz: f64, sample: f64, disturbance: Option<&str>) -> SampleBlock {
+        let disturbance = disturbance.map(str::to_owned);
+        SampleBlock { samples_ns: vec![sample; 3], sm_mhz, disturbance }
     }
 
     #[test]
     fn drops_disturbed_blocks_and_counts_them() {
         let blocks = vec![
-            block(1980.0, 10.0, &[]),
-            block(1975.0, 11.0, &[]),
-            block(1400.0, 15.0, &[]),
-            block(1980.0, 12.0, &["software power cap"]),
-            block(1981.0, 13.0, &[]),
+            block(1980.0, 10.0, None),
+            block(1975.0, 11.0, None),
+            block(1400.0, 15.0, None),
+            block(1980.0, 12.0, Some("another process uses the GPU: 7")),
+            block(1981.0, 13.0, None),
         ];
         let settled = settle(blocks, StopReason::SampleLimit);
         assert_eq!(settled.samples_ns.len(), 9);
         assert!(!settled.samples_ns.contains(&15.0) && !settled.samples_ns.contains(&12.0));
         let reasons: Vec<_> = settled.dropped.iter().map(|dropped| dropped.reason.as_str()).collect();
-        assert_eq!(reasons, ["SM clock 1400 MHz against 1980 MHz", "throttled: software power cap"]);
+        assert_eq!(reasons, ["SM clock 1400 MHz against 1980 MHz", "another process uses the GPU: 7"]);
         assert!((settled.clocks.unwrap().sm_low_mhz - 1400.0).abs() < 1e-9);
     }
 }

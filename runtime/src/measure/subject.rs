@@ -67,6 +67,16 @@ pub enum Sharing {
     Copies,
 }
 
+/// What other processes that use the same GPU mean for a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Neighbours {
+    /// Nothing: whoever measures knows them.
+    #[default]
+    Tolerated,
+    /// It is dropped, and counted.
+    Disturb,
+}
+
 /// What is measured live: in the process that runs the submission's host code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +124,8 @@ pub struct Options {
     pub strides: Strides,
     /// What becomes of system calls that players refuse.
     pub refusals: Refusals,
+    /// What other processes on the same GPU mean.
+    pub neighbours: Neighbours,
 }
 
 /// Why we could not measure at all.

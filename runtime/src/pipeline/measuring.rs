@@ -150,6 +150,7 @@ impl Line<'_, '_> {
         // Without a library that is called through it, nothing needs it.
         let tvm_ffi = if needs_tvm_ffi { self.resources.tvm_ffi()? } else { PathBuf::new() };
         let options = measuring.options(program, tvm_ffi, self.settings.cupti.clone());
-        Ok(Options { refusals: self.settings.refusals, ..options })
+        let (refusals, neighbours) = (self.settings.refusals, self.settings.neighbours);
+        Ok(Options { refusals, neighbours, ..options })
     }
 }

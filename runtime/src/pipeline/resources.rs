@@ -11,6 +11,7 @@ use super::{Event, Listener, PipelineError};
 use crate::build::{BuildLimits, BuildRequest, LinkRule, TORCH_MODULE, check_buildable, kits_of};
 use crate::cache::{BuildName, PlanKey, Store};
 use crate::job::Freshness;
+use crate::measure::Neighbours;
 use crate::python::{Interpreter, PythonHome};
 use crate::rebuild::{self, BuildContext, BuildEvent, Built, RebuildError};
 use crate::shared_cache::{SharedCache, Sharing};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub player_library: Option<PathBuf>,
     /// What becomes of system calls that players refuse.
     pub refusals: Refusals,
+    /// What other processes on the same GPU mean.
+    pub neighbours: Neighbours,
     /// Where results are appended, and what of an interrupted run is taken from.
     pub record: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::device::sensors::{Conditions, Sensors};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::seed::Seed;
-use crate::measure::subject::{BenchError, Options, Sharing};
+use crate::measure::subject::{BenchError, Neighbours, Options, Sharing};
 use proofmark_player::device::context::Gpu;
 use proofmark_player::device::cupti;
 use proofmark_player::device::error::DeviceError;
@@ -134,9 +134,15 @@ impl JudgeDevice {
         self.nvml.as_ref().map(Sensors::conditions).unwrap_or_default()
     }
 
-    /// What slows the GPU down now, in words.
-    pub fn brakes(&self) -> Vec<String> {
-        self.nvml.as_ref().map(Sensors::brakes).unwrap_or_default()
+    /// What disturbs a measurement now, in words: what slows the GPU down, and where it is to be had alone, whoever
+    /// else uses it.
+    pub fn disturbance(&self, neighbours: Neighbours) -> Option<String> {
+        let sensors = self.nvml.as_ref()?;
+        let others = match neighbours {
+            Neighbours::Tolerated => Vec::new(),
+            Neighbours::Disturb => others(sensors.compute_processes()),
+        };
+        in_words(&sensors.brakes(), &others)
     }
 
     /// The GPU's state now, as records have it.
@@ -199,6 +205,15 @@ fn others(all: Vec<u32>) -> Vec<u32> {
     all.into_iter().filter(|id| *id != own && !is_child(id)).collect()
 }
 
+fn in_words(brakes: &[String], others: &[u32]) -> Option<String> {
+    let ids: Vec<String> = others.iter().map(ToString::to_string).collect();
+    match (brakes, ids.as_slice()) {
+        ([], []) => None,
+        ([], ids) => Some(format!("another process uses the GPU: {}", ids.join(", "))),
+        (brakes, _) => Some(format!("throttled: {}", brakes.join(", "))),
+    }
+}
+
 fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment {
     let facts = gpu.facts();
     Environment {
@@ -213,5 +228,31 @@ fn environment(gpu: &Gpu, now: Conditions, cupti: Option<String>) -> Environment
         proofmark: env!("CARGO_PKG_VERSION").to_owned(),
         python: None,
         reference_python: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_disturbs_is_named_and_nothing_else_is() {
+        assert_eq!(in_words(&[], &[]), None);
+        assert_eq!(in_words(&[], &[7, 9]).unwrap(), "another process uses the GPU: 7, 9");
+        assert_eq!(
+            in_words(&["software power cap".to_owned()], &[7]).unwrap(),
+            "throttled: software power cap"
+        );
+    }
+
+    #[test]
+    fn a_process_is_a_neighbour_unless_it_is_this_one_or_its_child() {
+        let own = std::process::id();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(others(vec![1, own, child.id()]), [1]);
+        // Ids of another namespace say nothing.
+        assert!(others(vec![1, child.id()]).is_empty());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
