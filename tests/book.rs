@@ -91,5 +91,6 @@ chapters! {
     evidence_that_travels_runs: "evidence.md",
     the_formats_run: "formats.md",
     other_machines_run: "elsewhere.md",
+    a_contest_runs: "contest.md",
     the_questions_run: "questions.md",
 }

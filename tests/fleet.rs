@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ fn the_same_submissions_give_the_same_plan_and_a_bad_one_stops_nobody() {
     // What is found twice is done once, and said.
     sandbox.run(["pack", "entries/one", "-o", "entries/again.zip"]).expect(0);
     let again = sandbox.run(["fleet", "plan", "entries", "-o", "again.jsonl"]).expect(1);
+    let team = ["fleet", "plan", "entries/one", "entries/again.zip", "-o", "pair.jsonl"];
+    sandbox.run(team).expect(0);
     assert!(again.stderr.contains("it is done once"), "{again:#?}");
     let names = |plan: &str| -> Vec<Value> {
         lines(&sandbox, plan).iter().map(|line| line["shard"].clone()).collect()
@@ -278,4 +281,81 @@ fn a_pair_is_one_shard_and_nothing_is_compared_with_itself() {
     assert_ne!(subjects[0]["digest"], subjects[1]["digest"]);
     sandbox.run(["fleet", "plan", &all, "--verb", "compare"]).expect(2);
     sandbox.run(["fleet", "plan", &all, "--against", &incumbent]).expect(2);
+}
+
+/// A program that stands for sbatch: it notes what it is asked, and does every task of an array at once.
+fn sbatch(sandbox: &Sandbox) -> String {
+    let text = "#!/bin/sh\nfor script; do :; done\n\
+                echo \"$@\" >> asked\n\
+                tasks=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' \"$script\")\n\
+                for task in $(seq 0 ${tasks:-0}); do\n\
+                SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task sh \"$script\" >> said 2>&1\ndone\n\
+                echo '7;here'\n";
+    let path = sandbox.write("sbatch", text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_plan_handed_to_slurm_is_done_in_parts_and_put_together() {
+    let sandbox = Sandbox::sharing_builds();
+    entry(&sandbox, "builds", &kernel(3));
+    refused(&sandbox, "refused");
+    refused(&sandbox, "refused_too");
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    let sbatch = sbatch(&sandbox);
+    let submit = |more: &[&str]| {
+        let arguments = ["fleet", "submit", "plan.jsonl", "--slurm", "--sbatch", &sbatch, "--with=--time=5"];
+        sandbox.build(arguments.iter().chain(more))
+    };
+    let shown = submit(&["--dry-run"]).expect(0).stdout;
+    assert!(shown.contains("#SBATCH --array=0-2\n") && shown.contains("#SBATCH --time=5\n"), "{shown}");
+    assert!(!sandbox.path("asked").exists() && !sandbox.path("results").exists(), "nothing is submitted");
+    let submitted = submit(&["--tasks", "2", "--json", "--", "--offline"]).expect(0).json();
+    assert_eq!((&submitted["tasks"], &submitted["array"]["job"]), (&json!(2), &json!("7")));
+    let asked = fs::read_to_string(sandbox.path("asked")).unwrap();
+    assert!(asked.lines().nth(1).unwrap().contains("--dependency=afterany:7"), "{asked}");
+    let said = fs::read_to_string(sandbox.path("said")).unwrap();
+    assert!(said.contains("complete     1 of 3 shards have an outcome, 2 are refused"), "{said}");
+    assert_eq!(reduced(&sandbox, 1)["finished"], 1);
+    let attempts = fs::read_dir(sandbox.path("results/attempts")).unwrap().flatten();
+    let texts = attempts.map(|file| fs::read_to_string(file.path()).unwrap());
+    assert_eq!(texts.filter(|text| text.contains("slurm 7_0") || text.contains("slurm 7_1")).count(), 3);
+}
+
+#[test]
+fn where_there_is_no_slurm_or_it_refuses_nothing_is_said_to_be_submitted() {
+    let sandbox = Sandbox::new();
+    refused(&sandbox, "one");
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    let submit = |more: &[&str]| sandbox.run(["fleet", "submit", "plan.jsonl", "--json"].iter().chain(more));
+    let none = submit(&["--slurm", "--sbatch", "no-such-program"]).expect(3).json();
+    assert!(none["hints"].to_string().contains("--dry-run shows the scripts"), "{none:#}");
+    let says_no = sandbox.write("no", "#!/bin/sh\necho 'invalid \u{1b}[31mpartition' >&2\nexit 1\n");
+    fs::set_permissions(&says_no, fs::Permissions::from_mode(0o755)).unwrap();
+    let no = submit(&["--slurm", "--sbatch", says_no.to_str().unwrap()]).expect(3).json();
+    let error = no["error"].as_str().unwrap();
+    assert!(error.contains("refused array.sh: invalid \\u{1b}[31mpartition"), "{error}");
+    submit(&[]).expect(2);
+    // What tasks would not take is refused now.
+    let wrong = submit(&["--slurm", "--dry-run", "--", "--no-such-option"]).expect(2).json();
+    assert!(wrong["error"].as_str().unwrap().contains("--no-such-option"), "{wrong:#}");
+    let quoted = ["--slurm", "--dry-run", "--results", "a'b"];
+    assert!(submit(&quoted).expect(2).json()["error"].as_str().unwrap().contains("cannot stand in a script"));
+}
+
+#[test]
+fn an_estimate_says_what_breaks_first() {
+    let sandbox = Sandbox::new();
+    let document = sandbox.run(["fleet", "estimate", "--hung", "0", "--json"]).expect(0).json();
+    let estimates = document["estimates"].as_array().unwrap();
+    let time = |index: usize| estimates[index]["makespan_s"].as_f64().unwrap();
+    assert!(time(0) > 7.0 * time(1) && time(1) > 2.0 * time(2), "{document:#}");
+    assert_eq!((&estimates[0]["bound_by"], &estimates[0]["gpus"]), (&json!("gpus"), &json!(1)));
+    let hung = sandbox.run(["fleet", "estimate", "--gpus", "64"]).expect(0).stdout;
+    assert!(hung.contains("the longest submission"), "{hung}");
+    measuring_plan(&sandbox);
+    let of_plan = sandbox.run(["fleet", "estimate", "plan.jsonl"]).expect(0).stdout;
+    assert!(of_plan.starts_with("1 submissions, 1 workloads in all"), "{of_plan}");
+    sandbox.run(["fleet", "estimate", "--build", "-1"]).expect(2);
 }

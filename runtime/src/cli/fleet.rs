@@ -9,10 +9,12 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use crate::fleet::{PlanError, ResultsError};
 
+mod estimate;
 mod places;
 mod plan;
 mod reduce;
 mod run;
+mod submit;
 mod words;
 
 /// Plan many jobs, share them out, and put together what came of them.
@@ -25,7 +27,9 @@ mod words;
   proofmark fleet plan entries -o plan.jsonl             build and prove everything below a folder
   proofmark fleet plan entries --verb bench --arch sm_90a -o plan.jsonl
   proofmark fleet run plan.jsonl                         over the processors or GPUs of this machine
-  proofmark fleet reduce plan.jsonl --report all.html    a table, a report, and what is missing")]
+  proofmark fleet submit plan.jsonl --slurm --dry-run    the same on a cluster
+  proofmark fleet reduce plan.jsonl --report all.html    a table, a report, and what is missing
+  proofmark fleet estimate plan.jsonl --gpus 1,8,64      how long it takes, and what breaks first")]
 pub struct Arguments {
     #[command(subcommand)]
     action: FleetVerb,
@@ -36,6 +40,8 @@ enum FleetVerb {
     Plan(Box<plan::PlanArguments>),
     Run(Box<run::RunArguments>),
     Reduce(reduce::ReduceArguments),
+    Submit(Box<submit::SubmitArguments>),
+    Estimate(estimate::EstimateArguments),
 }
 
 /// Where results are.
@@ -52,6 +58,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         FleetVerb::Plan(arguments) => plan::run(arguments, console),
         FleetVerb::Run(arguments) => run::run(arguments, console),
         FleetVerb::Reduce(arguments) => reduce::run(arguments, console),
+        FleetVerb::Submit(arguments) => submit::run(arguments, console),
+        FleetVerb::Estimate(arguments) => estimate::run(arguments, console),
     }
 }
 

@@ -6,7 +6,8 @@
 //! ├── outcomes/<shard>.json    what came out, as `job run` prints it: by one rename, never replaced
 //! ├── attempts/<shard>.jsonl   one line when an attempt begins and one when it ends; locked meanwhile
 //! ├── attempts/<shard>.log     what attempts said
-//! └── records/<shard>.jsonl    finished workloads of a shard that measures: an interrupted one goes on there
+//! ├── records/<shard>.jsonl    finished workloads of a shard that measures: an interrupted one goes on there
+//! └── slurm/                   scripts for a cluster, and what their tasks said
 //! ```
 //!
 //! Lines of a plan and of attempts:
@@ -33,13 +34,17 @@
 //! | [`answer`] | what an outcome says, in a word and a figure |
 //! | [`summary`] | what became of a plan |
 //! | [`mod@table`] | the same as a table |
+//! | [`slurm`] | a plan on a Slurm cluster |
+//! | [`mod@estimate`] | how long a plan takes on so many GPUs |
 
 pub mod answer;
 pub mod attempt;
+pub mod estimate;
 pub mod gpu;
 pub mod plan;
 pub mod results;
 pub mod shard;
+pub mod slurm;
 pub mod summary;
 pub mod table;
 pub mod worker;

@@ -29,6 +29,15 @@ pub struct PassedOver {
     pub path: String,
     /// Why it is no shard.
     pub reason: String,
+    /// The shard that does it all the same.
+    pub same_as: Option<Digest>,
+}
+
+impl PassedOver {
+    /// Whether nobody does it.
+    pub fn is_left_out(&self) -> bool {
+        self.same_as.is_none()
+    }
 }
 
 /// The first line.
@@ -140,6 +149,7 @@ pub fn arrange(shards: &mut Vec<Shard>) -> Vec<PassedOver> {
     let twice = |shard: Shard| PassedOver {
         path: shard.subjects.last().map(|one| one.path.clone()).unwrap_or_default(),
         reason: format!("the same as shard {}: it is done once", shard.id.short()),
+        same_as: Some(shard.id),
     };
     let gone: Vec<Shard> = gone;
     gone.into_iter().map(twice).collect()

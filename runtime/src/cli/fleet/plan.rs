@@ -39,7 +39,7 @@ enum PlannedVerb {
   proofmark fleet plan entries --verb bench --arch sm_90a --dataset dataset -o plan.jsonl
   proofmark fleet plan entries --verb compare --against champion.zip --arch sm_90a -o plan.jsonl
 
-Exit code 0: everything that was found is in the plan. 1: something was passed over.")]
+Exit code 0: everything that was found is done by the plan. 1: something was left out.")]
 pub(super) struct PlanArguments {
     /// Folders of submissions, or single ones.
     #[arg(required = true)]
@@ -117,11 +117,11 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
         });
         console.document("proofmark.fleet-plan", 1, &body)?;
     }
-    Ok(if passed_over.is_empty() { ExitCode::Yes } else { ExitCode::No })
+    Ok(if passed_over.iter().any(PassedOver::is_left_out) { ExitCode::No } else { ExitCode::Yes })
 }
 
 fn passed(path: &Path, reason: &impl ToString) -> PassedOver {
-    PassedOver { path: path_text::text(path), reason: reason.to_string() }
+    PassedOver { path: path_text::text(path), reason: reason.to_string(), same_as: None }
 }
 
 /// What stands, by definition.

@@ -11,6 +11,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::cli::ledger::{self, LedgerFolder};
 use crate::cli::output;
+use crate::fleet::plan::PassedOver;
 use crate::fleet::summary::{FleetSummary, Standing};
 use crate::fleet::table::table;
 use crate::fleet::{FleetPlan, Results};
@@ -27,7 +28,7 @@ use crate::report::page::{Exhibit, PageContent, exhibit, page};
   proofmark fleet reduce plan.jsonl --ledger contest --report contest.html
 
 Exit code 0: every shard has an outcome, and every one is positive. 1: every shard has an answer, and one is
-negative. 3: something is missing; `fleet run` does the rest.")]
+negative, or an entry was left out. 3: something is missing; `fleet run` does the rest.")]
 pub(super) struct ReduceArguments {
     /// The plan.
     plan: PathBuf,
@@ -65,11 +66,12 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
         console.print(table(&shown))?;
     }
     for one in &plan.passed_over {
-        console.print(format!("not planned  {}: {}", one.path, one.reason))?;
+        let word = if one.is_left_out() { "left out" } else { "passed over" };
+        console.print(format!("{word:13}{}: {}", one.path, one.reason))?;
     }
     let (finished, refused) = (summary.count(Standing::Finished), summary.count(Standing::Refused));
     console.print(format!(
-        "{:13}{finished} of {} shards have an outcome, {refused} are refused, {} are missing; {} were not planned",
+        "{:13}{finished} of {} shards have an outcome, {refused} are refused, {} are missing; {} were passed over",
         if summary.missing() == 0 { "complete" } else { "incomplete" },
         summary.shards.len(),
         summary.missing(),
@@ -85,7 +87,8 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
         "ledger": appended, "report": arguments.report.as_ref().map(path_text::text),
     });
     console.document("proofmark.fleet-reduce", 1, &body)?;
-    Ok(match (summary.missing(), summary.is_positive() && plan.passed_over.is_empty()) {
+    let left_out = plan.passed_over.iter().any(PassedOver::is_left_out);
+    Ok(match (summary.missing(), summary.is_positive() && !left_out) {
         (0, true) => ExitCode::Yes,
         (0, false) => ExitCode::No,
         _ => ExitCode::CouldNotJudge,

@@ -25,6 +25,7 @@ use crate::fleet::summary::is_refused;
 use crate::fleet::worker::{self, WorkEnd, WorkError, WorkEvent};
 use crate::fleet::{FleetPlan, PlannedShard, Results, ShardState};
 use crate::job::{Action, Job};
+use crate::measure::Neighbours;
 use crate::path_text;
 use crate::pipeline::Settings;
 use crate::record::RunId;
@@ -253,7 +254,10 @@ fn judge(
     // A plan that is run again is another run.
     let job = Job { run_id: RunId::fresh(), ..planned };
     let record = matches!(job.action, Action::Bench { .. }).then(|| results.record(shard.id));
-    let settings = Settings { record, ..arguments.driver.settings(arguments.machine.settings()?) };
+    // A worker has its GPU to itself: whoever else is there disturbs.
+    let neighbours = Neighbours::Disturb;
+    let settings =
+        Settings { neighbours, record, ..arguments.driver.settings(arguments.machine.settings()?) };
     let outcome = line::do_job(&job, &settings, console)?;
     let document = console::render(OUTCOME, 1, &outcome_body(&job, &outcome))?;
     Ok((document, crate::cli::exit_code::of(&outcome)))
