@@ -70,8 +70,8 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
     let listed = ["files", "source_files", "sources"].into_iter().find_map(|key| build.get(key)?.as_array());
     let texts = listed.into_iter().flat_map(|array| array.iter().filter_map(Value::as_str));
     config.files = texts.map(str::to_owned).collect();
-    config.notes = unknown_tables(&document);
-    config.notes.extend(unknown_keys(&known));
+    let unread = unknown_tables(&document).into_iter().chain(unknown_keys(&known));
+    config.notes = unread.map(|what| Note { path: CONFIG_NAME.to_owned(), what }).collect();
     violations.extend(misspelt(&document, &known, violations));
     config
 }

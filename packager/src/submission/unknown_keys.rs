@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-use super::config::CONFIG_NAME;
-use super::{Note, Violation};
+use super::Violation;
 
 /// A table's name, the table, and the keys that are read.
 pub(super) type Known<'t> = (&'static str, &'t dyn TableLike, &'static [&'static str]);
 
-pub(super) fn unknown_keys(tables: &[Known<'_>]) -> Vec<Note> {
+/// What is to be noted of keys that are not read.
+pub(super) fn unknown_keys(tables: &[Known<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, table, known) in tables {
         notes.extend(unread(*table, known).map(|key| unknown(&format!("{name}.{key}"), is_of_target(key))));
@@ -52,7 +52,7 @@ fn other_tables(document: &DocumentMut) -> impl Iterator<Item = (&str, &Item)> {
 
 /// What stands beside the three tables. Another tool may read it, so it is noted alone; but what looks
 /// like a misplaced `[target]` must not be overlooked.
-pub(super) fn unknown_tables(document: &DocumentMut) -> Vec<Note> {
+pub(super) fn unknown_tables(document: &DocumentMut) -> Vec<String> {
     let of_target = |item: &Item| {
         item.as_table_like().is_some_and(|table| table.iter().any(|(key, _)| is_of_target(key)))
     };
@@ -63,7 +63,7 @@ fn is_of_target(key: &str) -> bool {
     ["arch", "nvcc_flags"].contains(&key)
 }
 
-fn unknown(key: &str, belongs_to_target: bool) -> Note {
+fn unknown(key: &str, belongs_to_target: bool) -> String {
     let way_out = match key.rsplit('.').next().unwrap_or(key) {
         _ if belongs_to_target => ": architecture and flags are read from `[target]`",
         "source_dir" | "source_directory" | "src_dir" => {
@@ -74,5 +74,5 @@ fn unknown(key: &str, belongs_to_target: bool) -> Note {
         }
         _ => "",
     };
-    Note { path: CONFIG_NAME.to_owned(), what: format!("`{key}` is unknown and ignored{way_out}") }
+    format!("`{key}` is unknown and ignored{way_out}")
 }
