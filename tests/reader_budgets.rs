@@ -229,3 +229,16 @@ fn a_file_of_a_gigabyte_is_judged_within_the_budget() {
     sparse(&library, b"\x7fELF", b"");
     assert_eq!(bounded(&sandbox, &["bench", "large.so", "--offline"]).code, 2);
 }
+
+#[test]
+fn a_trace_of_many_values_is_too_much_for_a_ledger() {
+    let sandbox = Sandbox::new();
+    let mut line = "[".to_owned();
+    for index in 0..1_500_000 {
+        let _ = write!(line, "{{\"{index}\":1}},");
+    }
+    sandbox.write("traces.jsonl", line + "0]\n");
+    let outcome = bounded(&sandbox, &["ledger", "import", "traces.jsonl", "--ledger", "ledger"]);
+    assert_eq!(outcome.code, 2, "{outcome:?}");
+    assert!(outcome.stderr.contains("too many values"), "{}", outcome.stderr);
+}

@@ -5,6 +5,7 @@
 //! either.
 
 use proofmark_packager::interop::flashinfer::{Status, Trace};
+use proofmark_packager::json::{self, Budget};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -81,7 +82,7 @@ impl TraceLine {
     /// Reads a trace of either board.
     pub fn from_json(text: &str) -> Result<Self, TraceError> {
         let format = |reason: String| TraceError::Format { reason };
-        let trace: Value = serde_json::from_str(text).map_err(|error| format(error.to_string()))?;
+        let trace: Value = json::parse(text, Budget::DOCUMENT).map_err(|error| format(error.to_string()))?;
         if trace["workload"].is_object() && trace["evaluation"].is_null() {
             return Err(TraceError::NotEvaluated);
         }
