@@ -21,8 +21,10 @@
 //! |---|---|
 //! | `stream` | packed streams, unpacked as far as they go |
 //! | `spelling` | bytes written out as text |
+//! | `linear` | tables of check sums, which look random |
 //! | `opaque` | bytes that look random |
 
+mod linear;
 mod opaque;
 mod spelling;
 mod stream;

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use super::linear;
+
 /// Bytes that are judged together, and how far the next ones start behind.
 const WINDOW: usize = 512;
 const STEP: usize = 256;
@@ -40,9 +42,24 @@ pub(super) fn windows(data: &[u8], range: Range<usize>) -> Vec<(usize, usize)> {
     found
 }
 
-/// Ranges in `data` that look random, each with its length in bytes.
+/// How far around a range that looks random a table is looked for, in bytes: the largest is half as long.
+const AROUND: usize = 4096;
+
+/// Ranges in `data` that look random, each with its length in bytes; a table of check sums is none.
 pub(in crate::proof) fn opaque(data: &[u8], range: Range<usize>) -> Vec<(usize, usize)> {
-    windows(data, range).into_iter().map(|(start, end)| (start, end - start)).collect()
+    let without_tables = |(start, end): (usize, usize)| {
+        let from = start.saturating_sub(AROUND) / STEP * STEP;
+        let around = &data[from..data.len().min(end + AROUND)];
+        match linear::without_tables(around) {
+            None => vec![(start, end)],
+            Some(masked) => windows(&masked, start - from..end - from)
+                .into_iter()
+                .map(|(start, end)| (start + from, end + from))
+                .collect(),
+        }
+    };
+    let found = windows(data, range).into_iter().flat_map(without_tables);
+    found.map(|(start, end)| (start, end - start)).collect()
 }
 
 fn looks_random(window: &[u8]) -> bool {
@@ -85,6 +102,20 @@ mod tests {
             let [(start, size)] = found[..] else { panic!("{at}: {found:?}") };
             assert!(start <= at && start + size >= at + 500, "{at}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_table_of_check_sums_hides_nothing_that_lies_beside_it() {
+        let entry = |index: u32| {
+            (0..8).fold(index, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+        };
+        let table: Vec<u8> = (0..256).flat_map(|index| entry(index).to_le_bytes()).collect();
+        let alone = [vec![b' '; 700], table.clone(), vec![b' '; 700]].concat();
+        assert!(!windows(&alone, 0..alone.len()).is_empty(), "it looks random");
+        assert_eq!(opaque(&alone, 0..alone.len()), []);
+        let beside = [vec![b' '; 700], table, random(1500), vec![b' '; 700]].concat();
+        let found = opaque(&beside, 0..beside.len());
+        assert!(matches!(found[..], [(start, size)] if start < 2000 && start + size > 3000), "{found:?}");
     }
 
     #[test]
