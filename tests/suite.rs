@@ -25,6 +25,7 @@ mod line;
 mod measuring_documents;
 mod packing;
 mod player;
+mod profile;
 mod python;
 mod reader_budgets;
 mod recording;

@@ -13,6 +13,7 @@
 //! | code in Python | [`python`]: the interpreter, and what it is told to load |
 //! | → recording | [`recording`]: what is launched, held against the proof |
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
+//! | → kernels under Nsight Compute | [`profile`] |
 //! | → record, ledger, report | [`record`], [`ledger`], [`report`] |
 //! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
@@ -37,6 +38,7 @@ pub mod measure;
 pub mod path_text;
 pub mod pipeline;
 pub mod process_tree;
+pub mod profile;
 pub mod proof;
 pub mod python;
 pub mod rebuild;

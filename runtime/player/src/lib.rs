@@ -67,6 +67,7 @@ mod callee;
 pub mod clocks;
 pub mod confinement;
 pub mod device;
+pub mod direct;
 pub mod dlpack;
 mod end;
 mod foreign_text;

@@ -40,6 +40,8 @@ mod output;
 )]
 mod pack;
 mod player;
+mod profile;
+mod profiled;
 mod progress;
 mod protocol;
 mod replay;
@@ -92,6 +94,7 @@ enum Verb {
     Skill(skill::Arguments),
     Bench(bench::Arguments),
     Compare(compare::Arguments),
+    Profile(profile::Arguments),
     Challenge(challenge::Arguments),
     Ledger(ledger::Arguments),
     Report(report::Arguments),
@@ -101,6 +104,8 @@ enum Verb {
     Fleet(fleet::Arguments),
     #[command(hide = true)]
     Player(player::Arguments),
+    #[command(hide = true)]
+    Profiled(profiled::Arguments),
 }
 
 /// Runs one command line and says how it ended.
@@ -134,6 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(arguments) => verify::run(&arguments, &console),
         Verb::Bench(arguments) => bench::run(&arguments, &console),
         Verb::Compare(arguments) => compare::run(&arguments, &console),
+        Verb::Profile(arguments) => profile::run(&arguments, &console),
         Verb::Sign(arguments) => sign::run(&arguments, &console),
         Verb::VerifySignature(arguments) => verify_signature::run(&arguments, &console),
         Verb::Report(arguments) => report::run(&arguments, &console),
@@ -142,6 +148,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Job(arguments) => job::run(&arguments, &console),
         Verb::Fleet(arguments) => fleet::run(&arguments, &console),
         Verb::Player(arguments) => player::run(&arguments, &console),
+        Verb::Profiled(arguments) => profiled::run(&arguments),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
 }

@@ -65,6 +65,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     schema!("new"),
     schema!("outcome"),
     schema!("pack"),
+    schema!("profile"),
     schema!("replay"),
     schema!("replay-shelf"),
     schema!("report"),

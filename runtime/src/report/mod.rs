@@ -8,6 +8,7 @@
 //! | [`mod@entry`] | a Python entry: what it compiles, and what came of it |
 //! | [`outcome`] | what came out of a job |
 //! | [`kernel_table`] | what kernels use, and warnings |
+//! | [`profile`] | what each kernel takes, by Nsight Compute |
 //! | [`comparison_table`] | a comparison's report as text |
 //! | [`board_score`] | SOL-ExecBench's score of a run |
 //! | [`sparkline`] | a distribution as a line of bars |
@@ -36,6 +37,8 @@ pub mod history;
 pub mod ledger_table;
 
 pub mod page;
+
+pub mod profile;
 
 pub mod sparkline;
 

@@ -64,10 +64,7 @@ impl PlayerSession {
         slots: usize,
         asked: Asked<'_>,
     ) -> Result<(), PlayerEnd> {
-        let mut inputs = tensors(&layout.inputs, Block::Inputs, slots).into_iter();
-        let mut arguments: Vec<Argument> =
-            values.iter().filter_map(|value| value.clone().or_else(|| inputs.next())).collect();
-        arguments.extend(tensors(&layout.outputs, Block::Outputs, slots));
+        let mut arguments = arguments(layout, values, slots);
         if self.is_definition {
             arguments.extend(asked.axes().iter().map(|axis| Argument::Int(*axis)));
             arguments.push(Argument::Int(asked.number()));
@@ -75,6 +72,13 @@ impl PlayerSession {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         self.player.tell(&Order::Bind { slots, arguments }, ORDER_LIMIT)
     }
+}
+
+/// A call's arguments in order: the values, with the inputs' tensors between them, then the outputs.
+pub fn arguments(layout: &CallLayout, values: &[Option<Argument>], slots: usize) -> Vec<Argument> {
+    let mut inputs = tensors(&layout.inputs, Block::Inputs, slots).into_iter();
+    let values = values.iter().filter_map(|value| value.clone().or_else(|| inputs.next()));
+    values.chain(tensors(&layout.outputs, Block::Outputs, slots)).collect()
 }
 
 fn tensors(layout: &SlotLayout, block: Block, slots: usize) -> Vec<Argument> {

@@ -1,0 +1,22 @@
+//! A proven build's kernels under Nsight Compute: durations by workload, from one process.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`ncu`] | where Nsight Compute is, and how it is asked |
+//! | [`plan`] | what the profiled process does |
+//! | [`page`] | what Nsight Compute writes, read |
+//! | [`findings`] | kernels and durations by workload |
+//!
+//! The profiled process loads the library that was proven, calls it a few times for each workload and launches a mark
+//! before each call, by which launches are told apart. Nothing of it is judged: outputs are not looked at, host code
+//! runs unconfined, and durations are those of a profiler, which is what they are good for.
+
+pub mod findings;
+pub mod ncu;
+pub mod page;
+pub mod plan;
+
+pub use findings::{ProfileError, ProfiledKernel, ProfiledWorkload};
+pub use ncu::{ClockControl, NsightCompute};
+pub use page::{KernelRow, PageError};
+pub use plan::{PLAN_VERB, ProfilePlan};
