@@ -180,6 +180,33 @@ fn memory_files_and_processes_are_bounded() {
     assert!(!large.contains("1258291200"), "{large}");
 }
 
+/// Builds once under a limit of 3.25 GiB of memory, with a compiler that runs a script and then aborts as one does that
+/// ran out of memory.
+fn runs_out_of_memory(script: &str) -> Outcome {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
+    let words = "terminate called after throwing an instance of 'std::bad_alloc'";
+    let death = "nvcc error   : 'cicc' died due to signal 6 ";
+    let home = fake_cuda(&sandbox, &format!("{script}\necho \"{words}\"\necho \"{death}\"\nexit 6"));
+    let mut command = sandbox.command();
+    let program = command.get_program().to_owned();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -v 3407872; exec \"$0\" build one"]).arg(program);
+    limited.current_dir(sandbox.path("")).env_clear();
+    command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home);
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut limited)
+}
+
+#[test]
+fn a_compiler_that_ran_out_of_memory_is_nobodys_fault_where_it_held_much_and_the_sources_where_it_did_not() {
+    // `tail` keeps what has no line break.
+    let starved = runs_out_of_memory("head -c 1400000000 /dev/zero | tail > /dev/null").expect(3);
+    assert!(starved.stderr.contains("a compiler ran out of memory: it held 1"), "{}", starved.stderr);
+    assert!(starved.stderr.contains("of 3328 MiB"), "{}", starved.stderr);
+    runs_out_of_memory("true").expect(1);
+}
+
 #[test]
 fn every_process_of_a_build_ends_with_it_whatever_ends_it() {
     for signal in ["KILL", "QUIT", "TERM", "HUP"] {

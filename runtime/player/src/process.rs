@@ -286,6 +286,16 @@ pub(crate) fn name(order: &Order) -> &'static str {
     }
 }
 
+/// The most memory that any process held that ended below this one and was waited for, in bytes.
+pub fn largest_descendant_bytes() -> u64 {
+    // SAFETY: all zeros is a valid value of this structure of plain numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is a live variable.
+    let code = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    // Linux counts in KiB.
+    if code == 0 { u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10 } else { 0 }
+}
+
 /// The program to start players from: this one.
 pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()

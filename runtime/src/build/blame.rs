@@ -7,7 +7,9 @@
 //!   none, such as a killed linker, is the machine's.
 //! * A compiler that crashes over the sources does so again: they do not compile.
 //! * The machine is blamed against such an error only where a fact outside of the log supports it: a
-//!   write to the build folder fails, or this process runs under limits that no build fits into.
+//!   write to the build folder fails, this process runs under limits that no build fits into, or a compiler that
+//!   speaks of memory held most of what it could have. One that asks for more than there is while it holds little
+//!   was made to by the sources.
 
 use std::io::Write;
 use std::path::Path;
@@ -27,6 +29,28 @@ pub(super) enum Blame {
 
 /// What a build writes at the least before it is done: with less than this, any step may fail.
 const PROBE_BYTES: usize = 16 << 20;
+
+/// What a command's processes held of memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    /// The most that one of them held, in bytes.
+    pub(super) peak_bytes: u64,
+    /// What one of them could have held, in bytes.
+    pub(super) room_bytes: u64,
+}
+
+/// A compiler that ran out of memory held at least this share of what it could have: it doubles what it holds when it
+/// grows, and the doubled did not fit.
+const MEMORY_SHARE: u64 = 3;
+
+/// Words of compilers that ran out of memory.
+const MEMORY_SIGNS: [&str; 5] = [
+    "Cannot allocate memory",
+    "Memory allocation failure",
+    "virtual memory exhausted",
+    "out of memory",
+    "std::bad_alloc",
+];
 
 /// Words of the system and of compilers about the machine.
 const MACHINE_SIGNS: [&str; 17] = [
@@ -76,8 +100,26 @@ const CRASHES: [&str; 9] = [
 ];
 
 /// Decides for a command that failed. `folder` is where it ran.
-pub(super) fn decide(ending: &Ending, log: &str, folder: &Path) -> Blame {
-    judge(ending, log, || cannot_write(folder).or_else(|| too_low().into_iter().next()))
+pub(super) fn decide(ending: &Ending, log: &str, folder: &Path, memory: Memory) -> Blame {
+    let fact = || cannot_write(folder).or_else(|| too_low().into_iter().next());
+    judge(ending, log, || fact().or_else(|| memory.is_short(log)))
+}
+
+impl Memory {
+    /// That a compiler ran out of memory, if it says so and held as much.
+    fn is_short(self, log: &str) -> Option<String> {
+        let signs = |line: &str| MEMORY_SIGNS.iter().any(|sign| line.contains(sign));
+        let speaks = log.lines().any(signs) && !log.lines().any(is_error_at_a_place);
+        let Self { peak_bytes, room_bytes } = self;
+        let mib = |bytes: u64| bytes >> 20;
+        (speaks && room_bytes > 0 && peak_bytes >= room_bytes / MEMORY_SHARE).then(|| {
+            format!(
+                "a compiler ran out of memory: it held {} MiB of {} MiB",
+                mib(peak_bytes),
+                mib(room_bytes)
+            )
+        })
+    }
 }
 
 fn judge(ending: &Ending, log: &str, fact: impl FnOnce() -> Option<String>) -> Blame {
@@ -114,10 +156,7 @@ fn is_error_of_sources(line: &str) -> bool {
     if CRASHES.iter().any(|crash| line.contains(crash)) {
         return true;
     }
-    // `k.cu:3:2: error: …`, `k.cu(3): error: …`, `{standard input}:7: Error: …`: whatever the text says,
-    // it is at a place.
-    let marks = [": error", ": fatal error: ", ": catastrophic error", ": Error: "];
-    if marks.iter().filter_map(|mark| line.find(mark)).any(|at| ends_with_place(&line[..at])) {
+    if is_error_at_a_place(line) {
         return true;
     }
     if bears_sign(line) {
@@ -133,6 +172,13 @@ fn is_error_of_sources(line: &str) -> bool {
         return true;
     }
     LINKING.iter().any(|mark| line.contains(mark))
+}
+
+/// Whether a line is `k.cu:3:2: error: …`, `k.cu(3): error: …` or `{standard input}:7: Error: …`: whatever the text
+/// says, it is at a place.
+fn is_error_at_a_place(line: &str) -> bool {
+    let marks = [": error", ": fatal error: ", ": catastrophic error", ": Error: "];
+    marks.iter().filter_map(|mark| line.find(mark)).any(|at| ends_with_place(&line[..at]))
 }
 
 /// Whether a text ends with `:3`, `:3:2`, `(3)` or `, line 3;`.
@@ -213,6 +259,28 @@ mod tests {
         }
         assert!(matches!(blame(137, ""), Blame::Machine(words) if words.contains("137")));
         assert!(matches!(judge(&Ending::Signal(9), "", || None), Blame::Machine(_)));
+    }
+
+    #[test]
+    fn a_compiler_that_aborts_for_want_of_memory_is_the_machines_where_it_held_as_much_and_else_the_sources()
+    {
+        let log = "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n\
+            nvcc error   : 'cicc' died due to signal 6 \n";
+        let of = |peak_bytes, log: &str| {
+            let memory = Memory { peak_bytes, room_bytes: 12 << 30 };
+            judge(&Ending::Code(6), log, || memory.is_short(log))
+        };
+        let blamed = of(7 << 30, log);
+        assert!(
+            matches!(&blamed, Blame::Machine(words) if words.contains("it held 7168 MiB of 12288 MiB")),
+            "{blamed:?}"
+        );
+        assert_eq!(of(200 << 20, log), Blame::Submission, "it asked for what nobody has");
+        let crash = "nvcc error   : 'cicc' died due to signal 11 (Invalid memory reference)\n";
+        assert_eq!(of(7 << 30, crash), Blame::Submission, "it says nothing of memory");
+        assert_eq!(judge(&Ending::Code(6), log, || Memory::default().is_short(log)), Blame::Submission);
+        let printed = format!("k.cu(3): error: std::bad_alloc\n{log}");
+        assert_eq!(of(7 << 30, &printed), Blame::Submission, "it does not compile besides");
     }
 
     #[test]

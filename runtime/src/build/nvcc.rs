@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::blame::{self, Blame};
+use super::blame::{self, Blame, Memory};
 use super::dependencies;
 use super::diagnostics::{self, Diagnostic, Diagnostics};
 use super::error::BuildError;
@@ -18,6 +18,7 @@ use super::outcome::{BuildOutcome, BuildOutput, Ended};
 use super::plan::{BuildPlan, Command, HERE, place};
 use super::unit::{Unit, UnitCounts};
 use crate::process_tree::{self, ProcessError};
+use crate::sandbox::limits::memory_room;
 use crate::sandbox::{self, Bounds, Ending, Layers, Policy, Run, SandboxError};
 use crate::toolchain::FileDigests;
 use crate::toolchain::toolkit::ARCH_SIGN;
@@ -197,13 +198,14 @@ impl Build<'_> {
         let time = self.deadline.map_or(self.limits.time, left);
         let limits = process_tree::RunLimits { time, log_bytes: self.limits.log_bytes };
         let run = sandbox::run(&process, &self.policy, limits, &mut |_| ());
-        let Run { ending, log, layers } = run.map_err(|error| self.explain(error))?;
+        let Run { ending, log, layers, peak_bytes } = run.map_err(|error| self.explain(error))?;
         if self.limits.sandbox == Demand::Whole && !layers.is_whole() {
             let missing = layers.missing_words();
             return Err(BuildError::Sandbox(SandboxError::Incomplete { missing }));
         }
         self.layers.lock().expect("nobody panics while holding it").push(layers);
-        judge(&ending, log, self.folder)
+        let memory = Memory { peak_bytes, room_bytes: memory_room(self.policy.bounds.memory_bytes) };
+        judge(&ending, log, self.folder, memory)
     }
 
     /// Names the program as people know it, and the limit of the whole build.
@@ -274,14 +276,14 @@ fn read_complaint(log: &str) -> Option<String> {
     known.then(|| complaint.trim().to_owned())
 }
 
-fn judge(ending: &Ending, log: String, folder: &Path) -> Result<Done, BuildError> {
+fn judge(ending: &Ending, log: String, folder: &Path, memory: Memory) -> Result<Done, BuildError> {
     if ending.is_success() {
         return Ok(Done { succeeded: true, log });
     }
     if let Some(complaint) = read_complaint(&log) {
         return Err(BuildError::Unsupported { complaint, archs: Vec::new() });
     }
-    match blame::decide(ending, &log, folder) {
+    match blame::decide(ending, &log, folder, memory) {
         Blame::Submission => Ok(Done { succeeded: false, log }),
         Blame::Machine(reason) => Err(BuildError::Environment { reason, log: diagnostics::tidy(&log) }),
     }
@@ -292,7 +294,7 @@ mod tests {
     use super::*;
 
     fn ended(code: i32, log: &str) -> Result<Done, BuildError> {
-        judge(&Ending::Code(code), log.to_owned(), &std::env::temp_dir())
+        judge(&Ending::Code(code), log.to_owned(), &std::env::temp_dir(), Memory::default())
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use proofmark_player::process::largest_descendant_bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
@@ -46,7 +47,7 @@ fn report(program: &[OsString]) -> io::Result<()> {
         Ok(status) => Ending::of(status),
         Err(error) => Ending::NotStarted(error.to_string()),
     };
-    send(&mut keeper, &Report { layers, ending })
+    send(&mut keeper, &Report { layers, ending, peak_bytes: largest_descendant_bytes() })
 }
 
 fn is_gone(keeper: &UnixStream) -> bool {

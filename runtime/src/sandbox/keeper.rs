@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use proofmark_player::process::largest_descendant_bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 use rustix::thread::UnshareFlags;
@@ -118,7 +119,11 @@ impl Keeper {
 
     fn ended_unheard(&mut self) -> Report {
         let ending = self.child.wait().map_or_else(|error| Ending::NotStarted(error.to_string()), Ending::of);
-        Report { layers: Layers::none("the first process did not report"), ending }
+        Report {
+            layers: Layers::none("the first process did not report"),
+            ending,
+            peak_bytes: largest_descendant_bytes(),
+        }
     }
 
     /// Ends all that was started.

@@ -27,6 +27,8 @@ pub enum Ending {
 pub(super) struct Report {
     pub(super) layers: Layers,
     pub(super) ending: Ending,
+    /// The most memory that one process of it held, in bytes.
+    pub(super) peak_bytes: u64,
 }
 
 /// What the keeper and the first process are told.

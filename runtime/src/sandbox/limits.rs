@@ -31,6 +31,14 @@ pub(super) fn lower(bounds: &Bounds, counted_alone: bool) -> Result<String, Stri
     Ok(format!("{memory} GiB of memory, {} GiB a file, {processes} processes", file_bytes >> 30))
 }
 
+/// How much memory one process can have here at the most: what its limit leaves of what the machine has.
+pub(crate) fn memory_room(limit_bytes: u64) -> u64 {
+    let system = rustix::system::sysinfo();
+    let machine = system.totalram.saturating_mul(u64::from(system.mem_unit));
+    let own = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    limit_bytes.min(own).min(machine)
+}
+
 /// The limits of the machine that are too low for any build, in words.
 pub(crate) fn too_low() -> Vec<String> {
     /// The compilers of an empty kernel use less than this.

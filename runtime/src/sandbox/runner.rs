@@ -23,6 +23,8 @@ pub struct Run {
     pub log: String,
     /// Which layers it had.
     pub layers: Layers,
+    /// The most memory that one process of it held, in bytes; zero where nobody looked.
+    pub peak_bytes: u64,
 }
 
 /// Why a program was not run to its end.
@@ -90,7 +92,12 @@ pub fn supervise(
 ) -> Result<Run, SandboxError> {
     let Some(launcher) = LAUNCHER.get() else {
         let Finished { status, log } = process_tree::run(command, limits, on_line)?;
-        return Ok(Run { ending: Ending::of(status), log, layers: Layers::none("not asked for") });
+        return Ok(Run {
+            ending: Ending::of(status),
+            log,
+            layers: Layers::none("not asked for"),
+            peak_bytes: 0,
+        });
     };
     let orders = Orders { policy: None, layers: Layers::default(), environment: None };
     run_behind(keeper_of(launcher, &command), &command, &orders, limits, on_line)
@@ -114,7 +121,7 @@ fn run_behind(
         Some(Report { ending: Ending::NotStarted(reason), .. }) => {
             Err(start(io::Error::other(reason)).into())
         }
-        Some(Report { layers, ending }) => Ok(Run { ending, log, layers }),
+        Some(Report { layers, ending, peak_bytes }) => Ok(Run { ending, log, layers, peak_bytes }),
         None => Err(SandboxError::Silent { program, log }),
     }
 }
