@@ -153,6 +153,41 @@ pub(super) fn name_sources<'a>(log: &str, units: impl Iterator<Item = &'a Source
     text.lines().flat_map(|line| [demangled(line), "\n".to_owned()]).collect()
 }
 
+/// Names the source in what ptxas says against it: it knows the text between the two alone, or nothing.
+/// `ptxas <build>/temporary/k.ptx, line 23; error   : …` becomes `ptxas a/k.cu, line 23; error   : …`, where the line
+/// is the assembly's, and `ptxas error   : …` becomes `ptxas a/k.cu; error   : …`.
+pub(super) fn name_unit(log: &str, source: &SourcePath) -> String {
+    let named = |line: &str| {
+        let Some((head, message)) = line.strip_prefix(PTXAS).and_then(|rest| rest.split_once(" : ")) else {
+            return line.to_owned();
+        };
+        if !["error", "warning", "fatal"].iter().any(|word| head.contains(word)) {
+            return line.to_owned();
+        }
+        let head = match head.split_once(", line ") {
+            Some((_, place)) => format!("{source}, line {place}"),
+            None => format!("{source}; {head}"),
+        };
+        format!("{PTXAS}{head} : {message}")
+    };
+    log.lines().flat_map(|line| [named(line), "\n".to_owned()]).collect()
+}
+
+/// The file that a line of a tool names: `ptxas a/k.cu, line 23; error   ` before its message, nvlink's `… in 'a/k.cu'`
+/// in it.
+fn file_of_tool(tool: &str, head: &str, message: &str) -> Option<String> {
+    let file = if tool == PTXAS {
+        let place = head.strip_prefix(PTXAS)?.split_once("; ")?.0;
+        place.split_once(", line ").map_or(place, |(file, _)| file)
+    } else {
+        message.split_once(" in '")?.1.split('\'').next()?
+    };
+    (!file.is_empty()).then(|| file.to_owned())
+}
+
+/// How a line of ptxas begins.
+const PTXAS: &str = "ptxas ";
+
 /// Demangles what an error quotes. What ptxas reports of kernels keeps its symbols.
 fn demangled(line: &str) -> String {
     if !line.contains("error") && !line.contains("fatal") {
@@ -256,8 +291,7 @@ fn read_line(line: &str) -> Option<Diagnostic> {
 
 /// `ptxas k.ptx, line 23; error   : …`, `ptxas fatal   : …`, `nvlink error   : …`, `nvcc fatal   : …`.
 fn read_tool_line(line: &str) -> Option<Diagnostic> {
-    let tool =
-        ["ptxas ", "nvlink ", "nvcc ", "fatbinary "].into_iter().find(|tool| line.starts_with(tool))?;
+    let tool = [PTXAS, "nvlink ", "nvcc ", "fatbinary "].into_iter().find(|tool| line.starts_with(tool))?;
     let (head, message) = line.split_once(" : ").or_else(|| line.split_once(": "))?;
     let severity = if head.contains("error") || head.contains("fatal") {
         Severity::Error
@@ -268,7 +302,7 @@ fn read_tool_line(line: &str) -> Option<Diagnostic> {
     };
     Some(Diagnostic {
         severity,
-        file: None,
+        file: file_of_tool(tool, head, message),
         line: None,
         column: None,
         message: format!("{}: {}", tool.trim(), message.trim()),
@@ -311,11 +345,18 @@ mod tests {
         let host = one("a/b.cuh:3:10: fatal error: nope.h: No such file or directory");
         assert_eq!((host.file.as_deref(), host.line, host.column), (Some("a/b.cuh"), Some(3), Some(10)));
         assert_eq!(host.message, "nope.h: No such file or directory");
-        let ptxas = one("ptxas <build>/temporary/k.ptx, line 23; error   : Unknown symbol '%r1'");
-        assert_eq!(
-            (ptxas.severity, ptxas.message.as_str()),
-            (Severity::Error, "ptxas: Unknown symbol '%r1'")
-        );
+        let unit: SourcePath = "a/k.cu".parse().unwrap();
+        for said in [
+            "ptxas <build>/temporary/k.ptx, line 23; error   : Unknown symbol '%r1'",
+            "ptxas error   : Unknown symbol '%r1'",
+        ] {
+            let ptxas = one(name_unit(said, &unit).trim_end());
+            assert_eq!((ptxas.severity, ptxas.file.as_deref()), (Severity::Error, Some("a/k.cu")));
+            assert_eq!(ptxas.message, "ptxas: Unknown symbol '%r1'");
+        }
+        assert_eq!(name_unit("ptxas info    : 24 bytes : x", &unit), "ptxas info    : 24 bytes : x\n");
+        let nvlink = one("nvlink error   : Undefined reference to 'f(int)' in 'b.cu'");
+        assert_eq!((nvlink.file.as_deref(), nvlink.line), (Some("b.cu"), None));
         let warning = one("kernel.cu(3): warning #177-D: variable \"x\" was declared but never referenced");
         assert_eq!(warning.severity, Severity::Warning);
         assert!(read("ptxas info    : Used 24 registers").is_empty());

@@ -93,7 +93,10 @@ impl Build<'_> {
         let mut compiled = Vec::new();
         let mut escapes = Vec::new();
         for (index, done) in done.iter().enumerate() {
-            let said = done.as_ref().map(|done| self.tidy(&done.log));
+            let said = done.as_ref().map(|done| {
+                let said = self.tidy(&done.log);
+                self.plan.units().nth(index).map_or(said.clone(), |unit| diagnostics::name_unit(&said, unit))
+            });
             let log = said.or_else(|| Some(reused[index].as_ref()?.log.clone())).unwrap_or_default();
             if done.as_ref().is_some_and(|done| done.succeeded) {
                 let reads = dependencies::read_by_unit(self.plan, self.folder, index, digests);

@@ -11,7 +11,7 @@ use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
 use crate::measure::verdict::Verdict;
 use crate::record::Context;
-use crate::recording::Trust;
+use crate::recording::{LaunchedCode, Trust};
 
 /// One clock's numbers on one workload; times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,6 +76,12 @@ pub struct WorkloadRow {
     pub speedup: Option<f64>,
     /// Largest relative norm error of any output.
     pub norm_error: Option<f64>,
+    /// The largest relative norm error that the definition's own precision has; absent for another reference.
+    #[serde(skip)]
+    pub rounding_error: Option<f64>,
+    /// What was launched of code that was compiled at run time.
+    #[serde(skip)]
+    pub launched_code: Vec<LaunchedCode>,
     /// What was seen and changes no verdict.
     pub notes: Vec<String>,
 }
@@ -109,6 +115,12 @@ impl WorkloadRow {
                 .filter(|_| latency_ns.is_some())
                 .map(|(reference, ours)| reference / ours),
             norm_error: errors.reduce(f64::max),
+            rounding_error: finding
+                .rounding
+                .iter()
+                .map(|(_, comparison)| comparison.norm_error)
+                .reduce(f64::max),
+            launched_code: finding.launched_code.clone(),
             notes: finding.notes.clone(),
         }
     }

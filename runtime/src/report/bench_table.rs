@@ -11,7 +11,8 @@ use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Method};
 use crate::measure::statistics::{StopReason, Summary};
 use crate::measure::verdict::Verdict;
-use crate::recording::Trust;
+use crate::proof::{ProofVerdict, demangle};
+use crate::recording::{LaunchedCode, Trust};
 
 /// Digits of a uuid that tell workloads apart on a screen.
 const UUID_LENGTH: usize = 8;
@@ -33,7 +34,8 @@ pub fn bench_table(report: &BenchReport) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{} of {} workloads passed", report.passed, report.expected);
     let _ = writeln!(text, "{}", means(report));
-    for line in failures(report).chain(trust(report)).chain(clocks(report)).chain(doubts(report)) {
+    let lines = failures(report).chain(trust(report)).chain(rounding(report)).chain(launched(report));
+    for line in lines.chain(clocks(report)).chain(doubts(report)) {
         let _ = writeln!(text, "{line}");
     }
     text
@@ -155,6 +157,57 @@ fn trust(report: &BenchReport) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
+/// How far outputs lie off double precision, beside how far the definition's own precision does.
+fn rounding(report: &BenchReport) -> Option<String> {
+    let largest =
+        |of: fn(&WorkloadRow) -> Option<f64>| report.workloads.iter().filter_map(of).reduce(f64::max);
+    let own = largest(|row| row.rounding_error)?;
+    let found = largest(|row| row.norm_error.filter(|_| row.latency_ns.is_some()));
+    let found = found.map(|found| format!(", the submission's at most {found:.1e}")).unwrap_or_default();
+    Some(format!("rounding: the definition's own outputs lie at most {own:.1e} off double precision{found}"))
+}
+
+/// What was launched of code that was compiled at run time, an image a line: each is proven, or a library's own.
+fn launched(report: &BenchReport) -> impl Iterator<Item = String> {
+    let mut seen: Vec<&LaunchedCode> = Vec::new();
+    for code in report.workloads.iter().flat_map(|row| &row.launched_code) {
+        if seen.iter().all(|known| known.image != code.image) {
+            seen.push(code);
+        }
+    }
+    let (own, others): (Vec<_>, Vec<_>) = seen.into_iter().partition(|code| code.library.is_none());
+    let line = |code: &LaunchedCode| {
+        let arch = code.arch.map_or_else(|| NONE.to_owned(), |arch| arch.to_string());
+        let kernels: Vec<String> = code.kernels.iter().map(|kernel| demangle(kernel)).collect();
+        let built =
+            code.built.as_ref().map(|name| format!(", of {name}, built and proven")).unwrap_or_default();
+        format!(
+            "launched: {} {} for {arch}: {}{built}",
+            code.image.short(),
+            word(code.proof),
+            kernels.join(", ")
+        )
+    };
+    let mut lines: Vec<String> = own.into_iter().map(line).collect();
+    if !others.is_empty() {
+        let mut libraries: Vec<&str> = others.iter().filter_map(|code| code.library.as_deref()).collect();
+        libraries.sort_unstable();
+        libraries.dedup();
+        lines.push(format!(
+            "launched: {} image(s) of {}, not the submission's",
+            others.len(),
+            libraries.join(", ")
+        ));
+    }
+    lines.into_iter()
+}
+
+/// A proof's verdict as documents write it.
+fn word(proof: ProofVerdict) -> String {
+    let value = serde_json::to_value(proof).unwrap_or_default();
+    value.as_str().unwrap_or(NONE).to_owned()
+}
+
 /// Which clock is scored, and what each reads around nothing.
 fn clocks(report: &BenchReport) -> impl Iterator<Item = String> {
     let first = report.workloads.iter().find(|row| !row.clocks.is_empty());
@@ -207,8 +260,12 @@ fn doubts(report: &BenchReport) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use proofmark_packager::Arch;
+    use proofmark_packager::interop::flashinfer::Dtype;
+
     use super::super::bench::tests::{report, run};
     use super::*;
+    use crate::measure::judge::OutputComparison;
 
     #[test]
     fn shows_every_number_with_its_clock() {
@@ -222,6 +279,24 @@ mod tests {
             finding.measurements.push(event);
         }
         findings[1].notes.push("two streams".to_owned());
+        let rounded = OutputComparison::new(
+            Dtype::Float32,
+            &1.0009765_f32.to_le_bytes(),
+            &[1.0],
+            &Tolerance::default(),
+        );
+        findings[0].rounding.push(("y".to_owned(), rounded.unwrap()));
+        let code = |text: &[u8], library: Option<&str>| LaunchedCode {
+            image: Digest::of_bytes(text),
+            arch: Some(Arch::SM_100A),
+            kernels: vec!["_Z4minePf".to_owned()],
+            proof: ProofVerdict::Exact,
+            library: library.map(str::to_owned),
+            built: None,
+        };
+        for finding in &mut findings {
+            finding.launched_code = vec![code(b"own", None), code(b"torch", Some("libtorch_cuda.so"))];
+        }
         let text = bench_table(&report(&findings, 3));
         for expected in [
             "mine on double, NVIDIA H200",
@@ -240,6 +315,9 @@ mod tests {
             "note: 3 medians were not yet precise when sampling ended",
             "note: CUPTI is missing",
             "note: b: two streams",
+            "rounding: the definition's own outputs lie at most 9.8e-4 off double precision",
+            " exact for sm_100a: mine(float*)\n",
+            "launched: 1 image(s) of libtorch_cuda.so, not the submission's",
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }
