@@ -22,10 +22,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`place`] | where it is, as people write it |
-//! | [`objects`] | objects by name: listed, read, made |
-//! | [`folder`] | the same in a folder |
+//! | `objects` | objects by name: listed, read, made |
+//! | `folder` | the same in a folder |
 //! | `bucket`, `secrets` | the same in a bucket, and errors without credentials; with the feature `buckets` |
-//! | [`patience`] | the same, waited for no longer than a deadline |
+//! | `patience` | the same, waited for no longer than a deadline |
 //! | [`statement`] | what is signed |
 //! | [`archive`] | what is archived |
 //! | [`shared`] | both put together: looked up, shared |
