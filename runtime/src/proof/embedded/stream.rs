@@ -103,13 +103,21 @@ static STARTS: LazyLock<Vec<bool>> = LazyLock::new(|| {
     starts
 });
 
-/// The offsets in `range` at which one may start.
+/// The offsets in `range` at which one may start. Counted by hand, as in [`prefilter`](crate::proof::prefilter).
 pub(super) fn starts(data: &[u8], range: Range<usize>) -> impl Iterator<Item = usize> {
     let table: &[bool] = &STARTS;
-    let may_start = |pair: &[u8]| table[usize::from(u16::from_le_bytes([pair[0], pair[1]]))];
     let end = data.len().min(range.end.saturating_add(1));
-    let pairs = data.get(range.start..end).unwrap_or_default().windows(2).enumerate();
-    pairs.filter(move |(_, pair)| may_start(pair)).map(move |(at, _)| range.start + at)
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        while at + 1 < end {
+            let pair = u16::from_le_bytes([data[at], data[at + 1]]);
+            at += 1;
+            if table[usize::from(pair)] {
+                return Some(at - 1);
+            }
+        }
+        None
+    })
 }
 
 /// The two bytes that zlib starts with: deflate, a window, and a check, without a dictionary.
