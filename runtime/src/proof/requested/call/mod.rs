@@ -9,82 +9,20 @@
 //!
 //! Programs that run another one, such as `ccache`, `env` or `cmake -E env`, may stand in front.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Component, Path, PathBuf};
+mod option_files;
+mod program;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use proofmark_packager::Arch;
 
 use super::allowance::{Allowance, TEXT_BYTES};
 use super::claim::{RequestedClaim, RequestedForm, RequestedImage};
 use super::shell::{self, Call};
-
-/// How deep files of options may name each other.
-const OPTIONS_DEPTH: u32 = 4;
-
-/// Where files of options are found.
-#[derive(Default)]
-pub(super) struct OptionFiles {
-    /// The folder below which they may lie; others are not opened.
-    pub(super) root: Option<PathBuf>,
-    /// Files that the build tool writes for the time of a call.
-    pub(super) given: HashMap<PathBuf, String>,
-    /// The build folder as the build files name it, where that is another than it is now.
-    pub(super) moved: Option<Moved>,
-}
-
-/// A build folder that was moved or copied after it was made.
-#[derive(Debug, Clone)]
-pub(super) struct Moved {
-    /// Its name in the build files.
-    pub(super) recorded: PathBuf,
-    /// Where it is.
-    pub(super) actual: PathBuf,
-}
-
-impl OptionFiles {
-    /// A path as it is now, without `.` and `..`.
-    pub(super) fn place(&self, path: &str, directory: &Path) -> PathBuf {
-        let path = clean(&directory.join(path));
-        match &self.moved {
-            Some(moved) if !path.starts_with(&moved.actual) => match path.strip_prefix(&moved.recorded) {
-                Ok(rest) => clean(&moved.actual.join(rest)),
-                Err(_) => path,
-            },
-            _ => path,
-        }
-    }
-
-    fn read(&self, path: &str, directory: &Path, allowance: &mut Allowance) -> Option<String> {
-        let place = self.place(path, directory);
-        if let Some(text) = self.given.get(&place) {
-            return allowance.take(text.len()).then(|| text.clone());
-        }
-        let root = self.root.as_ref()?;
-        // What a link leads to must lie below the folder as well.
-        let real = place.canonicalize().ok()?;
-        if !real.starts_with(root) {
-            return None;
-        }
-        allowance.read_options(&real)
-    }
-}
-
-/// A path without `.` and `..`, as far as its letters tell.
-pub(super) fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if !cleaned.pop() {
-                    cleaned.push("..");
-                }
-            }
-            other => cleaned.push(other),
-        }
-    }
-    cleaned
-}
+use option_files::with_options_files;
+pub(super) use option_files::{Moved, OptionFiles};
+use program::{Compiler, compiler_in, has_source, is_source};
 
 /// What a call of a compiler asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,14 +42,6 @@ pub(super) enum CompilationStep {
     Compiles,
     /// Links objects.
     Links,
-}
-
-/// A program that makes device code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compiler {
-    Nvcc,
-    Clang,
-    Ptxas,
 }
 
 /// Every compilation of device code in a command line.
@@ -184,139 +114,6 @@ fn may_compile(line: &str) -> bool {
         .any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
 }
 
-/// The first compiler in a call, and where it stands.
-fn compiler_in(words: &[String]) -> Option<(usize, Compiler)> {
-    let first = words.first()?;
-    if let Some(compiler) = compiler_named(first, words) {
-        return Some((0, compiler));
-    }
-    if runs_no_other(&base_name(first)) {
-        return None;
-    }
-    let mut behind =
-        words.iter().enumerate().skip(1).filter(|(_, word)| !word.starts_with('-') && !word.contains('='));
-    let found = behind.find_map(|(at, word)| Some((at, compiler_named(word, &words[at..])?)));
-    // Nvcc's own options show it under any name.
-    found.or_else(|| {
-        let own = [
-            "-gencode",
-            "--generate-code",
-            "-gpu-architecture",
-            "--gpu-architecture",
-            "-arch=sm_",
-            "-arch=compute_",
-        ];
-        let shows = words.iter().any(|word| own.iter().any(|own| word.starts_with(own)));
-        (shows && has_source(&words[1..])).then_some((0, Compiler::Nvcc))
-    })
-}
-
-fn base_name(word: &str) -> String {
-    let name = word.rsplit(['/', '\\']).next().unwrap_or(word).to_ascii_lowercase();
-    [".exe", ".bat", ".cmd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name).to_owned()
-}
-
-fn compiler_named(word: &str, words: &[String]) -> Option<Compiler> {
-    let name = base_name(word);
-    // `nvcc.log` and `nvcc.o` are files of other programs.
-    let is_file = [".log", ".txt", ".o", ".d", ".json", ".rsp", ".cmake", ".h", ".cpp"];
-    if is_file.iter().any(|end| name.ends_with(end)) || name.contains("device_query") {
-        return None;
-    }
-    let is_part = |part: &str| {
-        part.strip_prefix("nvcc").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    if name.split(['-', '_', '.']).any(is_part) {
-        return Some(Compiler::Nvcc);
-    }
-    let behind = name.strip_prefix("clang").map(|rest| rest.trim_start_matches("++"));
-    let is_clang = behind.is_some_and(|rest| {
-        rest.is_empty()
-            || rest.starts_with('-') && rest[1..].bytes().all(|one| one.is_ascii_digit() || one == b'.')
-    });
-    if is_clang && is_cuda_for_clang(words) {
-        return Some(Compiler::Clang);
-    }
-    (name == "ptxas").then_some(Compiler::Ptxas)
-}
-
-/// Programs that never run another one that they are given: their arguments name it at most.
-fn runs_no_other(name: &str) -> bool {
-    const NAMES: [&str; 34] = [
-        "echo", "printf", ":", "true", "false", "cp", "mv", "rm", "ls", "which", "type", "test", "[", "grep",
-        "sed", "cat", "ln", "mkdir", "touch", "install", "chmod", "tar", "cc", "c++", "gcc", "g++", "ld",
-        "ar", "ranlib", "as", "strip", "objcopy", "nm", "file",
-    ];
-    NAMES.contains(&name) || ["gcc-", "g++-", "clang", "ld."].iter().any(|start| name.starts_with(start))
-}
-
-/// Replaces files of options by what they hold.
-fn with_options_files(
-    arguments: Vec<String>,
-    compiler: Compiler,
-    read: &mut impl FnMut(&str) -> Option<String>,
-    unread: &mut Vec<String>,
-    depth: u32,
-) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut rest = arguments.into_iter();
-    while let Some(argument) = rest.next() {
-        let names = match named_files(&argument, compiler) {
-            NamedFiles::None => {
-                all.push(argument);
-                continue;
-            }
-            NamedFiles::Here(names) => names,
-            NamedFiles::Next => rest.next().unwrap_or_default(),
-        };
-        for name in names.split(',').filter(|name| !name.is_empty()) {
-            match (depth < OPTIONS_DEPTH).then(|| read(name)).flatten() {
-                Some(text) => {
-                    all.extend(with_options_files(shell::words(&text), compiler, read, unread, depth + 1));
-                }
-                None => unread.push(format!("options in the file {name}")),
-            }
-        }
-    }
-    all
-}
-
-enum NamedFiles {
-    None,
-    Here(String),
-    Next,
-}
-
-fn named_files(argument: &str, compiler: Compiler) -> NamedFiles {
-    let nvidia = matches!(compiler, Compiler::Nvcc | Compiler::Ptxas);
-    if nvidia && matches!(argument, "-optf" | "--options-file" | "-options-file") {
-        return NamedFiles::Next;
-    }
-    let inline = ["-optf=", "--options-file=", "-options-file="];
-    match inline.iter().find_map(|start| argument.strip_prefix(start)) {
-        Some(names) if nvidia => NamedFiles::Here(names.to_owned()),
-        // clang reads `@file`; nvcc takes it for a source (seen, 13.0), but its wrappers may not.
-        _ => argument.strip_prefix('@').map_or(NamedFiles::None, |name| NamedFiles::Here(name.to_owned())),
-    }
-}
-
-fn is_source(word: &str) -> bool {
-    let ending = Path::new(word).extension().map(std::ffi::OsStr::to_ascii_lowercase);
-    !word.starts_with('-')
-        && ending.is_some_and(|ending| matches!(ending.to_str(), Some("cu" | "ptx" | "cup")))
-}
-
-fn has_source(words: &[String]) -> bool {
-    let mut pairs = words.iter().zip(words.iter().skip(1).map(Some).chain([None]));
-    pairs.any(|(word, next)| {
-        let language = |word: &str| matches!(word, "cu" | "cuda" | "ptx");
-        let inline = ["-x=", "--x=", "-x"].iter().find_map(|start| word.strip_prefix(start));
-        is_source(word)
-            || inline.is_some_and(language)
-            || (matches!(word.as_str(), "-x" | "--x") && next.is_some_and(|next| language(next)))
-    })
-}
-
 fn nvcc(arguments: &[String]) -> Option<Compilation> {
     let has = |names: &[&str]| arguments.iter().any(|one| names.contains(&one.as_str()));
     // These print or preprocess, and build nothing.
@@ -335,12 +132,6 @@ fn nvcc(arguments: &[String]) -> Option<Compilation> {
         step,
         output: None,
     })
-}
-
-fn is_cuda_for_clang(words: &[String]) -> bool {
-    let asks =
-        |word: &String| ["--cuda-gpu-arch", "--offload-arch"].iter().any(|start| word.starts_with(start));
-    has_source(words) || words.iter().any(asks)
 }
 
 /// clang compiles for what it names, and against the same features; whether it adds PTX without being
