@@ -5,7 +5,9 @@ use std::fs;
 use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::Sandbox;
-use crate::support::forge::{Forgeries, content, find, fixture, index, inserted, number, put, verdict};
+use crate::support::forge::{
+    Forgeries, content, find, fixture, index, inserted, number, put, section_header, verdict,
+};
 
 /// Fatbins that are honest and exact, each with another form of header.
 const FATBINS: [&str; 4] =
@@ -243,10 +245,47 @@ fn parts_of_a_cubin_that_no_toolkit_writes_are_found() {
         }
         // Bytes that stood in a section stand in none.
         let mut forged = honest.clone();
-        let header = crate::support::forge::section_header(&forged, ".debug_frame");
+        let header = section_header(&forged, ".debug_frame");
         put(&mut forged, header + 32, 8, 0);
         forgeries.refuse_because(format!("{name}: a gap"), &forged, "between the parts of the cubin");
         forgeries.refuse(format!("{name}: bytes behind"), &[&honest[..], b"behind"].concat());
     }
     forgeries.finish(10);
+}
+
+/// A cubin with more bytes behind a section, and everything behind them moved.
+fn widened(cubin: &[u8], section: &str, more: &[u8]) -> Vec<u8> {
+    let (start, size) = content(cubin, section);
+    let at = start + size;
+    let mut wider = inserted(cubin, at, more);
+    let moved = |offset: usize| if offset >= at { offset + more.len() } else { offset };
+    for table in [32, 40] {
+        put(&mut wider, table, 8, moved(index(cubin, table, 8)) as u64);
+    }
+    let (sections, segments) = (index(&wider, 40, 8), index(&wider, 32, 8));
+    let fields = (0..index(cubin, 60, 2)).map(|number| sections + 64 * number + 24);
+    let fields = fields.chain((0..index(cubin, 56, 2)).map(|number| segments + 56 * number + 8));
+    for field in fields {
+        let offset = moved(index(&wider, field, 8));
+        put(&mut wider, field, 8, offset as u64);
+    }
+    wider
+}
+
+#[test]
+fn the_room_of_dropped_names_is_explained_and_nothing_else_in_it() {
+    let honest = fixture("exact_13.0.cubin");
+    let (found, why) = verdict(&widened(&honest, ".shstrtab", &[0; 4864]));
+    assert_eq!(found, ProofVerdict::Exact, "{why}");
+    let mut forgeries = Forgeries::default();
+    let mut hidden = vec![0; 4864];
+    hidden[4000] = 1;
+    for (name, section, more) in [
+        ("a byte in it", ".shstrtab", &hidden[..]),
+        ("more than names take", ".shstrtab", &[0; 128 << 10]),
+        ("as much elsewhere", ".note.nv.tkinfo", &[0; 4864]),
+    ] {
+        forgeries.refuse_because(name, &widened(&honest, section, more), "between the parts of the cubin");
+    }
+    forgeries.finish(3);
 }

@@ -3,6 +3,8 @@
 //! Types, flags and names are those of 36,000 cubins in 24 wheels (CUDA 11 to 13.5) and of our own
 //! builds: sections of the ELF standard, and NVIDIA's from 0x70000000 on.
 
+use std::collections::HashSet;
+
 use object::read::elf::SectionHeader as _;
 
 use super::elf::{ENDIAN, Header, Sections};
@@ -59,9 +61,16 @@ const NAMES: [&[u8]; 8] = [
 /// Zeros between two parts: less than the largest alignment seen, in bytes.
 const PADDING_LIMIT_BYTES: u64 = 1024;
 
+/// Zeros behind a table of names: ptxas leaves the room of names of sections that it dropped, which the templates of
+/// CUTLASS make thousands of bytes long.
+const NAMES_PADDING_BYTES: u64 = 64 << 10;
+/// `SHT_STRTAB`.
+const STRTAB: u32 = 3;
+
 /// Notes whatever no rule explains.
 pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_>, bytes: &[u8]) {
     let mut parts = vec![(0, size_of::<Header>() as u64)];
+    let mut behind_names = HashSet::new();
     let tables = [
         (header.e_shoff.get(ENDIAN), sections.len() as u64 * u64::from(header.e_shentsize.get(ENDIAN))),
         (
@@ -86,6 +95,9 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
             && let Some((start, size)) = section.file_range(ENDIAN)
         {
             parts.push((start, start.saturating_add(size)));
+            if kind == STRTAB {
+                behind_names.insert(start.saturating_add(size));
+            }
         }
     }
     parts.retain(|(start, end)| start < end);
@@ -94,7 +106,8 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
     parts.dedup();
     let mut at = 0;
     for (start, end) in parts {
-        if let Some(reason) = gap_doubt(bytes, at, start) {
+        let limit = if behind_names.contains(&at) { NAMES_PADDING_BYTES } else { PADDING_LIMIT_BYTES };
+        if let Some(reason) = gap_doubt(bytes, at, start, limit) {
             cubin.unexplained(at.min(start), reason);
         }
         at = at.max(end);
@@ -102,11 +115,11 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
 }
 
 /// Why the bytes between two parts are no padding.
-fn gap_doubt(bytes: &[u8], start: u64, end: u64) -> Option<String> {
+fn gap_doubt(bytes: &[u8], start: u64, end: u64, limit: u64) -> Option<String> {
     let Some(size) = end.checked_sub(start) else {
         return Some("two parts of the cubin share bytes".to_owned());
     };
     let gap = slice(bytes, start, size)?;
-    let is_padding = size < PADDING_LIMIT_BYTES && first_nonzero(gap).is_none();
+    let is_padding = size < limit && first_nonzero(gap).is_none();
     (!is_padding).then(|| format!("{size} bytes between the parts of the cubin"))
 }
