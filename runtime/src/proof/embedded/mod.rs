@@ -10,6 +10,8 @@
 //! | deflate without a header | its first block, at every offset of what looks random |
 //! | LZ4, Snappy and other packers that keep bytes as they are | the first bytes of a cubin, container or PTX, which they keep |
 //! | base64, base64url, hexadecimal | long words of their letters |
+//! | strings with escapes, lists of numbers | their spelling in programs |
+//! | PTX in wide characters | its directive |
 //! | LLVM bitcode, NVVM code, Tile IR | their first bytes |
 //!
 //! What comes out is looked at alike, a few levels deep. No list of forms is ever whole: a program may
@@ -21,13 +23,17 @@
 //! |---|---|
 //! | `stream` | packed streams, unpacked as far as they go |
 //! | `spelling` | bytes written out as text |
+//! | `literal` | bytes written out as programs write them |
+//! | `wide` | text in wide characters |
 //! | `linear` | tables of check sums, which look random |
 //! | `opaque` | bytes that look random |
 
 mod linear;
+mod literal;
 mod opaque;
 mod spelling;
 mod stream;
+mod wide;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,7 +190,12 @@ impl Look<'_> {
     }
 
     fn at_spellings(&mut self, data: &[u8], range: Range<usize>) {
-        for (at, spelling, bytes) in spelling::written_out(data, range) {
+        let words = spelling::written_out(data, range.clone());
+        for (at, spelling, bytes) in words
+            .into_iter()
+            .chain(literal::literals(data, range.clone()))
+            .chain(wide::wide_texts(data, range))
+        {
             if self.is_full() {
                 return;
             }
