@@ -50,6 +50,7 @@ mod verify_loader;
 mod verify_mutations;
 mod verify_packing;
 mod verify_property;
+mod verify_registration;
 mod verify_release;
 mod verify_requests;
 

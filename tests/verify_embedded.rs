@@ -129,8 +129,10 @@ fn device_code_in_other_data_takes_exact_away() {
             ptx.iter().flat_map(|&byte| [&[byte][..], &vec![0; width - 1]].concat()).collect();
         forgeries.refuse(format!("PTX in characters of {width} bytes"), &library(READS, &wide));
     }
-    forgeries
-        .refuse("PTX with an escape", &library(READS, b".version 9.0\\n.target\\x20sm_90\\n.entry k() {}"));
+    forgeries.refuse(
+        "PTX with an escape",
+        &library(READS, b".version 9.0\\n.target\\x20sm_90\\n.visible .entry kernel(.param .u64 p) { ret; }"),
+    );
     let code = fixture("lto_13.0.o");
     for (kind, data) in [
         ("Tile IR", [b"\x7FTileIR\0\x0D\x01\0\0", &code[..200]].concat()),
@@ -146,7 +148,7 @@ fn device_code_in_other_data_takes_exact_away() {
 
 #[test]
 fn ordinary_data_stays_exact() {
-    let text = include_bytes!("verify_embedded.rs");
+    let text = include_bytes!("ledger.rs");
     for (form, data) in forms(text).into_iter().chain([("plain", text.to_vec()), ("random", random(4096))]) {
         let (found, why) = verdict(&library(READS, &data));
         assert_eq!(found, ProofVerdict::Exact, "{form}: {why}");

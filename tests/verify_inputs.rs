@@ -166,3 +166,37 @@ fn sources_are_not_taken_among_several_paths() {
     let outcome = sandbox.run(["verify", "sample", &fixture("exact_13.0.so"), "--build"]).expect(2);
     assert!(outcome.stderr.contains("rebuilt one at a time"), "{outcome:?}");
 }
+
+#[test]
+fn several_ptx_texts_in_one_file_are_several() {
+    let sandbox = Sandbox::new();
+    let text = |arch: &str| format!("x = `.version 9.0\n.target {arch}\n.visible .entry k() {{ ret; }}\n`\n");
+    sandbox.write("folder/k.py", text("sm_90") + &text("sm_100a"));
+    let document = sandbox.run(["verify", "folder", "--arch", "sm_100a", "--json"]).expect(1).json();
+    let entries = document["entries"].as_array().unwrap();
+    let found: Vec<&str> = entries.iter().filter_map(|entry| entry["arch"].as_str()).collect();
+    assert_eq!((found, &document["verdict"]), (vec!["sm_90", "sm_100a"], &"weaker".into()), "{document:#}");
+}
+
+#[test]
+fn a_thin_archive_stands_for_objects_that_are_read_beside_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("build/k.p/exact.o", fs::read(fixture("exact_13.0.o")).unwrap());
+    sandbox.write("other.o", fs::read(fixture("exact_13.0.o")).unwrap());
+    let thin = |name: &str, member: &str| {
+        let folder = sandbox.path("build");
+        let made = std::process::Command::new("ar").args(["rcT", name, member]).current_dir(folder).status();
+        assert!(made.expect("an archiver").success());
+    };
+    thin("libk.a", "k.p/exact.o");
+    assert_eq!(sandbox.run(["verify", "build", "--json"]).expect(0).json()["verdict"], "exact");
+    let text = sandbox.run(["verify", "build/libk.a"]).expect(1).stdout;
+    assert!(text.contains("a thin archive, which names"), "{text}");
+    // Bytes that no linker reads, and a member that is not in the folder.
+    let honest = fs::read(sandbox.path("build/libk.a")).unwrap();
+    sandbox.write("build/libk.a", [&honest[..], b"more"].concat());
+    sandbox.run(["verify", "build"]).expect(1);
+    sandbox.write("build/libk.a", honest);
+    thin("libother.a", "../other.o");
+    sandbox.run(["verify", "build"]).expect(1);
+}

@@ -24,7 +24,7 @@ fn is_labelled(source: &str, output: &str) -> bool {
     document["labels"] == serde_json::json!(["runtime-jit"])
 }
 
-const LOADERS: [(&str, &str); 9] = [
+const LOADERS: [(&str, &str); 13] = [
     (
         "the driver's entry points",
         "extern \"C\" int cuGetProcAddress_v2(...); int f() { return cuGetProcAddress_v2(0); }",
@@ -44,6 +44,23 @@ const LOADERS: [(&str, &str); 9] = [
         "a computed name",
         "extern \"C\" void* dlopen(const char*, int); extern \"C\" int cudaMalloc(void**, long);\n\
          void* f(const char* n) { cudaMalloc(0, 0); return dlopen(n, 1); }",
+    ),
+    (
+        "a table of the driver's",
+        "extern \"C\" int cuGetExportTable(...); int f() { return cuGetExportTable(0); }",
+    ),
+    (
+        "OpenCL",
+        "extern \"C\" void* clCreateProgramWithBinary(...); void* f() { return clCreateProgramWithBinary(0); }",
+    ),
+    (
+        "a loader under another name",
+        "extern \"C\" void* __libc_dlopen_mode(const char*, int); extern \"C\" int cudaMalloc(void**, long);\n\
+         void* f(const char* n) { cudaMalloc(0, 0); return __libc_dlopen_mode(n, 1); }",
+    ),
+    (
+        "a compiler by the kernel's own call",
+        "extern \"C\" long syscall(long, ...); long f() { return syscall(59, \"/usr/bin/ptxas\", 0, 0); }",
     ),
     (
         "a PTX template",
@@ -109,4 +126,37 @@ fn python_that_compiles_labels_a_folder_and_other_python_does_not() {
     let labels = |folder: &str| sandbox.run(["verify", folder, "--list", "--json"]).json()["labels"].clone();
     assert_eq!(labels("honest"), serde_json::json!([]));
     assert_eq!(labels("jit"), serde_json::json!(["runtime-jit"]));
+}
+
+#[test]
+fn what_one_object_of_an_archive_looks_up_is_a_sign_where_another_is_about_cuda() {
+    let sandbox = Sandbox::new();
+    let finder =
+        "extern \"C\" void* dlsym(void*, const char*); void* f(const char* n) { return dlsym(0, n); }";
+    let tool = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).current_dir(sandbox.path("")).status();
+        assert!(status.expect("a host compiler").success(), "{program} {arguments:?}");
+    };
+    let labels = |name: &str| sandbox.run(["verify", name, "--list", "--json"]).json()["labels"].clone();
+    for (name, source) in [("finder", finder), ("other", "int g() { return 1; }")] {
+        sandbox.write(&format!("{name}.cpp"), source);
+        tool("g++", &["-O1", "-fPIC", "-c", &format!("{name}.cpp"), "-o", &format!("{name}.o")]);
+    }
+    fs::copy(repository().join("tests/fixtures/proof/exact_13.0.o"), sandbox.path("exact.o")).unwrap();
+    for (name, other, expected) in [
+        ("with.a", "exact.o", serde_json::json!(["runtime-jit"])),
+        ("without.a", "other.o", serde_json::json!([])),
+    ] {
+        tool("ar", &["rc", name, "finder.o", other]);
+        assert_eq!(labels(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_text_is_a_sign_in_any_section_of_data() {
+    for section in [".rodata.of.mine", ".names", ".data.rel.ro"] {
+        let source =
+            format!("__attribute__((section(\"{section}\"), used)) const char name[] = \"libnvrtc.so.13\";");
+        assert!(is_labelled(&source, "k.so"), "{section}");
+    }
 }

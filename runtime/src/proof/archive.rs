@@ -10,11 +10,24 @@ const HEADER_BYTES: u64 = 60;
 
 /// Bytes that are neither member nor header nor padding.
 pub(super) fn unexplained(bytes: &[u8]) -> Vec<Problem> {
+    unexplained_where(bytes, |_| true)
+}
+
+/// The same of an archive that holds nothing of its members but their headers, and its own tables of names.
+pub(super) fn unexplained_in_thin(bytes: &[u8]) -> Vec<Problem> {
+    unexplained_where(bytes, |header| {
+        [&b"/ "[..], b"// ", b"/SYM64/ "].iter().any(|name| header.starts_with(name))
+    })
+}
+
+/// The same, where the content of some members is elsewhere, by their headers.
+fn unexplained_where(bytes: &[u8], holds_content: impl Fn(&[u8]) -> bool) -> Vec<Problem> {
     let end = bytes.len() as u64;
     let mut found = Vec::new();
     let mut at = MAGIC_BYTES;
     while at < end {
-        let size = slice(bytes, at, HEADER_BYTES).and_then(size_in);
+        let size = slice(bytes, at, HEADER_BYTES)
+            .and_then(|header| size_in(header).map(|size| if holds_content(header) { size } else { 0 }));
         let Some(next) =
             size.and_then(|size| at.checked_add(HEADER_BYTES + size)).filter(|&next| next <= end)
         else {

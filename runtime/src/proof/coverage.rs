@@ -72,6 +72,17 @@ impl CoverageMap {
     }
 }
 
+/// The parts of some ranges in others; both lists in order of their starts, the first without overlaps.
+pub(super) fn overlaps(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    for &(start, end) in others {
+        let from = ranges.partition_point(|&(_, range_end)| range_end <= start);
+        let near = ranges[from..].iter().take_while(|&&(range_start, _)| range_start < end);
+        found.extend(near.map(|&(range_start, range_end)| (range_start.max(start), range_end.min(end))));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

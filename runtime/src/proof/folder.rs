@@ -88,6 +88,11 @@ impl Listing {
         }
     }
 
+    /// Whether a path leads to a file that is listed, under whatever name.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        fs::canonicalize(path).is_ok_and(|real| real.is_file() && self.seen.contains(&real))
+    }
+
     fn add(&mut self, path: PathBuf, real: PathBuf) {
         if self.files.len() >= FILES_LIMIT {
             if self.files.len() == FILES_LIMIT

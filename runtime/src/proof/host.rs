@@ -1,7 +1,7 @@
 //! Reads the host ELF around device code: its sections.
 
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64, SHF_EXECINSTR};
+use object::elf::{FileHeader32, FileHeader64, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use object::read::elf::{FileHeader, SectionHeader as _};
 
 use super::bytes::text_of;
@@ -19,6 +19,8 @@ pub(super) struct HostSection {
     pub(super) size: u64,
     /// Whether the processor may run it.
     pub(super) executable: bool,
+    /// Whether it is data that the program maps, and none of the tables of linkers.
+    pub(super) mapped_data: bool,
     /// Alignment as declared.
     pub(super) align: u64,
 }
@@ -49,8 +51,7 @@ impl HostSection {
 
     /// Whether the constants in it may be names or sources that the program hands to a compiler.
     pub(super) fn holds_text(&self) -> bool {
-        let names = [".rodata", ".lrodata", ".data", ".ldata"];
-        !self.executable && names.iter().any(|name| self.name.starts_with(name))
+        self.mapped_data && self.role().is_none() && !self.name.starts_with(".eh_frame")
     }
 
     /// Offset of the first byte behind it.
@@ -81,8 +82,11 @@ fn sections_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Vec
         to_keep = to_keep.checked_sub(name.len()).ok_or("very long names of sections")?;
         let name = text_of(name);
         let executable = section.sh_flags(endian).contains(SHF_EXECINSTR);
+        let mapped_data = !executable
+            && section.sh_flags(endian).contains(SHF_ALLOC)
+            && section.sh_type(endian) == SHT_PROGBITS;
         let align = section.sh_addralign(endian).into();
-        found.push(HostSection { name, offset, size, executable, align });
+        found.push(HostSection { name, offset, size, executable, mapped_data, align });
     }
     Ok(found)
 }

@@ -21,6 +21,7 @@ use super::signature::{format_of, is_tar, is_zip, packed};
 use super::stream::{self, Unpacked};
 use super::tar_file;
 use super::task::chunks;
+use super::thin_archive;
 use super::zip_file::{self, ZipFile, ZipMember, ZipMethod};
 
 /// How deep archives and streams may nest in each other.
@@ -85,7 +86,7 @@ pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<VisitTally,
     let kind = fs::metadata(path).map_err(unreadable)?.file_type();
     let mut visitor = Visitor { look, tally: VisitTally::default(), budget: 0, unnamed: 0 };
     if kind.is_dir() {
-        visitor.folder(Listing::of(path).map_err(unreadable)?);
+        visitor.folder(&Listing::of(path).map_err(unreadable)?);
     } else if kind.is_socket() || kind.is_block_device() {
         return Err(InputError::NotAFile { path: path.to_owned(), kind: name_of_kind(kind) });
     } else {
@@ -130,13 +131,14 @@ struct Visitor<F> {
 }
 
 impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
-    fn folder(&mut self, listing: Listing) {
-        for one in listing.unread {
-            self.unread(&one.path, one.reason);
+    fn folder(&mut self, listing: &Listing) {
+        for one in &listing.unread {
+            self.unread(&one.path, one.reason.as_str());
         }
-        for path in listing.files {
-            let name = shown(&path);
-            match MappedFile::open(&path) {
+        for path in &listing.files {
+            let name = shown(path);
+            match MappedFile::open(path) {
+                Ok(file) if thin_archive::is_covered(path, &file, listing) => self.count(&file),
                 Ok(file) => self.file(&name, &file, Company::Among),
                 Err(error) => self.unread(&name, error.to_string()),
             }

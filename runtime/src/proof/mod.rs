@@ -17,7 +17,7 @@
 //! | `image` | payloads turned into entries |
 //! | `host`, `runtime_jit` | the host ELF around device code, and signs of more at run time |
 //! | `loader` | the same as the loader sees it, and every byte of it |
-//! | `archive` | every byte of an `ar` archive |
+//! | `archive`, `thin_archive` | every byte of an `ar` archive, and one that only names its members |
 //! | `signature` | formats by their first bytes |
 //! | `embedded` | device code in other data: packed, written out as text, intermediate |
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
@@ -71,6 +71,7 @@ mod signature;
 mod stream;
 mod tar_file;
 mod task;
+mod thin_archive;
 mod verdict;
 mod witness;
 mod zip_file;

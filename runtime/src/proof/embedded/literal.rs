@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-/// Bytes below which nothing is looked at: the shortest mark of device code.
-const LEAST_BYTES: usize = 8;
+/// Bytes below which a string is not looked at: less than the header of a cubin or a text of PTX. Shorter ones are what
+/// programs compare with.
+const LEAST_BYTES: usize = 48;
 /// Numbers of a list below which it is none.
 const LEAST_NUMBERS: usize = 12;
 /// How far behind its range a literal is followed, in bytes.
@@ -38,11 +39,8 @@ fn escaped_strings(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str
             continue;
         }
         let before = data[..escape].iter().rev().take(PLAIN_BEFORE);
-        let plain = before
-            .take_while(|&&byte| {
-                (byte == b' ' || byte.is_ascii_graphic()) && !is_quote(byte) && byte != b'\\'
-            })
-            .count();
+        let plain =
+            before.take_while(|&&byte| (byte == b' ' || byte.is_ascii_graphic()) && !is_quote(byte)).count();
         let (bytes, end) = string(data, escape - plain);
         if bytes.len() >= LEAST_BYTES {
             found.push((escape - plain, "a string with escapes", bytes));
@@ -136,8 +134,9 @@ fn lists(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)
         let start = at - back.take_while(|&&byte| may_be_listed(byte)).count();
         let (list, end) = List::read(data, start);
         found.extend(list.meanings().into_iter().map(|bytes| (start, "a list of numbers", bytes)));
-        if end > at {
-            (at, floor) = (end, end);
+        // A list that ends before the probe lets the next one begin there.
+        if end > floor {
+            (at, floor) = (at.max(end), end);
         } else {
             at += STEP;
         }
@@ -150,7 +149,7 @@ fn is_separator(byte: u8) -> bool {
 }
 
 fn may_be_listed(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || is_separator(byte) || b"xXuUlLi.".contains(&byte)
+    byte.is_ascii_hexdigit() || is_separator(byte) || b"xXuUlLi./*".contains(&byte)
 }
 
 /// Numbers one behind the other.
@@ -311,7 +310,7 @@ mod tests {
         let colons = written(|text, byte| write!(text, "{byte:02x}:").unwrap());
         let dashes = written(|text, byte| write!(text, "{byte:02X}-").unwrap());
         let entities = written(|text, byte| write!(text, "&#{byte};").unwrap());
-        let yaml = written(|text, byte| write!(text, "  - {byte}\n").unwrap());
+        let yaml = written(|text, byte| writeln!(text, "  - {byte}").unwrap());
         let rust = written(|text, byte| write!(text, "{byte}u8, ").unwrap());
         let floats = written(|text, byte| write!(text, "{byte}.0, ").unwrap());
         let lists = [&decimal, &hexadecimal, &lines, &signed, &dump, &colons, &dashes, &entities, &yaml];
@@ -324,9 +323,13 @@ mod tests {
                     let digits = |text: &mut String, byte: &u8| write!(text, "{byte:02x}").unwrap();
                     text.push_str("0x");
                     if turned {
-                        word.iter().for_each(|byte| digits(&mut text, byte));
+                        for byte in word {
+                            digits(&mut text, byte);
+                        }
                     } else {
-                        word.iter().rev().for_each(|byte| digits(&mut text, byte));
+                        for byte in word.iter().rev() {
+                            digits(&mut text, byte);
+                        }
                     }
                     text + "ULL, "
                 });

@@ -31,6 +31,7 @@ mod wrapper;
 pub(super) use elf::{Elf, Section};
 pub use needs::MissingLibrary;
 pub(super) use parts::{is_plain_data, unexplained};
+pub(super) use registration::Registration;
 pub(super) use wrapper::Wrapper;
 
 use super::examination::Depth;
@@ -48,6 +49,8 @@ pub(super) struct View {
     pub(super) missing_libraries: Vec<MissingLibrary>,
     /// Calls that may register something else than a wrapper, where the function itself is only guessed.
     pub(super) doubts: Vec<Problem>,
+    /// Where registrations are still to be searched for.
+    pub(super) registration: Option<Registration>,
     /// Where the loader's view is another than the file's.
     pub(super) problems: Vec<Problem>,
 }
@@ -62,9 +65,11 @@ pub(super) fn view(elf: &Elf<'_>, depth: Depth) -> View {
     let image = image::apply(elf, &relocations, &mut problems);
     let wrappers = wrapper::read(elf, &image, &mut problems);
     let mut doubts = Vec::new();
-    if depth != Depth::Headers {
-        registration::check(elf, dynamic.as_ref(), &mut problems, &mut doubts);
-    }
+    let registration = if depth == Depth::Headers {
+        None
+    } else {
+        registration::check(elf, dynamic.as_ref(), &relocations, &mut problems, &mut doubts)
+    };
     let writes = relocations.iter().map(|write| (write.offset, write.width)).collect();
-    View { wrappers, writes, missing_libraries, doubts, problems }
+    View { wrappers, writes, missing_libraries, doubts, registration, problems }
 }

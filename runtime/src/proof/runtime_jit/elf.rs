@@ -1,11 +1,11 @@
 //! Signs in a host ELF: what it needs, what it imports, and what it calls.
 
-use memchr::memmem;
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
 use super::functions::is_jit_function;
+use super::host_data::HostData;
 use super::{RuntimeJit, calls};
 
 /// Libraries that compile device code while a program runs. The driver's is none: linking against it
@@ -16,9 +16,22 @@ const LIBRARIES: [&str; 5] =
 const NAME_LIMIT: usize = 256;
 const SIGNS_LIMIT: usize = 1000;
 /// Functions that find any other by a name made at run time.
-pub(super) const LOADERS: [&str; 4] = ["dlopen", "dlmopen", "dlsym", "dlvsym"];
+pub(super) const LOADERS: [&str; 10] = [
+    "dlopen",
+    "dlmopen",
+    "dlsym",
+    "dlvsym",
+    "__libc_dlopen_mode",
+    "__libc_dlsym",
+    "_dl_sym",
+    "g_module_open",
+    "g_module_symbol",
+    "lt_dlopen",
+];
 /// Functions that start programs.
-const STARTERS: [&str; 12] = [
+const STARTERS: [&str; 14] = [
+    "syscall",
+    "wordexp",
     "system",
     "popen",
     "execl",
@@ -32,34 +45,40 @@ const STARTERS: [&str; 12] = [
     "posix_spawn",
     "posix_spawnp",
 ];
-/// How a compiler is named to a starter.
-const PROGRAMS: [(&str, [&str; 3]); 4] = [
-    ("ptxas", ["/ptxas\0", "\0ptxas\0", "ptxas -"]),
-    ("nvcc", ["/nvcc\0", "\0nvcc\0", "nvcc -"]),
-    ("nvlink", ["/nvlink\0", "\0nvlink\0", "nvlink -"]),
-    ("cicc", ["/cicc\0", "\0cicc\0", "cicc -"]),
-];
+/// Compilers that a starter may be told to start.
+const PROGRAMS: [&str; 4] = ["ptxas", "nvcc", "nvlink", "cicc"];
+/// A text that only the CUDA runtime holds.
+const RUNTIME: &str = "cudaErrorInsufficientDriver";
 
 /// What a host ELF tells of its way to device code that is in no file.
 #[derive(Default)]
 pub(in crate::proof) struct ElfSigns {
     /// The signs.
     pub(in crate::proof) signs: Vec<RuntimeJit>,
+    /// Functions that find others by name, which it imports and which say something where a file is about CUDA.
+    pub(in crate::proof) finders: Vec<RuntimeJit>,
+    /// Whether it is about CUDA: needs it, imports of it, or holds device code.
+    pub(in crate::proof) is_about_cuda: bool,
+    /// Whether it holds a CUDA runtime, which opens the driver itself.
+    pub(in crate::proof) has_static_runtime: bool,
     /// Whether it holds a CUDA runtime, with its functions that load device code, and does not tell who calls
     /// them.
     pub(in crate::proof) hides_calls: bool,
 }
 
-/// Looks for what a host ELF needs to make device code while it runs.
-pub(in crate::proof) fn elf_signs(bytes: &[u8]) -> ElfSigns {
+/// Looks for what a host ELF with this data needs to make device code while it runs.
+pub(in crate::proof) fn elf_signs(bytes: &[u8], data: &HostData<'_>) -> ElfSigns {
     let signs = match bytes.get(4) {
-        Some(1) => signs_of::<FileHeader32<Endianness>>(bytes),
-        _ => signs_of::<FileHeader64<Endianness>>(bytes),
+        Some(1) => signs_of::<FileHeader32<Endianness>>(bytes, data),
+        _ => signs_of::<FileHeader64<Endianness>>(bytes, data),
     };
     signs.unwrap_or_default()
 }
 
-fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<ElfSigns> {
+fn signs_of<Elf: FileHeader<Endian = Endianness>>(
+    bytes: &[u8],
+    data: &HostData<'_>,
+) -> object::Result<ElfSigns> {
     let header = Elf::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
@@ -113,24 +132,22 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
     signs.extend(called.jit.iter().cloned().map(RuntimeJit::Calls));
     // A runtime that is linked in opens the driver itself; then only calls by others count.
     let has_static_runtime =
-        defines_runtime || called.has_static_runtime || holds_static_runtime(bytes, &imported);
-    if (needs_cuda || imports_cuda || holds_code) && !has_static_runtime {
-        let loaders = LOADERS.iter().filter(|loader| imported.contains(loader));
-        signs.extend(loaders.map(|name| RuntimeJit::Imports((*name).to_owned())));
-    }
+        defines_runtime || called.has_static_runtime || holds_static_runtime(data, &imported);
+    let is_about_cuda = needs_cuda || imports_cuda || holds_code;
+    let finders = LOADERS.iter().filter(|loader| imported.contains(loader));
+    let finders = finders.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();
     signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));
     if imported.iter().any(|name| STARTERS.contains(name)) {
-        let texts = PROGRAMS
-            .iter()
-            .filter(|(_, texts)| texts.iter().any(|text| memmem::find(bytes, text.as_bytes()).is_some()));
-        signs.extend(texts.map(|(name, _)| RuntimeJit::Runs((*name).to_owned())));
+        let named = PROGRAMS.iter().filter(|program| data.names_program(program));
+        signs.extend(named.map(|program| RuntimeJit::Runs((*program).to_owned())));
     }
-    Ok(ElfSigns { signs, hides_calls: has_static_runtime && !called.has_static_runtime })
+    let hides_calls = has_static_runtime && !called.has_static_runtime;
+    Ok(ElfSigns { signs, finders, is_about_cuda, has_static_runtime, hides_calls })
 }
 
 /// Whether a stripped library holds the static CUDA runtime: it registers kernels, and imports no runtime.
-fn holds_static_runtime(bytes: &[u8], imported: &[&str]) -> bool {
+fn holds_static_runtime(data: &HostData<'_>, imported: &[&str]) -> bool {
     let imports_runtime =
         imported.iter().any(|name| name.starts_with("__cudaRegister") || *name == "cudaLaunchKernel");
-    !imports_runtime && memmem::find(bytes, b"cudaErrorInsufficientDriver").is_some()
+    !imports_runtime && data.holds(RUNTIME)
 }

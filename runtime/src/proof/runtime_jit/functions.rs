@@ -1,7 +1,7 @@
 //! Functions by which a program makes or loads device code.
 
 /// Beginnings of functions that compile or load device code, or find such a function by its name.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 21] = [
     "nvrtcCompileProgram",
     "nvrtcCreateProgram",
     "nvPTXCompilerC",
@@ -18,6 +18,13 @@ const FUNCTIONS: [&str; 16] = [
     "cuGetProcAddress",
     "cudaGetDriverEntryPoint",
     "__nvrtc",
+    // Tables of functions of the driver that no header names.
+    "cuGetExportTable",
+    "cudaGetExportTable",
+    // Other ways to a driver that compiles, or takes machine code.
+    "clCreateProgramWith",
+    "vkCreateCuModule",
+    "optixModuleCreate",
 ];
 
 /// Whether a symbol is a function that compiles or loads device code.

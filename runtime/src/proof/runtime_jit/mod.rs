@@ -18,11 +18,13 @@
 mod calls;
 mod elf;
 mod functions;
+mod host_data;
 mod text;
 
 use serde::Serialize;
 
 pub(super) use elf::{ElfSigns, elf_signs};
+pub(super) use host_data::HostData;
 pub(super) use text::{REACH_BYTES, text_signs};
 
 /// One sign.

@@ -34,7 +34,7 @@ const TARGET: &[u8] = b".target ";
 const PROBE_BYTES: usize = 4096;
 
 /// Words of Python that compiles device code. Each is a call, a decorator or an import, never a mere name.
-const PYTHON: [&str; 24] = [
+const PYTHON: [&str; 33] = [
     "@triton.jit",
     "triton.compile(",
     "triton.runtime.jit",
@@ -59,6 +59,15 @@ const PYTHON: [&str; 24] = [
     "compile_ptx(",
     "tvm_ffi.cpp",
     "@wp.kernel",
+    "@ti.kernel",
+    "@tilelang.jit",
+    "torch.compile(",
+    "@torch.compile",
+    "_compile_kernel(",
+    "@jax.jit",
+    "cuda.core",
+    "cuModuleLoad",
+    "cuLibraryLoad",
 ];
 /// Names of compilers as a Python program quotes them to run them.
 const PROGRAMS: [(&str, [&str; 4]); 2] = [
