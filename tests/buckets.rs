@@ -1,4 +1,4 @@
-//! A shared cache in a bucket, against a server that speaks S3: moto, from PyPI, on the loopback.
+//! A shared cache in a bucket, against a server that speaks S3: moto, from `PyPI`, on the loopback.
 //!
 //! `scripts/buckets.sh` builds with the feature, fetches the server and runs these.
 
