@@ -280,9 +280,10 @@ fn the_room_of_dropped_names_is_explained_and_nothing_else_in_it() {
     let mut forgeries = Forgeries::default();
     let mut hidden = vec![0; 4864];
     hidden[4000] = 1;
+    let large = vec![0; 128 << 10];
     for (name, section, more) in [
         ("a byte in it", ".shstrtab", &hidden[..]),
-        ("more than names take", ".shstrtab", &[0; 128 << 10]),
+        ("more than names take", ".shstrtab", &large[..]),
         ("as much elsewhere", ".note.nv.tkinfo", &[0; 4864]),
     ] {
         forgeries.refuse_because(name, &widened(&honest, section, more), "between the parts of the cubin");

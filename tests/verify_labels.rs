@@ -139,7 +139,7 @@ fn what_one_object_of_an_archive_looks_up_is_a_sign_where_another_is_about_cuda(
     };
     let labels = |name: &str| sandbox.run(["verify", name, "--list", "--json"]).json()["labels"].clone();
     for (name, source) in [("finder", finder), ("other", "int g() { return 1; }")] {
-        sandbox.write(&format!("{name}.cpp"), source);
+        sandbox.write(format!("{name}.cpp"), source);
         tool("g++", &["-O1", "-fPIC", "-c", &format!("{name}.cpp"), "-o", &format!("{name}.o")]);
     }
     fs::copy(repository().join("tests/fixtures/proof/exact_13.0.o"), sandbox.path("exact.o")).unwrap();

@@ -281,7 +281,7 @@ mod tests {
         findings[1].notes.push("two streams".to_owned());
         let rounded = OutputComparison::new(
             Dtype::Float32,
-            &1.0009765_f32.to_le_bytes(),
+            &1.000_976_5_f32.to_le_bytes(),
             &[1.0],
             &Tolerance::default(),
         );
