@@ -1,5 +1,7 @@
 //! A shared cache: what others built is taken when it is signed, whole and proven, and never otherwise.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -115,13 +117,24 @@ impl Share {
 
     /// Exchanges the archive for another one, which the holder of `signer` states.
     fn rearchive(&self, signer: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        self.repack(signer, |entries| {
+            let mut library = entries.remove("library.so").unwrap();
+            change(&mut library);
+            entries.insert("library.so".to_owned(), library);
+        });
+    }
+
+    /// The same of any of its parts.
+    fn repack(&self, signer: &str, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) {
         let path = self.only(".zip");
         let bytes = fs::read(&path).unwrap();
-        let mut entries = bundle::unzip(&bytes).unwrap();
-        let mut library = entries.remove("library.so").unwrap().into_owned();
-        change(&mut library);
-        let digest = Digest::of_bytes(&library);
-        entries.insert("library.so".to_owned(), library.into());
+        let entries = bundle::unzip(&bytes).unwrap();
+        let mut entries: BTreeMap<String, Vec<u8>> =
+            entries.into_iter().map(|(name, content)| (name, content.into_owned())).collect();
+        change(&mut entries);
+        let digest = Digest::of_bytes(&entries["library.so"]);
+        let entries: BTreeMap<_, _> =
+            entries.into_iter().map(|(name, content)| (name, Cow::Owned(content))).collect();
         let archive = bundle::zip_of(&entries);
         let name = Digest::of_bytes(&archive).to_string();
         let to = self.sandbox.path(format!("share/v1/archives/{}/{name}.zip", &name[..2]));
@@ -368,6 +381,17 @@ fn refuses_a_signer_s_library_that_holds_another_architecture() {
     let other = fs::read(share.sandbox.path("other.so")).unwrap();
     share.rearchive("me", |library| *library = other);
     share.refused("it is not proven");
+}
+
+#[test]
+fn refuses_an_archive_whose_sources_are_others_than_those_that_are_built() {
+    let share = Share::new();
+    share.repack("me", |entries| {
+        let sources: Vec<String> = entries.keys().filter(|name| name.ends_with(".cu")).cloned().collect();
+        assert!(!sources.is_empty());
+        entries.get_mut(&sources[0]).unwrap().extend(b"// another day\n");
+    });
+    share.refused("the sources and flags in it are not those of this build");
 }
 
 #[test]

@@ -323,7 +323,12 @@ fn fetch(
         return Ok(None);
     };
     let library = &found.build.library;
-    let refused = match proof::prove(wanted.requested, library, wanted.ingredients.gencode.real_arch) {
+    let arch = wanted.ingredients.gencode.real_arch;
+    let refused = match proof::prove(wanted.requested, library, arch) {
+        // What went in is archived so that it can be built again: of something else that would show nothing.
+        Ok(_) if !same_request(&found.build.request, wanted.request) || found.build.arch != arch => {
+            "the sources and flags in it are not those of this build".to_owned()
+        }
         Ok(_) if !wanted.request.interface.is_exported_by(library).unwrap_or(false) => {
             "its library does not export what is called".to_owned()
         }
@@ -344,6 +349,16 @@ fn fetch(
     let place = shared.place().clone();
     tell(SharingNotice::Refused { place, name: found.name, reason: refused, others: 0 });
     Ok(None)
+}
+
+/// Whether two requests are one, in whatever order their files stand.
+fn same_request(archived: &BuildRequest, wanted: &BuildRequest) -> bool {
+    let ordered = |request: &BuildRequest| {
+        let mut request = request.clone();
+        request.sources.sort_by(|a, b| a.path.cmp(&b.path));
+        request
+    };
+    ordered(archived) == ordered(wanted)
 }
 
 /// Puts a build that was made here into the shared cache, where that was asked for.

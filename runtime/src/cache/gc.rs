@@ -97,6 +97,7 @@ impl Store {
 
     /// Refuses a cache whose builds cannot be listed: it is not an empty one.
     pub fn require_listable(&self) -> Result<(), CacheError> {
+        owner::refuse_links(self.root())?;
         let entries = self.root().join("entries");
         let shards = children(&entries).filter(|path| !path.is_symlink());
         for folder in [entries.clone()].into_iter().chain(shards) {

@@ -34,14 +34,16 @@ pub(super) fn check(folder: &Path) -> Result<(), CacheError> {
 /// others.
 pub(super) fn check_parts(root: &Path) -> Result<(), CacheError> {
     check(root)?;
-    for part in PARTS.map(|name| root.join(name)) {
-        match part.symlink_metadata() {
-            Ok(found) if found.is_symlink() => return Err(CacheError::Linked { path: part }),
-            Ok(_) => check(&part)?,
-            Err(_) => {}
-        }
+    refuse_links(root)?;
+    PARTS.map(|name| root.join(name)).iter().filter(|part| part.exists()).try_for_each(|part| check(part))
+}
+
+/// Refuses a cache of which a part is a link.
+pub(super) fn refuse_links(root: &Path) -> Result<(), CacheError> {
+    match PARTS.map(|name| root.join(name)).into_iter().find(|part| part.is_symlink()) {
+        Some(path) => Err(CacheError::Linked { path }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn refusal(found: &Metadata, user: u32) -> Option<String> {

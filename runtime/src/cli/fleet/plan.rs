@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use proofmark_packager::escape;
 use serde_json::json;
 
 use super::places;
@@ -97,7 +98,8 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
     passed_over.extend(file::arrange(&mut shards));
     passed_over.sort_by(|one, other| one.path.cmp(&other.path));
     for one in &passed_over {
-        console.say(format!("note: passed over {}: {}", one.path, one.reason));
+        let (path, reason) = (escape::line(&one.path), escape::line(&one.reason));
+        console.say(format!("note: passed over {path}: {reason}"));
     }
     if shards.is_empty() {
         return Err(Failure::request("nothing there can be planned"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use proofmark_packager::escape;
 use serde_json::json;
 
 use super::{ResultsFolder, explain_plan, explain_results};
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
     }
     for one in &plan.passed_over {
         let word = if one.is_left_out() { "left out" } else { "passed over" };
-        console.print(format!("{word:13}{}: {}", one.path, one.reason))?;
+        console.print(format!("{word:13}{}: {}", escape::line(&one.path), escape::line(&one.reason)))?;
     }
     let (finished, refused) = (summary.count(Standing::Finished), summary.count(Standing::Refused));
     console.print(format!(

@@ -179,9 +179,15 @@ fn read_sections(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) -> Re
     Ok(())
 }
 
-/// Whether a section repeats the PTX for debuggers (`-lineinfo`, `-G`).
+/// Whether a section repeats the PTX for debuggers (`-lineinfo`, `-G`); with `-rdc=true` its name ends with a
+/// number.
 pub(super) fn is_debug_ptx(name: &[u8]) -> bool {
-    matches!(name, b".nv_debug_ptx_txt" | b".nv.merc.nv_debug_ptx_txt")
+    let name = name.strip_prefix(b".nv.merc").unwrap_or(name);
+    name.strip_prefix(b".nv_debug_ptx_txt").is_some_and(|rest| match rest {
+        [] => true,
+        [b'.', number @ ..] => !number.is_empty() && number.iter().all(u8::is_ascii_digit),
+        _ => false,
+    })
 }
 
 /// The target in such a section, whose lines end with zero bytes.

@@ -44,6 +44,8 @@ fn load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
             [.., 0x48, 0x83, 0xEC, _] => 4,
             // `push %rax` and `nop`, to align the stack and the call.
             [.., 0x50 | 0x90] => 1,
+            // What a linker puts before a call that was one through a pointer (`-fno-plt`), to keep its length.
+            [.., 0x67] if end == call => 1,
             _ => return None,
         };
     }
@@ -70,6 +72,13 @@ mod tests {
         fn is_wrapper(&self, _: usize) -> bool {
             true
         }
+    }
+
+    #[test]
+    fn a_call_that_a_linker_made_direct_has_a_byte_before_it() {
+        let load = [0x48, 0x8D, 0x3D, 1, 2, 3, 4];
+        assert!(loads_wrapper(&[&load[..], &[0x67, 0xE8]].concat(), 8, &All));
+        assert!(!loads_wrapper(&[&load[..], &[0x67, 0x90, 0xE8]].concat(), 9, &All));
     }
 
     #[test]
