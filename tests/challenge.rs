@@ -90,7 +90,13 @@ fn the_first_is_kept_on_its_sealed_measurements_and_the_next_needs_a_comparison(
     let sandbox = Sandbox::new();
     let first = promote(&sandbox, FIRST, &[]);
     assert_eq!((&first["answer"], &first["champion"]), (&"keep".into(), &Value::Null));
-    assert!(first["reason"].as_str().unwrap().contains("54 of 54 workloads passed when it was sealed"));
+    let reason = first["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(
+            "54 of 54 workloads passed when it was sealed, as the seal says, with errors up to 1e-2 and 1e-2"
+        ),
+        "{reason}"
+    );
     let file = sandbox.path("").join(first["promoted"]["file"].as_str().unwrap());
     assert_eq!(fs::read(&file).unwrap(), fs::read(solution(FIRST)).unwrap());
     let alone = challenge(&sandbox, SECOND, &[]).expect(3);

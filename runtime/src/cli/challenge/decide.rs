@@ -1,5 +1,6 @@
 //! Keep, reject, or nobody can tell: by a comparison here, by one that was recorded, or for lack of a champion.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proofmark_packager::interop::flashinfer::Timestamp;
@@ -16,7 +17,7 @@ use crate::ledger::{Ledger, Origin};
 use crate::measure::Compared;
 use crate::measure::decision::{Arm, Comparison, Decision};
 use crate::pipeline::Settings;
-use crate::record::{ComparisonRecord, Record, journal};
+use crate::record::{ComparisonRecord, Record, WorkloadRecord, journal};
 
 /// The last comparison in the named file whose candidate is this one.
 pub(super) fn recorded(arguments: &Arguments, bundle: &Bundle) -> Result<Option<ComparisonRecord>, Failure> {
@@ -78,7 +79,19 @@ impl Challenge<'_> {
             },
         };
         let Some(report) = sealed.report() else { return Err(no_gpu()) };
-        let how = if sealed.origin == Origin::Measured { "" } else { " when it was sealed" };
+        // Whoever sealed it chose what an error may be: that is theirs to say, and ours to repeat.
+        let held = |one: &WorkloadRecord| (one.tolerance.atol.to_bits(), one.tolerance.rtol.to_bits());
+        let held: BTreeSet<_> = sealed.sealed.measurements.iter().map(held).collect();
+        let errors: Vec<String> = held
+            .iter()
+            .map(|(atol, rtol)| format!("{:e} and {:e}", f64::from_bits(*atol), f64::from_bits(*rtol)))
+            .collect();
+        let how = match sealed.origin {
+            Origin::Measured => String::new(),
+            Origin::Imported { .. } => {
+                format!(" when it was sealed, as the seal says, with errors up to {}", errors.join(" or "))
+            }
+        };
         let passed = format!("{} of {} workloads passed{how}", report.passed, report.expected);
         let (answer, reason) = if report.is_complete() {
             (Answer::Keep, format!("the first: {passed}"))
