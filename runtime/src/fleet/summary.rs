@@ -144,11 +144,14 @@ impl ShardSummary {
 /// The records of an outcome, as they were measured.
 fn records(results: &Results, shard: Digest, outcome: &Value) -> Result<Vec<Record>, ResultsError> {
     let records = outcome["records"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let refuse = |error: &dyn std::fmt::Display| ResultsError::NoOutcome {
+        path: results.outcome_path(shard),
+        reason: format!("a record in it is none: {error}"),
+    };
     let read = |record: &Value| {
-        serde_json::from_value(record.clone()).map_err(|error| ResultsError::NoOutcome {
-            path: results.outcome_path(shard),
-            reason: format!("a record in it is none: {error}"),
-        })
+        let record: Record = serde_json::from_value(record.clone()).map_err(|error| refuse(&error))?;
+        record.check().map_err(|error| refuse(&error))?;
+        Ok(record)
     };
     records.iter().map(read).collect()
 }

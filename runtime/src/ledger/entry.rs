@@ -10,7 +10,7 @@ use super::slot::Slot;
 use super::trace::TraceLine;
 use crate::measure::statistics::Interval;
 use crate::record::Record;
-use crate::record::line::LineError;
+use crate::record::line::{Head, LineError};
 use crate::recording::Trust;
 
 /// Name of the ledger's own lines.
@@ -186,13 +186,6 @@ pub struct PromotionLine {
 impl LedgerEntry {
     /// Reads one line, within a budget.
     pub fn from_line(line: &str) -> Result<Self, LineError> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(default)]
-            schema: Value,
-            #[serde(default)]
-            version: Value,
-        }
         json::check(line.as_bytes(), Budget::SAMPLES).map_err(LineError::TooMuch)?;
         let Head { schema, version } = serde_json::from_str(line)?;
         if schema != SCHEMA {

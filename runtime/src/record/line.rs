@@ -185,17 +185,20 @@ pub enum LineError {
     TooMuch(#[source] proofmark_packager::json::JsonError),
 }
 
+/// What a line says of itself: read alone, so that a newer line says that it is newer.
+#[derive(Deserialize)]
+pub(crate) struct Head {
+    /// The format.
+    #[serde(default)]
+    pub(crate) schema: Value,
+    /// Its version.
+    #[serde(default)]
+    pub(crate) version: Value,
+}
+
 impl Record {
     /// Reads one line.
     pub fn from_line(line: &str) -> Result<Self, LineError> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(default)]
-            schema: Value,
-            #[serde(default)]
-            version: Value,
-        }
-        // The head is read by itself, so that a newer line says that it is newer.
         let Head { schema, version } = serde_json::from_str(line)?;
         if schema != SCHEMA {
             return Err(LineError::Schema { found: schema });
@@ -210,7 +213,7 @@ impl Record {
     }
 
     /// Refuses numbers that no run gives, whoever wrote them.
-    fn check(&self) -> Result<(), LineError> {
+    pub fn check(&self) -> Result<(), LineError> {
         let Self::Workload(record) = self else { return Ok(()) };
         let refuse = |what, found: f64| Err(LineError::Number { what, found });
         let Tolerance { atol, rtol, required_matched_ratio } = record.tolerance;
