@@ -9,11 +9,13 @@ use proofmark_packager::Arch;
 use serde::Serialize;
 use serde_json::json;
 
+use super::cache_folder::{CacheFolder, explain};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::line::MachineOptions;
-use crate::cache::{CacheError, Key, LockScope, Store, SweepLimits, Swept};
+use super::number;
+use crate::cache::{Key, LockScope, Store, SweepLimits, Swept};
 use crate::path_text;
 
 mod challenge;
@@ -33,32 +35,6 @@ pub struct Arguments {
     action: CacheAction,
 }
 
-/// The way out where the cache cannot be written.
-pub(super) const WRITABLE_FOLDER: &str =
-    "name a folder that you can write with `--cache-dir` or PROOFMARK_CACHE";
-
-/// Where the cache is.
-#[derive(Debug, Clone, Args)]
-pub struct CacheFolder {
-    /// The cache folder [default: $PROOFMARK_CACHE, $XDG_CACHE_HOME/proofmark, ~/.cache/proofmark].
-    #[arg(long, value_name = "DIR", global = true)]
-    pub cache_dir: Option<PathBuf>,
-}
-
-impl CacheFolder {
-    /// The folder, which need not exist yet.
-    pub fn folder(&self) -> Result<PathBuf, Failure> {
-        Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
-    }
-
-    /// Looks at what is there, without making a cache.
-    fn look(&self) -> Result<Store, Failure> {
-        let store = Store::look(&self.folder()?);
-        store.require_listable().map_err(explain)?;
-        Ok(store)
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum CacheAction {
     /// List every build, checked as it is read.
@@ -70,10 +46,10 @@ enum CacheAction {
     /// Remove what dead processes left and what exceeds the limits.
     Gc {
         /// Keep at most this much, such as `500M` or `2G`; the least recently used go first.
-        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        #[arg(long, value_name = "SIZE", value_parser = number::size)]
         max_size: Option<u64>,
         /// Remove what was not used for this long, such as `12h` or `30d`.
-        #[arg(long, value_name = "AGE", value_parser = parse_age)]
+        #[arg(long, value_name = "AGE", value_parser = number::age)]
         max_age: Option<Duration>,
     },
     /// Build a random sample of a shared cache again, and compare the bytes.
@@ -201,65 +177,4 @@ fn report_sweep(swept: Swept, console: &Console) -> Result<ExitCode, Failure> {
     ))?;
     console.document("proofmark.cache-sweep", 1, &swept)?;
     Ok(ExitCode::Yes)
-}
-
-/// Says what a cache failure means for the caller.
-pub(super) fn explain(error: CacheError) -> Failure {
-    let way_out = match &error {
-        CacheError::Shared { path, .. } => {
-            format!("`chmod go-w {}` if it is yours, or name another with `--cache-dir`", path.display())
-        }
-        CacheError::Linked { .. } => "remove the link, or name another cache with `--cache-dir`".to_owned(),
-        CacheError::Busy { .. } => "allow more with --timeout".to_owned(),
-        CacheError::NoPlace | CacheError::Io { .. } => WRITABLE_FOLDER.to_owned(),
-    };
-    Failure::could_not_judge(error).hint(way_out)
-}
-
-fn parse_size(text: &str) -> Result<u64, String> {
-    let expected = || format!("`{text}` is no size: expected a number and K, M, G or T, such as `2G`");
-    let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
-    let scale: u64 = match text[digits.len()..].trim_end_matches(['B', 'b', 'i']).to_uppercase().as_str() {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        "T" => 1 << 40,
-        _ => return Err(expected()),
-    };
-    let number: u64 = digits.parse().map_err(|_| expected())?;
-    number.checked_mul(scale).ok_or_else(expected)
-}
-
-pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
-    let expected = || format!("`{text}` is no age: expected a number and s, m, h or d, such as `30d`");
-    let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
-    let scale: u64 = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return Err(expected()),
-    };
-    let number: u64 = digits.parse().map_err(|_| expected())?;
-    number.checked_mul(scale).map(Duration::from_secs).ok_or_else(expected)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_sizes_and_ages_with_units() {
-        assert_eq!(parse_size("2G"), Ok(2 << 30));
-        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
-        assert_eq!(parse_size("7"), Ok(7));
-        assert_eq!(parse_age("30d"), Ok(Duration::from_secs(30 * 86400)));
-        for text in ["", "G", "-1G", "1X", "99999999999999T", "1.5G"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-        for text in ["", "30", "d", "-1d", "1w", "9999999999999999d"] {
-            assert!(parse_age(text).is_err(), "{text}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use serde_json::json;
 
-use super::cache;
+use super::cache_folder::{CacheFolder, WRITABLE_FOLDER};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     cuda_home: Option<std::path::PathBuf>,
     #[command(flatten)]
-    cache: cache::CacheFolder,
+    cache: CacheFolder,
 }
 
 /// How one check came out.
@@ -207,7 +207,7 @@ fn sandbox_layers(layers: &Layers) -> Vec<Check> {
 }
 
 /// Where proven builds are kept.
-fn cache_folder(place: &cache::CacheFolder) -> Check {
+fn cache_folder(place: &CacheFolder) -> Check {
     const SUBJECT: &str = "cache folder";
     let folder = match place.folder() {
         Ok(folder) => folder,
@@ -217,7 +217,7 @@ fn cache_folder(place: &cache::CacheFolder) -> Check {
         return Check::good(SUBJECT, room(&folder));
     }
     let found = format!("{} cannot be written", folder.display());
-    Check::bad(SUBJECT, found, vec![cache::WRITABLE_FOLDER.to_owned()])
+    Check::bad(SUBJECT, found, vec![WRITABLE_FOLDER.to_owned()])
 }
 
 /// The search ends at the first trouble; a doctor names all of them.

@@ -2,7 +2,7 @@
 
 use proofmark_player::device::DeviceError;
 
-use super::cache;
+use super::cache_folder;
 use super::failure::Failure;
 use crate::build::{BuildError, PlanError};
 use crate::capture::CaptureError;
@@ -20,7 +20,7 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ PipelineError::Request { .. } => Failure::request(error)
             .hint("FlashInfer-Bench would run it; here a library has to be buildable without the entry"),
         PipelineError::Rebuild(error) => rebuild(error),
-        PipelineError::Cache(error) => cache::explain(error),
+        PipelineError::Cache(error) => cache_folder::explain(error),
         error @ PipelineError::Sharing(ObjectError::NotBuilt) => Failure::request(error)
             .hint("a release of proofmark speaks to buckets; `--features buckets` builds one that does"),
         error @ PipelineError::Sharing(_) => Failure::could_not_judge(error),
@@ -96,7 +96,7 @@ fn rebuild(error: RebuildError) -> Failure {
             };
             ways_out.into_iter().fold(failure, Failure::hint)
         }
-        RebuildError::Cache(error) => cache::explain(error),
+        RebuildError::Cache(error) => cache_folder::explain(error),
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::cache::parse_age;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -101,7 +100,7 @@ enum LedgerAction {
     /// Drop old measurements; never one that a seal or a promotion names.
     Retain {
         /// Drop what is older than this, such as `180d`.
-        #[arg(long, value_name = "AGE", value_parser = parse_age)]
+        #[arg(long, value_name = "AGE", value_parser = number::age)]
         older_than: Duration,
         /// Also keep what the sealed artifacts in this folder name.
         #[arg(long, value_name = "DIR")]

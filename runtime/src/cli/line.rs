@@ -9,7 +9,7 @@ use proofmark_packager::{Arch, Bundle};
 use proofmark_player::Refusals;
 use serde_json::Value;
 
-use super::cache::CacheFolder;
+use super::cache_folder::CacheFolder;
 use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::explain;

@@ -14,6 +14,7 @@ mod bench;
 mod board;
 mod build;
 mod cache;
+mod cache_folder;
 mod challenge;
 mod compare;
 mod completions;

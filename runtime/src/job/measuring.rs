@@ -7,8 +7,8 @@ use std::time::Duration;
 use proofmark_player::Refusals;
 use serde::{Deserialize, Serialize};
 
+use super::action_error::ActionError;
 use super::reference::Reference;
-use super::request::ActionError;
 use super::task::Task;
 use crate::measure::judge::Tolerance;
 use crate::measure::statistics::StoppingRule;

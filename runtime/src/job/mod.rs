@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`request`] | the job and its document |
+//! | `action_error` | why an action cannot be done as asked |
 //! | [`input`] | a submission or a built library, by digest and bytes |
 //! | [`task`] | the definition, the chosen workloads, where captured tensors lie |
 //! | [`reference`](mod@reference) | what outputs are held against |
@@ -15,6 +16,7 @@
 //! | [`subject`] | a proven library, and what came with it |
 //! | [`outcome`] | what came out |
 
+mod action_error;
 pub mod extension;
 pub mod input;
 pub mod measuring;
@@ -24,11 +26,12 @@ pub mod request;
 pub mod subject;
 pub mod task;
 
+pub use action_error::{ActionError, OtherDefinition};
 pub use extension::is_extension;
 pub use input::Input;
 pub use measuring::{Measure, Measuring};
 pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;
-pub use request::{Action, ActionError, Freshness, Job, JobError, ReplaySource};
+pub use request::{Action, Freshness, Job, JobError, ReplaySource};
 pub use subject::BuiltSubject;
 pub use task::{Task, TaskError, TaskSources};

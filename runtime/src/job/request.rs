@@ -5,10 +5,11 @@ use proofmark_packager::{Arch, Bundle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::action_error::{ActionError, OtherDefinition};
 use super::input::Input;
 use super::measuring::{Measure, Measuring};
 use super::reference::Reference;
-use crate::measure::decision::{Protocol, ProtocolError};
+use crate::measure::decision::Protocol;
 use crate::record::RunId;
 
 /// Name of the document.
@@ -169,49 +170,6 @@ impl Action {
                 .and_then(|()| reference(measuring)),
         }
     }
-}
-
-/// Why an action cannot be done as asked.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ActionError {
-    /// A submission is for another definition.
-    #[error(transparent)]
-    Definition(#[from] OtherDefinition),
-    /// A comparison that decides nothing.
-    #[error("the protocol cannot work")]
-    Protocol(#[from] ProtocolError),
-    /// A number by which nothing can be measured.
-    #[error("{what} is {found}: expected {expected}")]
-    Number {
-        /// What it is for.
-        what: String,
-        /// What stands there.
-        found: String,
-        /// What would do.
-        expected: &'static str,
-    },
-    /// Nothing would be measured.
-    #[error("there is no workload to measure: expected at least one")]
-    NoWorkloads,
-    /// Nobody is there who could make the inputs.
-    #[error(
-        "workload {workload} leaves its inputs to the definition's own function: expected the definition's own \
-         code as the reference"
-    )]
-    CustomInputs {
-        /// The workload.
-        workload: String,
-    },
-}
-
-/// A submission for another definition than the one that is measured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}, `{name}`, is for {found}, and what is measured is {expected}")]
-pub struct OtherDefinition {
-    what: &'static str,
-    name: String,
-    found: String,
-    expected: String,
 }
 
 fn for_definition(what: &'static str, bundle: &Bundle, measuring: &Measuring) -> Result<(), OtherDefinition> {

@@ -5,7 +5,6 @@
 //! with another value the function's own check refuses it. A content that is a twin is made from the one before it,
 //! without the function.
 
-use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Dtype, Scalar};
 use proofmark_player::PlayerEnd;
 use proofmark_player::device::memory::{Region, copy, download};
@@ -96,11 +95,4 @@ fn value_of(value: f64, dtype: Dtype) -> Scalar {
         dtype if dtype.is_float() => Scalar::Float(value),
         _ => Scalar::Integer(value as i64),
     }
-}
-
-/// The seed of a content of a workload.
-pub(super) fn function_seed(secret: u64, uuid: &str, index: u32) -> u32 {
-    let digest = DigestBuilder::new("proofmark/custom/1").number(secret).text(uuid).number(index.into());
-    let bytes = *digest.finish().as_bytes();
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

@@ -22,6 +22,7 @@
 //! | [`trial`] | one workload: contents, expected outputs, checked calls |
 //! | `custom` | inputs that the definition's own function makes |
 //! | `strided` | the subject's tensors where they have gaps |
+//! | `given` | what the subject is given for a call, and what it left |
 //! | `check` | what a call left, held against what was expected |
 
 pub mod philox;
@@ -65,6 +66,8 @@ pub mod trial;
 mod custom;
 
 mod strided;
+
+mod given;
 
 mod check;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
+use proofmark_packager::DigestBuilder;
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scalar, Workload};
 
 use super::distribution::{Distribution, Profile};
@@ -155,7 +156,9 @@ impl Sources {
 
     /// The seed of a content, for the definition's own function.
     pub(super) fn function_seed(&self, index: u32) -> u32 {
-        super::custom::function_seed(self.seed, &self.uuid, index)
+        let content = DigestBuilder::new("proofmark/custom/1").number(self.seed).text(&self.uuid);
+        let bytes = *content.number(index.into()).finish().as_bytes();
+        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
 
     /// Scalars that the definition's own function gives and that are not known yet: place among the values, and type.
