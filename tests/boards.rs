@@ -212,6 +212,37 @@ fn a_problem_of_gpu_mode_with_its_signature_becomes_a_task_whose_own_python_says
     sandbox.run(["new", "sample", "--signature", signature]).expect(2);
 }
 
+#[test]
+fn a_problem_whose_checker_is_code_of_its_own_is_judged_by_that() {
+    let sandbox = Sandbox::new();
+    row_problem(&sandbox);
+    let path = sandbox.path("problems/double/reference.py");
+    let reference = fs::read_to_string(&path).unwrap();
+    let (before, _) = reference.split_once("check_implementation").unwrap();
+    let checker = "def check_implementation(data, output):\n    wrong = [one for one in output if one % FACTOR]\n    \
+                   return not wrong, f'{len(wrong)} of {len(data[0])} are odd'\n";
+    sandbox.write("problems/double/reference.py", &format!("{before}{checker}"));
+    let signature = "x: float32[size], y: float32[size] -> y: float32[size]";
+    let made = sandbox.run(["new", "problems/double", "--signature", signature, "-o", "mine"]).expect(0);
+    assert!(made.stderr.contains("code of its own: it is asked of every call"), "{}", made.stderr);
+    let ask = "import json, sys, types\n\
+        sys.modules['torch'] = types.SimpleNamespace(float32='f', empty=lambda shape, dtype, device: [0] * shape[0])\n\
+        definition = json.load(open('mine/definition.json'))\n\
+        names = {'__name__': 'definition'}\n\
+        exec(compile(definition['reference'], 'reference', 'exec'), names)\n\
+        row = names['make_inputs']({'case': 1, 'size': 3}, 'here')['x']\n\
+        check = names[definition['check_entrypoint']]\n\
+        print(check([row], [[2, 4, 8]]), check([row], [[2, 3, 5]]))\n";
+    let python = Command::new("python3").args(["-c", ask]).current_dir(sandbox.path("")).output().unwrap();
+    let printed = String::from_utf8_lossy(&python.stdout);
+    let expected = "(True, '0 of 3 are odd') (False, '2 of 3 are odd')\n";
+    assert_eq!(printed, expected, "{}", String::from_utf8_lossy(&python.stderr));
+    // Nobody else can judge it.
+    let task = ["--definition", "mine/definition.json", "--workloads", "mine/workloads.jsonl", "--as-job"];
+    let refused = sandbox.run(["bench", "mine", "--reference", "mine"].into_iter().chain(task)).expect(2);
+    assert!(refused.stderr.contains("the definition's own code as the reference"), "{}", refused.stderr);
+}
+
 /// A kernel file whose entry can run on a processor, and what is made of it for a board.
 fn made_for(sandbox: &Sandbox, format: &[&str]) -> Value {
     sandbox.write(

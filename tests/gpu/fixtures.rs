@@ -148,6 +148,43 @@ fn tensors_of_python_s_have_strides_too() {
     }
 }
 
+/// A reference with the other sign, and a check that takes both: no comparison of elements can pass.
+const EITHER_SIGN: &str = "
+right = run
+
+def run(*inputs):
+    return -right(*inputs)
+
+def check(inputs, outputs):
+    expected, found = right(*inputs).float().abs(), outputs[0].float().abs()
+    off = ((expected - found).abs() > 0.05 + 0.02 * expected).sum().item()
+    return off == 0, f'{off} magnitudes differ'
+";
+
+#[test]
+#[ignore = "needs a GPU and a Python that has torch: scripts/gpu.sh"]
+fn a_definition_s_own_check_judges_where_many_answers_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let judged = |kind: &str, name: &str, check: &str| {
+        let made = submission(folder.path(), kind, name);
+        let path = made.join("definition.json");
+        let mut definition: serde_json::Value =
+            serde_json::from_slice(&fs::read(kernel("rmsnorm_h4096") + "/definition.json").unwrap()).unwrap();
+        let code = format!("{}{check}", definition["reference"].as_str().unwrap());
+        (definition["reference"], definition["check_entrypoint"]) = (code.into(), "check".into());
+        fs::write(&path, definition.to_string()).unwrap();
+        bench(&made.display().to_string(), &["--samples", "50"]).json()["workloads"][0].clone()
+    };
+    let right = judged("honest", "plain", EITHER_SIGN);
+    assert_eq!(right["verdict"]["status"], "passed", "{right}");
+    assert!(right["notes"].to_string().contains("the definition's own check"), "{}", right["notes"]);
+    let wrong = judged("cheats", "half_the_rows", EITHER_SIGN);
+    let reason = wrong["verdict"]["reason"].as_str().unwrap_or("");
+    assert!(reason.contains("own check: ") && reason.contains("magnitudes differ"), "{wrong}");
+    let open = judged("honest", "plain", "\ndef check(inputs, outputs):\n    return True, ''\n");
+    assert!(open["refusal"].to_string().contains("takes zeros for an answer"), "{open}");
+}
+
 /// The time of the honest submission that cheats of a kind hide behind.
 fn honest_ns(kind: &str) -> f64 {
     static HONEST: [OnceLock<f64>; 2] = [OnceLock::new(), OnceLock::new()];

@@ -170,9 +170,10 @@ impl MeasuringOptions {
         if let Some(error) = passed_over {
             console.say(format!("note: {error}: the submission's own is used"));
         }
-        // Only the definition's own code can make inputs.
-        let is_custom = task.workloads.iter().any(Workload::is_custom);
-        let brought = artifact.filter(|_| !is_custom);
+        // Only the definition's own code can make inputs, and judge outputs.
+        let by_definition =
+            task.definition.own_check().is_some() || task.workloads.iter().any(Workload::is_custom);
+        let brought = artifact.filter(|_| !by_definition);
         let reference = match self.reference(brought, console)? {
             Some(reference) => reference,
             None => self.own_reference(&task.definition, console)?,

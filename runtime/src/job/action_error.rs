@@ -33,6 +33,14 @@ pub enum ActionError {
         /// The workload.
         workload: String,
     },
+    /// Nobody is there who could judge the outputs.
+    #[error(
+        "{definition} judges outputs by a function of its own: expected the definition's own code as the reference"
+    )]
+    OwnCheck {
+        /// The definition.
+        definition: String,
+    },
 }
 
 /// A submission for another definition than the one that is measured.

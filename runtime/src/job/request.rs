@@ -139,6 +139,9 @@ impl Action {
             (Some(workload), Reference::Submission { .. }) => {
                 Err(ActionError::CustomInputs { workload: workload.uuid().to_owned() })
             }
+            (None, Reference::Submission { .. }) if measuring.task.definition.own_check().is_some() => {
+                Err(ActionError::OwnCheck { definition: measuring.task.definition.name().to_owned() })
+            }
             _ => Ok(()),
         }
     }

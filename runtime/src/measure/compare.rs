@@ -319,7 +319,7 @@ impl CompareRun<'_> {
             return Ok(());
         }
         let trial = &mut self.trials[workload];
-        let prepared = trial.prepare(&mut self.reference).and_then(|()| trial.refusal());
+        let prepared = trial.prepare(&mut self.reference).and_then(|()| trial.refusal(&mut self.reference));
         match prepared {
             Ok(None) => {}
             Ok(Some(detail)) => {

@@ -137,7 +137,7 @@ impl<'run> BenchRun<'run> {
         finding.notes.extend(trial.strides_note());
         finding.readings.push(self.device.reading());
         self.prepare(&mut trial, workload, &mut finding)?;
-        match trial.refusal() {
+        match self.session(REFERENCE).and_then(|reference| trial.refusal(reference)) {
             Ok(None) => {}
             Ok(refusal) => {
                 finding.refusal = refusal;
@@ -168,6 +168,7 @@ impl<'run> BenchRun<'run> {
         }
         finding.checked_calls = trial.checked;
         finding.notes.extend(by_plain_run(&trial));
+        finding.notes.extend(trial.check_note());
         finding.readings.push(self.device.reading());
         Ok(finding)
     }

@@ -5,7 +5,7 @@
 //!  "returns": false, "input_count": 3, "sources": {"main.py": "…sha256…"}}
 //! {"kind": "definition", "name": "gdn_decode", "reference": "import torch…", "axes": {"head_size": 128},
 //!  "variable_axes": ["batch_size"], "inputs": [["q", ["batch_size", "head_size"]], ["scale", null]],
-//!  "custom_inputs": null}
+//!  "custom_inputs": null, "check": "check"}
 //! ```
 //!
 //! It holds no path of the machine, so that its digest names the code that runs.
@@ -72,6 +72,9 @@ pub enum PythonDocument {
         inputs: Vec<(String, Option<Vec<String>>)>,
         /// The function that makes the inputs which a workload leaves to the definition.
         custom_inputs: Option<String>,
+        /// The function that says whether outputs are right; absent where they are held against the reference's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        check: Option<String>,
     },
 }
 
@@ -129,6 +132,7 @@ impl PythonDocument {
                 .map(|(name, spec)| (name.to_owned(), spec.shape.clone()))
                 .collect(),
             custom_inputs: definition.custom_inputs().map(str::to_owned),
+            check: definition.own_check().map(str::to_owned),
         }
     }
 

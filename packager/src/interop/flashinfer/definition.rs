@@ -9,6 +9,9 @@ use crate::interop::named::Named;
 use crate::interop::operator::{check_dimensions, check_names, constant, named, object, shape};
 use crate::interop::violation::{FormatViolation, Invalid};
 
+/// The field that names the function which says whether outputs are right.
+pub const OWN_CHECK: &str = "check_entrypoint";
+
 /// One symbolic dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
@@ -109,6 +112,12 @@ impl Definition {
     /// SOL-ExecBench's definitions name it.
     pub fn custom_inputs(&self) -> Option<&str> {
         self.unknown.get("custom_inputs_entrypoint").and_then(Value::as_str)
+    }
+
+    /// The function of the reference that says whether outputs are right, where no comparison with the reference's
+    /// own can: `fn(inputs, outputs)` gives `(right, why not)`. An extension of ours, which other readers pass over.
+    pub fn own_check(&self) -> Option<&str> {
+        self.unknown.get(OWN_CHECK).and_then(Value::as_str)
     }
 
     /// The axes that a workload must give a value.

@@ -36,7 +36,7 @@ pub mod workload;
 pub use super::named::Named;
 pub use super::violation::{FormatViolation, Invalid};
 pub use dataset::{Dataset, DatasetError};
-pub use definition::{Axis, Definition, TensorSpec};
+pub use definition::{Axis, Definition, OWN_CHECK, TensorSpec};
 pub use dtype::Dtype;
 pub use evaluation::{
     Correctness, Evaluation, EvaluationEnvironment, EvaluationOutcome, Performance, Status,

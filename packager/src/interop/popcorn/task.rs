@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::literal::python;
 use super::problem::Problem;
 use super::signature::{Dimension, Signature, SignatureTensor};
-use crate::interop::flashinfer::{Definition, Workload};
+use crate::interop::flashinfer::{Definition, OWN_CHECK, Workload};
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// What calls the problem's files.
@@ -22,6 +22,9 @@ const CASE: &str = "case";
 
 /// The function that makes inputs.
 const MAKE_INPUTS: &str = "make_inputs";
+
+/// The function that asks the problem's own checker.
+const CHECK: &str = "check";
 
 /// How the board's own comparison is called, whose tolerances are read where they stand as numbers.
 const MATCH: &str = "make_match_reference(";
@@ -37,7 +40,7 @@ pub struct PopcornTask {
     /// Benchmarks first, then tests.
     pub workloads: Vec<Workload>,
     /// The problem's own absolute and relative tolerance; `None` where its checker is code of its own, which
-    /// is not called.
+    /// the definition then names.
     pub tolerance: Option<(f64, f64)>,
 }
 
@@ -45,7 +48,11 @@ impl Problem {
     /// The problem as a task, by what its data and answer hold.
     pub fn task(&self, signature: &Signature) -> Result<PopcornTask, Invalid> {
         let tolerance = tolerance_of(&self.reference);
-        let definition = Definition::from_json(&self.definition(signature).to_string())?;
+        let mut document = self.definition(signature);
+        if tolerance.is_none() {
+            document[OWN_CHECK] = json!(CHECK);
+        }
+        let definition = Definition::from_json(&document.to_string())?;
         let mut violations = Vec::new();
         let mut workloads = Vec::new();
         let kinds = [("benchmark", &self.benchmarks), ("test", &self.tests)];
@@ -225,11 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn a_checker_of_its_own_gives_no_tolerance() {
+    fn a_checker_of_its_own_is_named_and_gives_no_tolerance() {
         let own = problem("def check_implementation(data, output):\n    return True, ''");
-        assert_eq!(own.task(&signature()).unwrap().tolerance, None);
+        let own = own.task(&signature()).unwrap();
+        assert_eq!((own.tolerance, own.definition.own_check()), (None, Some("check")));
         let usual = problem("check_implementation = make_match_reference(ref_kernel)");
-        assert_eq!(usual.task(&signature()).unwrap().tolerance, Some(USUAL));
+        let usual = usual.task(&signature()).unwrap();
+        assert_eq!((usual.tolerance, usual.definition.own_check()), (Some(USUAL), None));
         let named = problem("check_implementation = make_match_reference(ref_kernel, rtol=TOLERANCE)");
         assert_eq!(named.task(&signature()).unwrap().tolerance, None);
     }

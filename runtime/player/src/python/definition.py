@@ -5,11 +5,13 @@ class DefinitionReference:
     """Calls a definition's `run` on the judge's inputs and writes the judge's outputs.
 
     The last argument says what is asked for: DOUBLE, PLAIN, or from zero up a seed, with which the definition's
-    own function makes the inputs. The values of the variable axes stand before such a seed.
+    own function makes the inputs. The values of the variable axes stand before such a seed. CHECK asks the
+    definition's own function whether the outputs are right; before it stands a tensor of bytes for the answer.
     """
 
     DOUBLE = -1
     PLAIN = -2
+    CHECK = -3
 
     @staticmethod
     def prepare(torch):
@@ -39,6 +41,8 @@ class DefinitionReference:
             axes = self.document["variable_axes"]
             return self.make_inputs(inputs, dict(zip(axes, tensors[len(tensors) - len(axes) :])), asked)
         with self.torch.no_grad():
+            if asked == self.CHECK:
+                return self.check(inputs, outputs[:-1], outputs[-1])
             if asked == self.PLAIN:
                 results = self.run(*inputs)
             else:
@@ -50,6 +54,18 @@ class DefinitionReference:
                 finally:
                     self.torch.set_default_dtype(default)
             store(self.torch, results, outputs)
+
+    def check(self, inputs, outputs, answer):
+        """Writes whether outputs are right into the first byte, and why not into the others."""
+        try:
+            said = self.names[self.document["check"]](inputs, outputs)
+            right, reason = said if isinstance(said, tuple) else (not said, said)
+        except Exception as error:
+            # What a wrong answer makes of it is the answer's fault: a right one has been checked before.
+            right, reason = False, f"{type(error).__name__}: {error}"
+        text = bytes([bool(right)]) + str(reason or "").encode("utf-8", "replace")
+        text = text[: answer.numel()].ljust(answer.numel(), b"\0")
+        answer.copy_(self.torch.frombuffer(bytearray(text), dtype=self.torch.uint8))
 
     def make_inputs(self, inputs, axes, seed):
         """Lets the definition's own function make the inputs that the workload leaves to it."""

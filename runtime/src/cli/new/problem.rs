@@ -36,8 +36,8 @@ pub(super) fn of_signature(
         read(folder)?.task(signature).map_err(Failure::request)?;
     if tolerance.is_none() {
         console.say(
-            "note: the problem's checker is code of its own, which is not called: outputs are held against its \
-             ref_kernel by the usual tolerance",
+            "note: the problem's checker is code of its own: it is asked of every call, and nothing is held \
+             against its ref_kernel",
         );
     }
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;

@@ -7,7 +7,7 @@ use super::layout::{CallLayout, SlotLayout, dlpack};
 use super::session::{ORDER_LIMIT, PlayerSession};
 
 /// What is asked of a definition's own reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Asked<'workload> {
     /// What is right: every narrower float is a double.
     Double,
@@ -20,6 +20,11 @@ pub enum Asked<'workload> {
         /// The workload's variable axes, in the definition's order.
         axes: &'workload [i64],
     },
+    /// Whether the outputs are right.
+    Check {
+        /// Bytes for the answer.
+        answer: &'workload Argument,
+    },
 }
 
 impl Asked<'_> {
@@ -29,13 +34,16 @@ impl Asked<'_> {
             Self::Double => -1,
             Self::Plain => -2,
             Self::Inputs { seed, .. } => i64::from(seed),
+            Self::Check { .. } => -3,
         }
     }
 
-    fn axes(&self) -> &[i64] {
+    /// What stands before that number.
+    fn arguments(self) -> Vec<Argument> {
         match self {
-            Self::Double | Self::Plain => &[],
-            Self::Inputs { axes, .. } => axes,
+            Self::Double | Self::Plain => Vec::new(),
+            Self::Inputs { axes, .. } => axes.iter().map(|axis| Argument::Int(*axis)).collect(),
+            Self::Check { answer } => vec![answer.clone()],
         }
     }
 }
@@ -66,7 +74,7 @@ impl PlayerSession {
     ) -> Result<(), PlayerEnd> {
         let mut arguments = arguments(layout, values, slots);
         if self.is_definition {
-            arguments.extend(asked.axes().iter().map(|axis| Argument::Int(*axis)));
+            arguments.extend(asked.arguments());
             arguments.push(Argument::Int(asked.number()));
         }
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);

@@ -51,9 +51,12 @@ struct Off {
 
 impl Trial<'_> {
     /// Says why this workload cannot judge: an output that nobody computed would pass.
-    pub fn refusal(&self) -> Result<Option<String>, Stop> {
+    pub fn refusal(&self, reference: &mut PlayerSession) -> Result<Option<String>, Stop> {
         if let Some(reason) = self.strided.as_ref().and_then(Strided::refusal) {
             return Ok(Some(reason));
+        }
+        if self.has_own_check {
+            return self.refusal_of_check(reference);
         }
         self.gate_against(0, (&self.device.secret[1], 0))
     }
@@ -129,6 +132,9 @@ impl Trial<'_> {
             }
             self.plain_calls += 1;
         }
+        if self.has_own_check {
+            self.check_by_definition(content, blocks, slot, reference)?;
+        }
         if changed > 0 {
             return Err(Stop::Verdict(self.explain_change(content, blocks, slot, changed)?));
         }
@@ -153,7 +159,7 @@ impl Trial<'_> {
                 kept.push((found.part(*offset, *length)?, made.part(*offset, *length)?));
             }
         }
-        let outputs = self.pairs((&blocks[1], slot), expected)?;
+        let outputs = self.pairs(self.in_order(), (&blocks[1], slot), expected)?;
         let (comparisons, changed) = instruments.check(&outputs, tolerances, &kept, stream)?;
         for (place, compared) in self.in_order().zip(comparisons) {
             let is_finite = compared.non_finite == 0;
@@ -161,7 +167,7 @@ impl Trial<'_> {
                 return Ok((Some(Off { place: place.clone(), is_finite }), changed));
             }
         }
-        for place in self.layout.outputs.places.iter().filter(|place| self.sets.contains(&place.name)) {
+        for place in self.compared().filter(|place| self.sets.contains(&place.name)) {
             let compared = self.compare_on_host(expected, blocks, slot, place)?;
             if compared.is_none_or(|compared| !compared.accepted) {
                 return Ok((Some(Off { place: place.clone(), is_finite: true }), changed));
@@ -185,23 +191,41 @@ impl Trial<'_> {
         self.compute_into(reference, &[content], Keep::InPlace)?;
         let plain = (&self.device.reference[1], PLAIN_SLOT);
         // What is not finite would match everything.
-        let JudgeDevice { stream, instruments, .. } = self.device;
-        let (itself, _) = instruments.check(&self.pairs(plain, plain)?, (0.0, 0.0), &[], stream)?;
-        if itself.iter().any(|compared| compared.non_finite > 0) {
+        if self.not_finite(plain.0, plain.1)?.is_some() {
             return Ok(false);
         }
         let (off, _) = self.off(blocks, slot, plain, None)?;
         Ok(off.is_none() && self.gate_against(content, plain)?.is_none())
     }
 
-    /// Outputs that are compared element by element.
-    fn in_order(&self) -> impl Iterator<Item = &TensorPlace> {
-        self.layout.outputs.places.iter().filter(|place| !self.sets.contains(&place.name))
+    /// Outputs that are held against the reference's.
+    fn compared(&self) -> impl Iterator<Item = &TensorPlace> {
+        self.layout.outputs.places.iter().filter(|_| !self.has_own_check)
     }
 
-    fn pairs(&self, found: Expected<'_>, expected: Expected<'_>) -> Result<Vec<OutputPair>, Stop> {
+    /// Outputs that are compared element by element.
+    fn in_order(&self) -> impl Iterator<Item = &TensorPlace> {
+        self.compared().filter(|place| !self.sets.contains(&place.name))
+    }
+
+    /// The first output of a slot that is infinite or NaN somewhere.
+    pub(super) fn not_finite(&self, block: &DeviceBuffer, slot: usize) -> Result<Option<&str>, Stop> {
+        let JudgeDevice { stream, instruments, .. } = self.device;
+        let places = &self.layout.outputs.places;
+        let itself = self.pairs(places.iter(), (block, slot), (block, slot))?;
+        let (compared, _) = instruments.check(&itself, (0.0, 0.0), &[], stream)?;
+        let broken = places.iter().zip(compared).find(|(_, compared)| compared.non_finite > 0);
+        Ok(broken.map(|(place, _)| place.name.as_str()))
+    }
+
+    fn pairs<'place>(
+        &self,
+        places: impl Iterator<Item = &'place TensorPlace>,
+        found: Expected<'_>,
+        expected: Expected<'_>,
+    ) -> Result<Vec<OutputPair>, Stop> {
         let mut pairs = Vec::new();
-        for place in self.in_order() {
+        for place in places {
             let dtype = number(place.tensor.dtype);
             pairs.push(OutputPair {
                 found: self.tensor(found.0, found.1, Side::Outputs, place)?,
@@ -253,7 +277,7 @@ impl Trial<'_> {
     ) -> Result<Vec<(String, OutputComparison)>, Stop> {
         let mut details = Vec::new();
         let expected = (&self.device.secret[1], content);
-        for place in &self.layout.outputs.places {
+        for place in self.compared() {
             if let Some(comparison) = self.compare_on_host(expected, blocks, slot, place)? {
                 details.push((place.name.clone(), comparison));
             }
@@ -334,7 +358,7 @@ impl Trial<'_> {
 }
 
 /// A content with other inputs: the one before or behind may be a twin, the next but one is none.
-fn other_content(current: usize, contents: usize) -> usize {
+pub(super) fn other_content(current: usize, contents: usize) -> usize {
     let last = contents.saturating_sub(1);
     match current {
         _ if current + 2 < contents => current + 2,

@@ -24,6 +24,7 @@
 //! | `strided` | the subject's tensors where they have gaps |
 //! | `given` | what the subject is given for a call, and what it left |
 //! | `check` | what a call left, held against what was expected |
+//! | `own_check` | outputs that the definition's own function judges |
 
 pub mod philox;
 
@@ -70,6 +71,8 @@ mod strided;
 mod given;
 
 mod check;
+
+mod own_check;
 
 pub use comparison::{OutputComparison, OutputComparisonError, verdict};
 pub use distribution::{Distribution, Profile};

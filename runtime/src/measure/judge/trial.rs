@@ -73,6 +73,8 @@ pub struct Trial<'device> {
     /// What the subject's tensors need where they have gaps.
     pub(super) strided: Option<Strided>,
     pub(super) sources: Sources,
+    /// Whether the definition's own function judges outputs: then nothing is held against the reference's.
+    pub(super) has_own_check: bool,
     /// Outputs whose rows are sets, by name.
     pub(super) sets: BTreeSet<String>,
     pub(super) tolerance: Tolerance,
@@ -114,6 +116,7 @@ impl<'device> Trial<'device> {
             single: Rc::new([inputs?, outputs?]),
             kept: layout.inputs.stretches(|place| !may_change(place)),
             sources,
+            has_own_check: definition.own_check().is_some(),
             sets: sets.map(|(name, _)| name.to_owned()).collect(),
             tolerance: options.tolerance.for_workload(workload),
             dice: Dice::new(seed, "schedule"),
