@@ -142,6 +142,8 @@ fn wrong_answers_of_a_returning_entry_point_are_named() {
     for (entry_point, expected) in [
         ("scaling.py::in_a_dict", "output 0 is dict: expected a tensor"),
         ("scaling.py::two", "it returned 2 outputs: expected 1"),
+        ("scaling.py::longer", "IncorrectShape: output 0 has shape (101,): expected (100,)"),
+        ("scaling.py::in_double", "IncorrectDtype: output 0 is of torch.float64: expected torch.float32"),
     ] {
         let (_home, mut player, bound) = ready(entry_point, false);
         bound.unwrap();

@@ -190,10 +190,7 @@ fn record(
                 }));
             }
             Unrecorded::Refused(reason) => Verdict::NotRecorded { reason: reason.clone() },
-            Unrecorded::Ended(end @ PlayerEnd::TimedOut { .. }, _) => {
-                Verdict::Timeout { reason: end.to_string() }
-            }
-            Unrecorded::Ended(end, _) => Verdict::RuntimeError { reason: end.to_string() },
+            Unrecorded::Ended(end, _) => Verdict::of_end(end, end.to_string()),
         };
         return Ok(Err(Compared::Disqualified { arm, workload: workload.to_owned(), verdict }));
     }

@@ -382,9 +382,6 @@ fn note_end(end: &PlayerEnd, output: String, finding: &mut WorkloadFinding) {
     last.reverse();
     let tail = last.join(" | ");
     let reason = if tail.is_empty() { end.to_string() } else { format!("{end}; it wrote: {tail}") };
-    finding.verdict = Some(match end {
-        PlayerEnd::TimedOut { .. } => Verdict::Timeout { reason },
-        _ => Verdict::RuntimeError { reason },
-    });
+    finding.verdict = Some(Verdict::of_end(end, reason));
     finding.output = (!output.is_empty()).then_some(output);
 }

@@ -4,7 +4,12 @@
 use std::fmt;
 
 use proofmark_packager::interop::flashinfer::Status;
+use proofmark_player::PlayerEnd;
 use serde::{Deserialize, Serialize};
+
+/// How the player's script begins what it says of an output of another shape, and of another element type.
+const INCORRECT_SHAPE: &str = "IncorrectShape: ";
+const INCORRECT_DTYPE: &str = "IncorrectDtype: ";
 
 /// How a submission did on one workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +21,16 @@ pub enum Verdict {
     /// Values are off.
     IncorrectNumerical {
         /// Which output, at which call, by how much.
+        reason: String,
+    },
+    /// An output that it returned has another shape.
+    IncorrectShape {
+        /// Which output, found and expected.
+        reason: String,
+    },
+    /// An output that it returned has another element type.
+    IncorrectDtype {
+        /// Which output, found and expected.
         reason: String,
     },
     /// The child crashed, exited early or reported an error.
@@ -41,12 +56,29 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What a player's end says of what it ran. The player's script raises errors of its own names for outputs that
+    /// are not as they should be; an entry point that raises them itself fails all the same.
+    pub fn of_end(end: &PlayerEnd, reason: String) -> Self {
+        match end {
+            PlayerEnd::TimedOut { .. } => Self::Timeout { reason },
+            PlayerEnd::Raised { text } if text.starts_with(INCORRECT_SHAPE) => {
+                Self::IncorrectShape { reason }
+            }
+            PlayerEnd::Raised { text } if text.starts_with(INCORRECT_DTYPE) => {
+                Self::IncorrectDtype { reason }
+            }
+            _ => Self::RuntimeError { reason },
+        }
+    }
+
     /// The name in a record and on the screen.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::IncorrectNumerical { .. } => "incorrect_numerical",
+            Self::IncorrectShape { .. } => "incorrect_shape",
+            Self::IncorrectDtype { .. } => "incorrect_dtype",
             Self::RuntimeError { .. } => "runtime_error",
             Self::Timeout { .. } => "timeout",
             Self::NotRecorded { .. } => "not_recorded",
@@ -60,6 +92,8 @@ impl Verdict {
         match self {
             Self::Passed => None,
             Self::IncorrectNumerical { reason }
+            | Self::IncorrectShape { reason }
+            | Self::IncorrectDtype { reason }
             | Self::RuntimeError { reason }
             | Self::Timeout { reason }
             | Self::NotRecorded { reason }
@@ -80,6 +114,8 @@ impl Verdict {
         match self {
             Self::Passed => Status::Passed,
             Self::IncorrectNumerical { .. } => Status::IncorrectNumerical,
+            Self::IncorrectShape { .. } => Status::IncorrectShape,
+            Self::IncorrectDtype { .. } => Status::IncorrectDtype,
             Self::RuntimeError { .. } | Self::NotRecorded { .. } | Self::UntrustedTiming { .. } => {
                 Status::RuntimeError
             }
@@ -100,6 +136,14 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_of_another_shape_or_type_is_no_error_of_the_entry_point() {
+        let of = |text: &str| Verdict::of_end(&PlayerEnd::Raised { text: text.to_owned() }, String::new());
+        assert_eq!(of("IncorrectShape: output 0").flashinfer_status(), Status::IncorrectShape);
+        assert_eq!(of("IncorrectDtype: output 0").flashinfer_status(), Status::IncorrectDtype);
+        assert_eq!(of("ValueError: IncorrectShape: ").name(), "runtime_error");
+    }
 
     #[test]
     fn a_failure_keeps_its_reason_through_a_record() {

@@ -184,6 +184,8 @@ mod tests {
         for verdict in [
             Verdict::Passed,
             Verdict::IncorrectNumerical { reason: reason() },
+            Verdict::IncorrectShape { reason: reason() },
+            Verdict::IncorrectDtype { reason: reason() },
             Verdict::RuntimeError { reason: reason() },
             Verdict::Timeout { reason: reason() },
             Verdict::UntrustedTiming { reason: reason() },

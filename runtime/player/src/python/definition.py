@@ -103,7 +103,7 @@ class DefinitionReference:
             value.copy_(made)
 
 
-def store(torch, results, outputs):
+def store(torch, results, outputs, types="any"):
     """Writes what an entry point returned into the judge's outputs, in order."""
     if isinstance(results, torch.Tensor) or not isinstance(results, (tuple, list)):
         results = (results,)
@@ -113,8 +113,18 @@ def store(torch, results, outputs):
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"output {place} is {type(result).__name__}: expected a tensor")
         if tuple(result.shape) != tuple(output.shape):
-            raise ValueError(f"output {place} has shape {tuple(result.shape)}: expected {tuple(output.shape)}")
+            raise IncorrectShape(f"output {place} has shape {tuple(result.shape)}: expected {tuple(output.shape)}")
+        if types == "as defined" and result.dtype != output.dtype:
+            raise IncorrectDtype(f"output {place} is of {result.dtype}: expected {output.dtype}")
         output.copy_(result)
+
+
+class IncorrectShape(ValueError):
+    """A verdict begins with this name."""
+
+
+class IncorrectDtype(TypeError):
+    """A verdict begins with this name."""
 
 
 def double_precision(torch):

@@ -107,7 +107,7 @@ class Returning:
 
     def __call__(self, *arguments):
         results = self.entry(*arguments[: self.input_count])
-        store(self.torch, results, arguments[self.input_count :])
+        store(self.torch, results, arguments[self.input_count :], types="as defined")
 
 
 def share_libraries(torch):
