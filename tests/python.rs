@@ -318,6 +318,22 @@ fn a_module_of_compiled_code_is_called_as_any_entry_point() {
 }
 
 #[test]
+fn an_entry_in_python_is_not_sealed_and_the_answer_says_what_can_be_done() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("main.py", "def run(x, factor, y):\n    pass\n")]);
+    let config = |entry: &str| crate::support::CONFIG.replace("cuda", "python").replace("kernel.cu", entry);
+    sandbox.write("mine/config.toml", config("main.py"));
+    let refused = sandbox.run(["seal", "mine", "-o", "out.zip"]).expect(2);
+    assert!(refused.stderr.contains("`python` entry, which is compiled while it runs"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("bench --record FILE"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("language ="), "it has no CUDA source: {}", refused.stderr);
+    sandbox.write("mine/kernel.cu", "__global__ void first() {}\n");
+    let refused = sandbox.run(["seal", "mine", "-o", "out.zip"]).expect(2);
+    assert!(refused.stderr.contains("language = \"cuda\""), "{}", refused.stderr);
+    assert!(!sandbox.path("out.zip").exists());
+}
+
+#[test]
 #[ignore = "needs a Python that has torch: PROOFMARK_TEST_PYTHON, else python3"]
 fn a_definition_s_own_reference_computes_confined_and_in_double_precision() {
     const DOUBLE: i64 = -1;

@@ -51,6 +51,28 @@ fn named_reference(options: &MeasuringOptions, artifact: &Artifact, how: &Measur
     options.reference.is_some() && Some(input.digest()) != brought
 }
 
+/// What runs in Python is compiled while it runs: there is no build whose bytes a seal could hold.
+fn require_compiled(artifact: &Artifact) -> Result<(), Failure> {
+    let manifest = artifact.manifest();
+    let language = manifest.build.language;
+    if language.is_compiled() {
+        return Ok(());
+    }
+    let (name, language) = (&manifest.solution.name, language.as_str());
+    let text = format!("{name} is a `{language}` entry, which is compiled while it runs: no seal holds it");
+    let mut failure = Failure::request(text).hint(
+        "`proofmark pack` makes an artifact of it, and `bench --record FILE` keeps, for each workload, what it launched \
+         by digest and whether that is proven",
+    );
+    if artifact.sources().iter().any(|source| source.path.extension() == "cu") {
+        failure = failure.hint(
+            "its CUDA sources can be sealed as a submission of their own, with language = \"cuda\"; \
+             `pack --surface python` makes a Python entry of that",
+        );
+    }
+    Err(failure)
+}
+
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let measuring = &arguments.measuring;
@@ -60,6 +82,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let arch = line::arch_of(&opened.bundle, measuring.line.arch, console);
     let was_measured = opened.bundle.evidence.get(MEASUREMENTS_EVIDENCE).is_some();
     let artifact = &opened.bundle.artifact;
+    require_compiled(artifact)?;
     let path = match &arguments.output {
         None => PathBuf::from(name_for(artifact, arch)),
         Some(folder) if folder.is_dir() => folder.join(name_for(artifact, arch)),
