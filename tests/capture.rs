@@ -71,6 +71,17 @@ fn what_an_entry_compiles_at_once_and_later_is_built_and_proven_before_anything_
 }
 
 #[test]
+fn what_only_other_systems_have_is_missing_for_an_entry_too() {
+    let sandbox = Sandbox::sharing_builds();
+    let asks = "import subprocess\ntry:\n    import msvcrt\nexcept ImportError:\n    msvcrt = None\nassert not msvcrt\n";
+    submission(&sandbox, &format!("{asks}{ENTRY}"));
+    let document = build(&sandbox, &[]).expect(0).json();
+    let stand_ins = document["stand_ins"].as_array().unwrap();
+    assert_eq!(document["libraries"].as_array().unwrap().len(), 2);
+    assert!(!stand_ins.iter().any(|one| one == "msvcrt"), "{stand_ins:?}");
+}
+
+#[test]
 fn an_entry_that_asks_for_what_does_not_compile_or_cannot_be_found_out_is_told_so() {
     let sandbox = Sandbox::sharing_builds();
     submission(&sandbox, &ENTRY.replace("-DVALUE=2", "-DVALUE=nonsense("));

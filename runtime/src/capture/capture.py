@@ -128,6 +128,10 @@ class StandInModule(types.ModuleType):
         return self._known[path] if path in self._known else StandIn(path, self._known)
 
 
+# Python's own, some of which other systems have: its library learns by importing them where it runs.
+STANDARD = getattr(sys, "stdlib_module_names", {"msvcrt", "nt", "winreg", "winsound"})
+
+
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Gives stand-ins: for the known ones always, so that every machine finds the same; for others where missing."""
 
@@ -140,7 +144,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         root = name.split(".")[0]
         if self.roots is not None and root not in self.roots:
             return None
-        if self.roots is None and (name.startswith("_") or root in self.own):
+        if self.roots is None and (name.startswith("_") or root in self.own or root in STANDARD):
             return None
         self.used.add(root)
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
