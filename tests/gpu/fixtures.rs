@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use super::{RMSNORM_REFERENCE, arch, bench, kernel, proofmark};
 use crate::support::repository;
@@ -90,7 +90,7 @@ struct Found {
 }
 
 fn gets_its_verdict(kind: &str, name: &str) {
-    build_ahead();
+    build_ahead(kind);
     let folder = tempfile::tempdir().unwrap();
     if kind == "strided" {
         return meets_strides(folder.path(), name);
@@ -264,31 +264,33 @@ fn reference(folder: &Path, name: &str) -> PathBuf {
     made
 }
 
-/// Compiles every fixture, several at a time, before the first is measured: the GPU must not wait for
-/// nvcc. What does not compile fails in its own test.
-fn build_ahead() {
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut paths: Vec<PathBuf> = vec![kernel(RMSNORM_REFERENCE).into()];
-        for (kind, names) in KINDS {
-            for name in names {
-                paths.push(submission(folder.path(), kind, name));
-                if place(kind, name).join("reference").is_dir() {
-                    paths.push(reference(folder.path(), name));
-                }
-            }
+/// Compiles the fixtures of a kind, several at a time, before the first of them is measured: the GPU must not wait
+/// for nvcc. What does not compile fails in its own test.
+fn build_ahead(kind: &str) {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let arch = arch();
+    let mut built = BUILT.lock().unwrap();
+    if !built.insert(kind.to_owned()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut paths: Vec<PathBuf> = vec![kernel(RMSNORM_REFERENCE).into()];
+    let names = KINDS.iter().find(|(one, _)| *one == kind).map(|(_, names)| *names);
+    for name in names.into_iter().flatten() {
+        paths.push(submission(folder.path(), kind, name));
+        if place(kind, name).join("reference").is_dir() {
+            paths.push(reference(folder.path(), name));
         }
-        let (arch, queue) = (arch(), Mutex::new(paths));
-        std::thread::scope(|scope| {
-            for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(12) {
-                scope.spawn(|| {
-                    loop {
-                        let Some(path) = queue.lock().unwrap().pop() else { return };
-                        proofmark(&["build", &path.display().to_string(), "--arch", &arch, "--offline"]);
-                    }
-                });
-            }
-        });
+    }
+    let queue = Mutex::new(paths);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(12) {
+            scope.spawn(|| {
+                loop {
+                    let Some(path) = queue.lock().unwrap().pop() else { return };
+                    proofmark(&["build", &path.display().to_string(), "--arch", &arch, "--offline"]);
+                }
+            });
+        }
     });
 }
