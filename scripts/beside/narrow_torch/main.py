@@ -1,0 +1,7 @@
+# A chain of torch's own kernels, whose last tensor is the answer.
+import torch
+
+
+def run(x, weight):
+    values = x.float()
+    return (values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + 1e-5) * weight.float()).bfloat16()
