@@ -37,7 +37,7 @@ use crate::job::{
     Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
     is_extension,
 };
-use crate::measure::BenchError;
+use crate::measure::{BenchError, Recordings};
 use crate::rebuild::{Built, ProvenBuild};
 
 /// A job under way, with what it works with.
@@ -50,14 +50,7 @@ struct Line<'job, 'call> {
 
 /// Does a job. Everything is opened once; `listen` hears what takes time.
 pub fn run(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<Outcome, PipelineError> {
-    job.action.check()?;
-    if job.action.needs_gpu() {
-        let readiness = probe();
-        if !readiness.is_ready() {
-            return Err(BenchError::Device(DeviceError::NotReady { readiness }).into());
-        }
-    }
-    let mut line = Line { job, settings, resources: Resources::open(settings)?, listen };
+    let mut line = Line::begin(job, settings, listen)?;
     match line.walk() {
         Err(Stop::Finding { name, finding }) => Ok(Outcome::Finding { name, finding }),
         Err(Stop::Error(error)) => Err(error),
@@ -65,9 +58,60 @@ pub fn run(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<
     }
 }
 
+/// What was recorded of a subject's calls, or why there is nothing to record.
+#[derive(Debug)]
+pub enum Recorded {
+    /// The subject, and what recording it came to.
+    Taken {
+        /// What was recorded.
+        subject: Box<BuiltSubject>,
+        /// By workload.
+        recordings: Recordings,
+    },
+    /// It does not compile, or is not proven.
+    Ended(Box<Outcome>),
+}
+
+/// Records the calls of a job that measures, and judges none of them; any other job is done.
+pub fn record(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<Recorded, PipelineError> {
+    let Action::Bench { subject, measuring } = &job.action else {
+        return run(job, settings, listen).map(|outcome| Recorded::Ended(Box::new(outcome)));
+    };
+    let mut line = Line::begin(job, settings, listen)?;
+    let recorded = line.prove(subject, &measuring.task.definition).and_then(|subject| {
+        let recordings = line.record(&subject, measuring)?;
+        Ok(Recorded::Taken { subject, recordings })
+    });
+    match recorded {
+        Err(Stop::Finding { name, finding }) => {
+            Ok(Recorded::Ended(Box::new(Outcome::Finding { name, finding })))
+        }
+        Err(Stop::Error(error)) => Err(error),
+        Ok(recorded) => Ok(recorded),
+    }
+}
+
 /// Whether an artifact is a Python entry that may compile CUDA while it runs.
 fn compiles_when_it_runs(artifact: &Artifact) -> bool {
     !artifact.manifest().build.language.is_compiled() && capture::may_compile(artifact)
+}
+
+impl<'job, 'call> Line<'job, 'call> {
+    /// Opens what a job works with, once it is known that it can be done here.
+    fn begin(
+        job: &'job Job,
+        settings: &'job Settings,
+        listen: &'call mut Listener<'call>,
+    ) -> Result<Self, PipelineError> {
+        job.action.check()?;
+        if job.action.needs_gpu() {
+            let readiness = probe();
+            if !readiness.is_ready() {
+                return Err(BenchError::Device(DeviceError::NotReady { readiness }).into());
+            }
+        }
+        Ok(Self { job, settings, resources: Resources::open(settings)?, listen })
+    }
 }
 
 impl Line<'_, '_> {

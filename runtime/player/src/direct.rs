@@ -1,18 +1,24 @@
-//! Calls an entry point in this very process, for tools that look at a process from outside.
+//! Calls an entry point, or launches what was recorded of one, in this very process, for tools that look at a process
+//! from outside.
 //!
 //! Nothing is confined, traced or checked: what is called must be trusted by whoever asks for it, and what is seen of
 //! it is no measurement.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use cudarc::driver::sys;
 
 use crate::callee::{Callee, Memory, Runtime, Slot, call_slot};
+use crate::device::arena::{Arena, BLOCKS};
+use crate::device::context::Gpu;
 use crate::device::error::{DeviceError, check};
-use crate::device::memory::DeviceBuffer;
+use crate::device::memory::{BLOCK_BYTES, DeviceBuffer};
 use crate::device::stream::Stream;
 use crate::dlpack::{TensorDevice, span_bytes};
 use crate::protocol::Argument;
+use crate::recording::Recording;
+use crate::stage::Stage;
 use crate::tvm_ffi::{Entry, TvmFfi};
 
 /// An entry point with the arguments of one call.
@@ -69,6 +75,62 @@ impl DirectCall {
     /// Gives the library back, without the arguments.
     pub fn release(self) -> DirectLibrary {
         DirectLibrary { callee: self.callee, runtime: self.runtime }
+    }
+}
+
+/// Launches recordings.
+#[derive(Debug)]
+pub struct DirectStage {
+    // Dropped in this order: what points into memory goes before it, and memory before its range.
+    stage: Stage,
+    blocks: Option<[DeviceBuffer; 2]>,
+    gpu: Rc<Gpu>,
+    _arena: Arena,
+}
+
+impl DirectStage {
+    /// Reserves the addresses that recordings hold; once in a process.
+    pub fn reserve(gpu: &Rc<Gpu>) -> Result<Self, DeviceError> {
+        let arena = Arena::reserve(gpu)?;
+        Ok(Self { stage: Stage::new(gpu), blocks: None, gpu: Rc::clone(gpu), _arena: arena })
+    }
+
+    /// Takes a recording with what memory held and the machine code, in place of the one before. Gives the blocks
+    /// of inputs and outputs, of at least these sizes, where its launches look for them.
+    pub fn take(
+        &mut self,
+        recording: &Recording,
+        contents: &[Vec<u8>],
+        images: &[Vec<u8>],
+        block_bytes: [u64; 2],
+        stream: &Stream,
+    ) -> Result<&[DeviceBuffer; 2], String> {
+        self.stage.clear();
+        self.blocks = None;
+        let text = |error: DeviceError| error.to_string();
+        let map = |block: usize| {
+            let size_bytes = block_bytes[block].max(1).next_multiple_of(BLOCK_BYTES);
+            DeviceBuffer::map_fresh(&self.gpu, BLOCKS[block], size_bytes).map_err(text)
+        };
+        let blocks = [map(0)?, map(1)?];
+        for image in images {
+            self.stage.image(image).map_err(text)?;
+        }
+        for (number, bytes) in (0..).zip(contents) {
+            self.stage.contents(number, bytes).map_err(|error| error.to_string())?;
+        }
+        self.stage.prepare(recording, stream).map_err(|error| error.to_string())?;
+        Ok(self.blocks.insert(blocks))
+    }
+
+    /// Puts memory back to what it was at the start of the recorded call.
+    pub fn restore(&self, stream: &Stream) -> Result<(), DeviceError> {
+        self.stage.restore(stream)
+    }
+
+    /// Queues the launches of the first recorded call.
+    pub fn launch(&self, stream: &Stream) -> Result<(), String> {
+        self.stage.launch(0, stream).map_err(|error| error.to_string())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
 use crate::job::{Action, Freshness, Job, Outcome};
 use crate::measure::Neighbours;
-use crate::pipeline::{self, Download, Settings};
+use crate::pipeline::{self, Download, Recorded, Settings};
 use crate::record::RunId;
 use crate::report;
 use crate::toolchain::{DigestTrust, Search};
@@ -156,6 +156,14 @@ pub(super) fn do_job(job: &Job, settings: &Settings, console: &Console) -> Resul
     let outcome = pipeline::run(job, settings, &mut |event| progress.hear(event));
     progress.finish();
     outcome.map_err(explain::pipeline)
+}
+
+/// Records the calls of a job that measures, and shows what takes time.
+pub(super) fn record(job: &Job, settings: &Settings, console: &Console) -> Result<Recorded, Failure> {
+    let mut progress = ProgressDisplay::new(*console);
+    let recorded = pipeline::record(job, settings, &mut |event| progress.hear(event));
+    progress.finish();
+    recorded.map_err(explain::pipeline)
 }
 
 /// What a verb builds for: what was asked for, else what the artifact was sealed for, else its own

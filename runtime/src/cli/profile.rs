@@ -1,11 +1,12 @@
 //! `proofmark profile`: a proven build's kernels under Nsight Compute.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use proofmark_packager::Arch;
+use proofmark_packager::{Arch, Bundle, Digest};
 use proofmark_player::process::own_program;
 
 use super::console::{AnswerFormat, Console, write_out};
@@ -14,22 +15,28 @@ use super::failure::Failure;
 use super::line::{self, MachineOptions};
 use super::task::TaskOptions;
 use super::{explain, input};
-use crate::job::{Action, Freshness, Job, Outcome, is_extension};
+use crate::job::{Action, Freshness, Input, Job, Measuring, Outcome, Reference, Task, is_extension};
 use crate::measure::Seed;
 use crate::measure::judge::device::nonce;
-use crate::pipeline::Settings;
+use crate::pipeline::{Recorded, Settings};
 use crate::process_tree::RunLimits;
 use crate::profile::findings::by_workload;
-use crate::profile::{ClockControl, NsightCompute, PLAN_VERB, ProfilePlan, page};
-use crate::rebuild::ProvenBuild;
+use crate::profile::recorded::proven_kernels;
+use crate::profile::{
+    ClockControl, NsightCompute, PLAN_VERB, ProfilePlan, ProfiledSubject, RecordedWorkload, page,
+};
 use crate::record::RunId;
+use crate::recording::Unrecorded;
 use crate::regular_file;
-use crate::report::{self, profile::ProfileReport};
+use crate::report;
+use crate::report::profile::{Launched, ProfileReport};
 use crate::sandbox::{self, Run};
 use crate::toolchain::{FileDigests, search::find_tvm_ffi};
 
 /// Most bytes of what Nsight Compute and the profiled process say that are kept.
 const LOG_BYTES: usize = 1 << 20;
+/// Time that one call may take while it is recorded.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Largest page that is read, in bytes: a million launches.
 const LARGEST_PAGE_BYTES: u64 = 512 << 20;
 
@@ -38,6 +45,9 @@ const LARGEST_PAGE_BYTES: u64 = 512 << 20;
 /// The submission is built and proven as ever. One process then calls the library on every workload, and Nsight Compute
 /// times each kernel, its caches flushed and the GPU's clocks left as they are. Kernels that ran and are not in the
 /// library that was proven stand in a column of their own: what it fell back to.
+///
+/// An entry in Python is recorded first, as `bench` does it, which needs a Python with torch. What it launched is then
+/// launched again in one process, without its Python. Kernels of torch's own stand in the column of what is not proven.
 ///
 /// Nothing is judged: outputs are not looked at, and these durations are no score. `bench` gives those.
 #[derive(Debug, Args)]
@@ -90,36 +100,31 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let ncu = find(arguments, &settings)?;
     let opened = input::open_one(&arguments.path, console)?;
     let artifact = &opened.bundle.artifact;
-    let name = artifact.manifest().solution.name.clone();
-    if !artifact.manifest().build.language.is_compiled() || is_extension(artifact) {
-        let text =
-            format!("{name} is called through Python, which is not profiled: expected a compiled entry");
-        return Err(Failure::request(text).hint(
-            "`proofmark build` builds what it compiles; its libraries can be packed and profiled alone",
-        ));
-    }
     let (task, _) = arguments.task.sources()?.task(Some(artifact), &arguments.path).map_err(explain::task)?;
-    let symbol = artifact.manifest().build.entry_point.symbol.clone();
     let arch = line::arch_of(&opened.bundle, arguments.arch, console);
-    let action = Action::Build { subject: Box::new(opened.bundle) };
-    let job = Job { run_id: RunId::fresh(), arch, freshness: Freshness::Cached, action };
-    let build = match line::do_job(&job, &settings, console)? {
-        Outcome::Built(build) => build,
-        outcome => {
+    let is_python = !artifact.manifest().build.language.is_compiled() || is_extension(artifact);
+    // Kept until the profiled process has read what is in it.
+    let folder = tempfile::tempdir().map_err(Failure::could_not_judge)?;
+    let target = if is_python {
+        recorded(arguments, &settings, opened.bundle, &task, arch, folder.path(), console)?
+    } else {
+        built(arguments, &settings, opened.bundle, arch, console)?
+    };
+    let target = match target {
+        Ok(target) => target,
+        Err(outcome) => {
             line::answer("proofmark.build", &outcome, [], console)?;
             return Ok(exit_code::of(&outcome));
         }
     };
     let plan = ProfilePlan {
-        library: build.entry.library.clone(),
-        symbol,
-        tvm_ffi: tvm_ffi(arguments, &settings)?,
+        subject: target.subject.clone(),
         task,
         seed: arguments.seed,
         nonce: nonce(),
         calls: usize::from(arguments.calls),
     };
-    let report = profile(arguments, &ncu, &plan, &build, name)?;
+    let report = profile(arguments, &ncu, &plan, &target, folder.path())?;
     if arguments.csv {
         write_out(report.csv().as_bytes())?;
     } else {
@@ -127,6 +132,92 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     console.document("proofmark.profile", 1, &report)?;
     Ok(ExitCode::Yes)
+}
+
+/// What is profiled.
+struct Target {
+    name: String,
+    arch: Arch,
+    library: Digest,
+    /// The kernels whose code is proven, as linked.
+    proven: BTreeSet<String>,
+    subject: ProfiledSubject,
+}
+
+/// What is profiled, or what building it came to.
+type Found = Result<Result<Target, Outcome>, Failure>;
+
+/// A proven library.
+fn built(arguments: &Arguments, settings: &Settings, bundle: Bundle, arch: Arch, console: &Console) -> Found {
+    let manifest = bundle.artifact.manifest();
+    let (name, symbol) = (manifest.solution.name.clone(), manifest.build.entry_point.symbol.clone());
+    let action = Action::Build { subject: Box::new(bundle) };
+    let job = Job { run_id: RunId::fresh(), arch, freshness: Freshness::Cached, action };
+    let build = match line::do_job(&job, settings, console)? {
+        Outcome::Built(build) => build,
+        outcome => return Ok(Err(outcome)),
+    };
+    let proof = &build.entry.proof;
+    Ok(Ok(Target {
+        name,
+        arch: proof.arch(),
+        library: proof.library_digest(),
+        proven: proof.kernels().map(str::to_owned).collect(),
+        subject: ProfiledSubject::Library {
+            library: build.entry.library.clone(),
+            symbol,
+            tvm_ffi: tvm_ffi(arguments, settings)?,
+        },
+    }))
+}
+
+/// What an entry in Python launches, proven.
+fn recorded(
+    arguments: &Arguments,
+    settings: &Settings,
+    bundle: Bundle,
+    task: &Task,
+    arch: Arch,
+    folder: &Path,
+    console: &Console,
+) -> Found {
+    let reference = bundle.artifact.reference().map_or(Reference::Definition, |reference| {
+        Reference::Submission { input: Input::of_artifact(reference.clone()) }
+    });
+    let measuring = Measuring {
+        seed: Some(arguments.seed),
+        call_limit: CALL_LIMIT,
+        ..Measuring::recording(task.clone(), reference)
+    };
+    let action = Action::Bench { subject: Input::Artifact(Box::new(bundle)), measuring: Box::new(measuring) };
+    let job = Job { run_id: RunId::fresh(), arch, freshness: Freshness::Cached, action };
+    let (subject, recordings) = match line::record(&job, settings, console)? {
+        Recorded::Taken { subject, recordings } => (subject, recordings),
+        Recorded::Ended(outcome) => return Ok(Err(*outcome)),
+    };
+    let mut workloads = Vec::new();
+    for (number, workload) in task.workloads.iter().enumerate() {
+        let recording = recordings.of(workload).map_err(|reason| unrecorded(workload.uuid(), &reason))?;
+        let written = RecordedWorkload::write(recording, folder, number);
+        workloads.push(written.map_err(Failure::could_not_judge)?);
+    }
+    Ok(Ok(Target {
+        name: subject.subject.name.clone(),
+        arch,
+        library: subject.library(),
+        proven: proven_kernels(recordings.recorded().map(|(_, recording)| recording)),
+        subject: ProfiledSubject::Recordings { workloads },
+    }))
+}
+
+fn unrecorded(workload: &str, reason: &Unrecorded) -> Failure {
+    let reason = match reason {
+        Unrecorded::Refused(reason) => reason.clone(),
+        Unrecorded::Ended(end, said) if said.trim().is_empty() => end.to_string(),
+        Unrecorded::Ended(end, said) => format!("{end}; it wrote: {}", said.trim()),
+    };
+    Failure::could_not_judge(format!("workload {workload} cannot be recorded: {reason}"))
+        .hint("an entry in Python is profiled by what was recorded of it; `proofmark bench --live` measures without")
 }
 
 fn find(arguments: &Arguments, settings: &Settings) -> Result<NsightCompute, Failure> {
@@ -154,16 +245,15 @@ fn profile(
     arguments: &Arguments,
     ncu: &NsightCompute,
     plan: &ProfilePlan,
-    build: &ProvenBuild,
-    name: String,
+    target: &Target,
+    folder: &Path,
 ) -> Result<ProfileReport, Failure> {
-    let folder = tempfile::tempdir().map_err(Failure::could_not_judge)?;
-    let (order, written) = (folder.path().join("plan.json"), folder.path().join("page.csv"));
+    let (order, written) = (folder.join("plan.json"), folder.join("page.csv"));
     let text = serde_json::to_vec(plan).map_err(Failure::could_not_judge)?;
     std::fs::write(&order, text).map_err(Failure::could_not_judge)?;
     let program = own_program().map_err(Failure::could_not_judge)?;
-    let target: [OsString; 3] = [program.into(), PLAN_VERB.into(), order.into()];
-    let command = ncu.command(&target, arguments.clock_control, &written);
+    let words: [OsString; 3] = [program.into(), PLAN_VERB.into(), order.into()];
+    let command = ncu.command(&words, arguments.clock_control, &written);
     let limits = RunLimits { time: Duration::from_secs(arguments.within), log_bytes: LOG_BYTES };
     let Run { ending, log, .. } =
         sandbox::supervise(command, limits, &mut |_| ()).map_err(Failure::could_not_judge)?;
@@ -174,20 +264,23 @@ fn profile(
         outcome => return Err(nothing_profiled(outcome.err(), &said)),
     };
     let workloads: Vec<(String, String)> = plan.task.workloads.iter().map(report::profile::named).collect();
-    let proven: Vec<&str> = build.entry.proof.kernels().collect();
     let workloads = by_workload(
         &rows,
         |kernel| plan.is_mark(kernel),
         &workloads,
         plan.calls,
-        |kernel| proven.contains(&kernel),
+        |kernel| target.proven.contains(kernel),
     )
     .map_err(Failure::could_not_judge)?;
     Ok(ProfileReport {
-        solution: name,
+        solution: target.name.clone(),
         definition: plan.task.definition.name().to_owned(),
-        arch: build.entry.proof.arch(),
-        library_sha256: build.entry.proof.library_digest(),
+        arch: target.arch,
+        library_sha256: target.library,
+        launched: match plan.subject {
+            ProfiledSubject::Library { .. } => Launched::Called,
+            ProfiledSubject::Recordings { .. } => Launched::AsRecorded,
+        },
         ncu: crate::path_text::text(&ncu.program),
         clock_control: arguments.clock_control,
         seed: plan.seed,

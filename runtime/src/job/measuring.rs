@@ -47,6 +47,21 @@ pub struct Measuring {
 const LARGEST_SAMPLE_COUNT: usize = 1_000_000;
 
 impl Measuring {
+    /// How to measure where calls are only recorded.
+    pub fn recording(task: Task, reference: Reference) -> Self {
+        Self {
+            task,
+            reference,
+            seed: None,
+            budget: StoppingRule::default().budget,
+            samples: None,
+            call_limit: Duration::from_secs(10),
+            sharing: Sharing::Auto,
+            live: Live::Never,
+            strides: Strides::Contiguous,
+        }
+    }
+
     /// Refuses numbers by which nothing can be measured.
     pub(super) fn check(&self) -> Result<(), ActionError> {
         let refuse = |what: String, found: String, expected: &'static str| {

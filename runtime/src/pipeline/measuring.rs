@@ -15,7 +15,7 @@ use crate::job::{
 };
 use crate::measure::decision::Protocol;
 use crate::measure::judge::device::JudgeDevice;
-use crate::measure::{BenchError, BenchRun, Compared, Contest, Options, compare};
+use crate::measure::{BenchError, BenchRun, Compared, Contest, Options, Recordings, compare};
 use crate::rebuild::ProvenBuild;
 use crate::record::{ComparisonRecord, Context, Journal, Record, RunLog};
 
@@ -83,6 +83,21 @@ impl Line<'_, '_> {
             seed: options.seed,
             definition: task.definition.clone(),
         })
+    }
+
+    /// Proof → Recording, of every workload.
+    pub(super) fn record(
+        &mut self,
+        subject: &BuiltSubject,
+        measuring: &Measuring,
+    ) -> Result<Recordings, Stop> {
+        let (task, options) = (&measuring.task, self.options(measuring, &[subject])?);
+        let device = JudgeDevice::open(&task.definition, &task.workloads, subject.subject.arch, &options)?;
+        let reference = self.prove_reference(measuring)?;
+        let mut bench = BenchRun::start(&device, &subject.subject, &reference.subject, &options)?;
+        let workloads: Vec<&Workload> = task.workloads.iter().collect();
+        bench.record(&task.definition, &workloads, &mut |done| (self.listen)(Event::Recorded { done }))?;
+        Ok(bench.into_recordings())
     }
 
     /// Two proofs → Decision → Record.

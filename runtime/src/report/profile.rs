@@ -15,6 +15,16 @@ use crate::proof::demangle;
 /// Digits of a uuid that tell workloads apart on a screen.
 const UUID_LENGTH: usize = 8;
 
+/// How kernels came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Launched {
+    /// The library's entry point was called.
+    Called,
+    /// What an entry point in Python launched when it was recorded was launched again, without it.
+    AsRecorded,
+}
+
 /// What profiling showed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProfileReport {
@@ -22,10 +32,12 @@ pub struct ProfileReport {
     pub solution: String,
     /// The definition's name.
     pub definition: String,
-    /// What the library is proven for.
+    /// What the code is proven for.
     pub arch: Arch,
-    /// The library that ran.
+    /// The library that ran, or the document that says what Python runs.
     pub library_sha256: Digest,
+    /// How its kernels came to run.
+    pub launched: Launched,
     /// Nsight Compute's program.
     pub ncu: String,
     /// What was done to the GPU's clocks.
@@ -90,11 +102,14 @@ impl ProfileReport {
         let falls = self.workloads.iter().filter(|workload| workload.fallback().next().is_some()).count();
         // Writing to a string cannot fail.
         let _ = match falls {
-            0 => writeln!(text, "every kernel is of the library that was proven"),
+            0 => writeln!(text, "every kernel is of code that was proven"),
             _ => {
                 writeln!(text, "{falls} of {} workloads launched kernels that are not", self.workloads.len())
             }
         };
+        if self.launched == Launched::AsRecorded {
+            text.push_str("launched as recorded, without its Python\n");
+        }
         let clocks = match self.clock_control {
             ClockControl::None => "clocks as they were",
             ClockControl::Base => "clocks locked to base",
@@ -147,6 +162,7 @@ mod tests {
             definition: "double".to_owned(),
             arch: "sm_90a".parse().unwrap(),
             library_sha256: Digest::of_bytes(b"library"),
+            launched: Launched::Called,
             ncu: "/usr/bin/ncu".to_owned(),
             clock_control: ClockControl::None,
             seed: Seed(1),
@@ -174,7 +190,10 @@ mod tests {
         }
         let mut alone = report();
         alone.workloads.truncate(1);
-        assert!(alone.text().contains("every kernel is of the library that was proven"));
+        assert!(!alone.text().contains("as recorded"));
+        alone.launched = Launched::AsRecorded;
+        assert!(alone.text().contains("launched as recorded, without its Python"));
+        assert!(alone.text().contains("every kernel is of code that was proven"));
     }
 
     #[test]
