@@ -70,6 +70,12 @@ fn the_shelf_comes_in_once_and_its_runs_say_how_far_they_can_be_believed() {
         shown.contains("live: measured beside the submission's host code") && shown.contains('█'),
         "{shown}"
     );
+    assert!(
+        shown.contains(
+            "outputs could be off by 0.01 absolute, 0.01 relative, for a share of 1 of the elements"
+        ),
+        "{shown}"
+    );
     let artifact = ledger(&sandbox, &["show", "0c1bddef06c8"]).expect(0).stdout;
     assert!(artifact.contains("seal") && artifact.contains("54/54"), "{artifact}");
 }

@@ -31,9 +31,18 @@ fn a_sealed_artifact_becomes_one_page_with_its_verdict_and_trust_on_top() {
         "580.159.04",
         "264a77956baf",
         "sm_90a and nothing else",
+        "Outputs could be off by 0.01 absolute, 0.01 relative, for a share of 1 of the elements.",
     ] {
         assert!(page.contains(shown), "{shown}");
     }
+    let inspected = sandbox.run(["inspect", &solution(MEASURED)]).expect(0).stdout;
+    assert!(
+        inspected.contains("  tolerance  0.01 absolute, 0.01 relative, for a share of 1 of the elements"),
+        "{inspected}"
+    );
+    let inspected = sandbox.run(["inspect", &solution(MEASURED), "--json"]).expect(0).json();
+    let allowed = &inspected["evidence"]["sealed"]["tolerances"][0];
+    assert_eq!((&allowed["atol"], &allowed["workloads"]), (&0.01.into(), &54.into()));
     // Every raw sample is there.
     let json = page.split("id=\"samples\">").nth(1).unwrap().split("</script>").next().unwrap();
     let samples: Value = serde_json::from_str(json).unwrap();

@@ -19,6 +19,8 @@ use super::failure::Failure;
 use super::input;
 use crate::evidence::sealed;
 use crate::measure::finding::WorkloadFinding;
+use crate::measure::judge::Tolerance;
+use crate::report::figures::{tolerance_lines, tolerances};
 use crate::report::sparkline::{BARS, sparkline};
 
 /// Show what a submission or artifact holds.
@@ -82,9 +84,19 @@ struct SealedSummary {
     library_sha256: Digest,
     toolchain: String,
     measured_workloads: usize,
+    /// How far outputs could be off, as its records say.
+    tolerances: Vec<SealedTolerance>,
     /// Mean over all workloads of the medians, in microseconds; absent where one has none.
     mean_us: Option<f64>,
     figures: Vec<Figure>,
+}
+
+/// How far outputs of so many workloads could be off.
+#[derive(Debug, Serialize)]
+struct SealedTolerance {
+    #[serde(flatten)]
+    tolerance: Tolerance,
+    workloads: usize,
 }
 
 /// What one sealed workload says: the median of the scored clock, beside the reference's.
@@ -154,6 +166,10 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
                 library_sha256: sealed.build.library.sha256,
                 toolchain: format!("nvcc {}", sealed.build.toolchain.release),
                 measured_workloads: figures.len(),
+                tolerances: tolerances(sealed.measurements.iter().map(|record| record.tolerance))
+                    .into_iter()
+                    .map(|(tolerance, workloads)| SealedTolerance { tolerance, workloads })
+                    .collect(),
                 mean_us: mean(&figures),
                 figures,
             }
@@ -227,6 +243,8 @@ fn figures_in_words(sealed: &SealedSummary) -> Vec<String> {
     let trust = sealed.figures.first().map_or("", |figure| figure.trust);
     let mean = sealed.mean_us.map_or_else(String::new, |mean| format!(", {mean:.3} µs on average, {trust}"));
     let mut lines = vec![format!("  measured   {} workloads{mean}", sealed.measured_workloads)];
+    let counted: Vec<_> = sealed.tolerances.iter().map(|one| (one.tolerance, one.workloads)).collect();
+    lines.extend(tolerance_lines(&counted).into_iter().map(|line| format!("  tolerance  {line}")));
     for Figure { workload, axes, verdict, trust, bars, median_us, reference_us } in &sealed.figures {
         let time = |time: &Option<f64>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"));
         let verdict = verdict.as_deref().unwrap_or("not judged");

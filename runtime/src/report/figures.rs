@@ -1,6 +1,7 @@
 //! How numbers are written: microseconds with two decimals, because no clock resolves more; shares
 //! in percent.
 
+use crate::measure::judge::Tolerance;
 use crate::measure::statistics::Interval;
 
 /// Stands where there is no number.
@@ -32,9 +33,45 @@ pub fn or_none(value: Option<String>) -> String {
     value.unwrap_or_else(|| NONE.to_owned())
 }
 
+/// What a tolerance allows: `0.01 absolute, 0.01 relative, for a share of 1 of the elements`.
+pub fn tolerance(Tolerance { atol, rtol, required_matched_ratio }: &Tolerance) -> String {
+    format!("{atol} absolute, {rtol} relative, for a share of {required_matched_ratio} of the elements")
+}
+
+/// Every tolerance that there is and how often, the first one first.
+pub fn tolerances(all: impl IntoIterator<Item = Tolerance>) -> Vec<(Tolerance, usize)> {
+    let mut counted: Vec<(Tolerance, usize)> = Vec::new();
+    for one in all {
+        match counted.iter_mut().find(|(known, _)| *known == one) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((one, 1)),
+        }
+    }
+    counted
+}
+
+/// The same in words; how often is said where there are several.
+pub fn tolerance_lines(counted: &[(Tolerance, usize)]) -> Vec<String> {
+    let words = |(one, count): &(Tolerance, usize)| match counted.len() {
+        1 => tolerance(one),
+        _ => format!("{} ({count} workloads)", tolerance(one)),
+    };
+    counted.iter().map(words).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_laxer_tolerance_of_one_workload_is_named_beside_the_others() {
+        let (usual, lax) = (Tolerance::default(), Tolerance { atol: 10.0, ..Tolerance::default() });
+        let one = tolerance_lines(&tolerances([usual, usual]));
+        assert_eq!(one, ["0.01 absolute, 0.01 relative, for a share of 1 of the elements"]);
+        let two = tolerance_lines(&tolerances([usual, lax, usual]));
+        assert_eq!(two[0], "0.01 absolute, 0.01 relative, for a share of 1 of the elements (2 workloads)");
+        assert_eq!(two[1], "10 absolute, 0.01 relative, for a share of 1 of the elements (1 workloads)");
+    }
 
     #[test]
     fn writes_numbers_as_people_read_them() {

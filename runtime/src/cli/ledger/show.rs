@@ -13,6 +13,7 @@ use crate::record::{Record, WorkloadRecord};
 use crate::report::BenchReport;
 use crate::report::bench_table::bench_table;
 use crate::report::comparison_table::comparison_table;
+use crate::report::figures::{tolerance_lines, tolerances};
 use crate::report::history::History;
 use crate::report::ledger_table::{entry_table, run_table};
 use crate::report::sparkline::trend;
@@ -68,9 +69,10 @@ fn run_text(last: &WorkloadRecord, records: &[WorkloadRecord]) -> String {
     uuids.sort_unstable();
     uuids.dedup();
     let findings = records.iter().map(|record| &record.finding);
-    bench_table(&BenchReport::new(&last.context, Some(last.tolerance), findings, uuids.len()))
-        .trim_end()
-        .to_owned()
+    let table = bench_table(&BenchReport::new(&last.context, None, findings, uuids.len()));
+    let allowed = tolerance_lines(&tolerances(records.iter().map(|record| record.tolerance)));
+    let allowed = allowed.iter().map(|line| format!("\noutputs could be off by {line}"));
+    allowed.fold(table.trim_end().to_owned(), |text, line| text + &line)
 }
 
 fn show_entry(line: &str, entry: &LedgerEntry, console: &Console) -> Result<ExitCode, Failure> {

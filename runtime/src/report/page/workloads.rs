@@ -6,7 +6,7 @@ use super::distribution::{box_chart, cumulative, shared_scale};
 use super::{Exhibit, provenance, text, trust_mark};
 use crate::measure::verdict::Verdict;
 use crate::report::bench::WorkloadRow;
-use crate::report::figures::{NONE, factor, microseconds, or_none, percent};
+use crate::report::figures::{NONE, factor, microseconds, or_none, percent, tolerance_lines, tolerances};
 
 /// Digits of a uuid that tell workloads apart.
 const UUID_LENGTH: usize = 8;
@@ -21,6 +21,7 @@ pub(super) fn section(index: usize, exhibit: &Exhibit) -> Markup {
             }
             @if let Some(report) = &exhibit.report {
                 (table(index, exhibit, &report.workloads))
+                (allowed(exhibit))
                 (failures(&report.workloads))
                 (cumulative(&exhibit.records))
                 (notes(&report.workloads))
@@ -29,6 +30,14 @@ pub(super) fn section(index: usize, exhibit: &Exhibit) -> Markup {
             }
             (provenance::section(exhibit))
         }
+    }
+}
+
+/// How far outputs could be off, as the records say.
+fn allowed(exhibit: &Exhibit) -> Markup {
+    let lines = tolerance_lines(&tolerances(exhibit.records.iter().map(|record| record.tolerance)));
+    html! {
+        @for line in lines { p { "Outputs could be off by " (line) "." } }
     }
 }
 
