@@ -7,7 +7,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use proofmark::fleet::Results;
+use proofmark::fleet::attempt::AttemptStart;
+use proofmark::fleet::results::Published;
+use proofmark::job::{Action, Job};
 use proofmark::record::Record;
+use proofmark::report::BenchReport;
+use proofmark_packager::Digest;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use serde_json::{Value, json};
 
@@ -59,6 +65,7 @@ fn the_same_submissions_give_the_same_plan_and_a_bad_one_stops_nobody() {
     let document = first.json();
     assert_eq!((&document["shards"], &document["need_gpu"]), (&json!(2), &json!(0)));
     assert_eq!(document["passed_over"][0]["path"], "entries/bad");
+    assert_eq!(document["passed_over"][0]["kind"], "left_out");
     let bytes = fs::read(sandbox.path("plan.jsonl")).unwrap();
     // What is found twice is done once, and said.
     sandbox.run(["pack", "entries/one", "-o", "entries/again.zip"]).expect(0);
@@ -74,8 +81,7 @@ fn the_same_submissions_give_the_same_plan_and_a_bad_one_stops_nobody() {
     sandbox.run(["fleet", "plan", "entries", "-o", "again.jsonl"]).expect(1);
     assert_eq!(fs::read(sandbox.path("again.jsonl")).unwrap(), bytes);
     // A job of the plan is one that `job run` takes.
-    let job = lines(&sandbox, "plan.jsonl")[1]["job"].clone();
-    crate::support::schema::check(&job);
+    crate::support::schema::check(&lines(&sandbox, "plan.jsonl")[2]);
 }
 
 #[test]
@@ -85,7 +91,8 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     refused(&sandbox, "two");
     sandbox.run(["fleet", "plan", "entries"]).expect(0);
     let text = fs::read_to_string(sandbox.path("plan.jsonl")).unwrap();
-    let first = text.lines().nth(1).unwrap();
+    let first = text.lines().skip(1).take(2).collect::<Vec<_>>().join("\n");
+    let first = first.as_str();
     let cases = [
         (text[..text.len() - 9].to_owned(), "the file was cut"),
         (text[..=text.find('\n').unwrap()].to_owned() + first + "\n", "holds 1 shards"),
@@ -105,9 +112,180 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     // A job that is not the one that its shard is named by is not done.
     sandbox.write("plan.jsonl", text.replace("\"freshness\":\"cached\"", "\"freshness\":\"fresh\""));
     fleet_run(&sandbox, &[]).expect(0);
-    let document = reduced(&sandbox, 1);
+    let document = reduced(&sandbox, 3);
+    assert_eq!((&document["invalid"], &document["finished"]), (&json!(2), &json!(0)));
     let reason = document["shards"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("was changed after it was planned"), "{reason}");
+    assert!(reason.contains("was changed after it was planned: its job is another one"), "{reason}");
+}
+
+#[test]
+fn what_a_plan_says_of_a_shard_is_what_its_job_says_or_is_not_repeated() {
+    let sandbox = Sandbox::new();
+    refused(&sandbox, "honest");
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("plan.jsonl")).unwrap();
+    let plan: Vec<&str> = text.lines().collect();
+    let forge = |from: &str, to: &str| {
+        let label = plan[1].replacen(from, to, 1);
+        assert_ne!(label, plan[1], "{from}");
+        sandbox.write("plan.jsonl", format!("{}\n{label}\n{}\n", plan[0], plan[2]));
+        reduced(&sandbox, 3)["shards"][0].clone()
+    };
+    for (from, to, what) in [
+        ("\"solution\":\"honest\"", "\"solution\":\"champion\"", "submission"),
+        ("\"author\":\"team\"", "\"author\":\"mallory\"", "submission"),
+        ("\"definition\":\"sample_definition\"", "\"definition\":\"another\"", "definition"),
+        ("\"arch\":\"sm_100a\"", "\"arch\":\"sm_90a\"", "architecture"),
+        ("\"verb\":\"build\"", "\"verb\":\"bench\"", "verb"),
+        ("\"workloads\":0", "\"workloads\":54", "number of workloads"),
+        ("\"needs_gpu\":false", "\"needs_gpu\":true", "need of a GPU"),
+    ] {
+        let shard = forge(from, to);
+        assert_eq!((&shard["standing"], &shard["answer"]), (&json!("invalid"), &Value::Null), "{what}");
+        let reason = shard["reason"].as_str().unwrap();
+        assert!(reason.contains(&format!("its {what} is another one")), "{reason}");
+        let shown = sandbox.run(["fleet", "reduce", "plan.jsonl"]).expect(3).stdout;
+        assert!(!shown.contains("champion") && !shown.contains("mallory"), "{shown}");
+    }
+    // A plan holds builds and measurements alone.
+    sandbox.run(["pack", "entries/honest", "-o", "honest.zip"]).expect(0);
+    let verb = |line: &str| line.replace("\"verb\":\"build\"", "\"verb\":\"seal\"");
+    let job =
+        verb(plan[2]).replace("\"subject\":", "\"measure\":{\"kind\":\"not\",\"reason\":\"x\"},\"subject\":");
+    sandbox.write("plan.jsonl", format!("{}\n{}\n{job}\n", plan[0], verb(plan[1])));
+    let reason = reduced(&sandbox, 3)["shards"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("a plan does not `seal`"), "{reason}");
+}
+
+/// Where the outcome of a shard stands.
+fn outcome_of(sandbox: &Sandbox, shard: &Value) -> PathBuf {
+    sandbox.path(format!("results/outcomes/{}.json", shard["shard"].as_str().unwrap()))
+}
+
+fn attempts_of(sandbox: &Sandbox, shard: &Value) -> PathBuf {
+    sandbox.path(format!("results/attempts/{}.jsonl", shard["shard"].as_str().unwrap()))
+}
+
+#[test]
+fn an_outcome_of_another_job_or_one_that_was_edited_counts_for_nothing_and_the_others_count() {
+    let sandbox = Sandbox::sharing_builds();
+    for (name, source) in [("broken", "not C++"), ("builds", &kernel(3)), ("builds_too", &kernel(3))] {
+        entry(&sandbox, name, source);
+    }
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    fleet_run(&sandbox, &[]).expect(0);
+    let honest = reduced(&sandbox, 1);
+    let shards = honest["shards"].as_array().unwrap();
+    let [broken, builds, too] = [&shards[0], &shards[1], &shards[2]];
+    assert_eq!((&broken["answer"]["exit_code"], &builds["answer"]["exit_code"]), (&json!(1), &json!(0)));
+    let own = fs::read_to_string(outcome_of(&sandbox, broken)).unwrap();
+    let attempts = fs::read_to_string(attempts_of(&sandbox, broken)).unwrap();
+    let good = fs::read_to_string(outcome_of(&sandbox, builds)).unwrap();
+    let name = |shard: &Value| shard["shard"].as_str().unwrap().to_owned();
+    let renamed = good.replace(&name(builds), &name(broken));
+    let replaced = |text: &str, from: &str, to: &str| {
+        let forged = text.replace(from, to);
+        assert_ne!(forged, text, "{from}");
+        forged
+    };
+    let library = builds["answer"]["library"].as_str().unwrap();
+    let forgeries = [
+        (good.clone(), "it answers another job"),
+        (renamed.clone(), "no attempt wrote it"),
+        (replaced(&own, "\"exit_code\": 1", "\"exit_code\": 0"), "no attempt wrote it"),
+    ];
+    let count = |said: &str, outcome: &str, attempts: &str| {
+        fs::write(outcome_of(&sandbox, broken), outcome).unwrap();
+        fs::write(attempts_of(&sandbox, broken), attempts).unwrap();
+        let document = reduced(&sandbox, 3);
+        let shard = &document["shards"][0];
+        let reason = shard["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(said), "{said}: {shard:#}");
+        assert_eq!((&shard["standing"], &shard["answer"]), (&json!("invalid"), &Value::Null));
+        assert_eq!((&document["finished"], &document["invalid"]), (&json!(2), &json!(1)));
+        assert_eq!(document["shards"][2], *too);
+        let again = fleet_run(&sandbox, &[]).json();
+        again["tally"].clone()
+    };
+    for (outcome, said) in forgeries {
+        let tally = count(said, &outcome, &attempts);
+        assert_eq!((&tally["finished_before"], &tally["invalid"]), (&json!(2), &json!(1)), "{said}");
+    }
+    // Whoever forges the file of attempts too is held to what the job and the outcome itself say.
+    let announced = |outcome: &str| {
+        let known = Digest::of_bytes(own.as_bytes()).to_string();
+        replaced(&attempts, &known, &Digest::of_bytes(outcome.as_bytes()).to_string())
+    };
+    for (outcome, said) in [
+        (replaced(&own, "\"exit_code\": 1", "\"exit_code\": 0"), "its exit code is 0: expected 1"),
+        (
+            replaced(&own, "\"compile_error\"", "\"world_record\""),
+            "its verdict is world_record: expected proven",
+        ),
+        (replaced(&own, "\"compile_error\"", "\"proven\""), "its arch is null: expected sm_100a"),
+        (replaced(&renamed, "\"arch\": \"sm_100a\"", "\"arch\": \"sm_90a\""), "its arch is sm_90a"),
+        (
+            replaced(&renamed, "arch=compute_100a,code=sm_100a", "arch=compute_100a,code=sm_90a"),
+            "its gencode is",
+        ),
+        (renamed.replacen(library, &"0".repeat(64), 1), "its proven library is"),
+        (replaced(&renamed, library, "none"), "expected a SHA-256"),
+        (replaced(&renamed, "\"records\": []", "\"records\": [{}]"), "its records cannot be read"),
+        (replaced(&renamed, "\"records\": []", "\"records\": 7"), "its records cannot be read"),
+    ] {
+        count(said, &outcome, &announced(&outcome));
+    }
+    // What is removed is done again.
+    fs::remove_file(outcome_of(&sandbox, broken)).unwrap();
+    fs::write(attempts_of(&sandbox, broken), attempts).unwrap();
+    fleet_run(&sandbox, &[]).expect(0);
+    assert_eq!(reduced(&sandbox, 1)["finished"], 3);
+}
+
+#[test]
+fn what_is_no_file_among_the_results_is_named_and_the_others_go_on() {
+    let sandbox = Sandbox::sharing_builds();
+    for name in ["one", "two"] {
+        entry(&sandbox, name, "not C++");
+    }
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    let plan = lines(&sandbox, "plan.jsonl");
+    let pipe = |path: &PathBuf| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let (outcome, attempts) = (outcome_of(&sandbox, &plan[1]), attempts_of(&sandbox, &plan[1]));
+    for path in [&outcome, &attempts] {
+        pipe(path);
+        let run = fleet_run(&sandbox, &[]).expect(3);
+        assert!(run.stderr.contains("hint: remove the files that are named invalid"), "{}", run.stderr);
+        let tally = run.json()["tally"].clone();
+        assert_eq!((&tally["invalid"], &tally["open"]), (&json!(1), &json!(0)), "{tally}");
+        let document = reduced(&sandbox, 3);
+        assert_eq!((&document["finished"], &document["invalid"]), (&json!(1), &json!(1)));
+        let reason = document["shards"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains(path.file_name().unwrap().to_str().unwrap()), "{reason}");
+        fs::remove_file(path).unwrap();
+    }
+    // What an attempt says is not needed for what it comes to.
+    pipe(&attempts.with_extension("log"));
+    let run = fleet_run(&sandbox, &[]).expect(0);
+    assert!(run.stderr.contains(".log"), "{}", run.stderr);
+    assert_eq!(reduced(&sandbox, 1)["finished"], 2);
+    for part in ["outcomes", "attempts", "records", "slurm"] {
+        let (place, aside) = (sandbox.path("results").join(part), sandbox.path("aside"));
+        let is_there = fs::rename(&place, &aside).is_ok();
+        std::os::unix::fs::symlink(sandbox.path("elsewhere"), &place).unwrap();
+        for verb in ["run", "reduce"] {
+            let refused = sandbox.run(["fleet", verb, "plan.jsonl"]).expect(3).stderr;
+            assert!(refused.contains("it is a link: expected a folder"), "{part}: {refused}");
+        }
+        fs::remove_file(&place).unwrap();
+        if is_there {
+            fs::rename(&aside, &place).unwrap();
+        }
+    }
+    assert!(!sandbox.path("elsewhere").exists());
 }
 
 #[test]
@@ -237,22 +415,57 @@ fn what_needs_a_gpu_is_not_judged_without_one_and_stays_open() {
     let _ = fs::remove_file(format!("/dev/shm/proofmark-{name}.lock"));
 }
 
+/// A plan that measures what was sealed, and its outcome as a machine with a GPU leaves it.
+fn measured(sandbox: &Sandbox) -> (Value, Value) {
+    let sealed = repository().join("solutions/gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip");
+    let definition = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
+    let reference = definition.with_file_name("reference").display().to_string();
+    let (path, definition) = (sealed.display().to_string(), definition.display().to_string());
+    let more =
+        ["--verb", "bench", "--arch", "sm_90a", "--definition", &definition, "--reference", &reference];
+    sandbox.run(["fleet", "plan", &path].iter().chain(&more)).expect(0);
+    let plan = lines(sandbox, "plan.jsonl");
+    let job = Job::from_document(&plan[2].to_string()).unwrap();
+    let Action::Bench { measuring, .. } = &job.action else { panic!("it measures") };
+    let bundle = proofmark_packager::open::open(&sealed).unwrap().bundle;
+    let text = String::from_utf8(bundle.evidence.get(MEASUREMENTS_EVIDENCE).unwrap().to_vec()).unwrap();
+    let definition_digest = measuring.task.definition_digest();
+    let mut records = Vec::new();
+    for line in text.lines() {
+        let Record::Workload(mut record) = Record::from_line(line).unwrap() else { panic!("{line}") };
+        record.context.run_id = Some("0123456789abcdef0123456789abcdef".parse().unwrap());
+        record.context.definition_digest = Some(definition_digest);
+        record.context.reference = Some(measuring.reference.digest(definition_digest));
+        record.context.live = measuring.live;
+        records.push(*record);
+    }
+    let (first, count) = (&records[0].context, records.len());
+    let report = BenchReport::new(first, None, records.iter().map(|record| &record.finding), count);
+    let outcome = json!({
+        "schema": "proofmark.outcome", "schema_version": 1, "job": job.digest(), "solution": "any",
+        "arch": "sm_90a", "library_sha256": first.library, "passed": report.passed, "expected": count,
+        "overall": report.overall, "exit_code": 0,
+        "records": records.into_iter().map(|one| Record::Workload(Box::new(one))).collect::<Vec<_>>(),
+    });
+    (plan[1].clone(), outcome)
+}
+
+/// Puts an outcome in its place, as an attempt does.
+fn publish(sandbox: &Sandbox, shard: &Value, outcome: &Value) {
+    let (text, folder) = (outcome.to_string(), sandbox.path("results"));
+    let _ = fs::remove_dir_all(&folder);
+    let results = Results::open(&folder).unwrap();
+    let mut claim = results.claim(shard["shard"].as_str().unwrap().parse().unwrap()).unwrap().unwrap();
+    claim.begin(&AttemptStart::now(None)).unwrap();
+    assert_eq!(claim.publish(text.as_bytes()).unwrap(), Published::New);
+}
+
 #[test]
 fn measurements_go_into_a_ledger_once_and_onto_a_page() {
     let sandbox = Sandbox::new();
-    let shard = measuring_plan(&sandbox);
-    let sealed = repository().join("solutions/gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip");
-    let bundle = proofmark_packager::open::open(&sealed).unwrap().bundle;
-    let text = String::from_utf8(bundle.evidence.get(MEASUREMENTS_EVIDENCE).unwrap().to_vec()).unwrap();
-    let records: Vec<Value> =
-        text.lines().map(|line| serde_json::to_value(Record::from_line(line).unwrap()).unwrap()).collect();
-    let count = records.len();
-    // As a machine with a GPU leaves it.
-    let outcome = json!({
-        "schema": "proofmark.outcome", "schema_version": 1, "passed": count, "expected": count,
-        "overall": { "arithmetic_mean_ns": 7661.0 }, "exit_code": 0, "records": records,
-    });
-    sandbox.write(format!("results/outcomes/{shard}.json"), outcome.to_string());
+    let (shard, outcome) = measured(&sandbox);
+    publish(&sandbox, &shard, &outcome);
+    let count = outcome["expected"].as_u64().unwrap();
     let reduce = |page: &str| {
         let arguments = ["fleet", "reduce", "plan.jsonl", "--ledger", "ledger", "--report", page, "--json"];
         sandbox.run(arguments).expect(0).json()["ledger"].clone()
@@ -262,9 +475,112 @@ fn measurements_go_into_a_ledger_once_and_onto_a_page() {
     let page = fs::read_to_string(sandbox.path("two.html")).unwrap();
     assert!(page.contains("54 of 54 workloads passed"), "the page shows the run");
     let table = sandbox.run(["fleet", "reduce", "plan.jsonl"]).expect(0).stdout;
-    assert!(table.contains("54 of 54 passed") && table.contains("7.66"), "{table}");
+    let mean_us = outcome["overall"]["arithmetic_mean_ns"].as_f64().unwrap() / 1e3;
+    assert!(table.contains("54 of 54 passed") && table.contains(&format!("{mean_us:.2}")), "{table}");
     let listed = sandbox.run(["ledger", "list", "--ledger", "ledger", "--json"]).expect(0).json();
     assert_eq!(listed["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn no_measurement_counts_that_is_not_of_the_job_or_whose_figures_do_not_follow_from_its_samples() {
+    let sandbox = Sandbox::new();
+    let (shard, honest) = measured(&sandbox);
+    let other = Digest::of_bytes(b"another").to_string();
+    let context = |name: &'static str, value: Value| {
+        move |outcome: &mut Value| outcome["records"][7]["context"][name] = value.clone()
+    };
+    type Forge = Box<dyn Fn(&mut Value)>;
+    let forgeries: Vec<(&str, Forge)> = vec![
+        ("its overall is", Box::new(|outcome| outcome["overall"]["arithmetic_mean_ns"] = json!(1.0))),
+        ("its passed is 55", Box::new(|outcome| outcome["passed"] = json!(55))),
+        ("its expected is 1", Box::new(|outcome| outcome["expected"] = json!(1))),
+        ("its exit code is 1", Box::new(|outcome| outcome["exit_code"] = json!(1))),
+        ("its arch is sm_100a", Box::new(|outcome| outcome["arch"] = json!("sm_100a"))),
+        ("its library is", Box::new(|outcome| outcome["library_sha256"] = json!("0".repeat(64)))),
+        ("record's solution is champion", Box::new(context("solution", json!("champion")))),
+        ("record's author is mallory", Box::new(context("author", json!("mallory")))),
+        ("record's artifact is", Box::new(context("artifact", json!(other)))),
+        ("record's artifact is null", Box::new(context("artifact", Value::Null))),
+        ("record's definition is easy", Box::new(context("definition", json!("easy")))),
+        ("record's definition's digest is", Box::new(context("definition_digest", json!(other)))),
+        ("record's reference is", Box::new(context("reference", json!(other)))),
+        ("record's arch is sm_100a", Box::new(context("arch", json!("sm_100a")))),
+        ("record's live is always", Box::new(context("live", json!("always")))),
+        ("record's strides is rows", Box::new(context("strides", json!("rows")))),
+        ("record's run is null", Box::new(context("run_id", Value::Null))),
+        ("its library is", Box::new(context("library", json!(other)))),
+        ("of several runs", Box::new(context("run_id", json!("f".repeat(32))))),
+        (
+            "of several runs",
+            Box::new(|outcome| {
+                outcome["records"][7]["context"]["environment"]["device"] = json!("NVIDIA B200");
+            }),
+        ),
+        ("its tolerance is", Box::new(|outcome| outcome["records"][7]["tolerance"]["atol"] = json!(1.0))),
+        (
+            "its traffic in bytes is 1",
+            Box::new(|outcome| {
+                outcome["records"][7]["finding"]["traffic_bytes"] = json!(1);
+            }),
+        ),
+        (
+            "its workload is",
+            Box::new(|outcome| {
+                outcome["records"][7]["finding"]["workload"]["axes"]["batch_size"] = json!(999);
+            }),
+        ),
+        ("two of workload", Box::new(|outcome| outcome["records"][7] = outcome["records"][6].clone())),
+        (
+            "its passed is 54: expected 53",
+            Box::new(|outcome| {
+                outcome["records"].as_array_mut().unwrap().pop();
+            }),
+        ),
+        (
+            "its overall is",
+            Box::new(|outcome| {
+                let samples = &mut outcome["records"][7]["finding"]["measurements"][0]["samples_ns"];
+                for sample in samples.as_array_mut().unwrap() {
+                    *sample = json!(sample.as_f64().unwrap() / 2.0);
+                }
+            }),
+        ),
+        (
+            "no measurement gives that",
+            Box::new(|outcome| {
+                outcome["records"][7]["finding"]["measurements"][0]["samples_ns"][0] = json!(-1.0);
+            }),
+        ),
+        ("is of a workload", Box::new(|outcome| outcome["records"][7]["record"] = json!("comparison"))),
+    ];
+    for (said, forge) in forgeries {
+        let mut outcome = honest.clone();
+        forge(&mut outcome);
+        publish(&sandbox, &shard, &outcome);
+        let arguments =
+            ["fleet", "reduce", "plan.jsonl", "--ledger", "ledger", "--report", "page.html", "--json"];
+        let document = sandbox.run(arguments).expect(3).json();
+        let one = &document["shards"][0];
+        assert_eq!((&one["standing"], &one["answer"]), (&json!("invalid"), &Value::Null), "{said}");
+        let reason = one["reason"].as_str().unwrap();
+        assert!(reason.contains(said) || said == "is of a workload", "{said}: {reason}");
+        assert_eq!(document["ledger"], json!({ "new": 0, "known": 0 }), "{said}");
+        assert!(document["report"].is_null() && !sandbox.path("page.html").exists(), "{said}");
+    }
+    publish(&sandbox, &shard, &honest);
+    assert_eq!(reduced(&sandbox, 0)["finished"], 1);
+}
+
+#[test]
+fn a_page_of_nothing_that_was_measured_is_said_beside_the_table() {
+    let sandbox = Sandbox::sharing_builds();
+    entry(&sandbox, "builds", &kernel(3));
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    fleet_run(&sandbox, &[]).expect(0);
+    let reduced = sandbox.run(["fleet", "reduce", "plan.jsonl", "--report", "page.html"]).expect(2);
+    assert!(reduced.stdout.contains("proven") && reduced.stdout.contains("complete"), "{reduced:#?}");
+    assert!(reduced.stderr.contains("no page was written"), "{reduced:#?}");
+    assert!(!sandbox.path("page.html").exists());
 }
 
 #[test]
@@ -277,7 +593,7 @@ fn a_pair_is_one_shard_and_nothing_is_compared_with_itself() {
     assert!(planned.stderr.contains("it is the incumbent"), "{planned:#?}");
     let plan = lines(&sandbox, "plan.jsonl");
     let subjects = plan[1]["subjects"].as_array().unwrap();
-    assert_eq!((plan.len(), subjects.len()), (2, 2), "{plan:#?}");
+    assert_eq!((plan.len(), subjects.len()), (3, 2), "{plan:#?}");
     assert_ne!(subjects[0]["digest"], subjects[1]["digest"]);
     sandbox.run(["fleet", "plan", &all, "--verb", "compare"]).expect(2);
     sandbox.run(["fleet", "plan", &all, "--against", &incumbent]).expect(2);
@@ -340,6 +656,11 @@ fn where_there_is_no_slurm_or_it_refuses_nothing_is_said_to_be_submitted() {
     // What tasks would not take is refused now.
     let wrong = submit(&["--slurm", "--dry-run", "--", "--no-such-option"]).expect(2).json();
     assert!(wrong["error"].as_str().unwrap().contains("--no-such-option"), "{wrong:#}");
+    for own in [["--shard", "0/2"], ["--results", "elsewhere"], ["--workers", "4"]] {
+        let wrong = submit(&[&["--slurm", "--dry-run", "--"], own.as_slice()].concat()).expect(2).json();
+        let error = wrong["error"].as_str().unwrap();
+        assert!(error.contains(own[0]) && error.contains("the scripts say themselves"), "{error}");
+    }
     let quoted = ["--slurm", "--dry-run", "--results", "a'b"];
     assert!(submit(&quoted).expect(2).json()["error"].as_str().unwrap().contains("cannot stand in a script"));
 }

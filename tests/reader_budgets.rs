@@ -242,3 +242,67 @@ fn a_trace_of_many_values_is_too_much_for_a_ledger() {
     assert_eq!(outcome.code, 2, "{outcome:?}");
     assert!(outcome.stderr.contains("too many values"), "{}", outcome.stderr);
 }
+
+/// A plan of one build, and the name of its shard.
+fn plan(sandbox: &Sandbox) -> (Vec<String>, String) {
+    sandbox.submission("entry", &[("kernel.cu", "// run\n")]);
+    sandbox.run(["fleet", "plan", "entry"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("plan.jsonl")).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let shard: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+    (lines, shard["shard"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_greedy_plan_is_refused_or_its_shard_is_named_within_the_budget() {
+    let sandbox = Sandbox::new();
+    let (lines, shard) = plan(&sandbox);
+    let name = |size: usize| {
+        lines[1].replace("\"definition\":\"", &format!("\"definition\":\"{}", "d".repeat(size)))
+    };
+    let id = format!("\"shard\":\"{shard}\"");
+    let many = (0..2_000).map(|index| name(40 << 10).replace(&id, &format!("\"shard\":\"{index:064x}\"")));
+    let many: String = many.map(|label| label + "\n\n").collect();
+    let wide = format!("{}\n{}\n{}\n", lines[0], name(200 << 20), lines[2]);
+    for (what, text) in [("wide", wide), ("many", format!("{}\n{many}", lines[0]))] {
+        sandbox.write("plan.jsonl", text);
+        for verb in [vec!["reduce"], vec!["run"], vec!["estimate"], vec!["submit", "--slurm", "--dry-run"]] {
+            let mut arguments = vec!["fleet", verb[0], "plan.jsonl"];
+            arguments.extend(&verb[1..]);
+            let outcome = bounded(&sandbox, &arguments);
+            assert_eq!(outcome.code, 2, "{what}: {verb:?}: {outcome:?}");
+        }
+    }
+    sparse(&sandbox.path("plan.jsonl"), lines[0].as_bytes(), b"\n");
+    assert_eq!(bounded(&sandbox, &["fleet", "reduce", "plan.jsonl"]).code, 2);
+    // A job is read when its shard is, and nothing else of the plan suffers.
+    for (kind, text) in greedy_json() {
+        let job = format!("{{\"schema\":\"proofmark.job\",\"x\":{text}}}");
+        sandbox.write("plan.jsonl", format!("{}\n{}\n{job}\n", lines[0], lines[1]));
+        let outcome = bounded(&sandbox, &["fleet", "reduce", "plan.jsonl"]);
+        assert!(outcome.code == 3 && outcome.stdout.contains("invalid"), "{kind}: {outcome:?}");
+    }
+}
+
+#[test]
+fn greedy_results_are_named_and_passed_over_within_the_budget() {
+    let sandbox = Sandbox::new();
+    let (_, shard) = plan(&sandbox);
+    let outcome = sandbox.write(format!("results/outcomes/{shard}.json"), "");
+    let invalid = |what: &str| {
+        let reduced = bounded(&sandbox, &["fleet", "reduce", "plan.jsonl"]);
+        assert!(reduced.code == 3 && reduced.stdout.contains("invalid"), "{what}: {reduced:?}");
+        let run = bounded(&sandbox, &["fleet", "run", "plan.jsonl", "--offline"]);
+        assert!(run.code == 3 && run.stdout.contains("1 invalid"), "{what}: {run:?}");
+    };
+    for (kind, text) in greedy_json() {
+        fs::write(&outcome, format!("{{\"schema\":\"proofmark.outcome\",\"x\":{text}}}")).unwrap();
+        invalid(kind);
+    }
+    sparse(&outcome, b"{", b"}");
+    invalid("a gigabyte");
+    fs::remove_file(&outcome).unwrap();
+    let attempts = sandbox.write(format!("results/attempts/{shard}.jsonl"), "");
+    sparse(&attempts, b"{", b"}");
+    invalid("a gigabyte of attempts");
+}

@@ -27,6 +27,7 @@ pub mod attestation;
 pub mod build;
 pub mod cache;
 pub mod capture;
+pub mod cause_text;
 pub mod cli;
 pub mod device;
 pub mod evidence;

@@ -12,7 +12,16 @@ use rustix::fs::OFlags;
 
 /// Opens a file as the options say, if it is a regular one.
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open_with(path, options, OFlags::NOFOLLOW)
+}
+
+/// The same of a file that a person named: a link leads where they mean it to.
+pub fn open_through_links(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    open_with(path, options, OFlags::empty())
+}
+
+fn open_with(path: &Path, options: &mut OpenOptions, more: OFlags) -> io::Result<File> {
+    let flags = more | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() {
         return Ok(file);
@@ -28,6 +37,20 @@ pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
 /// The same of a file that a person named: a link leads where they mean it to.
 pub fn read_through_links(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     read(&path.canonicalize()?, most_bytes)
+}
+
+/// Refuses what stands in the place of a folder and is none, such as a link: whoever writes there would write
+/// elsewhere. What is not there is no fault.
+pub fn require_folder(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(found) => {
+            let text = if found.is_symlink() { "it is a link: expected a folder" } else { "it is no folder" };
+            Err(io::Error::new(io::ErrorKind::NotADirectory, text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn read_file(file: File, most_bytes: u64) -> io::Result<Vec<u8>> {
@@ -59,5 +82,18 @@ mod tests {
         assert_eq!(read_through_links(&to_file, 4).unwrap(), b"four");
         assert!(read_through_links(&link, 4).is_err());
         assert!(open(&pipe, File::options().write(true)).is_err());
+        assert!(open_through_links(&to_file, File::options().read(true)).is_ok());
+        assert!(open_through_links(&link, File::options().read(true)).is_err());
+    }
+
+    #[test]
+    fn a_folder_s_place_holds_a_folder_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [inner, link, file] = ["inner", "link", "file"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        assert!(require_folder(&inner).is_ok() && require_folder(&folder.path().join("none")).is_ok());
+        assert!(require_folder(&link).is_err() && require_folder(&file).is_err());
     }
 }

@@ -44,6 +44,9 @@ enum FleetVerb {
     Estimate(estimate::EstimateArguments),
 }
 
+/// What helps where a file of the results counts for nothing.
+const INVALID_IS_REMOVED: &str = "remove the files that are named invalid: their shards are then done again";
+
 /// Where results are.
 #[derive(Debug, Clone, Args)]
 struct ResultsFolder {
@@ -70,6 +73,7 @@ fn explain_plan(error: PlanError) -> Failure {
         PlanError::Line { .. }
         | PlanError::Count { .. }
         | PlanError::Changed { .. }
+        | PlanError::Kind { .. }
         | PlanError::Job { .. } => {
             Failure::request(error).hint("`proofmark fleet plan` writes it anew; what was done stays done")
         }
@@ -80,10 +84,13 @@ fn explain_plan(error: PlanError) -> Failure {
 fn explain_results(error: ResultsError) -> Failure {
     match &error {
         ResultsError::File { .. } => {
-            Failure::could_not_judge(error).hint("name a folder that you can write with --results")
+            Failure::could_not_judge(error).hint("name a folder that you can read and write with --results")
         }
-        ResultsError::NoOutcome { .. } => {
-            Failure::could_not_judge(error).hint("remove the file: its shard is then done again")
+        ResultsError::Folder { .. } => {
+            Failure::could_not_judge(error).hint("remove it, or name another folder with --results")
+        }
+        ResultsError::TooLarge { .. } => {
+            Failure::could_not_judge(error).hint("fewer workloads or samples make it smaller")
         }
     }
 }

@@ -83,6 +83,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let keep = Keep::of(&job, output.as_deref())?;
     if let Some(host) = &elsewhere.on {
         let answer = answer_of(host, elsewhere, &text, console)?;
+        require_answer_to(&job, &answer.document, host)?;
         return give(&answer, keep.as_ref());
     }
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
@@ -96,9 +97,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 /// The document of an outcome.
 pub(super) const OUTCOME: &str = "proofmark.outcome";
 
-/// Its fields: what the verb itself would print, with the run's name and every record.
+/// Its fields: what the verb itself would print, with the job that it answers, the run's name and every record.
 pub(super) fn outcome_body(job: &Job, outcome: &Outcome) -> Value {
     let mut body = report::outcome::body(outcome);
+    body["job"] = json!(job.digest());
     body["run_id"] = json!(job.run_id);
     body["exit_code"] = json!(exit_code::of(outcome) as u8);
     body["records"] = json!(outcome.records());
@@ -160,6 +162,17 @@ fn answer_of(host: &Host, options: &RemoteOptions, job: &str, console: &Console)
         console.say(&answer.said);
     }
     Ok(answer)
+}
+
+/// Refuses an outcome of another job.
+fn require_answer_to(job: &Job, document: &Value, host: &Host) -> Result<(), Failure> {
+    let expected = job.digest();
+    if document["schema"] != OUTCOME || document["job"] == json!(expected) {
+        return Ok(());
+    }
+    let found = document["job"].as_str().map_or_else(|| "no job".to_owned(), escape::line);
+    Err(Failure::could_not_judge(format!("{host} answered {found}: expected {expected}, the job's digest"))
+        .hint("the program there may be of another version"))
 }
 
 /// Gives an answer from elsewhere as if it had been found here.

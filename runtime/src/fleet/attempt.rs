@@ -1,5 +1,6 @@
 //! One try at a shard: who began it when, and how it ended.
 
+use proofmark_packager::Digest;
 use proofmark_packager::interop::flashinfer::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,13 @@ pub struct AttemptStart {
     pub process: u32,
     /// What the scheduler calls it, such as `slurm 12_3, restart 1`.
     pub scheduled_as: Option<String>,
+}
+
+/// An attempt has an outcome, which it is about to publish.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptOutcome {
+    /// The SHA-256 of the file that it writes.
+    pub outcome_sha256: Digest,
 }
 
 /// An attempt ended by itself.
@@ -36,6 +44,8 @@ pub struct AttemptEnd {
 pub struct Attempt {
     /// Its beginning.
     pub begun: AttemptStart,
+    /// The SHA-256 of the outcome that it had.
+    pub outcome: Option<Digest>,
     /// Its end; `None` where it runs, was killed, or its machine died.
     pub ended: Option<AttemptEnd>,
 }
@@ -50,6 +60,13 @@ impl AttemptStart {
     /// Its line, without the line feed.
     pub fn to_line(&self) -> String {
         line_of("begun", self)
+    }
+}
+
+impl AttemptOutcome {
+    /// Its line, without the line feed.
+    pub fn to_line(&self) -> String {
+        line_of("outcome", self)
     }
 }
 
@@ -78,9 +95,13 @@ pub(super) fn read(text: &str) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = Vec::new();
     for line in text.lines() {
         if let Ok(begun) = content("begun", line) {
-            attempts.push(Attempt { begun, ended: None });
-        } else if let (Ok(ended), Some(last)) = (content("ended", line), attempts.last_mut()) {
-            last.ended = Some(ended);
+            attempts.push(Attempt { begun, outcome: None, ended: None });
+        } else if let Some(last) = attempts.last_mut() {
+            if let Ok(AttemptOutcome { outcome_sha256 }) = content("outcome", line) {
+                last.outcome = Some(outcome_sha256);
+            } else if let Ok(ended) = content("ended", line) {
+                last.ended = Some(ended);
+            }
         }
     }
     attempts

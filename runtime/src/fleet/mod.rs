@@ -1,10 +1,10 @@
 //! Many jobs on many machines: a plan, workers that do its shards, and a folder where results meet.
 //!
 //! ```text
-//! <plan>.jsonl                 one line for the plan, one line a shard; written once
+//! <plan>.jsonl                 one line for the plan, two lines a shard; written once
 //! <results>/
 //! ├── outcomes/<shard>.json    what came out, as `job run` prints it: by one rename, never replaced
-//! ├── attempts/<shard>.jsonl   one line when an attempt begins and one when it ends; locked meanwhile
+//! ├── attempts/<shard>.jsonl   one line when an attempt begins, has an outcome, ends; locked meanwhile
 //! ├── attempts/<shard>.log     what attempts said
 //! ├── records/<shard>.jsonl    finished workloads of a shard that measures: an interrupted one goes on there
 //! └── slurm/                   scripts for a cluster, and what their tasks said
@@ -14,10 +14,17 @@
 //!
 //! ```text
 //! {"schema": "proofmark.fleet", "version": 1, "line": "plan",  …}   how many shards follow, what was passed over
-//! {"schema": "proofmark.fleet", "version": 1, "line": "shard", …}   one job, and what it is about
+//! {"schema": "proofmark.fleet", "version": 1, "line": "shard", …}   what the job on the next line is about
+//! {"schema": "proofmark.job", …}                                     the job, as `job run` takes it
 //! {"schema": "proofmark.fleet", "version": 1, "line": "begun", …}   who began when
+//! {"schema": "proofmark.fleet", "version": 1, "line": "outcome", …} the SHA-256 of the outcome that it publishes next
 //! {"schema": "proofmark.fleet", "version": 1, "line": "ended", …}   how that ended
 //! ```
+//!
+//! What comes back is believed as far as it agrees: what a plan says of a shard must be what its job says, an
+//! outcome must name the digest of that job and be one that an attempt wrote, its records must be of what the
+//! job measures, and its figures and exit code must follow from them. What does not agree, or is no file at all, is
+//! named and counts for nothing; the other shards do not suffer. No part of the folder may be a link.
 //!
 //! A shard is one job, and is named by the digest of what its job says. So the same shard in two plans, done
 //! twice or killed half way, has one outcome; a plan that grew does only what is new. What is compared with
@@ -31,7 +38,7 @@
 //! | [`results`] | the folder where results meet |
 //! | [`gpu`] | the GPUs of a machine, one worker each |
 //! | [`worker`] | workers of one machine |
-//! | [`answer`] | what an outcome says, in a word and a figure |
+//! | [`answer`] | what an outcome says, held against its job |
 //! | [`summary`] | what became of a plan |
 //! | [`mod@table`] | the same as a table |
 //! | [`slurm`] | a plan on a Slurm cluster |
@@ -50,9 +57,9 @@ pub mod table;
 pub mod worker;
 
 pub use answer::ShardAnswer;
-pub use plan::{FleetPlan, PlanError, PlannedShard};
+pub use plan::{FleetPlan, PlanError, PlannedShard, ShardPlace};
 pub use results::{Results, ResultsError, ShardState};
-pub use shard::{Shard, ShardSubject};
+pub use shard::{Shard, ShardLabel, ShardSubject};
 
 /// Name of the format, in every line of a plan and of attempts.
 pub const SCHEMA: &str = "proofmark.fleet";

@@ -1,42 +1,70 @@
 //! The file of shards: written once, read line by line.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use proofmark_packager::Digest;
-use proofmark_packager::json::{self, Budget};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::shard::{self, Shard, ShardSubject};
+use super::shard::{NoShard, Shard, ShardLabel};
 use super::{SCHEMA, VERSION};
 use crate::job::request::LARGEST_JOB_BYTES;
 use crate::job::{Job, JobError};
 use crate::regular_file;
 
-/// No line is longer, in bytes: a job, and what stands beside it.
-const LARGEST_LINE_BYTES: u64 = LARGEST_JOB_BYTES + (1 << 20);
+/// The first line is no longer, in bytes: ten thousand things that were passed over, with their reasons.
+const LARGEST_HEAD_BYTES: u64 = 16 << 20;
 
-/// Most shards of a plan: a scheduler's array is shorter, and a contest is smaller by a thousand times.
-const MOST_SHARDS: usize = 1_000_000;
+/// The line before a job is no longer, in bytes: two submissions with the longest of names and paths.
+const LARGEST_LABEL_BYTES: u64 = 64 << 10;
+
+/// All lines before jobs together are no longer, in bytes: they are kept in memory, several times over while a table
+/// is made of them. One takes some 450.
+const LARGEST_LABELS_BYTES: u64 = 64 << 20;
 
 /// What was found and is no shard, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PassedOver {
     /// Where it was found.
     pub path: String,
     /// Why it is no shard.
     pub reason: String,
+    /// What that means.
+    pub kind: PassedKind,
     /// The shard that does it all the same.
     pub same_as: Option<Digest>,
 }
 
+/// What it means that something is no shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassedKind {
+    /// It is, or may be, a submission that nobody does.
+    LeftOut,
+    /// Another shard does it.
+    Same,
+    /// It is no submission: a reference, a text, a definition.
+    Beside,
+}
+
 impl PassedOver {
-    /// Whether nobody does it.
+    /// What nobody does, although it may be a submission.
+    pub fn left_out(path: String, reason: String) -> Self {
+        Self { path, reason, kind: PassedKind::LeftOut, same_as: None }
+    }
+
+    /// What is no submission.
+    pub fn beside(path: String, reason: String) -> Self {
+        Self { path, reason, kind: PassedKind::Beside, same_as: None }
+    }
+
+    /// Whether nobody does it, although it may be a submission.
     pub fn is_left_out(&self) -> bool {
-        self.same_as.is_none()
+        self.kind == PassedKind::LeftOut
     }
 }
 
@@ -49,31 +77,22 @@ pub struct PlanHead {
     pub passed_over: Vec<PassedOver>,
 }
 
-/// A shard as its line has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A shard as its two lines have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedShard {
-    /// Its name.
-    #[serde(rename = "shard")]
-    pub id: Digest,
-    /// What it is about; two where they are compared, the incumbent first.
-    pub subjects: Vec<ShardSubject>,
-    /// What that is for.
-    pub definition: String,
-    /// What it is built for.
-    pub arch: String,
-    /// The verb that is done.
-    pub verb: String,
-    /// How many workloads are measured.
-    pub workloads: usize,
-    /// Whether nothing can be answered without a GPU.
-    pub needs_gpu: bool,
-    /// Where its line stands in the file, in bytes.
-    #[serde(skip)]
-    offset: u64,
+    /// What the plan says of it.
+    pub label: ShardLabel,
+    /// Where its lines stand in the file.
+    pub place: ShardPlace,
+    /// Where its job stands in the file, in bytes.
+    job_offset: u64,
     /// How long that is, in bytes.
-    #[serde(skip)]
-    length: u64,
+    job_length: u64,
 }
+
+/// Where the lines of a shard begin in the file of a plan, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardPlace(pub u64);
 
 /// A plan that was read; its jobs stay in the file until they are asked for.
 #[derive(Debug, Clone)]
@@ -83,6 +102,7 @@ pub struct FleetPlan {
     pub passed_over: Vec<PassedOver>,
     /// The shards in the order of the file.
     pub shards: Vec<PlannedShard>,
+    by_name: HashMap<Digest, usize>,
 }
 
 /// Why a plan cannot be used.
@@ -126,142 +146,204 @@ pub enum PlanError {
         /// What is wrong with it.
         source: Box<JobError>,
     },
-    /// The job is not the one that the shard is named by.
-    #[error("{}: shard {} was changed after it was planned", path.display(), id.short())]
+    /// The job of a shard is of a kind that no plan holds.
+    #[error("{}: the job of shard {}", path.display(), id.short())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// The shard.
+        id: Digest,
+        /// Which kind.
+        source: NoShard,
+    },
+    /// What the plan says of a shard is not what its job says.
+    #[error("{}: shard {} was changed after it was planned: its {what} is another one", path.display(), id.short())]
     Changed {
         /// The file.
         path: PathBuf,
         /// The shard.
         id: Digest,
+        /// What differs.
+        what: &'static str,
     },
+}
+
+/// A plan that nobody could read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the plan would hold {found} bytes beside its jobs: expected at most {most}")]
+pub struct TooLargePlan {
+    found: u64,
+    most: u64,
 }
 
 /// Sorts shards for a plan: by definition, names and digest. Of the same shard twice, one stays; gives what went.
 pub fn arrange(shards: &mut Vec<Shard>) -> Vec<PassedOver> {
-    let key = |shard: &Shard| {
-        let names = shard.subjects.iter().map(|one| (one.solution.clone(), one.author.clone(), one.digest));
-        (shard.definition.clone(), names.collect::<Vec<_>>(), shard.id)
+    let key = |Shard { label, .. }: &Shard| {
+        let names = label.subjects.iter().map(|one| (one.solution.clone(), one.author.clone(), one.digest));
+        (label.definition.clone(), names.collect::<Vec<_>>(), label.id)
     };
     shards.sort_by_cached_key(key);
-    let mut seen = HashSet::new();
-    let (stay, gone) = std::mem::take(shards).into_iter().partition(|shard| seen.insert(shard.id));
+    let mut seen = std::collections::HashSet::new();
+    let (stay, gone) = std::mem::take(shards).into_iter().partition(|shard| seen.insert(shard.label.id));
     *shards = stay;
-    let twice = |shard: Shard| PassedOver {
-        path: shard.subjects.last().map(|one| one.path.clone()).unwrap_or_default(),
-        reason: format!("the same as shard {}: it is done once", shard.id.short()),
-        same_as: Some(shard.id),
+    let twice = |Shard { label, .. }: Shard| PassedOver {
+        path: label.subjects.last().map(|one| one.path.clone()).unwrap_or_default(),
+        reason: format!("the same as shard {}: it is done once", label.id.short()),
+        kind: PassedKind::Same,
+        same_as: Some(label.id),
     };
     let gone: Vec<Shard> = gone;
     gone.into_iter().map(twice).collect()
 }
 
 /// The text of a plan: the same shards give the same bytes.
-pub fn text(shards: &[Shard], passed_over: &[PassedOver]) -> String {
+pub fn text(shards: &[Shard], passed_over: &[PassedOver]) -> Result<String, TooLargePlan> {
+    let bounded = |found: usize, most: u64| {
+        let found = found as u64;
+        if found <= most { Ok(()) } else { Err(TooLargePlan { found, most }) }
+    };
     let head = PlanHead { shards: shards.len(), passed_over: passed_over.to_vec() };
     let mut text = line_of("plan", head) + "\n";
+    bounded(text.len(), LARGEST_HEAD_BYTES)?;
+    let mut labels = 0;
     for shard in shards {
-        text += &shard_line(shard);
+        let label = line_of("shard", &shard.label) + "\n";
+        labels += label.len();
+        text += &label;
+        text += &shard.job.document().to_string();
         text.push('\n');
     }
-    text
+    bounded(labels, LARGEST_LABELS_BYTES)?;
+    Ok(text)
 }
 
-fn shard_line(shard: &Shard) -> String {
-    #[derive(Serialize)]
-    struct WithJob {
-        #[serde(flatten)]
-        planned: PlannedShard,
-        job: Value,
-    }
-    let job = shard.job.document();
-    let planned = PlannedShard {
-        id: shard.id,
-        subjects: shard.subjects.clone(),
-        definition: shard.definition.clone(),
-        arch: shard.job.arch.to_string(),
-        verb: job["action"]["verb"].as_str().unwrap_or_default().to_owned(),
-        workloads: shard.workloads,
-        needs_gpu: shard.job.action.needs_gpu(),
-        offset: 0,
-        length: 0,
-    };
-    line_of("shard", WithJob { planned, job })
-}
-
-/// Whether a job is small enough for whoever reads it; a plan takes no other.
+/// Whether a shard is small enough for whoever reads it; a plan takes no other.
 pub fn fits(shard: &Shard) -> bool {
-    shard.job.document().to_string().len() as u64 <= LARGEST_JOB_BYTES
+    (shard.job.document().to_string().len() as u64) < LARGEST_JOB_BYTES
+        && (line_of("shard", &shard.label).len() as u64) < LARGEST_LABEL_BYTES
+}
+
+/// The lines of a plan, one after the other.
+struct Lines<'a> {
+    path: &'a Path,
+    reader: BufReader<File>,
+    offset: u64,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// From some place on.
+    fn open(path: &'a Path, place: ShardPlace) -> Result<Self, PlanError> {
+        let failed = |source| PlanError::File { path: path.to_owned(), source };
+        let mut file = regular_file::open(path, File::options().read(true)).map_err(failed)?;
+        file.seek(SeekFrom::Start(place.0)).map_err(failed)?;
+        Ok(Self { path, reader: BufReader::new(file), offset: place.0, number: 0 })
+    }
+
+    fn failed(&self) -> impl FnOnce(io::Error) -> PlanError {
+        let path = self.path.to_owned();
+        move |source| PlanError::File { path, source }
+    }
+
+    fn refuse(&self, reason: impl Into<String>) -> PlanError {
+        PlanError::Line { path: self.path.to_owned(), line: self.number, reason: reason.into() }
+    }
+
+    /// The next line, of at most so many bytes with its line feed; `None` at the end.
+    fn next(&mut self, most_bytes: u64) -> Result<Option<String>, PlanError> {
+        self.number += 1;
+        let mut bytes = Vec::new();
+        let read = self.reader.by_ref().take(most_bytes).read_until(b'\n', &mut bytes);
+        read.map_err(self.failed())?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.offset += bytes.len() as u64;
+        if bytes.pop() != Some(b'\n') {
+            return Err(
+                self.refuse("it has no end: the file was cut, or the line is larger than any of its kind")
+            );
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| self.refuse("it is no text"))
+    }
+
+    /// Passes over the next line, a job; gives its length without the line feed. Nothing of it is kept.
+    fn skip_job(&mut self) -> Result<u64, PlanError> {
+        self.number += 1;
+        let length = skip_line(&mut self.reader.by_ref().take(LARGEST_JOB_BYTES));
+        let Some(length) = length.map_err(self.failed())? else {
+            return Err(self.refuse("the job has no end: the file was cut, or it is larger than any job"));
+        };
+        self.offset += length + 1;
+        Ok(length)
+    }
+
+    /// The next shard; `None` at the end.
+    fn shard(&mut self) -> Result<Option<PlannedShard>, PlanError> {
+        let place = ShardPlace(self.offset);
+        let Some(text) = self.next(LARGEST_LABEL_BYTES)? else { return Ok(None) };
+        let label = content("shard", &text).map_err(|reason| self.refuse(reason))?;
+        let job_offset = self.offset;
+        let job_length = self.skip_job()?;
+        Ok(Some(PlannedShard { label, place, job_offset, job_length }))
+    }
 }
 
 impl FleetPlan {
     /// Reads a plan, but for its jobs.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let failed = |source| PlanError::File { path: path.to_owned(), source };
-        let place = path.canonicalize().map_err(failed)?;
-        let file = regular_file::open(&place, File::options().read(true)).map_err(failed)?;
-        let mut reader = BufReader::new(file);
-        let mut offset = 0;
-        let mut bytes = Vec::new();
-        let mut next = |number: usize| -> Result<Option<(u64, String)>, PlanError> {
-            let refuse = |reason: &str| PlanError::Line {
-                path: path.to_owned(),
-                line: number,
-                reason: reason.to_owned(),
-            };
-            bytes.clear();
-            reader.by_ref().take(LARGEST_LINE_BYTES).read_until(b'\n', &mut bytes).map_err(failed)?;
-            if bytes.is_empty() {
-                return Ok(None);
+        let place = canonical(path)?;
+        let mut lines = Lines::open(&place, ShardPlace(0))?;
+        let first = lines.next(LARGEST_HEAD_BYTES)?;
+        let first = first.ok_or_else(|| lines.refuse("it is empty: expected a plan"))?;
+        let head: PlanHead = content("plan", &first).map_err(|reason| lines.refuse(reason))?;
+        let (mut shards, mut by_name, mut labels): (Vec<PlannedShard>, _, _) =
+            (Vec::new(), HashMap::new(), 0);
+        while let Some(shard) = lines.shard()? {
+            labels += shard.job_offset - shard.place.0;
+            if labels > LARGEST_LABELS_BYTES {
+                return Err(lines.refuse("there are too many: expected at most 64 MiB beside the jobs"));
             }
-            if bytes.pop() != Some(b'\n') {
-                return Err(refuse("it has no end: the file was cut, or the line is larger than any job"));
+            if by_name.insert(shard.label.id, shards.len()).is_some() {
+                return Err(lines.refuse("its shard stands there before"));
             }
-            let at = offset;
-            offset += bytes.len() as u64 + 1;
-            let text = String::from_utf8(bytes.clone()).map_err(|_| refuse("it is no text"))?;
-            Ok(Some((at, text)))
-        };
-        let refuse =
-            |line: usize| move |reason: String| PlanError::Line { path: path.to_owned(), line, reason };
-        let first = next(1)?.ok_or_else(|| refuse(1)("it is empty: expected a plan".to_owned()))?;
-        let head: PlanHead = content("plan", &first.1).map_err(refuse(1))?;
-        let mut shards: Vec<PlannedShard> = Vec::new();
-        let mut seen = HashSet::new();
-        while let Some((offset, text)) = next(shards.len() + 2)? {
-            let refuse = refuse(shards.len() + 2);
-            let shard: PlannedShard = content("shard", &text).map_err(&refuse)?;
-            if !seen.insert(shard.id) || shards.len() >= MOST_SHARDS {
-                return Err(refuse("it stands there before, or there are too many".to_owned()));
-            }
-            shards.push(PlannedShard { offset, length: text.len() as u64, ..shard });
+            shards.push(shard);
         }
         if shards.len() != head.shards {
             let (expected, found) = (head.shards, shards.len());
-            return Err(PlanError::Count { path: path.to_owned(), expected, found });
+            return Err(PlanError::Count { path: place, expected, found });
         }
-        Ok(Self { path: place, passed_over: head.passed_over, shards })
+        Ok(Self { path: place, passed_over: head.passed_over, shards, by_name })
     }
 
-    /// The job of a shard, which must be the one that it is named by.
+    /// Reads one shard of a plan that was read before, and nothing else of it.
+    pub fn read_one(path: &Path, id: Digest, place: ShardPlace) -> Result<Self, PlanError> {
+        let path = canonical(path)?;
+        let shard = Lines::open(&path, place)?.shard()?;
+        let changed = || PlanError::Changed { path: path.clone(), id, what: "place in the plan" };
+        let shard = shard.filter(|shard| shard.label.id == id).ok_or_else(changed)?;
+        Ok(Self { path, passed_over: Vec::new(), shards: vec![shard], by_name: HashMap::from([(id, 0)]) })
+    }
+
+    /// The job of a shard, which must be what the plan says of it.
     pub fn job(&self, shard: &PlannedShard) -> Result<Job, PlanError> {
-        #[derive(Deserialize)]
-        struct WithJob {
-            job: Value,
-        }
         let failed = |source| PlanError::File { path: self.path.clone(), source };
-        let wrong =
-            |source| PlanError::Job { path: self.path.clone(), id: shard.id, source: Box::new(source) };
+        let (path, id) = (|| self.path.clone(), shard.label.id);
         let mut file = regular_file::open(&self.path, File::options().read(true)).map_err(failed)?;
-        file.seek(SeekFrom::Start(shard.offset)).map_err(failed)?;
+        file.seek(SeekFrom::Start(shard.job_offset)).map_err(failed)?;
         let mut text = String::new();
-        file.take(shard.length).read_to_string(&mut text).map_err(failed)?;
-        json::check(text.as_bytes(), Budget::SAMPLES).map_err(|error| wrong(JobError::Document(error)))?;
-        let WithJob { job } = serde_json::from_str(&text).map_err(|error| wrong(error.into()))?;
-        let job = Job::from_document(&job.to_string()).map_err(wrong)?;
-        if shard::id_of(&job) != shard.id {
-            return Err(PlanError::Changed { path: self.path.clone(), id: shard.id });
+        file.take(shard.job_length).read_to_string(&mut text).map_err(failed)?;
+        let job = Job::from_document(&text).map_err(|source| PlanError::Job {
+            path: path(),
+            id,
+            source: Box::new(source),
+        })?;
+        drop(text);
+        let label = ShardLabel::of(&job).map_err(|source| PlanError::Kind { path: path(), id, source })?;
+        match label.difference(&shard.label) {
+            None => Ok(job),
+            Some(what) => Err(PlanError::Changed { path: path(), id, what }),
         }
-        Ok(job)
     }
 
     /// Every `of`th shard from the `index`th on: what one task of `of` does.
@@ -271,8 +353,30 @@ impl FleetPlan {
 
     /// The shard of a name.
     pub fn shard(&self, id: Digest) -> Option<&PlannedShard> {
-        self.shards.iter().find(|shard| shard.id == id)
+        self.by_name.get(&id).and_then(|index| self.shards.get(*index))
     }
+}
+
+/// Passes over one line; gives its length without the line feed, or `None` where it has none.
+fn skip_line(reader: &mut impl BufRead) -> io::Result<Option<u64>> {
+    let mut length = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        if let Some(at) = memchr::memchr(b'\n', buffer) {
+            reader.consume(at + 1);
+            return Ok(Some(length + at as u64));
+        }
+        let all = buffer.len();
+        reader.consume(all);
+        length += all as u64;
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, PlanError> {
+    path.canonicalize().map_err(|source| PlanError::File { path: path.to_owned(), source })
 }
 
 /// Writes a line of a kind, without the line feed.

@@ -1,33 +1,44 @@
-//! One job and its name.
+//! One job and what people and schedulers need to know of it.
 
-use proofmark_packager::{Arch, Digest, DigestBuilder};
+use proofmark_packager::{Arch, Artifact, Digest};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::job::{Action, Freshness, Input, Job, Measure, Measuring};
-use crate::path_text;
+use crate::job::{Action, Freshness, Input, Job};
 use crate::record::RunId;
 
-/// Domain of a shard's digest.
-const DOMAIN: &str = "proofmark/fleet-shard/1";
-
-/// One job of a plan, with what people and schedulers need to know of it.
+/// One job of a plan.
 #[derive(Debug, Clone)]
 pub struct Shard {
-    /// Its name: the digest of all that its job says.
-    pub id: Digest,
-    /// What is built or measured; two where they are compared, the incumbent first.
-    pub subjects: Vec<ShardSubject>,
-    /// What that is for.
-    pub definition: String,
-    /// How many workloads are measured.
-    pub workloads: usize,
+    /// What is said of it.
+    pub label: ShardLabel,
     /// The job. Whoever does it gives the run a name of its own.
     pub job: Job,
 }
 
+/// What a plan says of a shard, so that nobody needs to read its job for it. All but the paths follows from the
+/// job, and is held against it before anything rests on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardLabel {
+    /// Its name: the digest of its job.
+    #[serde(rename = "shard")]
+    pub id: Digest,
+    /// What it is about; two where they are compared, the incumbent first.
+    pub subjects: Vec<ShardSubject>,
+    /// What that is for.
+    pub definition: String,
+    /// What it is built for.
+    pub arch: Arch,
+    /// The verb that is done.
+    pub verb: String,
+    /// How many workloads are measured.
+    pub workloads: usize,
+    /// Whether nothing can be answered without a GPU.
+    pub needs_gpu: bool,
+}
+
 /// What a shard is about, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShardSubject {
     /// The solution's name.
     pub solution: String,
@@ -39,60 +50,99 @@ pub struct ShardSubject {
     pub path: String,
 }
 
-impl ShardSubject {
-    /// What stands at a path.
-    pub fn of(input: &Input, path: &std::path::Path) -> Self {
-        let author = input.artifact().map(|artifact| artifact.manifest().solution.author.clone());
-        Self {
-            solution: input.name().to_owned(),
-            author: author.unwrap_or_default(),
-            digest: input.digest(),
-            path: path_text::text(path),
-        }
-    }
+/// A job of a kind that no plan holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a plan does not `{verb}`: expected `build`, `bench` or `compare`")]
+pub struct NoShard {
+    verb: &'static str,
 }
 
 impl Shard {
-    /// A shard that does one thing.
-    pub fn new(subjects: Vec<ShardSubject>, arch: Arch, freshness: Freshness, action: Action) -> Self {
-        let (definition, workloads) = match measuring(&action) {
-            Some(measuring) => (measuring.task.definition.name().to_owned(), measuring.task.workloads.len()),
-            None => (definition_of(&action), 0),
-        };
+    /// A shard that does one thing with what was found at these paths, in the order of its subjects.
+    pub fn new(paths: &[String], arch: Arch, freshness: Freshness, action: Action) -> Result<Self, NoShard> {
         // A name that follows from the content, so that the same plan is the same bytes.
-        let job = Job { run_id: RunId::derived(Digest::of_bytes(&[])), arch, freshness, action };
-        let id = id_of(&job);
-        Self { id, subjects, definition, workloads, job: Job { run_id: RunId::derived(id), ..job } }
-    }
-}
-
-/// The digest of all that a job says but the name of its run.
-pub fn id_of(job: &Job) -> Digest {
-    let mut document = job.document();
-    if let Value::Object(fields) = &mut document {
-        fields.shift_remove("run_id");
-    }
-    DigestBuilder::new(DOMAIN).text(&document.to_string()).finish()
-}
-
-fn measuring(action: &Action) -> Option<&Measuring> {
-    match action {
-        Action::Build { .. } => None,
-        Action::Seal { measure, .. } | Action::Replay { measure, .. } => match measure {
-            Measure::Not { .. } => None,
-            Measure::WherePossible { measuring } => Some(measuring),
-        },
-        Action::Bench { measuring, .. } | Action::Compare { measuring, .. } => Some(measuring),
-    }
-}
-
-fn definition_of(action: &Action) -> String {
-    match action {
-        Action::Build { subject } | Action::Seal { subject, .. } | Action::Replay { subject, .. } => {
-            subject.artifact.manifest().solution.definition.clone()
+        let mut job = Job { run_id: RunId::derived(Digest::of_bytes(&[])), arch, freshness, action };
+        let mut label = ShardLabel::of(&job)?;
+        job.run_id = RunId::derived(label.id);
+        for (subject, path) in label.subjects.iter_mut().zip(paths) {
+            subject.path.clone_from(path);
         }
-        Action::Bench { measuring, .. } | Action::Compare { measuring, .. } => {
-            measuring.task.definition.name().to_owned()
+        Ok(Self { label, job })
+    }
+}
+
+impl ShardLabel {
+    /// What a job says, without paths.
+    pub fn of(job: &Job) -> Result<Self, NoShard> {
+        let (subjects, definition, workloads) = match &job.action {
+            Action::Build { subject } => {
+                let definition = &subject.artifact.manifest().solution.definition;
+                (vec![ShardSubject::of_artifact(&subject.artifact)], definition.as_str(), 0)
+            }
+            Action::Bench { subject, measuring } => {
+                let task = &measuring.task;
+                (vec![ShardSubject::of(subject)], task.definition.name(), task.workloads.len())
+            }
+            Action::Compare { incumbent, candidate, measuring, .. } => {
+                let task = &measuring.task;
+                let both = vec![ShardSubject::of(incumbent), ShardSubject::of(candidate)];
+                (both, task.definition.name(), task.workloads.len())
+            }
+            other @ (Action::Seal { .. } | Action::Replay { .. }) => {
+                return Err(NoShard { verb: other.verb() });
+            }
+        };
+        Ok(Self {
+            id: job.digest(),
+            subjects,
+            definition: definition.to_owned(),
+            arch: job.arch,
+            verb: job.action.verb().to_owned(),
+            workloads,
+            needs_gpu: job.action.needs_gpu(),
+        })
+    }
+
+    /// The first thing that another label says otherwise, paths apart.
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+        let named = |label: &Self| {
+            let names =
+                label.subjects.iter().map(|one| (one.solution.clone(), one.author.clone(), one.digest));
+            names.collect::<Vec<_>>()
+        };
+        let differences = [
+            (self.id != other.id, "job"),
+            (named(self) != named(other), "submission"),
+            (self.definition != other.definition, "definition"),
+            (self.arch != other.arch, "architecture"),
+            (self.verb != other.verb, "verb"),
+            (self.workloads != other.workloads, "number of workloads"),
+            (self.needs_gpu != other.needs_gpu, "need of a GPU"),
+        ];
+        differences.into_iter().find_map(|(differs, what)| differs.then_some(what))
+    }
+}
+
+impl ShardSubject {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Artifact(bundle) => Self::of_artifact(&bundle.artifact),
+            Input::Library(library) => Self {
+                solution: library.name.clone(),
+                author: String::new(),
+                digest: input.digest(),
+                path: String::new(),
+            },
+        }
+    }
+
+    fn of_artifact(artifact: &Artifact) -> Self {
+        let solution = &artifact.manifest().solution;
+        Self {
+            solution: solution.name.clone(),
+            author: solution.author.clone(),
+            digest: artifact.digest(),
+            path: String::new(),
         }
     }
 }

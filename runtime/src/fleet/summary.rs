@@ -1,18 +1,25 @@
 //! What became of a plan: every shard with its answer, or why it has none.
 
+use std::collections::HashMap;
+
 use proofmark_packager::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::answer::{self, Answered};
 use super::attempt::Attempt;
-use super::{FleetPlan, PlannedShard, Results, ResultsError, ShardAnswer, ShardState, ShardSubject};
-use crate::record::Record;
+use super::results::Fault;
+use super::shard::ShardLabel;
+use super::{FleetPlan, PlanError, PlannedShard, Results, ShardAnswer, ShardState, ShardSubject};
+use crate::cause_text;
+use crate::job::Job;
+use crate::record::{Record, RunId};
 
 /// How far a shard is, as documents say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// It has an outcome.
+    /// It has an outcome that agrees with its job.
     Finished,
     /// The request is wrong: trying again changes nothing.
     Refused,
@@ -24,6 +31,9 @@ pub enum Standing {
     Running,
     /// Nobody tried.
     Untried,
+    /// What the plan, the outcome or the file of attempts says does not agree, or cannot be read: it counts for
+    /// nothing.
+    Invalid,
 }
 
 /// One shard of the plan.
@@ -31,7 +41,7 @@ pub enum Standing {
 pub struct ShardSummary {
     /// Its name.
     pub shard: Digest,
-    /// What it is about.
+    /// What it is about, as its job says.
     pub subjects: Vec<ShardSubject>,
     /// What that is for.
     pub definition: String,
@@ -58,8 +68,6 @@ pub struct ShardSummary {
 pub struct FleetSummary {
     /// Its shards in the order of the plan.
     pub shards: Vec<ShardSummary>,
-    /// Every record of every outcome, in the same order.
-    pub records: Vec<Record>,
 }
 
 /// The exit code of a request that is wrong.
@@ -71,18 +79,34 @@ pub fn is_refused(state: &ShardState) -> bool {
 }
 
 impl FleetSummary {
-    /// Reads every outcome.
-    pub fn read(plan: &FleetPlan, results: &Results) -> Result<Self, ResultsError> {
+    /// Reads every outcome and holds it against its job. The records of each are handed over as they come, in the
+    /// order of the plan: all of them together may be more than fits.
+    pub fn read<E>(
+        plan: &FleetPlan,
+        results: &Results,
+        mut take: impl FnMut(Vec<Record>) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut summary = Self::default();
+        let mut runs: HashMap<RunId, Digest> = HashMap::new();
         for shard in &plan.shards {
-            let state = results.state(shard.id)?;
-            let attempts = results.attempts(shard.id)?;
-            if let ShardState::Finished(outcome) = &state {
-                summary.records.extend(records(results, shard.id, outcome)?);
+            let (mut one, mut records) = ShardSummary::read(plan, shard, results);
+            // A run is of one shard: another's records under its name would be counted with it.
+            let named = records.iter().find_map(run_of);
+            if let Some(other) = named.and_then(|run| runs.insert(run, one.shard)) {
+                let reason = format!("is not believed: its records are of a run of shard {}", other.short());
+                let fault = Fault { path: results.outcome_path(one.shard), reason };
+                one = Self::without_answer(one, &fault);
+                records.clear();
             }
-            summary.shards.push(ShardSummary::of(shard, &state, &attempts));
+            summary.shards.push(one);
+            take(records)?;
         }
         Ok(summary)
+    }
+
+    fn without_answer(one: ShardSummary, fault: &Fault) -> ShardSummary {
+        let (standing, reason) = (Standing::Invalid, Some(fault.to_string()));
+        ShardSummary { standing, reason, answer: None, ..one }
     }
 
     /// How many shards stand so.
@@ -90,7 +114,7 @@ impl FleetSummary {
         self.shards.iter().filter(|shard| shard.standing == standing).count()
     }
 
-    /// How many have neither an outcome nor a refusal.
+    /// How many have neither an outcome that counts nor a refusal.
     pub fn missing(&self) -> usize {
         self.shards.len() - self.count(Standing::Finished) - self.count(Standing::Refused)
     }
@@ -103,36 +127,74 @@ impl FleetSummary {
 }
 
 impl ShardSummary {
-    fn of(shard: &PlannedShard, state: &ShardState, attempts: &[Attempt]) -> Self {
-        let (standing, answer, reason) = match state {
-            ShardState::Finished(outcome) => (Standing::Finished, Some(ShardAnswer::of(outcome)), None),
-            ShardState::Ended(ended) => {
-                let refused = is_refused(state);
-                let standing = if refused { Standing::Refused } else { Standing::NotJudged };
-                (standing, None, ended.error.clone())
-            }
-            ShardState::Lost => {
-                let begun = attempts.last().map(|last| &last.begun);
-                let reason = begun.map(|begun| {
-                    let task =
-                        begun.scheduled_as.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
-                    format!("its process {} on {}{task} was killed", begun.process, begun.host)
-                });
-                (Standing::Lost, None, reason)
-            }
-            ShardState::Running => (Standing::Running, None, None),
-            ShardState::Untried => (Standing::Untried, None, None),
+    /// Reads what became of a shard, and its records.
+    fn read(plan: &FleetPlan, shard: &PlannedShard, results: &Results) -> (Self, Vec<Record>) {
+        let id = shard.label.id;
+        let job = match plan.job(shard) {
+            Ok(job) => job,
+            Err(error) => return (Self::misplanned(&error, shard), Vec::new()),
         };
+        // What tables say of a shard is what its job says; the plan's own words agree with it, or are not used.
+        let label = &shard.label;
+        let attempts = results.attempts(id);
+        let no_attempts = Vec::new();
+        let known = attempts.as_ref().unwrap_or(&no_attempts);
+        match results.state(id) {
+            ShardState::Finished(mut outcome) => match answered(&job, &mut outcome, results, id) {
+                Ok(Answered { answer, records }) => {
+                    let one = Self::of(label, Standing::Finished, None, known);
+                    (Self { answer: Some(answer), ..one }, records)
+                }
+                Err(fault) => {
+                    (Self::of(label, Standing::Invalid, Some(fault.to_string()), known), Vec::new())
+                }
+            },
+            state => (Self::unanswered(label, &state, known), Vec::new()),
+        }
+    }
+
+    /// A shard whose lines in the plan do not agree: nothing but its name is repeated.
+    fn misplanned(error: &PlanError, shard: &PlannedShard) -> Self {
+        Self {
+            shard: shard.label.id,
+            subjects: Vec::new(),
+            definition: String::new(),
+            arch: String::new(),
+            verb: String::new(),
+            standing: Standing::Invalid,
+            answer: None,
+            reason: Some(cause_text::text(error)),
+            attempts: 0,
+            lost_attempts: 0,
+            seconds: None,
+        }
+    }
+
+    fn unanswered(label: &ShardLabel, state: &ShardState, attempts: &[Attempt]) -> Self {
+        let (standing, reason) = match state {
+            ShardState::Invalid(fault) => (Standing::Invalid, Some(fault.to_string())),
+            ShardState::Ended(ended) => {
+                let standing = if is_refused(state) { Standing::Refused } else { Standing::NotJudged };
+                (standing, ended.error.clone())
+            }
+            ShardState::Lost => (Standing::Lost, attempts.last().map(lost)),
+            ShardState::Running => (Standing::Running, None),
+            ShardState::Finished(_) | ShardState::Untried => (Standing::Untried, None),
+        };
+        Self::of(label, standing, reason, attempts)
+    }
+
+    fn of(label: &ShardLabel, standing: Standing, reason: Option<String>, attempts: &[Attempt]) -> Self {
         let is_running = standing == Standing::Running;
         let unended = attempts.iter().filter(|one| one.ended.is_none()).count();
         Self {
-            shard: shard.id,
-            subjects: shard.subjects.clone(),
-            definition: shard.definition.clone(),
-            arch: shard.arch.clone(),
-            verb: shard.verb.clone(),
+            shard: label.id,
+            subjects: label.subjects.clone(),
+            definition: label.definition.clone(),
+            arch: label.arch.to_string(),
+            verb: label.verb.clone(),
             standing,
-            answer,
+            answer: None,
             reason,
             attempts: attempts.len(),
             lost_attempts: unended.saturating_sub(usize::from(is_running)),
@@ -141,17 +203,23 @@ impl ShardSummary {
     }
 }
 
-/// The records of an outcome, as they were measured.
-fn records(results: &Results, shard: Digest, outcome: &Value) -> Result<Vec<Record>, ResultsError> {
-    let records = outcome["records"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let refuse = |error: &dyn std::fmt::Display| ResultsError::NoOutcome {
+fn answered(job: &Job, outcome: &mut Value, results: &Results, shard: Digest) -> Result<Answered, Fault> {
+    answer::answered(job, outcome).map_err(|disagreement| Fault {
         path: results.outcome_path(shard),
-        reason: format!("a record in it is none: {error}"),
-    };
-    let read = |record: &Value| {
-        let record: Record = serde_json::from_value(record.clone()).map_err(|error| refuse(&error))?;
-        record.check().map_err(|error| refuse(&error))?;
-        Ok(record)
-    };
-    records.iter().map(read).collect()
+        reason: format!("is not believed: {disagreement}"),
+    })
+}
+
+/// The run of a record; a comparison's two sides are of one.
+fn run_of(record: &Record) -> Option<RunId> {
+    match record {
+        Record::Workload(record) => record.context.run_id,
+        Record::Comparison(record) => record.a.run_id,
+    }
+}
+
+/// Which attempt came to no end.
+fn lost(Attempt { begun, .. }: &Attempt) -> String {
+    let task = begun.scheduled_as.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
+    format!("its process {} on {}{task} was killed", begun.process, begun.host)
 }

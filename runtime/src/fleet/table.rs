@@ -48,6 +48,7 @@ fn words(shard: &ShardSummary) -> String {
         Standing::Lost => "lost",
         Standing::Running => "running",
         Standing::Untried => "open",
+        Standing::Invalid => "invalid",
     };
     match &shard.reason {
         Some(reason) => format!("{word}: {}", escape::line(reason)),

@@ -14,7 +14,7 @@ use proofmark_packager::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::gpu::{GpuLock, GpuName};
-use super::results::{Results, ResultsError, ShardState};
+use super::results::{Results, ShardState};
 use crate::interruption::Interruption;
 
 /// How often a worker looks at what it waits for: unnoticed by people, free for the CPU.
@@ -38,9 +38,6 @@ pub enum WorkEvent<'a> {
 /// Why nothing more could be done.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// The results cannot be read or written.
-    #[error(transparent)]
-    Results(#[from] ResultsError),
     /// The process that does a shard cannot be started.
     #[error("cannot start this program once more")]
     Start(#[source] io::Error),
@@ -129,8 +126,12 @@ impl Floor<'_> {
                 thread::sleep(TICK);
                 continue;
             }
-            match self.results.state(todo.shard)? {
+            match self.results.state(todo.shard) {
                 ShardState::Finished(_) => {}
+                // It is named, and the others are done.
+                state @ ShardState::Invalid(_) => {
+                    (self.listen)(WorkEvent::Ended(todo.shard, Duration::ZERO, &state));
+                }
                 ShardState::Running => self.wait_for(todo.shard),
                 ShardState::Ended(_) | ShardState::Lost | ShardState::Untried => {
                     self.attempt(todo.shard, gpu)?;
@@ -164,7 +165,7 @@ impl Floor<'_> {
         let begun = Instant::now();
         let child = (self.start)(shard, gpu).map_err(WorkError::Start)?;
         self.follow(child).map_err(WorkError::Start)?;
-        let state = self.results.state(shard)?;
+        let state = self.results.state(shard);
         // Between the look and the claim somebody else may have been faster.
         if state == ShardState::Running {
             self.wait_for(shard);

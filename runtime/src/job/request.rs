@@ -1,7 +1,7 @@
 //! The job and its document.
 
 use proofmark_packager::json::{self as json_budget, Budget, JsonError};
-use proofmark_packager::{Arch, Bundle};
+use proofmark_packager::{Arch, Bundle, Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,9 @@ pub const VERSION: u32 = 1;
 /// No document is larger, in bytes: the largest library that is measured takes 256 MiB of it in base64, and how much
 /// else a document may hold is counted before it is read.
 pub const LARGEST_JOB_BYTES: u64 = 272 << 20;
+
+/// Domain of a job's digest.
+const DIGEST_DOMAIN: &str = "proofmark/job/1";
 
 /// Whether a cached build will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +111,17 @@ pub enum ReplaySource {
 }
 
 impl Action {
+    /// The verb, as a document names it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Build { .. } => "build",
+            Self::Seal { .. } => "seal",
+            Self::Replay { .. } => "replay",
+            Self::Bench { .. } => "bench",
+            Self::Compare { .. } => "compare",
+        }
+    }
+
     /// Whether nothing can be answered without a GPU.
     pub fn needs_gpu(&self) -> bool {
         let is_launched = matches!(self, Self::Replay { source: ReplaySource::Recordings, .. });
@@ -218,6 +232,15 @@ impl Job {
             fields.extend(own);
         }
         Value::Object(fields)
+    }
+
+    /// The digest of all that it says but the name of its run: two jobs of one digest ask for the same.
+    pub fn digest(&self) -> Digest {
+        let mut document = self.document();
+        if let Value::Object(fields) = &mut document {
+            fields.shift_remove("run_id");
+        }
+        DigestBuilder::new(DIGEST_DOMAIN).text(&document.to_string()).finish()
     }
 
     /// Reads a document.

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::line::{LineError, Record};
+use crate::regular_file;
 
 /// Largest record file that is read, in bytes: all of it is in memory while it is. A run over 54 workloads
 /// writes one MiB.
@@ -87,7 +88,7 @@ pub struct Contents {
 
 /// Reads a record file without writing to it; one that is not there is empty.
 pub fn read(path: &Path) -> Result<Contents, JournalError> {
-    match File::open(path) {
+    match regular_file::open_through_links(path, OpenOptions::new().read(true)) {
         Ok(file) => contents(path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Contents::default()),
         Err(source) => Err(JournalError::File { action: "open", path: path.to_owned(), source }),
@@ -145,8 +146,9 @@ impl Journal {
     /// one starts clean; the contents say that it was there.
     pub fn open(path: &Path) -> Result<(Self, Contents), JournalError> {
         let failed = |action| move |source| JournalError::File { action, path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed("open"))?;
+        let mut options = OpenOptions::new();
+        let file = regular_file::open_through_links(path, options.read(true).append(true).create(true));
+        let mut file = file.map_err(failed("open"))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::Busy { path: path.to_owned() }),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::line_v1;
 use super::run_id::RunId;
 
-use crate::measure::decision::{Event, Report};
+use crate::measure::decision::{Comparison, Event, Report};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
@@ -138,6 +138,15 @@ pub struct ComparisonRecord {
     pub readings: Vec<Reading>,
 }
 
+impl ComparisonRecord {
+    /// Draws the report from the raw samples again; `None` where they do not lead to one.
+    pub fn recomputed(&self) -> Option<Report> {
+        let workloads = self.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
+        let (protocol, seed) = (self.report.protocol.clone(), self.report.seed);
+        Comparison::replay(protocol, workloads, seed.0, self.events.iter().cloned()).ok()?.report()
+    }
+}
+
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -258,7 +267,6 @@ pub(crate) mod tests {
     use proofmark_packager::interop::flashinfer::Workload;
 
     use super::*;
-    use crate::measure::decision::Comparison;
     use crate::measure::measurement::{L2State, Measurement, Method};
     use crate::measure::statistics::StopReason;
 
@@ -315,13 +323,6 @@ pub(crate) mod tests {
         assert_eq!(Record::from_line(&line).unwrap(), record);
     }
 
-    /// Draws a record's report from its raw samples again; `None` where they do not lead to one.
-    fn recompute(record: &ComparisonRecord) -> Option<Report> {
-        let workloads = record.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
-        let (protocol, seed) = (record.report.protocol.clone(), record.report.seed);
-        Comparison::replay(protocol, workloads, seed.0, record.events.iter().cloned()).ok()?.report()
-    }
-
     #[test]
     fn a_comparison_can_be_drawn_from_its_samples_again() {
         use crate::measure::decision::Protocol;
@@ -341,9 +342,9 @@ pub(crate) mod tests {
         };
         let line = Record::Comparison(Box::new(compared)).to_line().unwrap();
         let Record::Comparison(mut read) = Record::from_line(&line).unwrap() else { panic!("{line}") };
-        assert_eq!(recompute(&read).as_ref(), Some(&read.report));
+        assert_eq!(read.recomputed().as_ref(), Some(&read.report));
         read.events.pop();
-        assert_eq!(recompute(&read), None);
+        assert_eq!(read.recomputed(), None);
     }
 
     #[test]

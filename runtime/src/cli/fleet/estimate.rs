@@ -102,7 +102,7 @@ pub(super) fn run(arguments: &EstimateArguments, console: &Console) -> Result<Ex
     let workloads: Vec<usize> = match &arguments.plan {
         Some(path) => {
             let plan = FleetPlan::read(path).map_err(explain_plan)?;
-            plan.shards.iter().map(|shard| shard.workloads).collect()
+            plan.shards.iter().map(|shard| shard.label.workloads).collect()
         }
         None => vec![arguments.workloads as usize; arguments.submissions as usize],
     };

@@ -1,57 +1,163 @@
-//! Where submissions are below what a person names.
+//! Where submissions are below what a person names, and what else is there.
 
-use std::fs;
+use std::fs::{self, DirEntry, FileType};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use proofmark_packager::submission;
 
+use crate::fleet::plan::PassedOver;
+use crate::path_text;
+
 /// How deep below a named folder is looked.
 const DEEPEST: usize = 16;
 
-/// The submissions below a path, sorted: folders with a `config.toml` but no reference, artifacts, and files
-/// called `solution.json`. A file is itself.
-pub(super) fn submissions(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// How many names of things that are no submissions are repeated.
+const MOST_EXAMPLES: usize = 3;
+
+/// What is below a path.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Submissions, sorted: folders with a `config.toml` but no reference, artifacts, and files called
+    /// `solution.json`.
+    pub(super) submissions: Vec<PathBuf>,
+    /// Everything else, with the reason why it is none: nothing is left out silently.
+    pub(super) passed_over: Vec<PassedOver>,
+}
+
+/// Looks below a path that a person named, which may be a link; no link below it is followed. A file is itself.
+pub(super) fn places(path: &Path) -> io::Result<Places> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(Places { submissions: vec![path.to_owned()], ..Places::default() });
     }
-    let mut found = Vec::new();
-    search(path, 0, &mut found)?;
-    found.sort();
-    Ok(found)
+    let mut search = Search::default();
+    search.folder(path, 0)?;
+    let Search { mut places, beside } = search;
+    places.submissions.sort();
+    if !beside.is_empty() {
+        places.passed_over.push(PassedOver::beside(path_text::text(path), words(beside)));
+    }
+    Ok(places)
 }
 
-fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    // A folder of submissions leaves its reference out; one that is a submission is itself.
-    let here = submission::find(folder).unwrap_or_default();
-    if here.iter().any(|one| one == folder) {
-        found.push(folder.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() && !is_submission(&path) && depth < DEEPEST {
-            search(&path, depth + 1, found)?;
-        } else if kind.is_file() && is_file_of_one(&path) {
-            found.push(path);
+fn words(mut beside: Vec<PathBuf>) -> String {
+    beside.sort();
+    let examples: Vec<String> = beside.iter().take(MOST_EXAMPLES).map(path_text::text).collect();
+    let (count, examples) = (beside.len(), examples.join(", "));
+    let more = if count > MOST_EXAMPLES { " and others" } else { "" };
+    let noun = if count == 1 { "file is" } else { "files are" };
+    format!("{count} {noun} by name no submission: {examples}{more}")
+}
+
+#[derive(Debug, Default)]
+struct Search {
+    places: Places,
+    /// Files that are no submission by their names.
+    beside: Vec<PathBuf>,
+}
+
+impl Search {
+    fn folder(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
+        // A folder of submissions leaves its reference out; one that is a submission is itself.
+        let here = submission::find(folder).unwrap_or_default();
+        if here.iter().any(|one| one == folder) {
+            self.places.submissions.push(folder.to_owned());
+            return Ok(());
         }
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if let Err(error) = self.entry(&entry, &here, depth) {
+                self.leave_out(&path, format!("cannot look at it: {error}"));
+            }
+        }
+        Ok(())
     }
-    found.extend(here);
-    Ok(())
+
+    fn entry(&mut self, entry: &DirEntry, here: &[PathBuf], depth: usize) -> io::Result<()> {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            if here.contains(&path) {
+                self.places.submissions.push(path);
+            } else if has_config(&path) {
+                let reason = "it is the reference of its task".to_owned();
+                self.places.passed_over.push(PassedOver::beside(path_text::text(&path), reason));
+            } else if depth < DEEPEST {
+                self.folder(&path, depth + 1)?;
+            } else {
+                self.leave_out(
+                    &path,
+                    format!("it lies more than {DEEPEST} folders deep: name it, or a folder above"),
+                );
+            }
+        } else if kind.is_file() {
+            if is_file_of_one(&path) {
+                self.places.submissions.push(path);
+            } else {
+                self.beside.push(path);
+            }
+        } else {
+            let kind = kind_words(kind);
+            self.leave_out(&path, format!("it is {kind}: expected a file or a folder, of its own"));
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, path: &Path, reason: String) {
+        self.places.passed_over.push(PassedOver::left_out(path_text::text(path), reason));
+    }
 }
 
-fn is_submission(folder: &Path) -> bool {
+fn kind_words(kind: FileType) -> &'static str {
+    if kind.is_symlink() {
+        "a link"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+fn has_config(folder: &Path) -> bool {
     folder.join("config.toml").symlink_metadata().is_ok()
 }
 
+/// Whether a file is a submission by its name, whatever the letters' case.
 fn is_file_of_one(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "zip")
-        || path.file_name().is_some_and(|name| name == "solution.json")
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("zip"))
+        || path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("solution.json"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
     use super::*;
+    use crate::fleet::plan::PassedKind;
+
+    fn write(root: &Path, file: &str) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
+    fn names(root: &Path, places: &Places) -> Vec<String> {
+        let name = |path: &PathBuf| path.strip_prefix(root).unwrap().display().to_string();
+        places.submissions.iter().map(name).collect()
+    }
+
+    fn passed(root: &Path, places: &Places, kind: PassedKind) -> Vec<(String, String)> {
+        let of_kind = places.passed_over.iter().filter(|one| one.kind == kind);
+        let prefix = format!("{}/", root.display());
+        let mut all: Vec<_> =
+            of_kind.map(|one| (one.path.replace(&prefix, ""), one.reason.clone())).collect();
+        all.sort();
+        all
+    }
 
     #[test]
     fn finds_folders_artifacts_and_solutions_at_any_depth_and_no_reference() {
@@ -63,19 +169,67 @@ mod tests {
             "task/one/inner/config.toml",
             "teams/a/b/config.toml",
             "teams/c.zip",
+            "teams/e.ZIP",
             "teams/c.txt",
             "teams/d/solution.json",
             "teams/d/other.json",
+            "teams/f/Solution.JSON",
         ];
         for file in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
+            write(root.path(), file);
         }
-        let found = submissions(root.path()).unwrap();
-        let found: Vec<_> = found.iter().map(|path| path.strip_prefix(root.path()).unwrap()).collect();
-        assert_eq!(found, ["task/one", "teams/a/b", "teams/c.zip", "teams/d/solution.json"].map(Path::new));
-        assert_eq!(submissions(&root.path().join("task/one")).unwrap(), [root.path().join("task/one")]);
-        assert_eq!(submissions(Path::new("missing.zip")).unwrap(), [Path::new("missing.zip")]);
+        let found = places(root.path()).unwrap();
+        let expected = [
+            "task/one",
+            "teams/a/b",
+            "teams/c.zip",
+            "teams/d/solution.json",
+            "teams/e.ZIP",
+            "teams/f/Solution.JSON",
+        ];
+        assert_eq!(names(root.path(), &found), expected);
+        assert!(passed(root.path(), &found, PassedKind::LeftOut).is_empty());
+        let beside = passed(root.path(), &found, PassedKind::Beside);
+        assert_eq!(beside.len(), 2, "{beside:?}");
+        assert!(beside[0].1.starts_with("3 files are by name no submission: "), "{beside:?}");
+        assert_eq!(beside[1], ("task/reference".to_owned(), "it is the reference of its task".to_owned()));
+        let one = places(&root.path().join("task/one")).unwrap();
+        assert_eq!(one.submissions, [root.path().join("task/one")]);
+        assert_eq!(places(Path::new("missing.zip")).unwrap().submissions, [Path::new("missing.zip")]);
+    }
+
+    #[test]
+    fn what_is_no_file_or_folder_or_lies_too_deep_is_left_out_with_its_reason_and_no_link_is_followed() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(outside.path(), "team/config.toml");
+        write(outside.path(), "b.zip");
+        write(root.path(), "a/config.toml");
+        for (to, name) in [("team", "linked"), ("b.zip", "linked.zip"), ("", "all"), ("none.zip", "gone.zip")]
+        {
+            symlink(outside.path().join(to), root.path().join(name)).unwrap();
+        }
+        symlink("a", root.path().join("again")).unwrap();
+        assert!(Command::new("mkfifo").arg(root.path().join("pipe.zip")).status().unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.zip")).unwrap();
+        let deep: String = (0..=DEEPEST).map(|index| format!("d{index}/")).collect();
+        write(root.path(), &format!("{deep}config.toml"));
+        write(root.path(), &format!("{deep}more/config.toml"));
+        let found = places(root.path()).unwrap();
+        // One that lies as deep as is looked is found, and what lies below it is a part of it.
+        let at_the_end = deep.trim_end_matches('/');
+        assert_eq!(names(root.path(), &found), ["a", at_the_end]);
+        write(root.path(), &format!("x/{deep}solution.json"));
+        let found = places(root.path()).unwrap();
+        let left = passed(root.path(), &found, PassedKind::LeftOut);
+        let said = |name: &str| {
+            let found = left.iter().find(|(path, _)| path == name);
+            found.unwrap_or_else(|| panic!("{name} is not in {left:?}")).1.clone()
+        };
+        for name in ["linked", "linked.zip", "all", "gone.zip", "again"] {
+            assert!(said(name).contains("it is a link"), "{name}");
+        }
+        assert!(said("pipe.zip").contains("a pipe") && said("socket.zip").contains("a socket"));
+        assert!(left.iter().any(|(path, why)| path.starts_with("x/d0") && why.contains("16 folders deep")));
+        assert_eq!(left.len(), 8, "{left:?}");
     }
 }

@@ -13,8 +13,8 @@ use crate::cli::failure::Failure;
 use crate::cli::measuring::MeasuringOptions;
 use crate::cli::protocol::ProtocolOptions;
 use crate::cli::{input, line, output};
+use crate::fleet::Shard;
 use crate::fleet::plan::{self as file, PassedOver};
-use crate::fleet::{Shard, ShardSubject};
 use crate::job::{Action, Input};
 use crate::path_text;
 
@@ -31,9 +31,10 @@ enum PlannedVerb {
 
 /// Write a plan: one job for each submission below some folders.
 ///
-/// Folders with a config.toml are found at any depth, and so are artifacts (.zip) and files called
-/// solution.json. What cannot be read is named in the plan and passed over: one bad entry stops nobody. The same
-/// submissions give the same plan, byte for byte.
+/// Folders with a config.toml are found down to 16 folders deep, and so are artifacts (.zip) and files called
+/// solution.json. Whatever else is there is named in the plan with its reason, links too, which are not followed:
+/// nothing is left out silently, and one bad entry stops nobody. The same submissions give the same plan, byte for
+/// byte.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark fleet plan entries -o plan.jsonl
@@ -79,19 +80,20 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
     let incumbents = incumbents(arguments, console)?;
     let (mut shards, mut passed_over) = (Vec::new(), Vec::new());
     for named in &arguments.paths {
-        let found = places::submissions(named)
+        let found = places::places(named)
             .map_err(|error| Failure::request(format!("cannot list {}: {error}", named.display())))?;
-        if found.is_empty() {
+        if found.submissions.is_empty() && !found.passed_over.iter().any(PassedOver::is_left_out) {
             return Err(Failure::request(format!("no submission is below {}", named.display()))
                 .hint("a submission is a folder with a config.toml, an artifact (.zip) or a solution.json"));
         }
-        for path in found {
+        passed_over.extend(found.passed_over);
+        for path in found.submissions {
             match shard(arguments, &path, &incumbents, console) {
                 Ok(shard) if file::fits(&shard) => shards.push(shard),
-                Ok(_) => passed_over.push(passed(&path, &"its job is larger than any that is read")),
+                Ok(_) => passed_over.push(left_out(&path, &"its job is larger than any that is read")),
                 // What a person named alone is no bad entry among many, but a wrong request.
                 Err(failure) if path == *named && arguments.paths.len() == 1 => return Err(failure),
-                Err(failure) => passed_over.push(passed(&path, &failure)),
+                Err(failure) => passed_over.push(left_out(&path, &failure)),
             }
         }
     }
@@ -104,7 +106,10 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
     if shards.is_empty() {
         return Err(Failure::request("nothing there can be planned"));
     }
-    output::write_to(&arguments.output, file::text(&shards, &passed_over).as_bytes())?;
+    let text = file::text(&shards, &passed_over).map_err(|error| {
+        Failure::request(error).hint("name fewer folders, or those of the submissions alone")
+    })?;
+    output::write_to(&arguments.output, text.as_bytes())?;
     let needs_gpu = shards.iter().filter(|shard| shard.job.action.needs_gpu()).count();
     if arguments.output != Path::new("-") {
         console.print(format!(
@@ -122,8 +127,8 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
     Ok(if passed_over.iter().any(PassedOver::is_left_out) { ExitCode::No } else { ExitCode::Yes })
 }
 
-fn passed(path: &Path, reason: &impl ToString) -> PassedOver {
-    PassedOver { path: path_text::text(path), reason: reason.to_string(), same_as: None }
+fn left_out(path: &Path, reason: &impl ToString) -> PassedOver {
+    PassedOver::left_out(path_text::text(path), reason.to_string())
 }
 
 /// What stands, by definition.
@@ -141,18 +146,18 @@ fn shard(
 ) -> Result<Shard, Failure> {
     let how = &arguments.measuring;
     let freshness = how.line.freshness();
-    let (subjects, arch, action) = match arguments.verb {
+    let here = path_text::text(path);
+    let (paths, arch, action) = match arguments.verb {
         PlannedVerb::Build => {
             let bundle = Box::new(input::open_one(path, console)?.bundle);
             let arch = line::arch_of(&bundle, how.line.arch, console);
-            let subject = ShardSubject::of(&Input::Artifact(bundle.clone()), path);
-            (vec![subject], arch, Action::Build { subject: bundle })
+            (vec![here], arch, Action::Build { subject: bundle })
         }
         PlannedVerb::Bench => {
             let subject = how.input(path, console)?;
             let arch = how.arch(&subject, console);
             let measuring = Box::new(how.measuring(subject.artifact(), path, console)?);
-            (vec![ShardSubject::of(&subject, path)], arch, Action::Bench { subject, measuring })
+            (vec![here], arch, Action::Bench { subject, measuring })
         }
         PlannedVerb::Compare => {
             let candidate = how.input(path, console)?;
@@ -163,13 +168,16 @@ fn shard(
                 return Err(Failure::request("it is the incumbent"));
             }
             let protocol = Box::new(arguments.protocol.protocol(measuring.task.workloads.len()));
-            let subjects = vec![ShardSubject::of(incumbent, place), ShardSubject::of(&candidate, path)];
             let (incumbent, measuring) = (incumbent.clone(), Box::new(measuring));
-            (subjects, arch, Action::Compare { incumbent, candidate, measuring, protocol, limit_s: None })
+            (
+                vec![path_text::text(place), here],
+                arch,
+                Action::Compare { incumbent, candidate, measuring, protocol, limit_s: None },
+            )
         }
     };
     action.check().map_err(Failure::request)?;
-    Ok(Shard::new(subjects, arch, freshness, action))
+    Shard::new(&paths, arch, freshness, action).map_err(Failure::request)
 }
 
 /// The one incumbent of a definition; a bare library is one for any.

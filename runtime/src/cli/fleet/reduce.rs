@@ -1,35 +1,40 @@
 //! `proofmark fleet reduce`: what came of a plan, in one table, one ledger, one page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::escape;
-use serde_json::json;
+use serde::Serialize;
 
-use super::{ResultsFolder, explain_plan, explain_results};
+use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::cli::ledger::{self, LedgerFolder};
 use crate::cli::output;
 use crate::fleet::plan::PassedOver;
-use crate::fleet::summary::{FleetSummary, Standing};
+use crate::fleet::summary::{FleetSummary, ShardSummary, Standing};
 use crate::fleet::table::table;
 use crate::fleet::{FleetPlan, Results};
+use crate::ledger::{Appended, Ledger};
 use crate::path_text;
+use crate::record::Record;
 use crate::report::page::{Exhibit, PageContent, exhibit, page};
 
 /// Put together what came of a plan, and name what is missing.
 ///
 /// Nothing is averaged away: a shard without an outcome stands in the table with its reason, and the exit code
-/// says so. Done twice it changes nothing: a ledger knows a record by its content.
+/// says so. An outcome counts that answers the job of the plan in everything that can be held against it: what it
+/// is about, its records, its figures, its exit code. Any other is named, and counts for nothing. Done twice it changes
+/// nothing: a ledger knows a record by its content.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark fleet reduce plan.jsonl
   proofmark fleet reduce plan.jsonl --ledger contest --report contest.html
 
 Exit code 0: every shard has an outcome, and every one is positive. 1: every shard has an answer, and one is
-negative, or an entry was left out. 3: something is missing; `fleet run` does the rest.")]
+negative, or an entry was left out. 2: nothing was measured that the page could show. 3: something is missing or
+invalid; `fleet run` does the rest.")]
 pub(super) struct ReduceArguments {
     /// The plan.
     plan: PathBuf,
@@ -45,24 +50,114 @@ pub(super) struct ReduceArguments {
     only_negative: bool,
 }
 
+/// How many records are put into a ledger at once: what is kept of them until then, with raw samples, takes some
+/// hundred megabytes.
+const BATCH: usize = 4096;
+
+/// Records on their way into a ledger and onto a page.
+struct Taken<'a> {
+    ledger: Option<&'a mut Ledger>,
+    appended: Option<Appended>,
+    waiting: Vec<Record>,
+    /// Everything, where a page is made of it.
+    for_page: Option<Vec<Record>>,
+}
+
+impl Taken<'_> {
+    fn take(&mut self, records: Vec<Record>) -> Result<(), Failure> {
+        if let Some(all) = &mut self.for_page {
+            all.extend(records.iter().cloned());
+        }
+        if self.ledger.is_some() {
+            self.waiting.extend(records);
+        }
+        if self.waiting.len() >= BATCH { self.put() } else { Ok(()) }
+    }
+
+    fn put(&mut self) -> Result<(), Failure> {
+        let Some(ledger) = self.ledger.as_deref_mut() else { return Ok(()) };
+        let Appended { new, known } = ledger.append_records(&self.waiting).map_err(ledger::explain)?;
+        self.waiting.clear();
+        let appended = self.appended.get_or_insert_default();
+        appended.new += new;
+        appended.known += known;
+        Ok(())
+    }
+}
+
 /// Runs the verb.
 pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<ExitCode, Failure> {
     let plan = FleetPlan::read(&arguments.plan).map_err(explain_plan)?;
-    let results = Results::look(&arguments.results.results);
-    let summary = FleetSummary::read(&plan, &results).map_err(explain_results)?;
-    let appended = match arguments.ledger.open_named(console)? {
-        Some(mut ledger) => Some(ledger.append_records(&summary.records).map_err(ledger::explain)?),
-        None => None,
-    };
-    if let Some(path) = &arguments.report {
-        write_report(path, &summary)?;
+    let results = Results::look(&arguments.results.results).map_err(explain_results)?;
+    let mut ledger = arguments.ledger.open_named(console)?;
+    let for_page = arguments.report.is_some().then(Vec::new);
+    let mut taken = Taken { ledger: ledger.as_mut(), appended: None, waiting: Vec::new(), for_page };
+    let summary = FleetSummary::read(&plan, &results, |records| taken.take(records))?;
+    taken.put()?;
+    let Taken { appended, for_page, .. } = taken;
+    print(arguments, &plan, &summary, console)?;
+    if let Some(appended) = appended {
+        console.print(format!("ledger       {} new entries, {} known", appended.new, appended.known))?;
     }
-    let is_shown = |answer: Option<u64>| !arguments.only_negative || answer != Some(0);
-    let shown: Vec<_> = summary
-        .shards
-        .iter()
-        .filter(|shard| is_shown(shard.answer.as_ref().map(|answer| answer.exit_code)))
-        .collect();
+    let page = arguments.report.as_deref().zip(for_page);
+    let written = page.map(|(path, records)| write_report(path, records)).transpose()?;
+    if written == Some(Page::Empty) {
+        console.say("note: no page was written: nothing was measured that it could show");
+        console.say("hint: `fleet plan --verb bench` or `--verb compare` measures");
+    }
+    if summary.count(Standing::Invalid) > 0 {
+        console.say(format!("hint: {INVALID_IS_REMOVED}"));
+    }
+    let report = arguments.report.as_ref().filter(|_| written == Some(Page::Written));
+    let body = ReduceDocument {
+        plan: path_text::text(&arguments.plan),
+        results: path_text::text(results.folder()),
+        complete: summary.missing() == 0,
+        finished: summary.count(Standing::Finished),
+        refused: summary.count(Standing::Refused),
+        invalid: summary.count(Standing::Invalid),
+        missing: summary.missing(),
+        shards: &summary.shards,
+        passed_over: &plan.passed_over,
+        ledger: appended,
+        report: report.map(path_text::text),
+    };
+    console.document("proofmark.fleet-reduce", 1, &body)?;
+    let left_out = plan.passed_over.iter().any(PassedOver::is_left_out);
+    Ok(match (summary.missing(), summary.is_positive() && !left_out) {
+        (0, true) if written == Some(Page::Empty) => ExitCode::Request,
+        (0, true) => ExitCode::Yes,
+        (0, false) => ExitCode::No,
+        _ => ExitCode::CouldNotJudge,
+    })
+}
+
+/// The document.
+#[derive(Serialize)]
+struct ReduceDocument<'a> {
+    plan: String,
+    results: String,
+    complete: bool,
+    finished: usize,
+    refused: usize,
+    invalid: usize,
+    missing: usize,
+    shards: &'a [ShardSummary],
+    passed_over: &'a [PassedOver],
+    ledger: Option<Appended>,
+    report: Option<String>,
+}
+
+fn print(
+    arguments: &ReduceArguments,
+    plan: &FleetPlan,
+    summary: &FleetSummary,
+    console: &Console,
+) -> Result<(), Failure> {
+    let is_shown = |shard: &&ShardSummary| {
+        !arguments.only_negative || shard.answer.as_ref().is_none_or(|answer| answer.exit_code != 0)
+    };
+    let shown: Vec<_> = summary.shards.iter().filter(is_shown).collect();
     if !shown.is_empty() {
         console.print(table(&shown))?;
     }
@@ -70,42 +165,35 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
         let word = if one.is_left_out() { "left out" } else { "passed over" };
         console.print(format!("{word:13}{}: {}", escape::line(&one.path), escape::line(&one.reason)))?;
     }
-    let (finished, refused) = (summary.count(Standing::Finished), summary.count(Standing::Refused));
     console.print(format!(
-        "{:13}{finished} of {} shards have an outcome, {refused} are refused, {} are missing; {} were passed over",
+        "{:13}{} of {} shards have an outcome, {} are refused, {} are missing, {} of them invalid; {} were passed over",
         if summary.missing() == 0 { "complete" } else { "incomplete" },
+        summary.count(Standing::Finished),
         summary.shards.len(),
+        summary.count(Standing::Refused),
         summary.missing(),
+        summary.count(Standing::Invalid),
         plan.passed_over.len()
-    ))?;
-    if let Some(appended) = appended {
-        console.print(format!("ledger       {} new entries, {} known", appended.new, appended.known))?;
-    }
-    let body = json!({
-        "plan": path_text::text(&arguments.plan), "results": path_text::text(results.folder()),
-        "complete": summary.missing() == 0, "finished": finished, "refused": refused,
-        "missing": summary.missing(), "shards": summary.shards, "passed_over": plan.passed_over,
-        "ledger": appended, "report": arguments.report.as_ref().map(path_text::text),
-    });
-    console.document("proofmark.fleet-reduce", 1, &body)?;
-    let left_out = plan.passed_over.iter().any(PassedOver::is_left_out);
-    Ok(match (summary.missing(), summary.is_positive() && !left_out) {
-        (0, true) => ExitCode::Yes,
-        (0, false) => ExitCode::No,
-        _ => ExitCode::CouldNotJudge,
-    })
+    ))
 }
 
-fn write_report(path: &std::path::Path, summary: &FleetSummary) -> Result<(), Failure> {
-    let (runs, comparisons) = exhibit::sort_records(summary.records.clone());
+/// Whether there is a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Written,
+    Empty,
+}
+
+fn write_report(path: &Path, records: Vec<Record>) -> Result<Page, Failure> {
+    let (runs, comparisons) = exhibit::sort_records(records);
     let exhibits = runs.into_iter().filter_map(|run| {
         let source = run.last().and_then(|record| record.context.run_id).map(|run| run.to_string());
         Exhibit::of_run(run, source.unwrap_or_default())
     });
     let content = PageContent { exhibits: exhibits.collect(), comparisons, history: Vec::new() };
     if content.exhibits.is_empty() && content.comparisons.is_empty() {
-        return Err(Failure::request("nothing was measured that a report could show")
-            .hint("`fleet plan --verb bench` or `--verb compare` measures"));
+        return Ok(Page::Empty);
     }
-    output::write_to(path, page(&content).as_bytes())
+    output::write_to(path, page(&content).as_bytes())?;
+    Ok(Page::Written)
 }

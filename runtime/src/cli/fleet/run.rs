@@ -1,18 +1,17 @@
 //! `proofmark fleet run`: does the shards of a plan, or a part of them, on this machine.
 
-use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use proofmark_packager::Digest;
 use serde_json::json;
 
-use super::{ResultsFolder, explain_plan, explain_results, words};
+use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results, words};
 use crate::cli::console::{self, Console};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -23,7 +22,7 @@ use crate::fleet::attempt::{AttemptEnd, AttemptStart, scheduled_as};
 use crate::fleet::gpu::{self, GpuName};
 use crate::fleet::summary::is_refused;
 use crate::fleet::worker::{self, WorkEnd, WorkError, WorkEvent};
-use crate::fleet::{FleetPlan, PlannedShard, Results, ShardState};
+use crate::fleet::{FleetPlan, PlannedShard, Results, ShardPlace, ShardState};
 use crate::job::{Action, Job};
 use crate::measure::Neighbours;
 use crate::path_text;
@@ -43,8 +42,8 @@ use crate::record::RunId;
   proofmark fleet run plan.jsonl --gpus 0,1,2,3
   proofmark fleet run plan.jsonl --shard 3/16          the fourth of sixteen parts
 
-Exit code 0: every shard that was asked for has an answer, whatever it is. 3: one could not be judged, or the run
-was ended early; start it again.")]
+Exit code 0: every shard that was asked for has an answer, whatever it is. 3: one could not be judged, what stands in
+the place of its outcome is none, or the run was ended early; start it again.")]
 pub(super) struct RunArguments {
     /// The plan.
     plan: PathBuf,
@@ -60,8 +59,11 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "GPU,…", value_delimiter = ',')]
     gpus: Vec<String>,
     /// Do this shard, in this process, for the process that started it.
-    #[arg(long, hide = true, value_name = "SHARD", requires = "parent")]
+    #[arg(long, hide = true, value_name = "SHARD", requires_all = ["at", "parent"])]
     only: Option<Digest>,
+    /// Where its lines begin in the plan, in bytes.
+    #[arg(long, hide = true, value_name = "OFFSET")]
+    at: Option<u64>,
     /// The process that started this one.
     #[arg(long, hide = true, value_name = "ID")]
     parent: Option<u32>,
@@ -94,40 +96,41 @@ struct RunTally {
     finished_now: usize,
     refused: usize,
     not_judged: usize,
+    invalid: usize,
     open: usize,
 }
 
 /// Runs the verb.
 pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCode, Failure> {
-    let plan = FleetPlan::read(&arguments.plan).map_err(explain_plan)?;
     let results = Results::open(&arguments.results.results).map_err(explain_results)?;
-    if let (Some(id), Some(parent)) = (arguments.only, arguments.parent) {
-        let shard = plan.shard(id).ok_or_else(|| Failure::request(format!("the plan has no shard {id}")))?;
-        return do_one(arguments, &plan, shard, &results, parent, console);
+    if let (Some(id), Some(at), Some(parent)) = (arguments.only, arguments.at, arguments.parent) {
+        return do_one(arguments, id, ShardPlace(at), &results, parent, console);
     }
+    let plan = FleetPlan::read(&arguments.plan).map_err(explain_plan)?;
     let begun = Instant::now();
     let asked = arguments.shard.map_or_else(|| plan.part(0, 1), |part| plan.part(part.index, part.of));
     let mut tally = RunTally { shards: asked.len(), ..RunTally::default() };
     let mut todo = Vec::new();
     for shard in asked {
-        match results.outcome(shard.id).map_err(explain_results)? {
-            Some(_) => tally.finished_before += 1,
-            None => todo.push(shard),
+        match results.state(shard.label.id) {
+            ShardState::Finished(_) => tally.finished_before += 1,
+            _ => todo.push(shard),
         }
     }
-    let progress = work(arguments, &results, &todo, console)?;
+    let progress = work(arguments, &results, &plan, &todo, console)?;
     for shard in &todo {
-        match results.state(shard.id).map_err(explain_results)? {
+        match results.state(shard.label.id) {
             ShardState::Finished(_) => tally.finished_now += 1,
             state @ ShardState::Ended(_) if is_refused(&state) => tally.refused += 1,
             ShardState::Ended(_) | ShardState::Lost => tally.not_judged += 1,
+            ShardState::Invalid(_) => tally.invalid += 1,
             ShardState::Running | ShardState::Untried => tally.open += 1,
         }
     }
     let interrupted = progress == WorkEnd::Interrupted;
     let seconds = begun.elapsed().as_secs_f64();
     console.print(format!(
-        "{:13}{} of {} shards have an outcome: {} before, {} now; {} refused, {} not judged, {} open ({seconds:.1} s)",
+        "{:13}{} of {} shards have an outcome: {} before, {} now; {} refused, {} not judged, {} invalid, {} open ({seconds:.1} s)",
         if interrupted { "ended early" } else { "done" },
         tally.finished_before + tally.finished_now,
         tally.shards,
@@ -135,14 +138,18 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCod
         tally.finished_now,
         tally.refused,
         tally.not_judged,
+        tally.invalid,
         tally.open,
     ))?;
+    if tally.invalid > 0 {
+        console.say(format!("hint: {INVALID_IS_REMOVED}"));
+    }
     let body = json!({
         "plan": path_text::text(&arguments.plan), "results": path_text::text(results.folder()),
         "interrupted": interrupted, "seconds": seconds, "tally": tally,
     });
     console.document("proofmark.fleet-run", 1, &body)?;
-    let all = !interrupted && tally.not_judged == 0 && tally.open == 0;
+    let all = !interrupted && tally.not_judged == 0 && tally.invalid == 0 && tally.open == 0;
     Ok(if all { ExitCode::Yes } else { ExitCode::CouldNotJudge })
 }
 
@@ -150,6 +157,7 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCod
 fn work(
     arguments: &RunArguments,
     results: &Results,
+    plan: &FleetPlan,
     todo: &[&PlannedShard],
     console: &Console,
 ) -> Result<WorkEnd, Failure> {
@@ -161,7 +169,7 @@ fn work(
         WorkEvent::Elsewhere(_) => {}
         WorkEvent::Ended(id, elapsed, state) => {
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let name = todo.iter().find(|one| one.id == id).map(|one| words::name(one)).unwrap_or_default();
+            let name = plan.shard(id).map(words::name).unwrap_or_default();
             console.say(format!(
                 "[{count}/{}] {} {name} ({:.1} s)",
                 todo.len(),
@@ -170,10 +178,13 @@ fn work(
             ));
         }
     };
-    let start = |id: Digest, gpu: Option<&GpuName>| start(results, id, gpu);
+    let start = |id: Digest, gpu: Option<&GpuName>| {
+        let place = plan.shard(id).map(|shard| shard.place).ok_or(io::ErrorKind::NotFound)?;
+        start(results, (id, place), gpu, console)
+    };
     let (on_gpus, on_processors): (Vec<&PlannedShard>, Vec<&PlannedShard>) =
-        todo.iter().partition(|shard| shard.needs_gpu);
-    let ids = |shards: &[&PlannedShard]| shards.iter().map(|shard| shard.id).collect::<Vec<_>>();
+        todo.iter().partition(|shard| shard.label.needs_gpu);
+    let ids = |shards: &[&PlannedShard]| shards.iter().map(|shard| shard.label.id).collect::<Vec<_>>();
     let mut progress = WorkEnd::Done;
     if !on_processors.is_empty() {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -197,11 +208,24 @@ fn work(
 }
 
 /// Starts this program once more, with everything that it was started with, for one shard.
-fn start(results: &Results, id: Digest, gpu: Option<&GpuName>) -> io::Result<Child> {
+fn start(
+    results: &Results,
+    (id, place): (Digest, ShardPlace),
+    gpu: Option<&GpuName>,
+    console: &Console,
+) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1));
-    command.args(["--only", &id.to_string(), "--parent", &std::process::id().to_string()]);
-    let talk = File::options().create(true).append(true).open(results.talk(id))?;
+    command.args(["--only", &id.to_string(), "--at", &place.0.to_string()]);
+    command.args(["--parent", &std::process::id().to_string()]);
+    // What a shard comes to does not hang on what it says.
+    let talk = match results.talk(id) {
+        Ok(file) => Stdio::from(file),
+        Err(error) => {
+            console.say(format!("note: {}", Failure::could_not_judge(error)));
+            Stdio::null()
+        }
+    };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(talk);
     worker::on_gpu(command, gpu).spawn()
 }
@@ -209,8 +233,8 @@ fn start(results: &Results, id: Digest, gpu: Option<&GpuName>) -> io::Result<Chi
 /// Does one shard: claim, attempt, outcome.
 fn do_one(
     arguments: &RunArguments,
-    plan: &FleetPlan,
-    shard: &PlannedShard,
+    id: Digest,
+    place: ShardPlace,
     results: &Results,
     parent: u32,
     console: &Console,
@@ -218,42 +242,45 @@ fn do_one(
     if !worker::end_with_parent(parent) {
         return Err(Failure::could_not_judge("the process that wanted this shard has ended"));
     }
-    let Some(mut claim) = results.claim(shard.id).map_err(explain_results)? else {
+    let Some(mut claim) = results.claim(id).map_err(explain_results)? else {
         return Err(Failure::could_not_judge("somebody else does this shard"));
     };
     // Whoever had the claim before may have finished.
-    if results.outcome(shard.id).map_err(explain_results)?.is_some() {
+    if results.has_outcome(id) {
         return Ok(ExitCode::Yes);
     }
     claim
         .begin(&AttemptStart::now(scheduled_as(|name| std::env::var(name).ok())))
         .map_err(explain_results)?;
     let begun = Instant::now();
-    let answer = judge(arguments, plan, shard, results, console);
-    let seconds = |since: Instant| Duration::as_secs_f64(&since.elapsed());
+    let answer = judge(arguments, (id, place), results, console).and_then(|(document, code)| {
+        claim.publish(document.as_bytes()).map_err(explain_results)?;
+        Ok(code)
+    });
     let (code, error) = match &answer {
-        Ok((document, code)) => {
-            let _ = claim.publish(document.as_bytes()).map_err(explain_results)?;
-            (*code, None)
-        }
+        Ok(code) => (*code, None),
         Err(failure) => (failure.code(), Some(failure.to_string())),
     };
-    claim.end(&AttemptEnd::now(seconds(begun), code as u8, error)).map_err(explain_results)?;
-    answer.map(|(_, code)| code)
+    claim.end(&AttemptEnd::now(begun.elapsed().as_secs_f64(), code as u8, error)).map_err(explain_results)?;
+    answer
 }
 
 /// The document of a shard's outcome.
 fn judge(
     arguments: &RunArguments,
-    plan: &FleetPlan,
-    shard: &PlannedShard,
+    (id, place): (Digest, ShardPlace),
     results: &Results,
     console: &Console,
 ) -> Result<(String, ExitCode), Failure> {
+    let plan = FleetPlan::read_one(&arguments.plan, id, place).map_err(explain_plan)?;
+    let shard = plan.shard(id).ok_or_else(|| Failure::request(format!("the plan has no shard {id}")))?;
     let planned = plan.job(shard).map_err(explain_plan)?;
     // A plan that is run again is another run.
     let job = Job { run_id: RunId::fresh(), ..planned };
-    let record = matches!(job.action, Action::Bench { .. }).then(|| results.record(shard.id));
+    let record = match job.action {
+        Action::Bench { .. } => Some(results.record(id).map_err(explain_results)?),
+        _ => None,
+    };
     // A worker has its GPU to itself: whoever else is there disturbs.
     let neighbours = Neighbours::Disturb;
     let settings =
@@ -265,7 +292,6 @@ fn judge(
 
 fn explain(error: WorkError) -> Failure {
     match error {
-        WorkError::Results(error) => explain_results(error),
         WorkError::Start(_) => Failure::could_not_judge(error),
         WorkError::Gpu { .. } => Failure::could_not_judge(error).hint("locks of GPUs are files in /dev/shm"),
     }

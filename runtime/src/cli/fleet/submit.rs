@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
 
-use clap::{Args, Parser};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, Parser};
 use serde_json::json;
 
 use super::run::RunArguments;
@@ -142,13 +143,16 @@ fn campaign(arguments: &SubmitArguments, plan: &FleetPlan) -> Result<Campaign, F
         folder: place(Path::new("."))?,
         tasks,
         at_once: arguments.at_once.map(NonZeroUsize::get),
-        needs_gpu: plan.shards.iter().any(|shard| shard.needs_gpu),
+        needs_gpu: plan.shards.iter().any(|shard| shard.label.needs_gpu),
         processors: arguments.processors.get(),
         sbatch: arguments.with.clone(),
         run: arguments.run.clone(),
         reduce,
     })
 }
+
+/// Options of `fleet run` that each task gets from its script, and a person not beside it.
+const SET_BY_SCRIPTS: [&str; 6] = ["results", "shard", "workers", "only", "at", "parent"];
 
 /// Finds out now what every task would find out later.
 fn check_options(options: &[String]) -> Result<(), Failure> {
@@ -160,10 +164,17 @@ fn check_options(options: &[String]) -> Result<(), Failure> {
     }
     let line = std::iter::once(OsString::from("plan.jsonl")).chain(options.iter().map(OsString::from));
     let wrong = |error: clap::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
-    match RunLine::try_parse_from(line) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::request(format!("`fleet run` does not take this: {}", wrong(error)))
-            .hint("`proofmark fleet run --help` lists what may stand behind `--`")),
+    let matches = RunLine::command().try_get_matches_from(line).map_err(|error| {
+        Failure::request(format!("`fleet run` does not take this: {}", wrong(error)))
+            .hint("`proofmark fleet run --help` lists what may stand behind `--`")
+    })?;
+    let is_given = |name: &&&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    match SET_BY_SCRIPTS.iter().find(is_given) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Failure::request(format!("`--{name}` behind `--` is what the scripts say themselves"))
+                .hint("--results, --tasks and --processors before the `--` set it"))
+        }
     }
 }
 

@@ -3,18 +3,22 @@
 use proofmark_packager::escape;
 
 use crate::fleet::summary::is_refused;
-use crate::fleet::{PlannedShard, ShardAnswer, ShardState};
+use crate::fleet::{PlannedShard, ShardState};
 
 /// What a shard is about.
 pub(super) fn name(shard: &PlannedShard) -> String {
-    let names: Vec<String> = shard.subjects.iter().map(|one| escape::line(&one.solution)).collect();
+    let names: Vec<String> = shard.label.subjects.iter().map(|one| escape::line(&one.solution)).collect();
     names.join(" and ")
 }
 
 /// How far a shard is, in a word.
 pub(super) fn state(state: &ShardState) -> String {
     match state {
-        ShardState::Finished(outcome) => ShardAnswer::of(outcome).word,
+        ShardState::Finished(outcome) => ["verdict", "decision"]
+            .iter()
+            .find_map(|name| outcome[name].as_str())
+            .map_or_else(|| "measured".to_owned(), escape::line),
+        ShardState::Invalid(fault) => format!("invalid ({})", escape::line(&fault.to_string())),
         ShardState::Ended(_) if is_refused(state) => "refused".to_owned(),
         ShardState::Ended(_) => "not judged".to_owned(),
         ShardState::Lost => "lost".to_owned(),
