@@ -314,17 +314,14 @@ fn refuses_a_statement_whose_headers_are_another_build_s() {
     share.refused("its key is");
 }
 
-#[test]
-fn takes_no_build_with_headers_of_another_day_and_calls_nobody_a_forger() {
-    let share = Share::new();
+/// States other headers of the first build, under the key that they give.
+fn with_headers(share: &Share, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
     share.restate("me", |statement| {
-        let dependencies = statement["predicate"]["dependencies"].as_object_mut().unwrap();
-        let header = dependencies.values_mut().next().unwrap();
-        *header = json!(Digest::of_bytes(b"an older header"));
-        let plan: proofmark::cache::PlanKey =
-            serde_json::from_value(statement["predicate"]["plan"].clone()).unwrap();
-        let dependencies = serde_json::from_value(statement["predicate"]["dependencies"].clone()).unwrap();
-        statement["predicate"]["key"] = json!(plan.with(&dependencies));
+        let predicate = &mut statement["predicate"];
+        change(predicate["dependencies"].as_object_mut().unwrap());
+        let plan: proofmark::cache::PlanKey = serde_json::from_value(predicate["plan"].clone()).unwrap();
+        let dependencies = serde_json::from_value(predicate["dependencies"].clone()).unwrap();
+        predicate["key"] = json!(plan.with(&dependencies));
     });
     let old = share.only(".json");
     let envelope: Value = serde_json::from_slice(&fs::read(&old).unwrap()).unwrap();
@@ -333,6 +330,29 @@ fn takes_no_build_with_headers_of_another_day_and_calls_nobody_a_forger() {
     let name = old.file_name().unwrap().to_str().unwrap();
     let renamed = format!("{}{}", body["predicate"]["key"].as_str().unwrap(), &name[64..]);
     fs::rename(&old, old.with_file_name(renamed)).unwrap();
+}
+
+#[test]
+fn refuses_a_statement_that_names_no_header_or_one_that_leads_elsewhere() {
+    let share = Share::new();
+    with_headers(&share, serde_json::Map::clear);
+    share.refused("it names no header");
+    for label in
+        ["<cuda>/../../etc/passwd", "<system>/etc/../etc/passwd", "/etc/passwd", "<source>/kernel.cu"]
+    {
+        let share = Share::new();
+        let digest = Digest::of_bytes(&fs::read("/etc/passwd").unwrap());
+        with_headers(&share, |headers| drop(headers.insert(label.to_owned(), json!(digest))));
+        share.refused("it names the header");
+    }
+}
+
+#[test]
+fn takes_no_build_with_headers_of_another_day_and_calls_nobody_a_forger() {
+    let share = Share::new();
+    with_headers(&share, |headers| {
+        *headers.values_mut().next().unwrap() = json!(Digest::of_bytes(b"an older header"));
+    });
     let outcome = share.build("yours", &["--cache-signers", "me.allowed"]).expect(0);
     assert!(!outcome.stderr.contains("shared cache"), "{}", outcome.stderr);
     assert_eq!(outcome.json()["cache"], "miss");
@@ -437,6 +457,65 @@ fn overwrites_nothing_and_says_that_what_is_there_is_no_archive() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_one_s_own_statement_and_is_none_is_said() {
+    let share = Share::new();
+    let statement = share.only(".json");
+    let honest = fs::read(&statement).unwrap();
+    share.built_here("mine");
+    let says = |said: &str| {
+        let outcome = share.build("mine", &["--cache-key", "me"]).expect(0);
+        assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
+    };
+    fs::write(&statement, "garbage").unwrap();
+    says("nothing is overwritten");
+    assert_eq!(fs::read_to_string(&statement).unwrap(), "garbage");
+    fs::write(&statement, &honest).unwrap();
+    share.restate("mallory", |_| {});
+    says("nothing is overwritten");
+    share.restate("me", |statement| {
+        statement["subject"][1]["digest"]["sha256"] = json!(Digest::of_bytes(b"another library"));
+    });
+    says("nothing is overwritten");
+    fs::remove_file(&statement).unwrap();
+    fs::create_dir(&statement).unwrap();
+    says("nothing is overwritten");
+    fs::remove_dir(&statement).unwrap();
+    fs::write(&statement, honest).unwrap();
+    let silent = share.build("mine", &["--cache-key", "me"]).expect(0);
+    assert!(!silent.stderr.contains("shared cache"), "{}", silent.stderr);
+}
+
+#[test]
+fn a_part_of_the_share_that_is_a_link_is_said_and_nothing_is_written_where_it_leads() {
+    for part in ["v1", "v1/archives", "v1/statements"] {
+        let share = Share::new();
+        share.built_here("mine");
+        let (place, elsewhere) = (share.sandbox.path("share").join(part), share.sandbox.path("elsewhere"));
+        fs::remove_dir_all(&place).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+        if part == "v1/archives" {
+            fs::remove_dir_all(share.sandbox.path("share/v1/statements")).unwrap();
+        }
+        let outcome = share.build("mine", &["--cache-key", "me"]).expect(0);
+        assert!(outcome.stderr.contains("it is a link: expected a folder"), "{part}: {}", outcome.stderr);
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{part}");
+    }
+}
+
+#[test]
+fn a_signature_that_stands_there_twice_names_its_signer_once() {
+    let share = Share::new();
+    let statement = share.only(".json");
+    let mut envelope: Value = serde_json::from_slice(&fs::read(&statement).unwrap()).unwrap();
+    let twice = envelope["signatures"][0].clone();
+    envelope["signatures"].as_array_mut().unwrap().push(twice);
+    fs::write(&statement, envelope.to_string()).unwrap();
+    let document = share.build("yours", &["--cache-signers", "me.allowed"]).expect(0).json();
+    assert_eq!(document["fetched_from"]["signed_by"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_share_that_is_not_there_is_said_once_and_nothing_fails() {
     let share = Share::new();
     fs::remove_dir_all(share.sandbox.path("share")).unwrap();
@@ -456,7 +535,7 @@ fn pipes_and_links_in_the_share_hold_nobody_up() {
     fs::remove_file(&statement).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&statement).status().unwrap().success());
     let outcome = share.build("yours", &["--cache-signers", "me.allowed"]).expect(0);
-    assert!(outcome.stderr.contains("is not used"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cannot be read: it is not a file"), "{}", outcome.stderr);
     fs::remove_file(&statement).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &statement).unwrap();
     share.build("yours", &["--cache-signers", "me.allowed", "--fresh"]).expect(0);
@@ -503,6 +582,51 @@ fn a_challenge_finds_a_signer_who_lies_and_an_entry_that_is_not_whole() {
     let cut = share.challenge(&[]).expect(1).json();
     assert_eq!(cut["challenged"][0]["answer"]["answer"], "refused");
     assert_eq!(cut["challenged"][0]["stated"], Value::Null);
+}
+
+/// What a challenge says of an entry whose archive was changed, beside the honest one.
+fn challenged_beside(code: i32, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Vec<Value> {
+    let share = Share::new();
+    let first = share.only(".json");
+    let honest = fs::read(&first).unwrap();
+    share.repack("me", change);
+    let key = first.file_name().unwrap().to_str().unwrap()[..64].to_owned();
+    fs::rename(&first, first.with_file_name(format!("{key}-{}.json", "0".repeat(16)))).unwrap();
+    fs::write(&first, honest).unwrap();
+    let document = share.challenge(&[]).expect(code).json();
+    document["challenged"].as_array().unwrap().iter().map(|one| one["answer"].clone()).collect()
+}
+
+#[test]
+fn a_challenge_names_an_entry_that_asks_for_what_is_not_built_and_goes_on() {
+    let answers = challenged_beside(1, |entries| {
+        let request = entries.get_mut("request.json").expect("what was asked for");
+        let mut asked: Value = serde_json::from_slice(request).unwrap();
+        asked["nvcc_flags"] = json!(["-ccbin", "/tmp/evil"]);
+        *request = serde_json::to_vec(&asked).unwrap();
+    });
+    assert_eq!((&answers[0]["answer"], &answers[1]["answer"]), (&json!("refused"), &json!("identical")));
+    assert!(answers[0]["reason"].as_str().unwrap().contains("-ccbin"), "{answers:#?}");
+}
+
+#[test]
+fn a_challenge_says_no_yes_where_the_sources_beside_an_honest_entry_give_another_plan() {
+    let answers = challenged_beside(3, |entries| {
+        let source = entries.iter_mut().find(|(name, _)| name.starts_with("sources/"));
+        source.expect("every file that went in").1.extend(b"// another day\n");
+    });
+    assert_eq!((&answers[0]["answer"], &answers[1]["answer"]), (&json!("other_inputs"), &json!("identical")));
+}
+
+#[test]
+fn a_challenge_names_what_is_no_file_and_goes_on() {
+    let share = Share::new();
+    let first = share.only(".json");
+    let key = first.file_name().unwrap().to_str().unwrap()[..64].to_owned();
+    let pipe = first.with_file_name(format!("{key}-{}.json", "0".repeat(16)));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let document = share.challenge(&[]).expect(1).json();
+    assert_eq!((&document["identical"], &document["against"]), (&json!(1), &json!(1)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use proofmark_packager::json::{self as json_budget, Budget};
 use serde_json::Value;
 
 use super::statement::{self, StatementError};
-use crate::signing::{AllowedSigners, Envelope, Forged, PAYLOAD_TYPE, Signer, signature, who_signed};
+use crate::signing::{self, AllowedSigners, Envelope, Forged, PAYLOAD_TYPE, Signer, signature};
 
 /// Why signatures do not hold.
 #[derive(Debug, thiserror::Error)]
@@ -131,14 +131,13 @@ pub fn verify(
     let mut all_keys: Vec<String> = Vec::new();
     let mut signers: Option<Vec<Signer>> = None;
     for (index, envelope) in envelopes.iter().enumerate() {
-        let mut here = Vec::new();
         for one in &envelope.signatures {
             if !all_keys.contains(&one.keyid) {
                 all_keys.push(one.keyid.clone());
             }
-            let forged = |source| VerifyError::Forged { line: index + 1, source };
-            here.extend(who_signed(envelope, one, allowed, asked, now).map_err(forged)?);
         }
+        let here = signing::signers(envelope, allowed, asked, now)
+            .map_err(|source| VerifyError::Forged { line: index + 1, source })?;
         signers = Some(match signers {
             None => here,
             Some(known) => known.into_iter().filter(|signer| here.contains(signer)).collect(),

@@ -32,8 +32,25 @@ pub fn packed_path(label: &str) -> Option<&str> {
     label.strip_prefix(SOURCE_LABEL)
 }
 
+/// Whether a text labels a file of the toolchain, of a kit or of the system, and leads nowhere else.
+pub fn is_header_label(label: &str) -> bool {
+    let rest = if let Some(kit) = label.strip_prefix("<kit>/") {
+        kit.split_once('/').filter(|(name, _)| is_plain(name)).map(|(_, rest)| rest)
+    } else {
+        ["<cuda>/", "<tvm-ffi>/", "<system>/"].iter().find_map(|root| label.strip_prefix(root))
+    };
+    rest.is_some_and(|rest| rest.split('/').all(is_plain))
+}
+
+fn is_plain(part: &str) -> bool {
+    !matches!(part, "" | "." | "..") && !part.contains('\0')
+}
+
 /// Where a file of the toolchain or the system is on this machine, whether or not it is there.
 pub fn locate(label: &str, toolchain: &Toolchain, kits: &[Kit]) -> Option<PathBuf> {
+    if !is_header_label(label) {
+        return None;
+    }
     let below = |prefix: &str| label.strip_prefix(prefix).map(Path::new);
     if let Some((name, rest)) = label.strip_prefix("<kit>/").and_then(|rest| rest.split_once('/')) {
         return kits.iter().find(|kit| kit.name.as_str() == name).map(|kit| kit.home.join(rest));
@@ -273,6 +290,32 @@ mod tests {
         assert!(is_assembler_input("/proc/self/cwd/temporary/ccW4VCuv.s"));
         for name in ["temporary/ccW4VCuv.s", "/proc/self/cwd/temporary/../ccW4VCu.s", "/tmp/ccW4VCuv.s"] {
             assert!(!is_assembler_input(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_label_leads_below_its_root_and_nowhere_else() {
+        for label in
+            ["<cuda>/include/x.h", "<tvm-ffi>/a", "<kit>/cutlass/include/x", "<system>/usr/include/a b.h"]
+        {
+            assert!(is_header_label(label), "{label}");
+        }
+        for label in [
+            "",
+            "<cuda>",
+            "<cuda>/",
+            "<cuda>/../../etc/passwd",
+            "<system>/usr/./x",
+            "<system>//etc",
+            "<system>etc",
+            "<system>/etc/..",
+            "<kit>/cutlass",
+            "<kit>/../x",
+            "<source>/k.cu",
+            "/etc/passwd",
+            "<cuda>/a\0b",
+        ] {
+            assert!(!is_header_label(label), "{label}");
         }
     }
 

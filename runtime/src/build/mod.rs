@@ -51,7 +51,7 @@ mod symbols;
 pub mod unit;
 
 pub use buildable::{Unbuildable, check_buildable};
-pub use dependencies::{Dependencies, locate, packed_path};
+pub use dependencies::{Dependencies, is_header_label, locate, packed_path};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use error::BuildError;
 pub use flags::{FlagRefusal, Flags, Reason, accepted_flags};

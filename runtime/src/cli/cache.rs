@@ -54,8 +54,9 @@ enum CacheAction {
     },
     /// Build a random sample of a shared cache again, and compare the bytes.
     ///
-    /// Nothing of a sampled build is taken from anywhere. Exit code 0: everything that could be compared is
-    /// identical. 1: something differs, is not proven here or is not believed. 3: nothing could be compared.
+    /// Nothing of a sampled build is taken from anywhere. Exit code 0: all of the sample is identical. 1: something
+    /// differs, is not proven here or is not believed. 3: something cannot be built here as it was built there, so
+    /// that nothing is known of it, or there was nothing to compare.
     Challenge {
         /// How many builds.
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]

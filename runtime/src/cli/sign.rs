@@ -65,6 +65,8 @@ fn path_of(variable: &str) -> Option<PathBuf> {
 fn explain_key(error: KeyError) -> Failure {
     match &error {
         KeyError::Locked { .. } => Failure::request(error).hint("`ssh-add` gives it to the agent"),
+        KeyError::Public { .. } => Failure::request(error)
+            .hint("name the private key, or give it to the agent that SSH_AUTH_SOCK names with `ssh-add`"),
         KeyError::NoKey | KeyError::Kind { .. } => {
             Failure::request(error).hint("`ssh-keygen -t ed25519` makes one; --key names it")
         }

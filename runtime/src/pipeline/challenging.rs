@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::resources::Resources;
 use super::{Listener, PipelineError, Settings};
+use crate::build::BuildError;
 use crate::cache::{BuildName, Key};
+use crate::cause_text;
 use crate::job::Freshness;
 use crate::measure::seed::fill_with_secret;
-use crate::rebuild::Built;
+use crate::rebuild::{Built, RebuildError};
 use crate::shared_cache::{Found, ObjectError};
 
 /// What came of a challenge.
@@ -70,9 +72,9 @@ pub enum ChallengeAnswer {
         /// Why.
         reason: String,
     },
-    /// Its inputs cannot be had here, so nothing is said of it.
+    /// It cannot be built here as it was built there, so nothing is said of it, and nothing for it.
     OtherInputs {
-        /// Which.
+        /// Why not.
         reason: String,
     },
 }
@@ -105,12 +107,33 @@ pub fn challenge(
         challenged.push(match shared.stated_as(&name)? {
             Err(reason) => Challenged { name, stated: None, answer: ChallengeAnswer::Refused { reason } },
             Ok(found) => {
-                let answer = resources.challenge(&found, listen)?;
+                // Without a toolchain nothing can be judged; all else is of this entry alone.
+                resources.find_toolchain(found.build.arch, listen)?;
+                let answer = resources.challenge(&found, listen).unwrap_or_else(ChallengeAnswer::of);
                 Challenged { name, stated: Some(Stated::of(found)), answer }
             }
         });
     }
     Ok(Challenge { entries, challenged })
+}
+
+impl ChallengeAnswer {
+    /// What it means that an entry could not be built again: it asks for what is not built, or it lacks something
+    /// here.
+    #[expect(clippy::needless_pass_by_value, reason = "an error is answered once")]
+    fn of(error: PipelineError) -> Self {
+        let is_its_own = matches!(
+            error,
+            PipelineError::Unbuildable(_)
+                | PipelineError::Request { .. }
+                | PipelineError::Action(_)
+                | PipelineError::Rebuild(
+                    RebuildError::Plan(_) | RebuildError::Build(BuildError::Unsupported { .. })
+                )
+        );
+        let reason = cause_text::text(&error);
+        if is_its_own { Self::Refused { reason } } else { Self::OtherInputs { reason } }
+    }
 }
 
 impl Stated {

@@ -47,6 +47,7 @@ impl Folder {
 
     pub(super) fn get(&self, name: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, ObjectError> {
         self.require_root()?;
+        self.require_folders(name)?;
         let path = self.root.join(name);
         match regular_file::read(&path, most_bytes) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -54,12 +55,17 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 Err(ObjectError::TooLarge { name: name.to_owned(), most_bytes })
             }
+            // Whoever can write here can put anything in an object's place, and must not take the others away.
+            Err(error) if is_no_file(&path) || error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(unusable(name, &error))
+            }
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
 
     pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, ObjectError> {
         self.require_root()?;
+        self.require_folders(name)?;
         let path = self.root.join(name);
         if path.symlink_metadata().is_ok() {
             return Ok(Creation::Existed);
@@ -79,6 +85,19 @@ impl Folder {
         }
     }
 
+    /// Refuses an object whose folders below the root are links: what they lead to is not this place.
+    fn require_folders(&self, name: &str) -> Result<(), ObjectError> {
+        let mut folder = self.root.clone();
+        let folders = name.rsplit_once('/').map_or("", |(folders, _)| folders);
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            folder.push(part);
+            regular_file::require_folder(&folder).map_err(|error| ObjectError::Failed {
+                reason: escape::line(&format!("cannot use {}: {error}", folder.display())),
+            })?;
+        }
+        Ok(())
+    }
+
     fn require_root(&self) -> Result<(), ObjectError> {
         match fs::metadata(&self.root) {
             Ok(found) if found.is_dir() => Ok(()),
@@ -86,6 +105,15 @@ impl Folder {
             Err(error) => Err(failed("use", &self.root)(error)),
         }
     }
+}
+
+/// Whether something that is no file stands there.
+fn is_no_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| !found.is_file())
+}
+
+fn unusable(name: &str, error: &io::Error) -> ObjectError {
+    ObjectError::Unusable { name: escape::line(name), reason: format!("cannot be read: {error}") }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ObjectError {
@@ -123,7 +151,28 @@ mod tests {
             std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success()
         );
         let folder = Folder::new(root.path().to_owned());
-        assert!(folder.get("pipe", 9).is_err());
+        assert!(folder.get("pipe", 9).unwrap_err().is_of_one_object());
         assert_eq!(folder.create("pipe", b"x").unwrap(), Creation::Existed);
+        fs::create_dir(root.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.path().join("link")).unwrap();
+        for name in ["folder", "link"] {
+            assert!(folder.get(name, 9).unwrap_err().is_of_one_object(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_leads_nowhere() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(root.path().join("v1")).unwrap();
+        fs::write(elsewhere.path().join("one"), "theirs").unwrap();
+        for name in ["v1/archives/one", "v1/archives/ab/one", "link/one", "link/a/b/one"] {
+            let link = if name.starts_with("v1") { "v1/archives" } else { "link" };
+            let _ = std::os::unix::fs::symlink(elsewhere.path(), root.path().join(link));
+            let folder = Folder::new(root.path().to_owned());
+            let refused = folder.create(name, b"ours").unwrap_err().to_string();
+            assert!(refused.contains("it is a link: expected a folder"), "{name}: {refused}");
+            assert!(folder.get(name, 9).is_err(), "{name}");
+        }
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1, "nothing was written there");
     }
 }

@@ -39,12 +39,27 @@ pub enum ObjectError {
         /// The limit in bytes.
         most_bytes: u64,
     },
+    /// What stands in an object's place is none, or cannot be read.
+    #[error("`{name}` {reason}")]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It failed before, or nothing may be read from it.
     #[error("it is not asked any more")]
     Gone,
     /// This program was built without what speaks to it.
     #[error("this proofmark was built without buckets: expected file:///FOLDER")]
     NotBuilt,
+}
+
+impl ObjectError {
+    /// Whether it is about one object alone: others can still be had.
+    pub(super) fn is_of_one_object(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::Unusable { .. })
+    }
 }
 
 /// The objects of a place.

@@ -194,7 +194,7 @@ impl SharedCache {
         objects.begin();
         let bytes = match objects.get(name, statement::LARGEST_BYTES) {
             Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error @ ObjectError::TooLarge { .. }) => return Ok(Err(error.to_string())),
+            Err(error) if error.is_of_one_object() => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         };
         let (stated, signers) = match EntryStatement::read(&bytes, allowed) {
@@ -273,7 +273,7 @@ impl LookUp<'_> {
             let bytes = match self.objects.get(&name, statement::LARGEST_BYTES) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
-                Err(error @ ObjectError::TooLarge { .. }) => {
+                Err(error) if error.is_of_one_object() => {
                     self.refused.push((name, error.to_string()));
                     continue;
                 }
@@ -306,7 +306,7 @@ impl LookUp<'_> {
         let bytes = match self.objects.get(name, statement.archive_bytes) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Err("it is signed, and not there".to_owned())),
-            Err(error @ ObjectError::TooLarge { .. }) => return Ok(Err(error.to_string())),
+            Err(error) if error.is_of_one_object() => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         };
         Ok(check(&bytes, statement))
@@ -338,7 +338,15 @@ pub enum SharingError {
     /// It was not signed.
     #[error(transparent)]
     Key(#[from] crate::signing::KeyError),
-    /// An archive of that name is there, and is another.
+    /// The same key said earlier that another library came out.
+    #[error("it is stated there with the library {}, and here it is {}: nothing is overwritten", stated.short(), here.short())]
+    OtherLibrary {
+        /// As stated.
+        stated: Digest,
+        /// As it came out here.
+        here: Digest,
+    },
+    /// An object of that name is there, and is another.
     #[error("`{name}` is there and is not what its name says; nothing is overwritten")]
     Damaged {
         /// Its name.
@@ -356,8 +364,11 @@ fn put(
 ) -> Result<Creation, SharingError> {
     let plan = entry.ingredients.plan_key();
     let name = format!("{}/{}-{}.json", statements_folder(plan), entry.key, signer_part(key));
-    if objects.get(&name, statement::LARGEST_BYTES)?.is_some() {
-        return Ok(Creation::Existed);
+    match objects.get(&name, statement::LARGEST_BYTES) {
+        Ok(None) => {}
+        Ok(Some(there)) => return is_said(&there, key, entry, name),
+        Err(error) if error.is_of_one_object() => return Err(SharingError::Damaged { name }),
+        Err(error) => return Err(error.into()),
     }
     let bytes = archive::write(request, entry.proof.arch(), link_rule, &entry.library_bytes, &entry.log)?;
     let stated = EntryStatement {
@@ -380,6 +391,23 @@ fn put(
         }
     }
     Ok(objects.create(&name, (envelope.to_line() + "\n").into_bytes())?)
+}
+
+/// Whether what stands in the place of our statement is one: by this key, about this build, naming its library.
+fn is_said(
+    there: &[u8],
+    key: &SigningKey,
+    entry: &CacheEntry,
+    name: String,
+) -> Result<Creation, SharingError> {
+    let library = entry.proof.library_digest();
+    match EntryStatement::read(there, &AllowedSigners::only(key)) {
+        Ok((stated, _)) if stated.key == entry.key && stated.library == library => Ok(Creation::Existed),
+        Ok((stated, _)) if stated.key == entry.key => {
+            Err(SharingError::OtherLibrary { stated: stated.library, here: library })
+        }
+        _ => Err(SharingError::Damaged { name }),
+    }
 }
 
 fn statements_folder(plan: PlanKey) -> String {

@@ -19,7 +19,7 @@ use proofmark_packager::json::{self, Budget, JsonError};
 use serde::{Deserialize, Serialize};
 
 use super::archive::{self, LIBRARY_NAME, LOG_NAME};
-use crate::build::Dependencies;
+use crate::build::{self, Dependencies};
 use crate::cache::{BuildName, Key, PlanKey};
 use crate::signing::{self, AllowedSigners, Envelope, Forged, PAYLOAD_TYPE, Signer};
 
@@ -85,6 +85,15 @@ pub enum StatementFault {
         /// As it must be.
         expected: String,
     },
+    /// It names a header where none can be.
+    #[error("it names the header `{label}`: expected one below a toolkit, a kit or the system")]
+    Header {
+        /// What it names.
+        label: String,
+    },
+    /// It names no header, and no build reads none.
+    #[error("it names no header: every build reads some")]
+    NoHeader,
     /// It announces more than what is read.
     #[error("its archive is {found_bytes} bytes: at most {} are read", archive::LARGEST_BYTES)]
     TooLarge {
@@ -157,7 +166,7 @@ impl EntryStatement {
         if signed.payload_type != PAYLOAD_TYPE {
             return Err(envelope("its payload is of another type".to_owned()));
         }
-        let signers = signing::signers(&signed, allowed)?;
+        let signers = signing::signers(&signed, allowed, None, signing::signature::now())?;
         if signers.is_empty() {
             let keys = signed.signatures.into_iter().map(|one| one.keyid).collect();
             return Err(StatementFault::Stranger { keys });
@@ -187,6 +196,12 @@ impl EntryStatement {
         if key != expected {
             let (found, expected) = (key.to_string(), expected.to_string());
             return Err(StatementFault::Other { what: "key", found, expected });
+        }
+        if dependencies.is_empty() {
+            return Err(StatementFault::NoHeader);
+        }
+        if let Some(label) = dependencies.keys().find(|label| !build::is_header_label(label)) {
+            return Err(StatementFault::Header { label: label.clone() });
         }
         if archive_bytes > archive::LARGEST_BYTES {
             return Err(StatementFault::TooLarge { found_bytes: archive_bytes });

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
 use super::NAMESPACE;
+use super::key::SigningKey;
 use crate::regular_file;
 
 /// Largest file that is read, in bytes.
@@ -54,6 +55,14 @@ pub enum AllowedSignersError {
 }
 
 impl AllowedSigners {
+    /// One key and nobody else.
+    pub fn only(key: &SigningKey) -> Self {
+        let principals = key.fingerprint();
+        let (key, namespaces) = (key.public().clone(), None);
+        let line = AllowedSigner { principals, key, namespaces, valid_after: None, valid_before: None };
+        Self { lines: vec![line], passed_over: Vec::new() }
+    }
+
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self, AllowedSignersError> {
         let bytes = regular_file::read_through_links(path, LARGEST_BYTES)
@@ -128,6 +137,7 @@ enum Parsed {
 fn signer(line: &str) -> Result<Parsed, String> {
     let (principals, rest) = word(line);
     let principals = principals.trim_matches('"').to_owned();
+    let names_somebody = principals.split(',').any(|one| !one.is_empty() && !one.starts_with('!'));
     let (first, behind) = word(rest);
     let is_key = |word: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start));
     let (options, key) = if is_key(first) { ("", rest) } else { (first, behind) };
@@ -146,6 +156,9 @@ fn signer(line: &str) -> Result<Parsed, String> {
             "cert-authority" => return Ok(Parsed::Other("certificates are not read".to_owned())),
             other => return Err(format!("`{}` is no option", other.escape_debug())),
         }
+    }
+    if !names_somebody {
+        return Ok(Parsed::Other("it names nobody: `!` only takes names away".to_owned()));
     }
     if key.algorithm() != Algorithm::Ed25519 {
         return Ok(Parsed::Other(format!("{} signs nothing of ours", key.algorithm())));
@@ -213,6 +226,10 @@ mod tests {
             principals(&format!("me valid-after=\"202611281159Z\",valid-before=\"20270101\" {KEY}"), None),
             ["me"]
         );
+        for nobody in ["!me", "!me,!you", "\"\"", "\",\""] {
+            assert!(principals(&format!("{nobody} {KEY}"), None).is_empty(), "{nobody}");
+            assert_eq!(AllowedSigners::parse(&format!("{nobody} {KEY}")).unwrap().passed_over.len(), 1);
+        }
         assert!(principals(&format!("# me {KEY}\n\nme cert-authority {KEY}"), None).is_empty());
     }
 

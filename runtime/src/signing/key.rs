@@ -55,6 +55,12 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// It is a public key, and no agent has the private one.
+    #[error("`{}` is a public key, and no agent holds its private half", path.display())]
+    Public {
+        /// The file.
+        path: PathBuf,
+    },
     /// Neither a file nor an agent has a key.
     #[error("no key: neither ~/.ssh/id_ed25519 nor an agent has one")]
     NoKey,
@@ -84,7 +90,7 @@ impl SigningKey {
         let format =
             |error: ssh_key::Error| KeyError::Format { path: path.to_owned(), reason: error.to_string() };
         if let Ok(public) = PublicKey::from_openssh(&text) {
-            return Self::held(public, agent)?.ok_or(KeyError::NoKey);
+            return Self::held(public, agent)?.ok_or_else(|| KeyError::Public { path: path.to_owned() });
         }
         let private = PrivateKey::from_openssh(text.as_bytes()).map_err(format)?;
         let public = private.public_key().clone();

@@ -21,7 +21,7 @@ pub mod signature;
 pub use allowed_signers::{AllowedSigners, AllowedSignersError};
 pub use envelope::{Envelope, EnvelopeSignature, PAYLOAD_TYPE};
 pub use key::{KeyError, SigningKey};
-pub use signature::{Forged, Signer, signers, who_signed};
+pub use signature::{Forged, Signer, signers};
 
 /// The namespace of signatures in OpenSSH's format.
 pub const NAMESPACE: &str = "proofmark";

@@ -36,16 +36,25 @@ pub fn now() -> DateTime {
     TimeZone::UTC.to_datetime(jiff::Timestamp::now())
 }
 
-/// Everybody who is allowed and signed; strangers' signatures are passed over.
-pub fn signers(envelope: &Envelope, allowed: &AllowedSigners) -> Result<Vec<Signer>, Forged> {
-    let now = now();
-    let signers = envelope.signatures.iter().map(|one| who_signed(envelope, one, allowed, None, now));
-    Ok(signers.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+/// Everybody who is allowed and signed, each once; strangers' signatures are passed over. Where a name is asked for,
+/// only whoever may sign under it.
+pub fn signers(
+    envelope: &Envelope,
+    allowed: &AllowedSigners,
+    asked: Option<&str>,
+    now: DateTime,
+) -> Result<Vec<Signer>, Forged> {
+    let mut signers: Vec<Signer> = Vec::new();
+    for one in &envelope.signatures {
+        let signer = who_signed(envelope, one, allowed, asked, now)?;
+        signers.extend(signer.filter(|signer| signers.iter().all(|known| known.key != signer.key)));
+    }
+    Ok(signers)
 }
 
 /// Who made a signature; `None` for somebody whom nobody named. One in an allowed key's name that does not
 /// hold is an error, whatever others say. Where a name is asked for, it must be among the signer's.
-pub fn who_signed(
+fn who_signed(
     envelope: &Envelope,
     one: &EnvelopeSignature,
     allowed: &AllowedSigners,

@@ -30,7 +30,7 @@ pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> 
     let other_inputs = challenge.count(|answer| matches!(answer, ChallengeAnswer::OtherInputs { .. }));
     let against = challenge.challenged.len() - identical - other_inputs;
     console.print(format!(
-        "{} of {} entries of {place}: {identical} identical, {against} not, {other_inputs} with inputs that are not here",
+        "{} of {} entries of {place}: {identical} identical, {against} not, {other_inputs} that cannot be built here as they were",
         challenge.challenged.len(),
         challenge.entries,
     ))?;
@@ -40,9 +40,9 @@ pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> 
         "identical": identical, "against": against, "other_inputs": other_inputs,
     });
     console.document("proofmark.cache-challenge", 1, &body)?;
-    Ok(match (against, identical) {
-        (0, 0) => ExitCode::CouldNotJudge,
-        (0, _) => ExitCode::Yes,
+    Ok(match (against, other_inputs, identical) {
+        (0, 0, 1..) => ExitCode::Yes,
+        (0, ..) => ExitCode::CouldNotJudge,
         _ => ExitCode::No,
     })
 }
@@ -53,14 +53,14 @@ fn line(one: &Challenged) -> String {
         ChallengeAnswer::Differs { here_sha256 } => ("differs", format!(": here it is {here_sha256}")),
         ChallengeAnswer::Unproven { reason } => ("unproven", format!(": {reason}")),
         ChallengeAnswer::Refused { reason } => ("refused", format!(": {reason}")),
-        ChallengeAnswer::OtherInputs { reason } => ("not here", format!(": {reason}")),
+        ChallengeAnswer::OtherInputs { reason } => ("not judged", format!(": {reason}")),
     };
     match &one.stated {
         Some(stated) => {
             let (key, by) = (stated.key.to_string(), stated.signed_by.join(" and "));
             let (name, arch) = (&stated.first_built_as.solution, stated.arch);
-            format!("{word:<9}  {}  {arch}  {name}, by {by}{reason}", &key[..12])
+            format!("{word:<10}  {}  {arch}  {name}, by {by}{reason}", &key[..12])
         }
-        None => format!("{word:<9}  {}{reason}", one.name),
+        None => format!("{word:<10}  {}{reason}", one.name),
     }
 }
