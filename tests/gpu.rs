@@ -181,6 +181,15 @@ fn gpu_04_the_naive_reference_as_subject_gets_a_verdict_for_all_54_workloads() {
     all_54(GDN_REFERENCE, &["--fresh", "--reference", &kernel(GDN_REFERENCE)]);
 }
 
+#[test]
+#[ignore = "needs a GPU: scripts/gpu.sh"]
+fn gpu_05_a_slow_reference_makes_few_contents_and_batches_are_no_larger() {
+    let slow = ["--reference", "definition", "--each", "1", "--batch", "8,64"];
+    let ended = bench(&kernel(GDN), &slow);
+    println!("{} of {}, {:.1} s", ended.json()["passed"], ended.json()["expected"], ended.seconds);
+    assert_eq!((ended.code, &ended.json()["passed"]), (0, &2.into()), "{}", ended.stderr);
+}
+
 /// Medians of the three clocks, the judge's bound and the host's share, one line a batch size.
 fn print_by_batch(document: &Value) {
     let mut seen = BTreeMap::new();

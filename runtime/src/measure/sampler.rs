@@ -140,7 +140,7 @@ impl Sampler<'_, '_, '_> {
         // A stage puts memory back before each call: that is queued too.
         let per_call = per_call + self.restores;
         let limit = if self.readings.waits { WAITING_BATCH } else { QUEUE_DEPTH / per_call };
-        let count = limit.clamp(1, self.trial.slots());
+        let count = limit.clamp(1, self.trial.largest_batch());
         // What the batch costs beside its calls: a stage puts memory back before each.
         let nothing = if self.session.is_stage() { vec![NO_CALL; count] } else { Vec::new() };
         let (mut empty, mut empty_event) = (f64::INFINITY, f64::INFINITY);

@@ -331,6 +331,12 @@ impl<'device> Trial<'device> {
         Ok(())
     }
 
+    /// Most calls of a batch: each has a slot, and a content that no call has seen. A slow reference makes fewer
+    /// contents than there are slots.
+    pub fn largest_batch(&self) -> usize {
+        self.slots.min(self.contents)
+    }
+
     /// A held batch over fresh contents in a secret order, every output checked.
     pub fn batch(
         &mut self,
@@ -338,7 +344,7 @@ impl<'device> Trial<'device> {
         reference: &mut PlayerSession,
         count: usize,
     ) -> Result<BatchReport, Stop> {
-        let count = count.clamp(1, self.slots);
+        let count = count.clamp(1, self.largest_batch());
         self.provide(count, reference)?;
         let contents: Vec<usize> = (0..count).map(|_| self.take()).collect();
         let shared = Rc::clone(&self.device.shared);
