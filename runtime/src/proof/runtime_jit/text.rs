@@ -34,7 +34,7 @@ const TARGET: &[u8] = b".target ";
 const PROBE_BYTES: usize = 4096;
 
 /// Words of Python that compiles device code. Each is a call, a decorator or an import, never a mere name.
-const PYTHON: [&str; 33] = [
+const PYTHON: [&str; 32] = [
     "@triton.jit",
     "triton.compile(",
     "triton.runtime.jit",
@@ -65,10 +65,14 @@ const PYTHON: [&str; 33] = [
     "@torch.compile",
     "_compile_kernel(",
     "@jax.jit",
-    "cuda.core",
     "cuModuleLoad",
     "cuLibraryLoad",
 ];
+/// Bytes around such a word that tell whether it does something.
+const AROUND_BYTES: usize = 128;
+/// Imports of a package that compiles, among other things, and what of it does.
+const CORE: [&str; 3] = ["from cuda.core", "import cuda.core", "from cuda import core"];
+const CORE_COMPILES: [&str; 3] = ["Program", "Linker", "ObjectCode"];
 /// Names of compilers as a Python program quotes them to run them.
 const PROGRAMS: [(&str, [&str; 4]); 2] = [
     ("nvcc", ["\"nvcc\"", "'nvcc'", "bin/nvcc", "/nvcc\""]),
@@ -111,10 +115,41 @@ fn python_signs(text: &[u8]) -> Vec<RuntimeJit> {
         return Vec::new();
     }
     let has = |word: &str| memmem::find(text, word.as_bytes()).is_some();
-    let words = PYTHON.iter().filter(|word| has(word)).map(|word| RuntimeJit::Python((*word).to_owned()));
+    let uses = |word: &str| memmem::find_iter(text, word.as_bytes()).any(|at| is_used(text, at, word));
+    let mut words: Vec<&str> = PYTHON.into_iter().filter(|word| uses(word)).collect();
+    if CORE_COMPILES.iter().any(|name| has(name)) {
+        words.extend(CORE.iter().filter(|import| uses(import)));
+    }
+    let words = words.into_iter().map(|word| RuntimeJit::Python(word.to_owned()));
     let starts = has("subprocess") || has("os.system") || has("ninja");
     let programs = PROGRAMS.iter().filter(|(_, quoted)| starts && quoted.iter().any(|one| has(one)));
     words.chain(programs.map(|(name, _)| RuntimeJit::Runs((*name).to_owned()))).collect()
+}
+
+/// Whether a word of Python does something where it stands: no comment has a line of its own, a decorator begins
+/// one (of the program, or of a text in it), a call has arguments, and a function of the driver is called or quoted.
+fn is_used(text: &[u8], at: usize, word: &str) -> bool {
+    let before = &text[at.saturating_sub(AROUND_BYTES)..at];
+    let line = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+    let before = before[line..].trim_ascii();
+    let behind = &text[at + word.len()..text.len().min(at + word.len() + AROUND_BYTES)];
+    let continues =
+        |bytes: &[u8]| bytes.first().is_some_and(|&next| next == b'_' || next.is_ascii_alphanumeric());
+    if before.first() == Some(&b'#') {
+        false
+    } else if word.starts_with('@') {
+        let begins =
+            before.last().is_none_or(|last| matches!(last, b'"' | b'\'')) || before.ends_with(b"\\n");
+        begins && !continues(behind)
+    } else if word.ends_with('(') {
+        behind.first() != Some(&b')')
+    } else if word.starts_with("cuModule") || word.starts_with("cuLibrary") {
+        let name = behind.iter().take_while(|&&next| continues(&[next])).count();
+        matches!(behind[name..], [b'(', next, ..] if next != b')')
+            || matches!(behind.get(name), Some(b'"' | b'\''))
+    } else {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +208,12 @@ mod tests {
             "from torch.utils import cpp_extension\ncpp_extension.load(name='x')\n",
             "import cutlass.cute as cute\n@cute.kernel\ndef k(): pass\n",
             "import cupy\nk = cupy.RawKernel(s, 'k')\n",
+            "import torch\nf = torch.compile(g)\n",
+            "import torch\n@torch.compile()\ndef f(): pass\n",
+            "import x\nexec('import triton\\n@triton.jit\\ndef k(): pass')\n",
+            "import driver\nmodule = driver.cuModuleLoadData(image)\n",
+            "import driver\nload = getattr(driver, 'cuModuleLoadDataEx')\n",
+            "from cuda.core import Program\nProgram(source, 'c++')\n",
         ] {
             assert!(!text_signs(text.as_bytes()).is_empty(), "{text}");
         }
@@ -180,6 +221,11 @@ mod tests {
             "import numpy as np\n# nvcc and ptxas are compilers; triton is another\nprint('nvcc')\n",
             "import subprocess\nsubprocess.run(['gcc'])  # not with nvcc\n",
             "triton is a compiler: @triton.jit marks a kernel\n",
+            "import torch\n@torch.compiler.disable\ndef f(): pass\n",
+            "import torch\n# f = torch.compile(g)\n\"\"\"Fake for torch.compile() alone, or @torch.compile.\"\"\"\n",
+            "import torch\n# A load is cuModuleLoadData(image).\nx = 'where `cuModuleLoad` fails'\n",
+            "from cuda.core import Device\n",
+            "from numba.cuda.core import Program\n",
         ] {
             assert!(text_signs(text.as_bytes()).is_empty(), "{text}");
         }

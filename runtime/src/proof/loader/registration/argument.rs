@@ -3,6 +3,8 @@
 //! Honest calls in 60 libraries of 15 wheels (GCC, clang; with and without optimisation) load the address right
 //! before, with at most `movq $0, …` or `sub $…, %rsp` between.
 
+use super::instruction::begins_at;
+
 /// Bytes before a call within which its argument is loaded.
 const REACH: usize = 64;
 /// Bytes before the load within which a short jump over it is looked for: it decides between two arguments.
@@ -58,7 +60,10 @@ fn is_jumped_over(code: &[u8], load: usize, call: usize) -> bool {
     let start = load.saturating_sub(JUMP_REACH);
     (start..load.saturating_sub(1)).any(|at| {
         let target = at + 2 + usize::from(code[at + 1]);
-        matches!(code[at], 0xEB | 0x70..=0x7F) && code[at + 1] < 0x80 && (load + 1..=call).contains(&target)
+        matches!(code[at], 0xEB | 0x70..=0x7F)
+            && code[at + 1] < 0x80
+            && (load + 1..=call).contains(&target)
+            && begins_at(code, at)
     })
 }
 
@@ -89,6 +94,24 @@ mod tests {
         for (distance, is_load) in [(7, false), (3, false), (8, true), (0, true)] {
             let code = [&[0x74, distance][..], &load].concat();
             assert_eq!(loads_wrapper(&code, 9, &All), is_load, "{distance}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_jump_in_the_middle_of_an_instruction_is_none() {
+        let load = [0x48, 0x8D, 0x3D, 1, 2, 3, 4, 0xE8];
+        let function = |before: &[u8]| [&[0x90; 64][..], before, &load].concat();
+        // `push 0x20(%rsp)`, and what lies between a function's end and the next.
+        let push = [&[0xFF, 0x74, 0x24, 0x20][..], &[0x90; 28]].concat();
+        // `mov %eax, …(%rip)`.
+        let store = [&[0x89, 0x05, 0x7B, 0x12, 0x4D, 0x01][..], &[0x90; 12]].concat();
+        for before in [&push[..], &store] {
+            let code = function(before);
+            assert!(loads_wrapper(&code, code.len() - 1, &All), "{before:02x?}");
+            // The same bytes where they are instructions: without the first of the one around them.
+            let opcode = before.iter().position(|&byte| matches!(byte, 0x74 | 0x7B)).unwrap();
+            let code = function(&before[opcode..]);
+            assert!(!loads_wrapper(&code, code.len() - 1, &All), "{before:02x?}");
         }
     }
 }

@@ -82,7 +82,8 @@ fn stored_pointers(
     let parts = overlaps(unknown, &[(place, place.saturating_add(bytes.len() as u64))]);
     let is_fixed = elf.kind == Kind::Executable;
     let phases = if section.is_executable() && is_fixed { 4 } else { 1 };
-    let words = &Words { address: section.address, span: function.entered(), is_fixed };
+    let is_code = section.is_executable();
+    let words = &Words { address: section.address, span: function.entered(), is_fixed, is_code };
     let parts = parts.iter().flat_map(|&(from, to)| {
         let [from, to] = [from, to].map(|at| usize::try_from(at - place).unwrap_or(bytes.len()));
         let from = from / 4 * 4;
@@ -102,6 +103,7 @@ struct Words {
     span: Range<u64>,
     /// Whether the file is loaded where it says, so that addresses stand in it.
     is_fixed: bool,
+    is_code: bool,
 }
 
 /// Bytes that are tested together.
@@ -147,8 +149,19 @@ impl Words {
         let far = here.wrapping_add_signed(i64::from(word.cast_signed()));
         let fixed = u64::from(word);
         let is_pointer = u64_at(bytes, at) == Some(fixed) && function.is_entered_at(fixed);
-        at.is_multiple_of(4) && function.begins_at(far)
+        at.is_multiple_of(4) && function.begins_at(far) && !self.is_in_branch(bytes, at)
             || self.is_fixed && (is_pointer || function.begins_at(fixed))
+    }
+
+    /// Whether the word begins with the last byte of the opcode of a branch to another place of the same code: then
+    /// it is no distance, whatever it reads as.
+    fn is_in_branch(&self, bytes: &[u8], at: usize) -> bool {
+        let is_opcode = match (at.checked_sub(1).map(|before| bytes[before]), bytes[at]) {
+            (Some(0x0F), 0x80..=0x8F) => true,
+            (_, opcode) => matches!(opcode, 0xE8 | 0xE9),
+        };
+        let code = self.address..self.address.saturating_add(bytes.len() as u64);
+        self.is_code && is_opcode && target(bytes, self.address, at + 1).is_some_and(|to| code.contains(&to))
     }
 }
 

@@ -16,11 +16,13 @@
 //! |---|---|
 //! | `argument` | what a call hands over |
 //! | `function` | where the function may be entered |
+//! | `instruction` | where instructions begin |
 //! | `linked` | calls and addresses in libraries and programs |
 //! | `object` | calls and addresses in objects |
 
 mod argument;
 mod function;
+mod instruction;
 mod linked;
 mod object;
 

@@ -1,0 +1,217 @@
+//! Where the instructions of x86-64 begin: their lengths alone, by prefixes, opcode and operands.
+
+/// Longest instruction, in bytes.
+const LONGEST: usize = 15;
+/// How far back a walk begins: wherever it does, after that many bytes it has nearly always fallen in with the
+/// instructions that are meant.
+const RUN_UP: usize = 64;
+
+/// Whether an instruction begins at an offset of some code, by most of the walks from shortly before it. Where none
+/// tells, it does.
+pub(super) fn begins_at(code: &[u8], at: usize) -> bool {
+    let first = at.saturating_sub(RUN_UP);
+    let walks = (first..at.min(first + LONGEST + 1)).filter_map(|start| {
+        let mut here = start;
+        while here < at {
+            here += length(code.get(here..)?)?;
+        }
+        Some(here == at)
+    });
+    let (mut for_it, mut all) = (0, 0);
+    for falls_in in walks {
+        all += 1;
+        for_it += usize::from(falls_in);
+    }
+    for_it * 2 >= all
+}
+
+/// What stands behind an opcode.
+#[derive(Clone, Copy)]
+struct Operands {
+    /// A byte that names registers or memory, and what follows from it.
+    named: bool,
+    /// Bytes of a constant.
+    constant: usize,
+}
+
+const NONE: Operands = Operands { named: false, constant: 0 };
+const NAMED: Operands = Operands { named: true, constant: 0 };
+const NAMED_AND_BYTE: Operands = Operands { named: true, constant: 1 };
+
+/// The length of the instruction that some bytes begin with, if they are one in 64-bit mode.
+fn length(code: &[u8]) -> Option<usize> {
+    let (mut at, mut is_short, mut is_narrow) = (0, false, false);
+    while let 0x66 | 0x67 | 0xF0 | 0xF2 | 0xF3 | 0x26 | 0x2E | 0x36 | 0x3E | 0x64 | 0x65 = *code.get(at)? {
+        is_short |= code[at] == 0x66;
+        is_narrow |= code[at] == 0x67;
+        at += 1;
+    }
+    let is_wide = matches!(code.get(at)?, 0x48..=0x4F);
+    at += usize::from(matches!(code.get(at)?, 0x40..=0x4F));
+    let word = if is_short { 2 } else { 4 };
+    let opcode = *code.get(at)?;
+    let operands = match opcode {
+        0x0F => {
+            at += 1;
+            match *code.get(at)? {
+                0x38 => {
+                    at += 1;
+                    NAMED
+                }
+                0x3A => {
+                    at += 1;
+                    NAMED_AND_BYTE
+                }
+                second => two_bytes(second)?,
+            }
+        }
+        // VEX and EVEX: a number of bytes, in the first of which a table of opcodes is named.
+        0xC5 => {
+            at += 2;
+            vector(1, *code.get(at)?)
+        }
+        0xC4 => {
+            at += 3;
+            vector(*code.get(at - 2)? & 0x1F, *code.get(at)?)
+        }
+        0x62 => {
+            at += 4;
+            vector(*code.get(at - 3)? & 7, *code.get(at)?)
+        }
+        0xF6 | 0xF7 => {
+            let is_test = *code.get(at + 1)? & 0x30 == 0;
+            let constant = if opcode == 0xF6 { 1 } else { word };
+            Operands { named: true, constant: if is_test { constant } else { 0 } }
+        }
+        0xA0..=0xA3 => Operands { named: false, constant: if is_narrow { 4 } else { 8 } },
+        0xB8..=0xBF => Operands { named: false, constant: if is_wide { 8 } else { word } },
+        _ => one_byte(opcode, word)?,
+    };
+    at += 1;
+    if operands.named {
+        at += memory(code.get(at..)?)?;
+    }
+    at += operands.constant;
+    (at <= LONGEST && at <= code.len()).then_some(at)
+}
+
+fn one_byte(opcode: u8, word: usize) -> Option<Operands> {
+    let constant = |constant| Operands { named: false, constant };
+    Some(match opcode {
+        0x00..=0x3F => match opcode & 7 {
+            0..=3 => NAMED,
+            4 => constant(1),
+            5 => constant(word),
+            _ => return None,
+        },
+        0x60..=0x62 | 0x82 | 0x9A | 0xCE | 0xD4..=0xD6 | 0xEA => return None,
+        0x63 | 0x84..=0x8F | 0xD0..=0xD3 | 0xD8..=0xDF | 0xFE | 0xFF => NAMED,
+        0x69 | 0x81 | 0xC7 => Operands { named: true, constant: word },
+        0x6B | 0x80 | 0x83 | 0xC0 | 0xC1 | 0xC6 => NAMED_AND_BYTE,
+        0x68 | 0xA9 => constant(word),
+        0xE8 | 0xE9 => constant(4),
+        0x6A | 0x70..=0x7F | 0xA8 | 0xB0..=0xB7 | 0xCD | 0xE0..=0xE7 | 0xEB => constant(1),
+        0xC2 | 0xCA => constant(2),
+        0xC8 => constant(3),
+        _ => NONE,
+    })
+}
+
+fn two_bytes(opcode: u8) -> Option<Operands> {
+    Some(match opcode {
+        0x04 | 0x0A | 0x0C | 0x24..=0x27 | 0x36 | 0x39 | 0x3B..=0x3F => return None,
+        0x80..=0x8F => Operands { named: false, constant: 4 },
+        0x05..=0x09 | 0x0B | 0x0E | 0x30..=0x37 | 0x77 | 0xA0..=0xA2 | 0xA8..=0xAA | 0xC8..=0xCF => NONE,
+        0x70..=0x73 | 0xA4 | 0xAC | 0xBA | 0xC2 | 0xC4..=0xC6 => NAMED_AND_BYTE,
+        _ => NAMED,
+    })
+}
+
+/// The same of a table that VEX or EVEX names.
+fn vector(table: u8, opcode: u8) -> Operands {
+    match (table, opcode) {
+        (1, 0x77) => NONE,
+        (1, 0x70..=0x73 | 0xC2 | 0xC4..=0xC6) | (3, _) => NAMED_AND_BYTE,
+        _ => NAMED,
+    }
+}
+
+/// Bytes that name registers or memory: one, perhaps one more for an index, and a distance.
+fn memory(code: &[u8]) -> Option<usize> {
+    let named = *code.first()?;
+    let (kind, base) = (named >> 6, named & 7);
+    if kind == 3 {
+        return Some(1);
+    }
+    let (bytes, base) = if base == 4 { (2, *code.get(1)? & 7) } else { (1, base) };
+    Some(match (kind, base) {
+        (1, _) => bytes + 1,
+        (2, _) | (0, 5) => bytes + 4,
+        _ => bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_have_the_lengths_that_assemblers_give_them() {
+        let instructions: [&[u8]; 26] = [
+            &[0x53],                                              // push %rbx
+            &[0xFF, 0x74, 0x24, 0x20],                            // push 0x20(%rsp)
+            &[0x48, 0x8D, 0x3D, 1, 2, 3, 4],                      // lea …(%rip), %rdi
+            &[0x89, 0x05, 0x7B, 0x26, 0x4D, 0x01],                // mov %eax, …(%rip)
+            &[0x48, 0xC7, 0x05, 1, 2, 3, 4, 0, 0, 0, 0],          // movq $0, …(%rip)
+            &[0x48, 0xB8, 1, 2, 3, 4, 5, 6, 7, 8],                // movabs $…, %rax
+            &[0x66, 0xB8, 1, 2],                                  // mov $…, %ax
+            &[0x0F, 0x84, 6, 1, 0, 0],                            // je
+            &[0x74, 0x0E],                                        // je, short
+            &[0xE8, 0, 0, 0, 0],                                  // call
+            &[0x66, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],             // nopw 0(%rax,%rax)
+            &[0x66, 0x66, 0x2E, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0], // the same, longer
+            &[0xF6, 0x05, 1, 2, 3, 4, 7],                         // testb $7, …(%rip)
+            &[0xF7, 0xD8],                                        // neg %eax
+            &[0x48, 0xF7, 0xC1, 1, 2, 3, 4],                      // test $…, %rcx
+            &[0x41, 0x83, 0xFB, 5],                               // cmp $5, %r11d
+            &[0x4F, 0x8D, 0x14, 0xC8],                            // lea (%r8,%r9,8), %r10
+            &[0x8B, 0x04, 0x25, 1, 2, 3, 4],                      // mov …, %eax
+            &[0xC5, 0xF8, 0x77],                                  // vzeroupper
+            &[0xC5, 0xFA, 0x6F, 0x44, 0x24, 0x10],                // vmovdqu 16(%rsp), %xmm0
+            &[0xC4, 0xE3, 0x7D, 0x39, 0xC1, 1],                   // vextracti128 $1, %ymm0, %xmm1
+            &[0x62, 0xF1, 0xFE, 0x48, 0x6F, 0x44, 0x24, 1],       // vmovdqu64 64(%rsp), %zmm0
+            &[0x66, 0x0F, 0x3A, 0x0F, 0xC1, 8],                   // palignr $8, %xmm1, %xmm0
+            &[0xF3, 0x0F, 0x1E, 0xFA],                            // endbr64
+            &[0xC8, 0, 0, 0],                                     // enter
+            &[0xA1, 1, 2, 3, 4, 5, 6, 7, 8],                      // movabs …, %eax
+        ];
+        for instruction in instructions {
+            let more = [instruction, &[0x90; 16]].concat();
+            assert_eq!(length(&more), Some(instruction.len()), "{instruction:02x?}");
+            assert_eq!(length(&instruction[..instruction.len() - 1]), None, "{instruction:02x?}");
+        }
+        assert_eq!(length(&[0x06, 0, 0]), None);
+    }
+
+    #[test]
+    fn most_walks_fall_in_with_the_instructions() {
+        // mov (%rdx), %rdx; lea …(%rip), %rcx; mov %rbx, 0(%rbp,%rdx,8); mov %eax, …(%rip); push 0x20(%rsp); cmp $6, %eax
+        let instructions: [&[u8]; 6] = [
+            &[0x48, 0x8B, 0x12],
+            &[0x48, 0x8D, 0x0D, 0xED, 0x26, 0x4D, 0x01],
+            &[0x48, 0x89, 0x5C, 0xD5, 0x00],
+            &[0x89, 0x05, 0x7B, 0x26, 0x4D, 0x01],
+            &[0xFF, 0x74, 0x24, 0x20],
+            &[0x83, 0xF8, 0x06],
+        ];
+        let code = instructions.concat().repeat(4);
+        let mut here = 3 * instructions.concat().len();
+        for instruction in instructions {
+            for at in here..here + instruction.len() {
+                assert_eq!(begins_at(&code, at), at == here, "{at}");
+            }
+            here += instruction.len();
+        }
+        assert!(begins_at(&code, 0));
+    }
+}
