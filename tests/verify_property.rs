@@ -8,13 +8,8 @@
 use proofmark::proof::{Depth, Policy, ProofVerdict, examine_to, judge};
 use proofmark_packager::Arch;
 
-use crate::support::forge::{content, fixture, index, inserted, number, put, section_header};
-
-/// Where the test's loader puts the library.
-const BASE: u64 = 0x7F12_3456_7000;
-/// Most memory that it gives to one, in bytes.
-const MEMORY_LIMIT_BYTES: usize = 1 << 16;
-const PAGE: usize = 4096;
+use crate::support::forge::{content, fixture, index, inserted, number, put, section, section_header};
+use crate::support::image::{is_relocated, linked, registered};
 
 /// A small generator with a fixed seed, so that a failure repeats.
 struct Dice(u64);
@@ -26,98 +21,26 @@ impl Dice {
     }
 }
 
-fn is_exact(bytes: &[u8]) -> bool {
-    let found = examine_to(bytes, Depth::Facts);
-    judge(&found, None, &Policy::for_file(Arch::SM_100A)).verdict() == ProofVerdict::Exact
-}
-
-/// A number at an offset, if it is there.
-fn read(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
-    bytes.get(at..at.checked_add(width)?).map(|_| number(bytes, at, width))
-}
-
-fn read_index(bytes: &[u8], at: usize, width: usize) -> Option<usize> {
-    usize::try_from(read(bytes, at, width)?).ok()
-}
-
-/// Maps the segments as a loader does: whole pages from the file, then zeros behind what the file fills.
-fn map(file: &[u8]) -> Option<Vec<u8>> {
-    let mut memory = vec![0; MEMORY_LIMIT_BYTES];
-    let (table, count) = (read_index(file, 32, 8)?, read_index(file, 56, 2)?);
-    for segment in 0..count {
-        let header = table.checked_add(segment * 56)?;
-        if read(file, header, 4)? != 1 {
-            continue;
-        }
-        let word = |offset| read_index(file, header + offset, 8);
-        let (offset, address, in_file, in_memory) = (word(8)?, word(16)?, word(32)?, word(40)?);
-        let start = address / PAGE * PAGE;
-        let end = address.checked_add(in_file)?.checked_next_multiple_of(PAGE)?;
-        let from = offset / PAGE * PAGE;
-        if offset % PAGE != address % PAGE || end > MEMORY_LIMIT_BYTES {
-            return None;
-        }
-        for (at, byte) in memory.iter_mut().enumerate().take(end).skip(start) {
-            *byte = file.get(from.checked_add(at - start)?).copied().unwrap_or(0);
-        }
-        let filled = address.checked_add(in_memory)?;
-        if filled > address + in_file && filled <= MEMORY_LIMIT_BYTES {
-            memory[address + in_file..filled.next_multiple_of(PAGE).min(MEMORY_LIMIT_BYTES)].fill(0);
-        }
-    }
-    Some(memory)
-}
-
-/// Applies what the dynamic table asks for.
-fn relocate(file: &[u8], memory: &mut [u8]) -> Option<()> {
-    let (table, count) = (read_index(file, 32, 8)?, read_index(file, 56, 2)?);
-    let dynamic = (0..count).map(|segment| table + segment * 56).find(|&at| read(file, at, 4) == Some(2))?;
-    let at = read_index(file, dynamic + 16, 8)?;
-    let mut tags = [0; 64];
-    for entry in 0..64 {
-        let (tag, value) =
-            (read_index(memory, at + entry * 16, 8)?, read_index(memory, at + entry * 16 + 8, 8)?);
-        if tag == 0 {
-            break;
-        }
-        if let Some(slot) = tags.get_mut(tag) {
-            *slot = value;
-        }
-    }
-    for (start, size) in [(tags[7], tags[8]), (tags[23], tags[2])] {
-        for entry in (start..start.checked_add(size)?).step_by(24) {
-            let (place, kind) = (read_index(memory, entry, 8)?, read(memory, entry + 8, 4)?);
-            let (symbol, addend) = (read_index(memory, entry + 12, 4)?, read(memory, entry + 16, 8)?);
-            let symbol = tags[6].checked_add(symbol * 24)?;
-            let defined = read(memory, symbol + 6, 2)?;
-            let value = read(memory, symbol + 8, 8)?;
-            let written = match (kind, defined) {
-                (8, _) => BASE.wrapping_add(addend),
-                (1 | 6 | 7, 0xFFF1) => value.wrapping_add(addend),
-                (1 | 6 | 7, 1..) => BASE.wrapping_add(value).wrapping_add(addend),
-                _ => continue,
-            };
-            if place.checked_add(8)? <= memory.len() {
-                put(memory, place, 8, written);
+/// The same with up to three changes: a bit, a byte, or one of the numbers.
+fn changed(honest: &[u8], places: &[usize], numbers: &[u64], dice: &mut Dice) -> Vec<u8> {
+    let mut forged = honest.to_vec();
+    for _ in 0..=dice.roll(3) {
+        let at = places[dice.roll(places.len())];
+        match dice.roll(3) {
+            0 => forged[at] ^= 1 << dice.roll(8),
+            1 => forged[at] = u8::try_from(dice.roll(256)).unwrap(),
+            _ => {
+                let at = (at / 8 * 8).min(forged.len() - 8);
+                put(&mut forged, at, 8, numbers[dice.roll(numbers.len())]);
             }
         }
     }
-    Some(())
+    forged
 }
 
-/// The container that the wrapper at an address registers.
-fn registered(file: &[u8], wrapper: usize) -> Option<Vec<u8>> {
-    let mut memory = map(file)?;
-    relocate(file, &mut memory);
-    if read(&memory, wrapper, 4)? != 0x4662_43B1 {
-        return None;
-    }
-    let container = usize::try_from(read(&memory, wrapper + 8, 8)?.wrapping_sub(BASE)).ok()?;
-    if read(&memory, container, 4)? != 0xBA55_ED50 {
-        return None;
-    }
-    let end = container.checked_add(16)?.checked_add(read_index(&memory, container + 8, 8)?)?;
-    memory.get(container..end).map(<[u8]>::to_vec)
+fn is_exact(bytes: &[u8]) -> bool {
+    let found = examine_to(bytes, Depth::Facts);
+    judge(&found, None, &Policy::for_file(Arch::SM_100A)).verdict() == ProofVerdict::Exact
 }
 
 #[test]
@@ -161,24 +84,12 @@ fn a_library_stays_exact_only_while_the_driver_gets_the_same_code() {
     let mut dice = Dice(20_261_128);
     let (mut stayed, mut lost) = (0, 0);
     for case in 0..800 {
-        let mut forged = honest.clone();
-        for _ in 0..=dice.roll(3) {
-            let at = structure[dice.roll(structure.len())];
-            match dice.roll(3) {
-                0 => forged[at] ^= 1 << dice.roll(8),
-                1 => forged[at] = u8::try_from(dice.roll(256)).unwrap(),
-                _ => {
-                    let at = (at / 8 * 8).min(forged.len() - 8);
-                    put(&mut forged, at, 8, numbers[dice.roll(numbers.len())]);
-                }
-            }
-        }
+        let forged = changed(&honest, &structure, &numbers, &mut dice);
         if is_exact(&forged) {
             stayed += 1;
             let got = registered(&forged, wrapper);
-            assert_eq!(
-                got.as_ref(),
-                Some(&container),
+            assert!(
+                got.as_ref() == Some(&container),
                 "case {case} is exact, but the driver gets something else"
             );
         } else {
@@ -192,6 +103,50 @@ fn a_library_stays_exact_only_while_the_driver_gets_the_same_code() {
     }
     println!("{stayed} stayed exact, {lost} did not");
     assert!(stayed > 20 && lost > 200, "{stayed} and {lost}: the cases say nothing");
+}
+
+#[test]
+fn an_object_stays_exact_only_while_linkers_make_the_same_of_it() {
+    let honest = fixture("exact_13.0.o");
+    let (code, segment) = (section(&honest, ".text"), section(&honest, ".nvFatBinSegment"));
+    let (relocations, bytes) = content(&honest, ".rela.text");
+    let (symbols, symbol_bytes) = content(&honest, ".symtab");
+    let mut entries = (relocations..relocations + bytes).step_by(24);
+    let hands_over = entries.find(|&at| {
+        let symbol = index(&honest, at + 12, 4);
+        index(&honest, symbols + symbol * 24 + 6, 2) == segment
+    });
+    let hands_over = hands_over.unwrap();
+    let place = number(&honest, hands_over, 8);
+    let container = linked(&honest, code, place).unwrap();
+    let (at, size) = content(&honest, ".nv_fatbin");
+    assert!(container == honest[at..at + size]);
+    let mut structure: Vec<usize> = (0..64).chain(hands_over..hands_over + 24).collect();
+    for name in [".nvFatBinSegment", ".rela.nvFatBinSegment"] {
+        let (at, size) = content(&honest, name);
+        structure.extend(at..at + size);
+    }
+    structure.extend(symbols..symbols + symbol_bytes);
+    structure.extend(index(&honest, 40, 8)..honest.len());
+    let numbers = [0, 1, 2, 8, 0x18, 0x0007_0000_0001, 0x0008_0000_0001, 0x000f_0000_0001, u64::MAX];
+    let mut dice = Dice(13);
+    let (mut stayed, mut lost) = (0, 0);
+    for case in 0..400 {
+        let forged = changed(&honest, &structure, &numbers, &mut dice);
+        if is_exact(&forged) {
+            stayed += 1;
+            // Code that no relocation reaches registers nothing.
+            let same = linked(&forged, code, place).as_ref() == Some(&container);
+            assert!(
+                same || !is_relocated(&forged, code, place),
+                "case {case} is exact, but linked otherwise"
+            );
+        } else {
+            lost += 1;
+        }
+    }
+    println!("{stayed} stayed exact, {lost} did not");
+    assert!(stayed > 20 && lost > 100, "{stayed} and {lost}: the cases say nothing");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub mod forge;
+pub mod image;
 pub use places::{data_folder, program, repository};
 
 /// A configuration that packs with a `kernel.cu`.

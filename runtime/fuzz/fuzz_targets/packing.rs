@@ -1,4 +1,4 @@
-//! Zips and wheels.
+//! Zips, wheels, tars and compressed streams, also in each other.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
