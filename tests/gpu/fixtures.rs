@@ -178,9 +178,12 @@ fn a_definition_s_own_check_judges_where_many_answers_are_right() {
     let right = judged("honest", "plain", EITHER_SIGN);
     assert_eq!(right["verdict"]["status"], "passed", "{right}");
     assert!(right["notes"].to_string().contains("the definition's own check"), "{}", right["notes"]);
-    let wrong = judged("cheats", "half_the_rows", EITHER_SIGN);
-    let reason = wrong["verdict"]["reason"].as_str().unwrap_or("");
-    assert!(reason.contains("own check: ") && reason.contains("magnitudes differ"), "{wrong}");
+    // The check takes NaN for right, as careless ones do: what was never written is refused before it is asked.
+    for (name, said) in [("zero_output", "own check: "), ("half_the_rows", "`output` is not finite")] {
+        let wrong = judged("cheats", name, EITHER_SIGN);
+        let reason = wrong["verdict"]["reason"].as_str().unwrap_or("");
+        assert!(reason.contains(said), "{name}: {wrong}");
+    }
     let open = judged("honest", "plain", "\ndef check(inputs, outputs):\n    return True, ''\n");
     assert!(open["refusal"].to_string().contains("takes zeros for an answer"), "{open}");
 }

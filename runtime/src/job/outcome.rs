@@ -112,7 +112,9 @@ pub struct Measured {
 impl Measured {
     /// The run's numbers.
     pub fn report(&self) -> BenchReport {
-        let tolerance = self.records.first().map(|record| record.tolerance);
+        // Where the definition's own function judges, no tolerance does.
+        let judging = self.records.first().filter(|_| self.definition.own_check().is_none());
+        let tolerance = judging.map(|record| record.tolerance);
         let findings = self.records.iter().map(|record| &record.finding);
         BenchReport::new(&self.context, tolerance, findings, self.expected)
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::Reading;
 use super::judge::comparison::OutputComparison;
-use super::measurement::Measurement;
+use super::measurement::{DroppedBlock, Measurement};
 use super::verdict::Verdict;
 use crate::recording::{LaunchedCode, Trust};
 
@@ -83,6 +83,24 @@ impl WorkloadFinding {
         self.verdict.as_ref().filter(|verdict| verdict.is_passed())?;
         self.measurements.first()?.summary().map(|summary| summary.median)
     }
+
+    /// Drops what is scored, because something disturbed it.
+    pub(super) fn drop_samples(&mut self, reason: &str) {
+        if let Some(scored) = self.measurements.first_mut() {
+            let sample_count = std::mem::take(&mut scored.samples_ns).len();
+            if sample_count > 0 {
+                scored.dropped.push(DroppedBlock { sample_count, reason: reason.to_owned() });
+            }
+        }
+    }
+
+    /// Why there is no number although samples were taken.
+    pub(super) fn without_number(&self) -> Option<String> {
+        let scored = self.measurements.first().filter(|scored| scored.samples_ns.is_empty())?;
+        let count: usize = scored.dropped.iter().map(|dropped| dropped.sample_count).sum();
+        let first = scored.dropped.first()?;
+        Some(format!("no number: all of {count} samples were disturbed: {}", first.reason))
+    }
 }
 
 /// What one call put on the GPU.
@@ -96,4 +114,21 @@ pub struct Launches {
     pub fills: usize,
     /// The kernels' mangled names in order of start.
     pub names: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::line::tests::record;
+
+    #[test]
+    fn samples_that_were_all_disturbed_leave_no_number_and_say_so() {
+        let mut finding = record("a").finding;
+        assert!(finding.latency_ns().is_some() && finding.without_number().is_none());
+        let count = finding.measurements[0].samples_ns.len();
+        finding.drop_samples("another process uses the GPU: 7");
+        assert_eq!(finding.latency_ns(), None);
+        let said = finding.without_number().unwrap();
+        assert!(said.contains(&format!("all of {count} samples")) && said.ends_with("GPU: 7"), "{said}");
+    }
 }

@@ -345,7 +345,9 @@ impl<'run> BenchRun<'run> {
         };
         sampler.warm_up()?;
         sampler.events()?;
+        let before = device.disturbance(options.neighbours);
         sampler.batches()?;
+        let disturbance = before.or_else(|| device.disturbance(options.neighbours));
         let suspicion = sampler.spans()?;
         let modules = sampler.session.modules()?;
         if !sampler.session.is_intact()? {
@@ -362,7 +364,16 @@ impl<'run> BenchRun<'run> {
             }
             Executed::Unknown => finding.notes.push("executed: not known".to_owned()),
         }
-        let reason = suspicion.or_else(|| distrust(&readings));
+        // What somebody else does on the GPU is not the subject's fault: there is no number then, and no blame.
+        let reason = match (suspicion, distrust(&readings), disturbance) {
+            (Some(reason), ..) | (None, Some(reason), None) => Some(reason),
+            (None, Some(_), Some(disturbance)) => {
+                finding.drop_samples(&disturbance);
+                None
+            }
+            (None, None, _) => None,
+        };
+        finding.notes.extend(finding.without_number());
         Ok(reason.map_or(Verdict::Passed, |reason| Verdict::UntrustedTiming { reason }))
     }
 }

@@ -214,7 +214,7 @@ impl Trial<'_> {
         let places = &self.layout.outputs.places;
         let itself = self.pairs(places.iter(), (block, slot), (block, slot))?;
         let (compared, _) = instruments.check(&itself, (0.0, 0.0), &[], stream)?;
-        let broken = places.iter().zip(compared).find(|(_, compared)| compared.non_finite > 0);
+        let broken = places.iter().zip(compared).find(|(_, compared)| compared.reference_broken > 0);
         Ok(broken.map(|(place, _)| place.name.as_str()))
     }
 
