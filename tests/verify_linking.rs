@@ -1,7 +1,11 @@
 //! Device code whose bytes or place a linker or another file decides, and what honest linkers leave beside it.
 
+use std::fs;
+use std::process::Command;
+
 use proofmark::proof::{ProofVerdict, examine};
 
+use crate::support::Sandbox;
 use crate::support::forge::{
     Forgeries, content, fixture, index, name_of, number, put, section, section_header, verdict,
 };
@@ -179,6 +183,24 @@ fn compressed_debug_sections_are_unpacked_and_looked_through() {
     let unknown = with_debug_section(".debug_", 0x800, &compressed(9, &plain));
     forgeries.refuse_because("an unknown scheme", &unknown, "no toolchain writes");
     forgeries.finish(8);
+}
+
+#[test]
+fn debugging_information_that_was_split_off_holds_no_device_code() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("exact.o"), fixture("exact_13.0.o")).unwrap();
+    sandbox.write("k.cpp", "int f() { return 1; }");
+    for (program, arguments) in [
+        ("g++", &["-g", "-shared", "-fPIC", "k.cpp", "exact.o", "-o", "k.so"][..]),
+        ("objcopy", &["--only-keep-debug", "k.so", "k.debug"]),
+    ] {
+        let status = Command::new(program).args(arguments).current_dir(sandbox.path("")).status();
+        assert!(status.expect("a host compiler").success(), "{arguments:?}");
+    }
+    let (found, why) = verdict(&fs::read(sandbox.path("k.debug")).unwrap());
+    assert_eq!(found, ProofVerdict::Absent, "{why}");
+    let (found, why) = verdict(&fs::read(sandbox.path("k.so")).unwrap());
+    assert_eq!(found, ProofVerdict::Exact, "{why}");
 }
 
 #[test]

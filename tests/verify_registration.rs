@@ -70,6 +70,61 @@ const WRITTEN: [(&str, &str); 7] = [
     ),
 ];
 
+/// A registration of the object's wrapper as nvcc writes it, with names for its parts: what stands in these sections
+/// stands where the object's begin.
+const SITE: &str = "asm(\".section .nvFatBinSegment,\\\"aw\\\",@progbits\\nwrappers:\\n\\
+.section .nv_fatbin,\\\"a\\\",@progbits\\ncontainer:\\n\\
+.section .init_array,\\\"aw\\\",@init_array\\n.balign 8\\n.quad own\\n\\
+.text\\nown: sub $8, %rsp\\nfrom: lea wrappers(%rip), %rdi\\nlast: call __cudaRegisterFatBinary@PLT\\n\\
+add $8, %rsp\\nret\\n\");
+";
+
+/// Ways around what it registers: into its middle, or to the wrapper.
+const AROUND: [(&str, &str); 26] = [
+    ("a short jump to the call", "g: mov %rsp, %rdi\njmp last"),
+    ("a short jump that depends", "g: mov %rsp, %rdi\nje last"),
+    ("a jump to the call", ".section .text.far,\"ax\"\ng: mov %rsp, %rdi\njmp last"),
+    ("a call of the call", ".section .text.far,\"ax\"\ng: mov %rsp, %rdi\ncall last\nret"),
+    ("a jump that depends", ".section .text.far,\"ax\"\ng: mov %rsp, %rdi\njne last"),
+    ("a jump into the load", ".section .text.far,\"ax\"\ng: jmp from + 1"),
+    ("a jump to the last byte of the load", "g: jmp last - 1"),
+    ("the address of the call", "g: lea last(%rip), %rax\njmp *%rax"),
+    ("an address in the load", ".section .text.far,\"ax\"\ng: lea from + 3(%rip), %rax\njmp *%rax"),
+    (
+        "the address of the registering code",
+        ".section .text.far,\"ax\"\ng: lea own(%rip), %rax\nadd $11, %rax\njmp *%rax",
+    ),
+    ("a pointer to the call", ".data\n.balign 8\ng: .quad last"),
+    ("a constant pointer to the call", ".section .data.rel.ro,\"aw\"\n.balign 8\ng: .quad last"),
+    ("a pointer to the registering code", ".data\n.balign 8\ng: .quad own"),
+    ("a pointer that stands anywhere", ".data\n.byte 1\ng: .quad last"),
+    ("a constructor in the middle", ".section .init_array,\"aw\",@init_array\ng: .quad last"),
+    ("a distance to the call", ".section .rodata\n.balign 4\ng: .long last - ."),
+    (
+        "a distance to the call that stands anywhere",
+        ".section .rodata\n.balign 4\n.byte 1\ng: .long last - .",
+    ),
+    ("a write", "g: mov %rax, wrappers + 8(%rip)\nret"),
+    ("a write of a number", "g: movq $0, wrappers + 8(%rip)\nret"),
+    ("a write of a byte", "g: movb $1, wrappers + 9(%rip)\nret"),
+    ("a write of a vector", "g: movups %xmm0, wrappers(%rip)\nret"),
+    ("an exchange", "g: xchg %rax, wrappers + 8(%rip)\nret"),
+    ("the address of a wrapper", "g: lea wrappers(%rip), %rax\nmov %rsi, 8(%rax)\nret"),
+    ("a pointer to a wrapper", ".data\n.balign 8\ng: .quad wrappers + 8"),
+    (
+        "a look for the end of the data that goes on",
+        "g: lea wrappers(%rip), %rdi\nlea wrappers(%rip), %rax\n\
+      cmp %rdi, %rax\nje 1f\nret\n1: mov %rsi, 8(%rdi)\nret",
+    ),
+    ("an address in device code", "g: lea container + 80(%rip), %rax\nret"),
+];
+
+/// Host code with a registration and a way around it.
+fn around(way: &str) -> String {
+    let way: Vec<String> = way.lines().map(|line| line.replace('"', "\\\"") + "\\n").collect();
+    format!("{DECLARED}{SITE}\nasm(\"{}.text\\n\");\n", way.concat())
+}
+
 fn compile(sandbox: &Sandbox, arguments: &[&str]) {
     let status = Command::new("g++").args(arguments).current_dir(sandbox.path("")).status();
     assert!(status.expect("a host compiler").success(), "{arguments:?}");
@@ -161,6 +216,82 @@ fn is_found_in_archives() {
 }
 
 #[test]
+fn what_leads_around_a_registration_is_found_in_libraries() {
+    let mut forgeries = Forgeries::default();
+    for (name, way) in AROUND {
+        let host = around(way);
+        forgeries.refuse(format!("{name}, shared runtime"), &built(&host, &["-shared", "-fPIC"]));
+        for arguments in [&["-shared", "-fPIC"][..], &["-shared", "-fPIC", "-s"]] {
+            forgeries.refuse(format!("{name}, {arguments:?}"), &built_with_runtime(&host, arguments));
+        }
+    }
+    forgeries.finish(78);
+}
+
+#[test]
+fn what_leads_around_a_registration_is_found_in_programs() {
+    let mut forgeries = Forgeries::default();
+    for (name, way) in AROUND {
+        let host = around(way) + "int main() {}";
+        for arguments in [&["-no-pie", "-fno-pic"][..], &["-no-pie", "-fno-pic", "-s"], &["-pie", "-fpie"]] {
+            // Where addresses are known when it is linked, nothing need stand in data for a distance.
+            forgeries.refuse(format!("{name}, {arguments:?}"), &built_with_runtime(&host, arguments));
+        }
+    }
+    forgeries.finish(78);
+}
+
+/// An object of some host code and an exact one, joined but not linked.
+fn joined(host: &str) -> Vec<u8> {
+    let sandbox = beside_exact(host);
+    compile(&sandbox, &["-c", "-O1", "-fPIC", "k.cpp", "-o", "k.o"]);
+    compile(&sandbox, &["-r", "-nostdlib", "k.o", "exact.o", "-o", "joined.o"]);
+    fs::read(sandbox.path("joined.o")).unwrap()
+}
+
+#[test]
+fn what_leads_around_a_registration_is_found_in_objects() {
+    let mut forgeries = Forgeries::default();
+    for (name, way) in AROUND {
+        forgeries.refuse(name, &joined(&around(way)));
+    }
+    forgeries.finish(26);
+}
+
+/// Ways to the function by its neighbours in the tables that linkers make.
+const NEIGHBOURS: [(&str, &str); 4] = [
+    ("another function of the runtime and a distance", ".data\n.balign 8\ng: .quad cudaMalloc + 16"),
+    (
+        "a distance that stands anywhere",
+        ".section .rodata\n.balign 4\n.byte 1\ng: .long __cudaRegisterFatBinary - .",
+    ),
+    (
+        "a stub of somebody's own",
+        ".section .plt.own,\"ax\"\n.balign 16\ng: mov %rsp, %rdi\njmp *__cudaRegisterFatBinary@GOTPCREL(%rip)",
+    ),
+    (
+        "a table of addresses with a sum",
+        ".section .got,\"aw\"\n.balign 8\ng: .quad __cudaRegisterFatBinary + 4",
+    ),
+];
+
+#[test]
+fn what_leads_to_the_function_by_a_detour_is_found() {
+    let mut forgeries = Forgeries::default();
+    for (name, way) in NEIGHBOURS {
+        let host = around(way);
+        if !name.contains("anywhere") {
+            forgeries.refuse(name, &built(&host, &["-shared", "-fPIC"]));
+        }
+        if !name.contains("another") {
+            forgeries
+                .refuse(format!("{name}, static"), &built_with_runtime(&host, &["-shared", "-fPIC", "-s"]));
+        }
+    }
+    forgeries.finish(6);
+}
+
+#[test]
 fn calls_as_compilers_make_them_stay_exact() {
     let shared = "extern \"C\" int f() { return 1; }";
     let program = "int main() { return 0; }";
@@ -169,9 +300,13 @@ fn calls_as_compilers_make_them_stay_exact() {
         &["-shared", "-fPIC", "-Wl,-z,lazy"],
         &["-shared", "-fPIC", "-fcf-protection=full", "-Wl,-z,now"],
     ] {
-        let (found, why) = verdict(&built(shared, arguments));
-        assert_eq!(found, ProofVerdict::Exact, "{arguments:?}: {why}");
+        for host in [shared.to_owned(), around("nop")] {
+            let (found, why) = verdict(&built(&host, arguments));
+            assert_eq!(found, ProofVerdict::Exact, "{arguments:?}: {why}");
+        }
     }
+    let (found, why) = verdict(&joined(&around("nop")));
+    assert_eq!(found, ProofVerdict::Exact, "{why}");
     for (host, arguments) in [
         (shared, &["-shared", "-fPIC"][..]),
         (shared, &["-shared", "-fPIC", "-s"]),
@@ -179,7 +314,9 @@ fn calls_as_compilers_make_them_stay_exact() {
         (program, &["-no-pie", "-s"]),
         (program, &["-pie", "-s"]),
     ] {
-        let (found, why) = verdict(&built_with_runtime(host, arguments));
-        assert_eq!(found, ProofVerdict::Exact, "{arguments:?}: {why}");
+        for host in [host.to_owned(), around("nop") + host] {
+            let (found, why) = verdict(&built_with_runtime(&host, arguments));
+            assert_eq!(found, ProofVerdict::Exact, "{arguments:?}: {why}");
+        }
     }
 }

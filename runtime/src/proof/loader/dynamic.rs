@@ -18,6 +18,10 @@ const SYMBOL_BYTES: u64 = 24;
 const PACKED_BYTES: u64 = 8;
 /// Most libraries that are named: several times those of the largest frameworks.
 const NEEDED_LIMIT: usize = 10_000;
+/// Most entries for functions that are called at loading: linkers write one of each kind.
+const CALLED_LIMIT: usize = 16;
+/// Longest name of a function of CUDA, in bytes.
+const NAME_LIMIT: usize = 256;
 /// Tags that linkers write: those of the standard but the forms without addend, and those of GNU, of
 /// versions, and of x86-64 and `AArch64`. What is left out hands symbols to other libraries, loads one to
 /// watch, or is a table of Android or of prelinked programs.
@@ -47,6 +51,8 @@ pub(super) struct Dynamic {
     pub(super) calls: Table,
     /// Packed relative relocations.
     pub(super) packed: Table,
+    /// Addresses that are called when the file is loaded, and when it is unloaded: `DT_INIT` and `DT_FINI`.
+    pub(super) called: Vec<u64>,
     /// Address of the symbols.
     pub(super) symbols: u64,
     /// Address of their names and of those of libraries.
@@ -69,6 +75,10 @@ impl Dynamic {
         }
         let segment = segments().next_back()?;
         let at = elf.file_offset(segment.address);
+        // Zeros end the table at once: files of debugging information that were split off have nothing else mapped.
+        if at.is_none() && segment.file_bytes == 0 && elf.segment_at(segment.address).is_some() {
+            return None;
+        }
         let table = at.and_then(|at| slice(elf.bytes, at, segment.file_bytes));
         let Some((at, table)) = at.zip(table) else {
             problems.push(Problem::at(segment.offset, "the dynamic table lies in no mapped segment"));
@@ -102,6 +112,7 @@ impl Dynamic {
             6 => self.symbols = value,
             7 => self.relocations.0 = value,
             8 => self.relocations.1 = value,
+            12 | 13 if self.called.len() < CALLED_LIMIT => self.called.push(value),
             23 => self.calls.0 = value,
             35 => self.packed.1 = value,
             36 => self.packed.0 = value,
@@ -109,8 +120,12 @@ impl Dynamic {
         }
     }
 
-    /// Places and kinds of the relocations against symbols of a name, which ends with a zero.
-    pub(super) fn relocations_of(&self, elf: &Elf<'_>, name: &[u8]) -> Vec<(u64, u32)> {
+    /// Places, kinds and addends of the relocations against symbols of some names.
+    pub(super) fn relocations_of(
+        &self,
+        elf: &Elf<'_>,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Vec<(u64, u32, u64)> {
         let table = |(address, size)| elf.file_offset(address).and_then(|at| slice(elf.bytes, at, size));
         let tables = [self.relocations, self.calls].into_iter().filter_map(table);
         let mut named: HashMap<u32, bool> = HashMap::new();
@@ -118,9 +133,11 @@ impl Dynamic {
             let symbol = || {
                 let at = elf.file_offset(self.symbols)?.checked_add(u64::from(index) * SYMBOL_BYTES)?;
                 let at = self.strings.checked_add(u32_at(slice(elf.bytes, at, 4)?, 0)?.into())?;
-                slice(elf.bytes, elf.file_offset(at)?, name.len() as u64)
+                let name = elf.bytes.get(usize::try_from(elf.file_offset(at)?).ok()?..)?;
+                let name = &name[..name.len().min(NAME_LIMIT)];
+                Some(&name[..memchr::memchr(0, name)?])
             };
-            *named.entry(index).or_insert_with(|| symbol() == Some(name))
+            *named.entry(index).or_insert_with(|| symbol().is_some_and(&is_meant))
         };
         let mut found = Vec::new();
         for entry in tables.flat_map(|table| table.chunks_exact(24)) {
@@ -128,7 +145,7 @@ impl Dynamic {
             if let (Some(place), Some(kind), Some(index @ 1..)) = (place, kind, index)
                 && is_named(index)
             {
-                found.push((place, kind));
+                found.push((place, kind, u64_at(entry, 16).unwrap_or_default()));
             }
         }
         found

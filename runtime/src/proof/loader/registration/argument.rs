@@ -1,7 +1,8 @@
 //! What a call hands over: whether the code before it loads the address of a wrapper.
 //!
 //! Honest calls in 60 libraries of 15 wheels (GCC, clang; with and without optimisation) load the address right
-//! before, with at most `movq $0, …` or `sub $…, %rsp` between.
+//! before, with at most `movq $0, …` or `sub $…, %rsp` between, and what guards the stack or counts runs where that is
+//! asked for.
 
 use super::instruction::begins_at;
 
@@ -10,16 +11,16 @@ const REACH: usize = 64;
 /// Bytes before the load within which a short jump over it is looked for: it decides between two arguments.
 const JUMP_REACH: usize = 32;
 
-/// Where the 4-byte operand that ends an instruction leads, in whatever terms the file has.
+/// Where the operand that ends an instruction leads, in whatever terms the file has.
 pub(super) trait Operands {
     /// Whether the operand at an offset of a section's code is the address of a wrapper.
     fn is_wrapper(&self, at: usize) -> bool;
 }
 
-/// Whether the code before a call loads a wrapper's address as its argument, with nothing between that could
+/// Where the code before a call begins to load a wrapper's address as its argument, with nothing between that could
 /// change it, and no jump over the load.
-pub(super) fn loads_wrapper(code: &[u8], call: usize, operands: &impl Operands) -> bool {
-    load(code, call, operands).is_some_and(|load| !is_jumped_over(code, load, call))
+pub(super) fn wrapper_load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
+    load(code, call, operands).filter(|&load| !is_jumped_over(code, load, call))
 }
 
 /// Where the load of a wrapper's address begins.
@@ -40,10 +41,23 @@ fn load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
             [.., 0xB8, _, _, _, _, 0x48, 0x89, 0xC7] if operands.is_wrapper(end - 7) => return Some(end - 8),
             // `movq $…, …(%rip)`.
             [.., 0x48, 0xC7, 0x05, _, _, _, _, _, _, _, _] => 11,
+            // `movabs $…, %rdi`, or by way of `%rax`.
+            [.., 0x48, 0xBF, _, _, _, _, _, _, _, _] if operands.is_wrapper(end - 8) => {
+                return Some(end - 10);
+            }
+            [.., 0x48, 0xB8, _, _, _, _, _, _, _, _, 0x48, 0x89, 0xC7] if operands.is_wrapper(end - 11) => {
+                return Some(end - 13);
+            }
             // `mov $…, %edi`, where addresses have 32 bits.
             [.., 0xBF, _, _, _, _] if operands.is_wrapper(end - 4) => return Some(end - 5),
             // `sub $…, %rsp`.
             [.., 0x48, 0x83, 0xEC, _] => 4,
+            // The guard of the stack: `mov %fs:40, %rax`, `mov %rax, …(%rsp)`, `xor %eax, %eax`.
+            [.., 0x64, 0x48, 0x8B, 0x04, 0x25, 0x28, 0, 0, 0] => 9,
+            [.., 0x48, 0x89, 0x44, 0x24, _] => 5,
+            [.., 0x31, 0xC0] => 2,
+            // `addq $1, …(%rip)`, which counts how often this is run.
+            [.., 0x48, 0x83, 0x05, _, _, _, _, 1] => 8,
             // `push %rax` and `nop`, to align the stack and the call.
             [.., 0x50 | 0x90] => 1,
             // What a linker puts before a call that was one through a pointer (`-fno-plt`), to keep its length.
@@ -54,16 +68,29 @@ fn load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
     None
 }
 
+/// Where the operand of a load begins, counted from the load.
+pub(super) fn operand(load: &[u8]) -> usize {
+    match load {
+        [0x48, 0xB8 | 0xBF, ..] => 2,
+        [0x48, ..] => 3,
+        _ => 1,
+    }
+}
+
+/// Whether the address is added up from numbers before a call, as code of the larger models does: `movabs $…, %…`.
+pub(super) fn is_added_up(code: &[u8], call: usize) -> bool {
+    let before = &code[call.saturating_sub(REACH)..call];
+    before.windows(2).any(|pair| matches!(pair, [0x48 | 0x49, 0xB8..=0xBF]))
+}
+
 /// Whether a short jump before the load leads behind its beginning, up to the call: then what is handed over is
 /// what stood there before.
 fn is_jumped_over(code: &[u8], load: usize, call: usize) -> bool {
     let start = load.saturating_sub(JUMP_REACH);
     (start..load.saturating_sub(1)).any(|at| {
         let target = at + 2 + usize::from(code[at + 1]);
-        matches!(code[at], 0xEB | 0x70..=0x7F)
-            && code[at + 1] < 0x80
-            && (load + 1..=call).contains(&target)
-            && begins_at(code, at)
+        let jumps = matches!(code[at], 0xEB | 0x70..=0x7F) && code[at + 1] < 0x80;
+        jumps && (load + 1..=call).contains(&target) && begins_at(code, at)
     })
 }
 
@@ -79,21 +106,25 @@ mod tests {
         }
     }
 
+    fn is_loaded(code: &[u8], call: usize) -> bool {
+        wrapper_load(code, call, &All).is_some()
+    }
+
     #[test]
     fn a_call_that_a_linker_made_direct_has_a_byte_before_it() {
         let load = [0x48, 0x8D, 0x3D, 1, 2, 3, 4];
-        assert!(loads_wrapper(&[&load[..], &[0x67, 0xE8]].concat(), 8, &All));
-        assert!(!loads_wrapper(&[&load[..], &[0x67, 0x90, 0xE8]].concat(), 9, &All));
+        assert!(is_loaded(&[&load[..], &[0x67, 0xE8]].concat(), 8));
+        assert!(!is_loaded(&[&load[..], &[0x67, 0x90, 0xE8]].concat(), 9));
     }
 
     #[test]
     fn a_load_that_a_jump_passes_over_is_none() {
         let load = [0x48, 0x8D, 0x3D, 1, 2, 3, 4, 0xE8];
-        assert!(loads_wrapper(&load, 7, &All));
+        assert!(is_loaded(&load, 7));
         // `je` over the load, behind it, and not as far.
         for (distance, is_load) in [(7, false), (3, false), (8, true), (0, true)] {
             let code = [&[0x74, distance][..], &load].concat();
-            assert_eq!(loads_wrapper(&code, 9, &All), is_load, "{distance}");
+            assert_eq!(is_loaded(&code, 9), is_load, "{distance}");
         }
     }
 
@@ -107,11 +138,11 @@ mod tests {
         let store = [&[0x89, 0x05, 0x7B, 0x12, 0x4D, 0x01][..], &[0x90; 12]].concat();
         for before in [&push[..], &store] {
             let code = function(before);
-            assert!(loads_wrapper(&code, code.len() - 1, &All), "{before:02x?}");
+            assert!(is_loaded(&code, code.len() - 1), "{before:02x?}");
             // The same bytes where they are instructions: without the first of the one around them.
             let opcode = before.iter().position(|&byte| matches!(byte, 0x74 | 0x7B)).unwrap();
             let code = function(&before[opcode..]);
-            assert!(!loads_wrapper(&code, code.len() - 1, &All), "{before:02x?}");
+            assert!(!is_loaded(&code, code.len() - 1), "{before:02x?}");
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Where the function may be entered: at its beginning or a few instructions on, and by the stubs that lead to it.
+//! Where the function may be entered: at its beginning or anywhere in it, and by the stubs that lead to it.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use memchr::memmem;
 
-use super::argument::loads_wrapper;
+use super::argument::wrapper_load;
+use super::instruction::{function_end, padding_before};
 use super::linked::Linked;
 use super::{FUNCTION, SYMBOL_BYTES, TAKEN, code, symbols_named};
 use crate::proof::bytes::{slice, u32_at, u64_at};
@@ -19,22 +20,32 @@ const SYMTAB: u32 = 2;
 const DYNSYM: u32 = 11;
 /// `R_X86_64_GLOB_DAT` and `R_X86_64_JUMP_SLOT`.
 const SLOTS: [u32; 2] = [6, 7];
-/// Bytes from its beginning within which it can be entered as if there: a mark for indirect jumps, and what
-/// saves registers.
+/// Least bytes from its beginning within which it can be entered as if there.
 const ENTRANCE_BYTES: u64 = 16;
 /// Sections of tables of addresses that code calls through.
 const ADDRESS_TABLES: [&str; 2] = [".got", ".got.plt"];
 /// Bytes of a stub.
 const STUB_BYTES: u64 = 16;
 
+/// A place where the function is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entrance {
+    /// Its first instruction.
+    begin: u64,
+    /// From what does nothing before it.
+    from: u64,
+    /// To where it ends.
+    to: u64,
+}
+
 /// The function in a linked file.
 #[derive(Debug, Default)]
 pub(super) struct Function {
-    /// Addresses at which it is entered.
-    entrances: Vec<Range<u64>>,
+    /// Where it is entered.
+    entrances: Vec<Entrance>,
     /// Places of which the loader makes its address, to be called through.
     pub(super) slots: BTreeSet<u64>,
-    /// Other places into which the loader writes its address.
+    /// Other places into which the loader writes its address, or one that is counted from it.
     pointers: Vec<u64>,
     /// Whether the file names it.
     pub(super) is_named: bool,
@@ -50,15 +61,10 @@ impl Function {
                 symbol_in(elf.content(table).get(at..)?)
             });
             let defined = symbols.filter(|symbol| symbol.section != UNDEFINED && symbol.value != 0);
-            function.entrances.extend(defined.map(|symbol| entrance(symbol.value)));
+            function.entrances.extend(defined.map(|symbol| entrance(elf, symbol.value)));
         }
-        for (place, kind) in dynamic.map(|dynamic| dynamic.relocations_of(elf, FUNCTION)).unwrap_or_default()
-        {
-            if SLOTS.contains(&kind) {
-                function.slots.insert(place);
-            } else {
-                function.pointers.push(place);
-            }
+        if let Some(dynamic) = dynamic {
+            function.take_relocations(elf, dynamic);
         }
         if !function.slots.is_empty() {
             let numbers = dynamic.map(|dynamic| numbers(elf, dynamic, &function.slots)).unwrap_or_default();
@@ -68,11 +74,35 @@ impl Function {
         }
         function.is_named = !function.entrances.is_empty() || !function.slots.is_empty();
         if !function.is_named {
-            function.entrances = called_with_wrappers(elf, wrappers).map(entrance).into_iter().collect();
+            let called = called_with_wrappers(elf, wrappers).map(|address| entrance(elf, address));
+            function.entrances = called.into_iter().collect();
         }
-        function.entrances.sort_unstable_by_key(|range| range.start);
+        function.entrances.sort_unstable_by_key(|entrance| entrance.from);
         function.entrances.dedup();
         function
+    }
+
+    /// What the loader makes of its name. A table that is called through holds its address as it is; an address that is
+    /// counted from it, or from another function of the runtime, is made to call what no look tells.
+    fn take_relocations(&mut self, elf: &Elf<'_>, dynamic: &Dynamic) {
+        for (place, kind, addend) in dynamic.relocations_of(elf, |name| [name, b"\0"].concat() == FUNCTION) {
+            if SLOTS.contains(&kind) && addend == 0 {
+                self.slots.insert(place);
+            } else {
+                self.pointers.push(place);
+            }
+        }
+        let of_runtime = |name: &[u8]| {
+            name.starts_with(b"__cuda")
+                || name
+                    .strip_prefix(b"cuda")
+                    .is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
+        };
+        let is_defined_here = |place: &u64| self.pointers.contains(place);
+        let counted = dynamic.relocations_of(elf, of_runtime).into_iter().filter(|(.., addend)| *addend != 0);
+        let counted: Vec<u64> =
+            counted.map(|(place, ..)| place).filter(|place| !is_defined_here(place)).collect();
+        self.pointers.extend(counted);
     }
 
     /// Pointers to the function that the loader writes. In a table of addresses they are slots like those of a shared
@@ -91,10 +121,10 @@ impl Function {
                     && (section.offset..section.end()).contains(&write.offset)
             });
             match table {
-                Some(table) => {
+                Some(table) if self.begins_at(value) => {
                     self.slots.insert(table.address.wrapping_add(write.offset - table.offset));
                 }
-                None => problems.push(Problem::at(write.offset, TAKEN)),
+                _ => problems.push(Problem::at(write.offset, TAKEN)),
             }
         }
         problems
@@ -107,30 +137,38 @@ impl Function {
 
     /// Whether an address is one at which it is entered.
     pub(super) fn is_entered_at(&self, address: u64) -> bool {
-        self.entrances.iter().any(|range| range.contains(&address))
+        self.entrances.iter().any(|one| (one.from..one.to).contains(&address))
     }
 
     /// Whether it, or a stub of it, begins at an address.
     pub(super) fn begins_at(&self, address: u64) -> bool {
-        self.entrances.iter().any(|range| range.start == address)
+        self.entrances.iter().any(|one| one.begin == address)
     }
 
-    /// The addresses at which it is entered, from the first to the last.
-    pub(super) fn entered(&self) -> Range<u64> {
-        let start = self.entrances.iter().map(|range| range.start).min().unwrap_or_default();
-        start..self.entrances.iter().map(|range| range.end).max().unwrap_or_default()
+    /// The addresses at which it is entered.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.entrances.iter().map(|one| one.from..one.to)
     }
 
     /// All addresses that mean it, from the first to the last.
     pub(super) fn span(&self) -> Range<u64> {
-        let starts = self.entrances.iter().map(|range| range.start).chain(self.slots.iter().copied());
-        let ends = self.entrances.iter().map(|range| range.end).chain(self.slots.iter().map(|slot| slot + 1));
+        let starts = self.entrances.iter().map(|one| one.from).chain(self.slots.iter().copied());
+        let ends = self.entrances.iter().map(|one| one.to).chain(self.slots.iter().map(|slot| slot + 1));
         starts.min().unwrap_or_default()..ends.max().unwrap_or_default()
     }
 }
 
-fn entrance(address: u64) -> Range<u64> {
-    address..address.saturating_add(ENTRANCE_BYTES)
+/// Where a function that begins at an address is entered: also by what does nothing before it, and anywhere in it.
+fn entrance(elf: &Elf<'_>, address: u64) -> Entrance {
+    let section = code(elf).find(|(section, code)| {
+        address.checked_sub(section.address).is_some_and(|inside| inside < code.len() as u64)
+    });
+    let (padding, length) = section.map_or((0, 0), |(section, code)| {
+        let at = usize::try_from(address - section.address).unwrap_or(code.len());
+        (padding_before(&code[..at]), function_end(&code[at..]))
+    });
+    let to = address.saturating_add((length as u64).max(ENTRANCE_BYTES));
+    Entrance { begin: address, from: address.saturating_sub(padding as u64), to }
 }
 
 /// The numbers by which stubs ask the loader for the slots, where it fills them at the first call.
@@ -143,17 +181,38 @@ fn numbers(elf: &Elf<'_>, dynamic: &Dynamic, slots: &BTreeSet<u64>) -> Vec<u32> 
 }
 
 /// Where stubs stand that jump to what a slot holds (`jmp *slot(%rip)`), or have it filled (`push $number`).
-fn stubs(section: &Section, code: &[u8], slots: &BTreeSet<u64>, numbers: &[u32]) -> Vec<Range<u64>> {
+fn stubs(section: &Section, code: &[u8], slots: &BTreeSet<u64>, numbers: &[u32]) -> Vec<Entrance> {
     let jumps = memmem::find_iter(code, b"\xFF\x25")
         .filter(|at| target(code, section.address, at + 2).is_some_and(|target| slots.contains(&target)));
     let asks = memchr::memchr_iter(0x68, code)
         .filter(|at| u32_at(code, at + 1).is_some_and(|number| numbers.contains(&number)));
     // Stubs of 8 bytes are single jumps.
     let stub = |at: usize| {
-        let at = section.address.wrapping_add(at as u64);
-        at.saturating_sub(5).max(at / STUB_BYTES * STUB_BYTES)..at.saturating_add(1)
+        let jump = section.address.wrapping_add(at as u64);
+        let begin = match stub_start(code, at) {
+            Some(start) => section.address.wrapping_add(start as u64),
+            None => jump / STUB_BYTES * STUB_BYTES,
+        };
+        let start = usize::try_from(begin.wrapping_sub(section.address)).unwrap_or(at).min(at);
+        let padding = padding_before(&code[..start]) as u64;
+        Entrance { begin, from: begin.saturating_sub(padding), to: jump.saturating_add(1) }
     };
     jumps.chain(asks).map(stub).collect()
+}
+
+/// Where the stub begins whose jump stands at a place: linkers put nothing before it, the mark for indirect jumps, the
+/// prefix that bounds it, or the number of the slot.
+pub(super) fn stub_start(code: &[u8], jump: usize) -> Option<usize> {
+    const MARK: [u8; 4] = [0xF3, 0x0F, 0x1E, 0xFA];
+    let mut start = match code[..jump] {
+        [.., 0x41, 0xBB, _, _, _, _] => jump - 6,
+        [.., 0xF2] => jump - 1,
+        _ => jump,
+    };
+    if code[..start].ends_with(&MARK) {
+        start -= MARK.len();
+    }
+    start.is_multiple_of(8).then_some(start)
 }
 
 /// The address at a distance that ends an instruction.
@@ -168,7 +227,8 @@ fn called_with_wrappers(elf: &Elf<'_>, wrappers: &[(u64, u64)]) -> Option<u64> {
     let mut called: Vec<u64> = Vec::new();
     for (section, code) in code(elf) {
         let linked = Linked { code, address: section.address, wrappers };
-        let calls = memchr::memchr2_iter(0xE8, 0xE9, code).filter(|&at| loads_wrapper(code, at, &linked));
+        let calls =
+            memchr::memchr2_iter(0xE8, 0xE9, code).filter(|&at| wrapper_load(code, at, &linked).is_some());
         called.extend(calls.filter_map(|at| target(code, section.address, at + 1)));
     }
     called.sort_unstable();

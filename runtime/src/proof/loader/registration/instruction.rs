@@ -1,4 +1,4 @@
-//! Where the instructions of x86-64 begin: their lengths alone, by prefixes, opcode and operands.
+//! Where the instructions of x86-64 begin, and functions end: lengths alone, by prefixes, opcode and operands.
 
 /// Longest instruction, in bytes.
 const LONGEST: usize = 15;
@@ -24,6 +24,93 @@ pub(super) fn begins_at(code: &[u8], at: usize) -> bool {
     }
     for_it * 2 >= all
 }
+
+/// Whether an instruction begins before a place that has its operand in memory there, behind the byte that says so.
+pub(super) fn has_operand_at(code: &[u8], place: usize) -> bool {
+    let before = &code[..place];
+    // Prefixes may stand before an opcode, the last of them for long registers.
+    let with_prefixes = |opcode: usize| {
+        let prefixes = code[..opcode]
+            .iter()
+            .rev()
+            .take(PREFIX_LIMIT)
+            .take_while(|byte| matches!(byte, 0x40..=0x4F | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3));
+        (0..=prefixes.count()).any(|count| begins_at(code, opcode - count))
+    };
+    let is_single = match *before {
+        [.., opcode @ 0x00..=0x3F, _] => opcode & 7 < 4,
+        [
+            ..,
+            0x63
+            | 0x69
+            | 0x6B
+            | 0x80..=0x8F
+            | 0xC0
+            | 0xC1
+            | 0xC6
+            | 0xC7
+            | 0xD0..=0xD3
+            | 0xD8..=0xDF
+            | 0xF6
+            | 0xF7
+            | 0xFE
+            | 0xFF,
+            _,
+        ] => true,
+        _ => false,
+    };
+    is_single && with_prefixes(place - 2)
+        || matches!(before, [.., 0x0F, _, _]) && with_prefixes(place - 3)
+        || matches!(before, [.., 0x0F, 0x38 | 0x3A, _, _]) && with_prefixes(place - 4)
+        || matches!(before, [.., 0xC5, _, _, _]) && begins_at(code, place - 4)
+        || matches!(before, [.., 0xC4, _, _, _, _]) && begins_at(code, place - 5)
+        || matches!(before, [.., 0x62, _, _, _, _, _]) && begins_at(code, place - 6)
+}
+
+/// Most prefixes of an instruction.
+const PREFIX_LIMIT: usize = 4;
+
+/// Longest function that is followed to its end, in bytes.
+const FUNCTION_LIMIT: usize = 4096;
+
+/// Where the function ends that the code begins with: behind a return or jump that no branch before it passes over, or
+/// where it cannot be read on.
+pub(super) fn function_end(code: &[u8]) -> usize {
+    let (mut at, mut furthest) = (0, 0);
+    while at < FUNCTION_LIMIT
+        && let Some(size) = code.get(at..).and_then(length)
+    {
+        let instruction = &code[at..at + size];
+        at += size;
+        let distance = match *instruction {
+            [0x70..=0x7F | 0xE0..=0xE3 | 0xEB, near] => isize::from(near.cast_signed()),
+            [0x0F, 0x80..=0x8F, ref far @ ..] | [0xE9, ref far @ ..] => {
+                let far = far.first_chunk().map_or(0, |far| i32::from_le_bytes(*far));
+                isize::try_from(far).unwrap_or(0)
+            }
+            _ => 0,
+        };
+        if let Some(target) = at.checked_add_signed(distance).filter(|&target| target < FUNCTION_LIMIT) {
+            furthest = furthest.max(if distance == 0 { 0 } else { target });
+        }
+        let ends = matches!(*instruction, [0xC3 | 0xCC | 0xE9 | 0xEB, ..] | [0xF3, 0xC3] | [0x0F, 0x0B])
+            || matches!(*instruction, [0xFF, 0x20..=0x2F | 0xE0..=0xEF, ..]);
+        if ends && furthest < at {
+            break;
+        }
+    }
+    at
+}
+
+/// How many bytes at the end of some code do nothing: those that assemblers put before a function.
+pub(super) fn padding_before(code: &[u8]) -> usize {
+    let nothing =
+        |byte: &&u8| matches!(**byte, 0x90 | 0x66 | 0x2E | 0x0F | 0x1F | 0x00 | 0x40 | 0x44 | 0x80 | 0x84);
+    code.iter().rev().take(PADDING_LIMIT).take_while(nothing).count()
+}
+
+/// Most bytes that assemblers put before a function.
+const PADDING_LIMIT: usize = 15;
 
 /// What stands behind an opcode.
 #[derive(Clone, Copy)]
@@ -154,6 +241,57 @@ fn memory(code: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Some instructions, one behind the other.
+    const CODE: [&[u8]; 10] = [
+        &[0x55],
+        &[0x48, 0x89, 0xE5],
+        &[0x48, 0x8D, 0x05, 0x97, 0x40, 0x0A, 0x00],
+        &[0xE8, 0xCF, 0x38, 0x01, 0x00],
+        &[0x48, 0x89, 0x7D, 0xF8],
+        &[0x48, 0x8B, 0x74, 0x24, 0x18],
+        &[0x48, 0xC7, 0x05, 0xFE, 0x48, 0x0A, 0x00, 0, 0, 0, 0],
+        &[0xC5, 0xFC, 0x11, 0x44, 0x24, 0x40],
+        &[0x0F, 0xB6, 0xC0],
+        &[0x66, 0x2E, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],
+    ];
+
+    #[test]
+    fn a_function_ends_behind_what_no_branch_passes_over() {
+        for (code, end) in [
+            (&[0x55, 0xC3, 0x90, 0x90][..], 2),
+            (&[0x74, 0x01, 0xC3, 0x55, 0xC3, 0x90], 5),
+            (&[0x55, 0xE9, 1, 2, 3, 4, 0x90], 6),
+            (&[0xFF, 0xE0, 0x90], 2),
+            (&[0x55, 0x90], 2),
+        ] {
+            assert_eq!(function_end(code), end, "{code:02X?}");
+        }
+    }
+
+    #[test]
+    fn what_does_nothing_before_a_function_is_counted() {
+        assert_eq!(padding_before(&[0xC3, 0x66, 0x2E, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0]), 10);
+        assert_eq!(padding_before(&[0x90, 0xC3]), 0);
+    }
+
+    #[test]
+    fn operands_in_memory_are_told_from_numbers() {
+        let place = |code: &[u8]| [CODE.concat().as_slice(), code].concat();
+        for (code, at, expected) in [
+            (&[0x48, 0x8D, 0x05, 1, 2, 3, 4][..], 3, true),
+            (&[0x8D, 0x05, 1, 2, 3, 4], 2, true),
+            (&[0x0F, 0x11, 0x05, 1, 2, 3, 4], 3, true),
+            (&[0xC5, 0xFC, 0x11, 0x05, 1, 2, 3, 4], 4, true),
+            (&[0x66, 0x44, 0x0F, 0x6F, 0x05, 1, 2, 3, 4], 5, true),
+            // `jg …; cmp $…, %eax`, and a number in a load.
+            (&[0x7F, 0x4B, 0x3D, 1, 2, 3, 4], 3, false),
+            (&[0x48, 0xB9, 0x8D, 0x05, 1, 2, 3, 4, 5, 6], 4, false),
+        ] {
+            let code = place(code);
+            assert_eq!(has_operand_at(&code, CODE.concat().len() + at), expected, "{code:02X?}");
+        }
+    }
 
     #[test]
     fn instructions_have_the_lengths_that_assemblers_give_them() {

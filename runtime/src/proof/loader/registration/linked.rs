@@ -5,17 +5,21 @@ use std::ops::Range;
 use memchr::memchr3_iter;
 use rayon::prelude::*;
 
-use super::argument::{Operands, loads_wrapper};
-use super::function::{Function, target};
-use super::{COMPUTED, TAKEN, code};
+use super::argument::{Operands, is_added_up, operand, wrapper_load};
+use super::function::{Function, stub_start};
+use super::instruction::function_end;
+use super::site::{Site, Sites};
+use super::{ADDED_UP, COMPUTED, TAKEN, code, is_table_of_functions};
 use crate::proof::bytes::{u32_at, u64_at};
 use crate::proof::coverage::overlaps;
 use crate::proof::loader::elf::{Elf, Kind, Section};
 use crate::proof::loader::wrapper::WRAPPER_BYTES;
 use crate::proof::problem::Problem;
 
-/// Tables of unwinders, each of which names every function once.
-const UNWINDING: &str = ".eh_frame";
+/// Tables of unwinders, the first of which names every function once.
+const UNWINDING: [&str; 3] = [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"];
+/// `SHT_PROGBITS`, and arrays of functions that are called: what is no table of linkers.
+const DATA: [u32; 4] = [1, 14, 15, 16];
 
 /// A linked file's code: operands are distances from the instruction's end, or addresses of 32 bits.
 pub(super) struct Linked<'a> {
@@ -29,9 +33,16 @@ pub(super) struct Linked<'a> {
 
 impl Operands for Linked<'_> {
     fn is_wrapper(&self, at: usize) -> bool {
+        self.wrapper_at(at).is_some()
+    }
+}
+
+impl Linked<'_> {
+    /// The wrapper whose address the operand at an offset is.
+    fn wrapper_at(&self, at: usize) -> Option<u64> {
         let absolute = u32_at(self.code, at).map(u64::from);
         let near = target(self.code, self.address, at);
-        [near, absolute].into_iter().flatten().any(|address| {
+        [near, absolute].into_iter().flatten().find(|&address| {
             self.wrappers.iter().any(|&(start, end)| {
                 (start..end).contains(&address) && (address - start).is_multiple_of(WRAPPER_BYTES)
             })
@@ -39,118 +50,189 @@ impl Operands for Linked<'_> {
     }
 }
 
-/// Bytes of code that are looked at together.
+/// Bytes that are looked at together.
 const PIECE: usize = 1 << 20;
 
-/// Calls of the function with anything else than a wrapper, and addresses of it in code and in data.
-pub(super) fn search(
+pub(super) fn pieces(size: usize) -> rayon::vec::IntoIter<Range<usize>> {
+    let starts = (0..size).step_by(PIECE);
+    starts.map(|at| at..size.min(at + PIECE)).collect::<Vec<_>>().into_par_iter()
+}
+
+/// The address at a distance that ends an instruction.
+pub(super) fn target(code: &[u8], address: u64, at: usize) -> Option<u64> {
+    let distance = i32::from_le_bytes(code.get(at..at.checked_add(4)?)?.try_into().ok()?);
+    Some(address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into()))
+}
+
+/// Calls of the function with wrappers, of which the constructors are the functions that are called when the file is
+/// loaded; and what else code does with it.
+pub(super) fn sites(
     elf: &Elf<'_>,
     function: &Function,
     wrappers: &[(u64, u64)],
-    start: u64,
-    unknown: &[(u64, u64)],
-) -> Vec<Problem> {
-    let mapped = |section: &&Section| section.is_allocated() && section.has_bytes();
-    let mut problems: Vec<Problem> = elf
-        .sections
-        .par_iter()
-        .filter(mapped)
-        .flat_map_iter(|section| stored_pointers(elf, section, function, start, unknown))
-        .collect();
+    constructors: &[u64],
+) -> (Sites, Vec<Problem>) {
+    let (mut sites, mut registered, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (section, code) in code(elf) {
         let linked = Linked { code, address: section.address, wrappers };
-        let pieces: Vec<usize> = (0..code.len()).step_by(PIECE).collect();
-        let found = pieces
-            .into_par_iter()
-            .flat_map_iter(|at| uses(section, &linked, function, at..code.len().min(at + PIECE)));
-        problems.par_extend(found);
+        let found: Vec<CodeUse> =
+            pieces(code.len()).flat_map_iter(|range| uses(section, &linked, function, range)).collect();
+        for found in found {
+            match found {
+                CodeUse::Call { load, call, size } => {
+                    registered.extend(linked.wrapper_at(load + operand(&code[load..])));
+                    let [load, call] = [load, call].map(|at| section.address.wrapping_add(at as u64));
+                    let ends_before = |start, load| ends_before(code, section.address, start, load);
+                    sites.push(Site::new(load, call, size, constructors, ends_before));
+                }
+                CodeUse::Other { at, reason } => {
+                    problems.push(Problem::at(section.offset + at as u64, reason));
+                }
+            }
+        }
     }
-    problems
+    (Sites::new(sites, registered), problems)
 }
 
-/// Addresses of the function that stand in a section as they are, or as distances from where they stand, on the
-/// grid of four bytes on which compilers put them; as operands of instructions anywhere.
-fn stored_pointers(
-    elf: &Elf<'_>,
-    section: &Section,
-    function: &Function,
-    start: u64,
-    unknown: &[(u64, u64)],
-) -> Vec<Problem> {
-    let bytes = elf.content(section);
-    let place = start.saturating_add(section.offset);
-    let parts = overlaps(unknown, &[(place, place.saturating_add(bytes.len() as u64))]);
-    let is_fixed = elf.kind == Kind::Executable;
-    let phases = if section.is_executable() && is_fixed { 4 } else { 1 };
-    let is_code = section.is_executable();
-    let words = &Words { address: section.address, span: function.entered(), is_fixed, is_code };
-    let parts = parts.iter().flat_map(|&(from, to)| {
-        let [from, to] = [from, to].map(|at| usize::try_from(at - place).unwrap_or(bytes.len()));
-        let from = from / 4 * 4;
-        (0..phases).flat_map(move |phase| words.suspects(&bytes[..to], from + phase))
-    });
-    let mut places: Vec<usize> = parts.filter(|&at| words.means(bytes, at, function)).collect();
-    // Each function is named once to unwinders, by a distance.
-    if section.name == UNWINDING && places.len() == 1 {
-        places.clear();
+/// Whether the function that begins at an address has ended before another.
+pub(super) fn ends_before(code: &[u8], address: u64, start: u64, place: u64) -> bool {
+    let at = start.checked_sub(address).and_then(|at| usize::try_from(at).ok());
+    let end = at.and_then(|at| code.get(at..)).map(|code| start.saturating_add(function_end(code) as u64));
+    end.is_none_or(|end| end <= place)
+}
+
+/// Addresses that data must not hold: of the function, between a load and its call, and of wrappers.
+pub(super) struct Sought<'a> {
+    pub(super) function: &'a Function,
+    pub(super) sites: &'a Sites,
+    pub(super) wrappers: &'a [(u64, u64)],
+}
+
+/// Addresses that stand in data, in the parts of the file that are `unknown`.
+pub(super) fn stored(elf: &Elf<'_>, sought: &Sought<'_>, start: u64, unknown: &[(u64, u64)]) -> Vec<Problem> {
+    let filter = Filter::of(sought);
+    let mapped =
+        |section: &&Section| section.is_allocated() && section.has_bytes() && DATA.contains(&section.kind);
+    let words = |section: &Section| {
+        let words = Words {
+            address: section.address,
+            is_fixed: elf.kind == Kind::Executable,
+            filter: &filter,
+            sought,
+        };
+        words.problems(elf, section, start, unknown)
+    };
+    elf.sections.par_iter().filter(mapped).flat_map_iter(words).collect()
+}
+
+/// Which addresses may be sought, by some of their bits.
+struct Filter {
+    bits: Vec<u64>,
+}
+
+/// Addresses are told apart by as many of their bits as this, from the lowest but four on.
+const FILTER_BITS: u32 = 16;
+
+impl Filter {
+    fn of(sought: &Sought<'_>) -> Self {
+        let mut filter = Self { bits: vec![0; 1 << (FILTER_BITS - 6)] };
+        let sites = sought.sites.ranges();
+        let wrappers = sought.wrappers.iter().map(|&(start, end)| start..end);
+        for range in sought.function.ranges().chain(sites).chain(wrappers) {
+            for place in (range.start >> 4..=range.end >> 4).take(1 << FILTER_BITS) {
+                let place = place & ((1 << FILTER_BITS) - 1);
+                filter.bits[usize::try_from(place >> 6).unwrap_or(0)] |= 1 << (place & 63);
+            }
+        }
+        filter
     }
-    places.into_iter().map(|at| Problem::at(section.offset + at as u64, TAKEN)).collect()
+
+    fn may_hold(&self, address: u64) -> bool {
+        let place = address >> 4;
+        let word = usize::try_from(place >> 6).unwrap_or(0) & ((1 << (FILTER_BITS - 6)) - 1);
+        self.bits[word] >> (place & 63) & 1 != 0
+    }
 }
 
 /// Words of a section that may be addresses.
-struct Words {
+struct Words<'a> {
     address: u64,
-    span: Range<u64>,
     /// Whether the file is loaded where it says, so that addresses stand in it.
     is_fixed: bool,
-    is_code: bool,
+    filter: &'a Filter,
+    sought: &'a Sought<'a>,
 }
 
-/// Bytes that are tested together.
-const BLOCK: usize = 64;
-
-impl Words {
-    /// Offsets from one on, in the blocks in which a word may lead into the span.
-    fn suspects(&self, bytes: &[u8], start: usize) -> Vec<usize> {
-        let Some(bytes) = bytes.get(start..) else { return Vec::new() };
-        let size = u32::try_from(self.span.end - self.span.start).unwrap_or(u32::MAX);
-        // Whatever is beyond 32 bits is decided by `meanings`.
-        #[allow(clippy::cast_possible_truncation, reason = "addresses modulo their lower half")]
-        let (entered, address) = (self.span.start as u32, self.address as u32);
-        let mut found = Vec::new();
-        for (number, block) in bytes.chunks(BLOCK).enumerate() {
-            let first = number * BLOCK + start;
-            #[allow(clippy::cast_possible_truncation, reason = "the same")]
-            let here = address.wrapping_add(first as u32).wrapping_sub(entered);
-            if block.len() < BLOCK || self.may_lead(block, here, entered, size) {
-                found.extend((0..block.len().saturating_sub(3)).step_by(4).map(|at| first + at));
-            }
+impl Words<'_> {
+    /// Addresses that stand in the section as they are, or as distances from where they stand.
+    fn problems(&self, elf: &Elf<'_>, section: &Section, start: u64, unknown: &[(u64, u64)]) -> Vec<Problem> {
+        let bytes = elf.content(section);
+        let place = start.saturating_add(section.offset);
+        let parts = overlaps(unknown, &[(place, place.saturating_add(bytes.len() as u64))]);
+        let mut places: Vec<(usize, &'static str)> = Vec::new();
+        for (from, to) in parts {
+            let [from, to] = [from, to].map(|at| usize::try_from(at - place).unwrap_or(bytes.len()));
+            let part = &bytes[from.saturating_sub(3)..to.min(bytes.len())];
+            let from = from.saturating_sub(3);
+            let found = pieces(part.len()).flat_map_iter(|range| {
+                let suspects = range.filter(|&at| self.is_suspect(part, at, from));
+                suspects.filter_map(|at| Some((from + at, self.meaning(bytes, from + at, section)?)))
+            });
+            places.par_extend(found);
         }
-        found
+        // Each function is named once to unwinders, by a distance.
+        if section.name == UNWINDING[0] && places.len() == 1 {
+            places.clear();
+        }
+        places.into_iter().map(|(at, reason)| Problem::at(section.offset + at as u64, reason)).collect()
     }
 
-    /// Whether any word of a block leads into the span, counted from its start.
-    fn may_lead(&self, block: &[u8], here: u32, entered: u32, size: u32) -> bool {
-        let mut any = false;
-        let mut fixed = false;
-        for (word, at) in block.chunks_exact(4).zip((0_u32..).step_by(4)) {
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            any |= word.wrapping_add(here).wrapping_add(at) < size;
-            fixed |= word.wrapping_sub(entered) < size;
-        }
-        any || self.is_fixed && fixed
+    fn is_suspect(&self, part: &[u8], at: usize, from: usize) -> bool {
+        let Some(word) = part.get(at..at + 4) else { return false };
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let here = self.address.wrapping_add((from + at) as u64);
+        self.filter.may_hold(here.wrapping_add_signed(i64::from(word.cast_signed())))
+            || self.is_fixed && self.filter.may_hold(word.into())
     }
 
-    /// Whether the word is a distance to the function, its address, or as a whole pointer an address in its first
-    /// instructions.
-    fn means(&self, bytes: &[u8], at: usize, function: &Function) -> bool {
-        let Some(word) = u32_at(bytes, at) else { return false };
+    /// What a word means, if anything: a distance, an address, or the first half of a pointer.
+    fn meaning(&self, bytes: &[u8], at: usize, section: &Section) -> Option<&'static str> {
+        let Sought { function, sites, wrappers } = self.sought;
+        let word = u32_at(bytes, at)?;
         let here = self.address.wrapping_add(at as u64);
         let far = here.wrapping_add_signed(i64::from(word.cast_signed()));
         let fixed = u64::from(word);
         let is_pointer = u64_at(bytes, at) == Some(fixed) && function.is_entered_at(fixed);
-        at.is_multiple_of(4) && function.begins_at(far) && !self.is_in_branch(bytes, at)
-            || self.is_fixed && (is_pointer || function.begins_at(fixed))
+        let is_wrapper = |address: u64| wrappers.iter().any(|&(start, end)| (start..end).contains(&address));
+        let is_aligned = at.is_multiple_of(4);
+        if UNWINDING.contains(&section.name.as_str()) {
+            return (is_aligned && function.begins_at(far)).then_some(TAKEN);
+        }
+        // Numbers in instructions stand anywhere and are alike.
+        let is_number = section.is_executable() && (!is_aligned || self.is_in_branch(bytes, at));
+        let is_distance = function.begins_at(far) && !is_number;
+        if is_distance || self.is_fixed && (is_pointer || function.begins_at(fixed)) {
+            return Some(TAKEN);
+        }
+        // What instructions refer to is looked at as such.
+        if section.is_executable() {
+            return None;
+        }
+        if sites.is_inside(far) {
+            return Some(super::ENTERED);
+        }
+        // Shorter numbers of data are alike.
+        if !self.is_fixed || u64_at(bytes, at) != Some(fixed) && !is_aligned {
+            None
+        } else if sites.is_inside(fixed) {
+            Some(super::ENTERED)
+        } else if is_wrapper(fixed) {
+            Some(super::REACHED)
+        } else if sites.is_function(fixed, u64::MAX) && !is_table_of_functions(&section.name) {
+            Some(super::STARTED)
+        } else {
+            None
+        }
     }
 
     /// Whether the word begins with the last byte of the opcode of a branch to another place of the same code: then
@@ -161,15 +243,27 @@ impl Words {
             (_, opcode) => matches!(opcode, 0xE8 | 0xE9),
         };
         let code = self.address..self.address.saturating_add(bytes.len() as u64);
-        self.is_code && is_opcode && target(bytes, self.address, at + 1).is_some_and(|to| code.contains(&to))
+        is_opcode && target(bytes, self.address, at + 1).is_some_and(|to| code.contains(&to))
     }
 }
 
-/// Calls of the function with something else than a wrapper, and addresses of it in instructions.
-fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Range<usize>) -> Vec<Problem> {
+/// What code does with the function.
+enum CodeUse {
+    /// Calls it with a wrapper: where the load begins and the call, and how long that is.
+    Call { load: usize, call: usize, size: u64 },
+    /// Anything else.
+    Other { at: usize, reason: &'static str },
+}
+
+/// Calls of the function, and addresses of it in instructions.
+fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Range<usize>) -> Vec<CodeUse> {
     let code = linked.code;
-    let mut problems = Vec::new();
-    let mut report = |at: usize, reason| problems.push(Problem::at(section.offset + at as u64, reason));
+    let call = |at: usize, size: u64| match wrapper_load(code, at, linked) {
+        Some(load) => CodeUse::Call { load, call: at, size },
+        None if is_added_up(code, at) => CodeUse::Other { at, reason: ADDED_UP },
+        None => CodeUse::Other { at, reason: COMPUTED },
+    };
+    let mut found = Vec::new();
     // `call`, `jmp`, and the second byte of a jump that depends on something.
     for at in memchr3_iter(0xE8, 0xE9, 0x0F, &code[range.clone()]).map(|at| range.start + at) {
         let operand = match code[at] {
@@ -179,33 +273,40 @@ fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Rang
         };
         let enters =
             target(code, section.address, operand).is_some_and(|target| function.is_entered_at(target));
-        if enters
-            && !function.is_entered_at(section.address.wrapping_add(at as u64))
-            && !loads_wrapper(code, at, linked)
-        {
-            report(at, COMPUTED);
+        if enters && !function.is_entered_at(section.address.wrapping_add(at as u64)) {
+            found.push(call(at, (operand + 4 - at) as u64));
         }
     }
-    for (at, place) in near_operands(code, section.address, function, range) {
+    let is_meant = |place| function.slots.contains(&place) || function.is_entered_at(place);
+    for (at, place) in near_operands(code, section.address, &function.span(), is_meant, range) {
         let is_slot = function.slots.contains(&place);
-        match code[at - 2..at] {
-            [0xFF, 0x25] if section.name.starts_with(".plt") => {}
-            [0xFF, 0x15 | 0x25] if is_slot && loads_wrapper(code, at - 2, linked) => {}
-            [0xFF, 0x15 | 0x25] if is_slot => report(at - 2, COMPUTED),
+        let reason = match code[at - 2..at] {
+            [0xFF, 0x25] if section.name.starts_with(".plt") && stub_start(code, at - 2).is_some() => {
+                continue;
+            }
+            [0xFF, 0x15 | 0x25] if is_slot => {
+                found.push(call(at - 2, 6));
+                continue;
+            }
             // What only compares changes and takes nothing.
-            [0x38..=0x3D | 0x84 | 0x85, _] | [0x80 | 0x81 | 0x83, 0x3D] => {}
-            [0x8B | 0x8D | 0xFF, _] => report(at - 2, TAKEN),
-            _ if is_slot => report(at - 2, TAKEN),
-            _ => {}
-        }
+            [0x38..=0x3D | 0x84 | 0x85, _] | [0x80 | 0x81 | 0x83, 0x3D] => continue,
+            [0x8B | 0x8D | 0xFF, _] => TAKEN,
+            _ if is_slot => TAKEN,
+            _ => continue,
+        };
+        found.push(CodeUse::Other { at: at - 2, reason });
     }
-    problems
+    found
 }
 
-/// Operands relative to the instruction (`mod` 0, `r/m` 5) that lead to the function or a slot of it: offset and
-/// place.
-fn near_operands(code: &[u8], address: u64, function: &Function, range: Range<usize>) -> Vec<(usize, u64)> {
-    let span = function.span();
+/// Operands relative to the instruction (`mod` 0, `r/m` 5) that lead to what is meant: offset and place.
+pub(super) fn near_operands(
+    code: &[u8],
+    address: u64,
+    span: &Range<u64>,
+    is_meant: impl Fn(u64) -> bool,
+    range: Range<usize>,
+) -> Vec<(usize, u64)> {
     let mut found = Vec::new();
     // The byte before an operand stands in the range, two opcodes before that in the code.
     let start = range.start.max(1);
@@ -216,7 +317,7 @@ fn near_operands(code: &[u8], address: u64, function: &Function, range: Range<us
         let at = start + index + 1;
         let distance = i32::from_le_bytes([window[1], window[2], window[3], window[4]]);
         let place = address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into());
-        if span.contains(&place) && (function.slots.contains(&place) || function.is_entered_at(place)) {
+        if span.contains(&place) && is_meant(place) {
             found.push((at, place));
         }
     }
