@@ -108,6 +108,31 @@ fn whatever_does_nothing_of_the_kind_is_not_labelled() {
 }
 
 #[test]
+fn a_call_of_the_static_runtime_is_a_sign_in_what_was_stripped() {
+    let runtime = "#define OWN extern \"C\" __attribute__((visibility(\"hidden\"), noinline))\n\
+        const char* volatile called; const char* volatile text = \"cudaErrorInsufficientDriver\";\n\
+        OWN int cudaMalloc(void* p) { called = \"cudaMalloc\"; return p != 0; }\n\
+        OWN int cudaLibraryLoadData(void* p) { called = \"cudaLibraryLoadData\"; return p == 0; }\n";
+    for (function, body, expected) in [
+        ("loads", "return cudaLibraryLoadData(p);", serde_json::json!(["runtime-jit"])),
+        (
+            "hands it on",
+            "called = (const char*)cudaLibraryLoadData; return 0;",
+            serde_json::json!(["runtime-jit"]),
+        ),
+        ("allocates", "return cudaMalloc(p);", serde_json::json!([])),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("k.cpp", format!("{runtime}int f(void* p) {{ {body} }}"));
+        let arguments = ["-O1", "-fPIC", "-shared", "-s", "-fno-toplevel-reorder", "k.cpp", "-o", "k.so"];
+        let status = Command::new("g++").args(arguments).current_dir(sandbox.path("")).status();
+        assert!(status.expect("a host compiler").success());
+        let labels = sandbox.run(["verify", "k.so", "--list", "--json"]).expect(0).json()["labels"].clone();
+        assert_eq!(labels, expected, "{function}");
+    }
+}
+
+#[test]
 fn no_honest_fixture_is_labelled() {
     let sandbox = Sandbox::new();
     let folder = repository().join("tests/fixtures/proof");

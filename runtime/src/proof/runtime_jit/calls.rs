@@ -30,7 +30,7 @@ pub(super) fn calls(bytes: &[u8]) -> Calls {
 }
 
 /// A function that is linked in.
-struct Function {
+pub(super) struct Function {
     start: u64,
     end: u64,
     of_runtime: bool,
@@ -94,13 +94,24 @@ fn is_of_runtime(name: &[u8]) -> bool {
         || (begins(b"cuda") && name.get(4).is_some_and(u8::is_ascii_uppercase))
 }
 
-/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that is taken that way.
-fn find(code: &[u8], address: u64, targets: &[(u64, String)], functions: &[Function], calls: &mut Calls) {
-    for at in memchr::memchr2_iter(0xE8, 0xE9, code) {
-        let Some(distance) = code.get(at + 1..at + 5).and_then(|bytes| bytes.try_into().ok()) else {
+/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that a `lea` takes.
+pub(super) fn find(
+    code: &[u8],
+    address: u64,
+    targets: &[(u64, String)],
+    functions: &[Function],
+    calls: &mut Calls,
+) {
+    for at in memchr::memchr3_iter(0xE8, 0xE9, 0x8D, code) {
+        let operand = match code[at] {
+            0x8D if code.get(at + 1).is_some_and(|modifiers| modifiers & 0xC7 == 5) => at + 2,
+            0x8D => continue,
+            _ => at + 1,
+        };
+        let Some(distance) = code.get(operand..operand + 4).and_then(|bytes| bytes.try_into().ok()) else {
             continue;
         };
-        let behind = address.wrapping_add(at as u64 + 5);
+        let behind = address.wrapping_add(operand as u64 + 4);
         let target = behind.wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
         let Ok(index) = targets.binary_search_by_key(&target, |(start, _)| *start) else { continue };
         if is_called_by_runtime(address + at as u64, functions) {

@@ -6,7 +6,7 @@ use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
 use super::functions::is_jit_function;
 use super::host_data::HostData;
-use super::{RuntimeJit, calls};
+use super::{RuntimeJit, calls, unnamed};
 
 /// Libraries that compile device code while a program runs. The driver's is none: linking against it
 /// compiles and loads nothing.
@@ -133,6 +133,9 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
     // A runtime that is linked in opens the driver itself; then only calls by others count.
     let has_static_runtime =
         defines_runtime || called.has_static_runtime || holds_static_runtime(data, &imported);
+    if has_static_runtime && !called.has_static_runtime {
+        signs.extend(unnamed::calls(bytes).into_iter().map(RuntimeJit::Calls));
+    }
     let is_about_cuda = needs_cuda || imports_cuda || holds_code;
     let finders = LOADERS.iter().filter(|loader| imported.contains(loader));
     let finders = finders.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();

@@ -13,13 +13,15 @@
 //! | the name of `ptxas` or `nvcc`, and a function that starts programs | whoever runs a compiler |
 //! | a library among those it needs | whoever links a run-time compiler: `libnvrtc`, `libnvJitLink`, `libnvvm` |
 //!
-//! A stripped library with a static CUDA runtime shows none of its calls; only its texts speak.
+//! A stripped library with a static CUDA runtime shows its calls of that runtime by the names that the runtime's functions
+//! hold themselves, and none of its calls of the loader, which the runtime makes as well.
 
 mod calls;
 mod elf;
 mod functions;
 mod host_data;
 mod text;
+mod unnamed;
 
 use serde::Serialize;
 
