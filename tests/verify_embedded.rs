@@ -101,6 +101,103 @@ fn forms(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Bytes as a tool dumps them, sixteen a line.
+fn dumped(content: &[u8], form: impl Fn(usize, &[u8]) -> String) -> Vec<u8> {
+    content
+        .chunks(16)
+        .enumerate()
+        .flat_map(|(line, bytes)| (form(line * 16, bytes) + "\n").into_bytes())
+        .collect()
+}
+
+fn pairs(bytes: &[u8], size: usize) -> String {
+    bytes.chunks(size).map(|group| String::from_utf8(hexadecimal(group)).unwrap() + " ").collect()
+}
+
+fn graphic(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' }).collect()
+}
+
+/// Text with something between so many characters each.
+fn spaced(text: &str, every: usize, between: &str) -> Vec<u8> {
+    let pieces: Vec<&str> =
+        text.as_bytes().chunks(every).map(|piece| str::from_utf8(piece).unwrap()).collect();
+    pieces.join(between).into_bytes()
+}
+
+/// In 85 letters, as git and Python write them.
+fn base85(content: &[u8]) -> Vec<u8> {
+    let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+    let group = |group: &[u8]| {
+        let number = group.iter().fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
+        [52_200_625, 614_125, 7225, 85, 1].map(|power| letters[(number / power % 85) as usize])
+    };
+    content.chunks_exact(4).flat_map(group).collect()
+}
+
+/// Other spellings of the same.
+fn spellings(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let base64 = STANDARD.encode(content);
+    let digits = String::from_utf8(hexadecimal(content)).unwrap();
+    let members = content.chunks(3).flat_map(gzip).collect();
+    vec![
+        ("octal numbers", joined(content, |byte| format!("0{byte:o}, "))),
+        ("octal digits", joined(content, |byte| format!("{byte:03o} "))),
+        ("binary numbers", joined(content, |byte| format!("0b{byte:08b}, "))),
+        ("binary digits", joined(content, |byte| format!("{byte:08b} "))),
+        ("numbers of assemblers", joined(content, |byte| format!("0{byte:02X}h,"))),
+        ("entities", joined(content, |byte| format!("&#x{byte:x};"))),
+        ("casts", joined(content, |byte| format!("(unsigned char)0x{byte:02x}, "))),
+        ("casts of C++", joined(content, |byte| format!("static_cast<char>({byte}),\n"))),
+        ("elements", joined(content, |byte| format!("<b>{byte}</b>"))),
+        ("calls", joined(content, |byte| format!("push({});", byte.cast_signed()))),
+        ("single characters", joined(content, |byte| format!("'\\x{byte:02x}', "))),
+        ("escapes in brackets", joined(content, |byte| format!("\\u{{{byte:x}}}"))),
+        ("escapes of Perl", joined(content, |byte| format!("\\x{{{byte:02x}}}"))),
+        ("long escapes", joined(content, |byte| format!("\\U{byte:08x}"))),
+        (
+            "quoted printable",
+            spaced(str::from_utf8(&joined(content, |byte| format!("={byte:02X}"))).unwrap(), 75, "=\r\n"),
+        ),
+        ("base64 with zeros", spaced(&base64, 1, "\0")),
+        ("base64 in wide characters", spaced(&base64, 1, "\0\0\0")),
+        ("base64 with blanks", spaced(&base64, 1, " ")),
+        ("base64 with commas", spaced(&base64, 4, ",")),
+        ("base64 with bars", spaced(&base64, 8, "|")),
+        ("base64 in short lines", spaced(&base64, 20, "\n")),
+        ("hexadecimal with zeros", spaced(&digits, 2, "\0")),
+        ("hexadecimal in wide characters", spaced(&digits, 1, "\0")),
+        ("hexadecimal in words", spaced(&digits, 8, " ")),
+        ("base85", base85(content)),
+        ("base85 in lines", spaced(str::from_utf8(&base85(content)).unwrap(), 70, "\n")),
+        ("hexdump", dumped(content, |at, line| format!("{at:08x}  {} |{}|", pairs(line, 1), graphic(line)))),
+        ("xxd", dumped(content, |at, line| format!("{at:08x}: {} {}", pairs(line, 2), graphic(line)))),
+        (
+            "od",
+            dumped(content, |at, line| {
+                format!("{at:07o} {}", line.iter().map(|byte| format!("{byte:03o} ")).collect::<String>())
+            }),
+        ),
+        (
+            "Intel's records",
+            dumped(content, |at, line| {
+                format!(":{:02X}{:04X}00{}00", line.len(), at & 0xFFFF, pairs(line, 16).trim_end())
+            }),
+        ),
+        (
+            "Motorola's records",
+            dumped(content, |at, line| {
+                format!("S1{:02X}{:04X}{}00", line.len() + 3, at & 0xFFFF, pairs(line, 16).trim_end())
+            }),
+        ),
+        ("gzip of single bytes", members),
+        ("gzip in base64 with blanks", spaced(&STANDARD.encode(gzip(content)), 1, " ")),
+        ("zlib in base85", base85(&zlib(content))),
+        ("a dump of gzip", dumped(&gzip(content), |at, line| format!("{at:08x}: {}", pairs(line, 2)))),
+        ("casts of zlib", joined(&zlib(content), |byte| format!("(char){byte}, "))),
+    ]
+}
+
 /// Bytes without any order, the same each time.
 fn random(size: usize) -> Vec<u8> {
     let mut state = 20_261_129_u64;
@@ -147,9 +244,38 @@ fn device_code_in_other_data_takes_exact_away() {
 }
 
 #[test]
+fn other_spellings_of_device_code_take_exact_away() {
+    let mut forgeries = Forgeries::default();
+    for (kind, content) in
+        [("a cubin", fixture("plain_13.0.cubin")), ("a fat binary", fixture("family_13.0.fatbin"))]
+    {
+        for (form, data) in spellings(&content) {
+            forgeries.refuse(format!("{kind}, {form}"), &library(READS, &data));
+        }
+    }
+    for (kind, data) in [
+        ("escaped line ends", &br#"{"k": ".version 8.0\n.target sm_90\n.address_size 64\n"}"#[..]),
+        ("an escaped tab", &br".version 8.0\n.target\tsm_90\n.visible .entry k() { ret; }"[..]),
+        ("43 characters with an escape", &br".version 8.0\x20.target\x20sm_90 .entry k(){}"[..]),
+        ("JSON", &br".version 8.0\u000a.target\u0020sm_90\u000a.entry k(){}"[..]),
+    ] {
+        forgeries.refuse(format!("PTX, {kind}"), &library(READS, data));
+    }
+    let mut zstandard = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    zstandard.window_log(28).unwrap();
+    zstandard.write_all(&fixture("plain_13.0.cubin")).unwrap();
+    forgeries.refuse("Zstandard of a long window", &library(READS, &zstandard.finish().unwrap()));
+    forgeries.finish(77);
+}
+
+#[test]
 fn ordinary_data_stays_exact() {
     let text = include_bytes!("ledger.rs");
-    for (form, data) in forms(text).into_iter().chain([("plain", text.to_vec()), ("random", random(4096))]) {
+    for (form, data) in forms(text)
+        .into_iter()
+        .chain(spellings(&text[..4000]))
+        .chain([("plain", text.to_vec()), ("random", random(4096))])
+    {
         let (found, why) = verdict(&library(READS, &data));
         assert_eq!(found, ProofVerdict::Exact, "{form}: {why}");
     }

@@ -6,6 +6,7 @@ use super::allotment::Share;
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
 use super::cubin_reader;
+use super::embedded::{self, Budget};
 use super::examination::{Depth, Entry, EntryPlace};
 use super::fatbin::{EntryHeader, EntryKind, RawEntry, RawPart, first_nonzero_in, flags};
 use super::host;
@@ -182,6 +183,25 @@ fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     if entry.compression != Some(Compression::None) {
         entry.problems.extend(inner_sightings(image));
     }
+    if depth != Depth::Headers {
+        entry.problems.extend(packed_code(image, base));
+    }
+}
+
+/// Sections of a cubin whose bytes the program chooses: initial values, constants, and names.
+const CHOSEN: [&str; 4] = [".nv.global", ".nv.constant", ".nv.shared", ".strtab"];
+
+/// Device code in another form in what a cubin holds as data, for a program to read it there.
+pub(super) fn packed_code(image: &[u8], base: u64) -> Vec<Problem> {
+    let sections = host::sections(image).unwrap_or_default();
+    let chosen = sections.iter().filter(|section| CHOSEN.iter().any(|name| section.name.starts_with(name)));
+    let budget = Budget::of(image.len());
+    let found = chosen.flat_map(|section| {
+        let data = slice(image, section.offset, section.size).unwrap_or_default();
+        let found = embedded::find(data, 0..data.len(), &budget).found;
+        found.into_iter().map(move |problem| problem.moved(base.saturating_add(section.offset)))
+    });
+    found.collect()
 }
 
 /// Reads PTX, whose text may be followed by zero bytes alone.
@@ -240,4 +260,30 @@ pub(super) fn debug_texts(image: &[u8]) -> Vec<(u64, u64)> {
     let sections = host::sections(image).unwrap_or_default();
     let debug = sections.iter().filter(|section| cubin_reader::is_debug_ptx(section.name.as_bytes()));
     debug.map(|section| (section.offset, section.end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    #[test]
+    fn device_code_that_is_packed_in_constants_is_found() {
+        let mut image = include_bytes!("../../../tests/fixtures/proof/exact_13.0.cubin").to_vec();
+        assert!(packed_code(&image, 0).is_empty());
+        let sections = host::sections(&image).unwrap();
+        let constants = sections.iter().find(|section| section.name.starts_with(".nv.constant")).unwrap();
+        let at = usize::try_from(constants.offset).unwrap();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(b".version 9.0\n.target sm_90\n.visible .entry k() { ret; }\n").unwrap();
+        let packed = gzip.finish().unwrap();
+        assert!(packed.len() as u64 <= constants.size);
+        image[at..at + packed.len()].copy_from_slice(&packed);
+        let [problem] = &packed_code(&image, 100)[..] else { panic!("one finding") };
+        assert_eq!(problem.offset, 100 + at as u64);
+    }
 }

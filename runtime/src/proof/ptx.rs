@@ -86,8 +86,9 @@ pub(super) fn may_stand_at(bytes: &[u8], at: usize) -> bool {
     let blanks = before.iter().rev().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
     match before[..before.len() - blanks] {
         [.., b'/', b'/'] => before.len() - blanks > 2 && before[before.len() - blanks - 3] == b'*',
+        // A line's end or a tab, as programs write it.
+        [] | [.., b'\\', b'n' | b'r' | b't'] => true,
         [.., last] => !last.is_ascii_alphabetic(),
-        [] => true,
     }
 }
 
@@ -313,6 +314,7 @@ mod tests {
             "/**/ .target sm_60",
             "//\n.target sm_60",
             "\0.target sm_60",
+            ".version 8.0\\n.target sm_60",
         ] {
             assert!(stands(code), "{code}");
         }

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-/// Bytes below which a string is not looked at: less than the header of a cubin or a text of PTX. Shorter ones are what
-/// programs compare with.
-const LEAST_BYTES: usize = 48;
+use crate::proof::ptx;
+
+/// Bytes below which a string is not looked at: less than the shortest text of PTX. Shorter ones are what programs
+/// compare with.
+const LEAST_BYTES: usize = 24;
 /// Numbers of a list below which it is none.
 const LEAST_NUMBERS: usize = 12;
 /// How far behind its range a literal is followed, in bytes.
@@ -35,7 +37,7 @@ fn escaped_strings(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str
     {
         let escape = at + next;
         at = escape + 1;
-        if by_number(&data[escape..]).is_none() {
+        if by_number(&data[escape..]).is_none() && !data[..escape].ends_with(ptx::TARGET) {
             continue;
         }
         let before = data[..escape].iter().rev().take(PLAIN_BEFORE);
@@ -61,10 +63,19 @@ fn by_number(text: &[u8]) -> Option<(u8, usize)> {
         u8::from_str_radix(digits, radix).ok()
     };
     match text {
-        [b'\\', b'x', digits @ ..] => Some((number(digits.get(..2)?, 16)?, 4)),
         // As in addresses of pages and in mails.
         [b'%' | b'=', digits @ ..] => Some((number(digits.get(..2)?, 16)?, 3)),
+        // In brackets, with any number of zeros before.
+        [b'\\', b'x' | b'u' | b'o', b'{', digits @ ..] => {
+            let size = digits.iter().take(8).position(|&digit| digit == b'}')?;
+            let radix = if text[1] == b'o' { 8 } else { 16 };
+            Some((number(&digits[..size], radix)?, size + 4))
+        }
+        [b'\\', b'x', digits @ ..] => Some((number(digits.get(..2)?, 16)?, 4)),
         [b'\\', b'u', b'0', b'0', digits @ ..] => Some((number(digits.get(..2)?, 16)?, 6)),
+        [b'\\', b'U', b'0', b'0', b'0', b'0', b'0', b'0', digits @ ..] => {
+            Some((number(digits.get(..2)?, 16)?, 10))
+        }
         [b'\\', digits @ ..] => {
             let count = digits.iter().take(3).take_while(|digit| (b'0'..=b'7').contains(digit)).count();
             Some((number(&digits[..count], 8)?, 1 + count))
@@ -83,6 +94,9 @@ fn string(data: &[u8], start: usize) -> (Vec<u8>, usize) {
             continue;
         }
         match (byte, data.get(at + 1)) {
+            // The end of a line in a mail that is none of the text.
+            (b'=', Some(b'\n')) => at += 2,
+            (b'=', Some(b'\r')) if data.get(at + 2) == Some(&b'\n') => at += 3,
             (b'\\', Some(letter)) => {
                 bytes.extend(match letter {
                     b'n' => Some(b'\n'),
@@ -145,18 +159,30 @@ fn lists(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)
 }
 
 fn is_separator(byte: u8) -> bool {
-    b" \t\r\n,;:|[](){}&#%-\\".contains(&byte)
+    b" \t\r\n,;:|[](){}&#%$-\\".contains(&byte)
 }
 
 fn may_be_listed(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || is_separator(byte) || b"xXuUlLi./*".contains(&byte)
+    byte.is_ascii_hexdigit() || is_separator(byte) || b"xXuUlLi./*hHo$".contains(&byte)
 }
 
 /// Numbers one behind the other.
 #[derive(Default)]
-struct List {
-    /// Each with its value, and what it would be if it were two digits without a sign for their base.
-    numbers: Vec<(Option<i128>, Option<u8>)>,
+pub(super) struct List {
+    numbers: Vec<Number>,
+}
+
+/// A number, by what it may mean.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    /// Its value as programs write it.
+    value: Option<i128>,
+    /// What it is as two digits to the base of 16, without a sign for it.
+    pair: Option<u8>,
+    /// The same for up to four digits to the base of 8.
+    octal: Option<u8>,
+    /// The same for eight digits to the base of 2.
+    bits: Option<u8>,
 }
 
 impl List {
@@ -170,7 +196,7 @@ impl List {
             let is_negative =
                 at > start && data[at - 1] == b'-' && (at < start + 2 || is_separator(data[at - 2]));
             let number = number(&data[at..at + size], is_negative);
-            let is_number = number != (None, None);
+            let is_number = number != Number::default();
             if is_number {
                 list.numbers.push(number);
             }
@@ -182,15 +208,23 @@ impl List {
         }
     }
 
+    pub(super) fn push(&mut self, number: Number) {
+        self.numbers.push(number);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// The bytes that it may stand for: its longest runs of numbers that fit into one byte, two, four or eight, in
-    /// either order of bytes, and of pairs of digits.
-    fn meanings(&self) -> Vec<Vec<u8>> {
+    /// either order of bytes, and of digits to another base.
+    pub(super) fn meanings(&self) -> Vec<Vec<u8>> {
         let mut meanings = Vec::new();
         let mut less = 0;
         for width in [1_usize, 2, 4, 8] {
             let limit = 1_u128 << (8 * width);
             let fits = |value: &Option<i128>| value.is_some_and(|value| value.unsigned_abs() < limit);
-            let values: Vec<Option<i128>> = self.numbers.iter().map(|(value, _)| *value).collect();
+            let values: Vec<Option<i128>> = self.numbers.iter().map(|number| number.value).collect();
             let needs =
                 |run: &&[Option<i128>]| run.iter().flatten().any(|value| value.unsigned_abs() >= less);
             let runs = values.split(|value| !fits(value)).filter(|run| run.len() >= LEAST_NUMBERS);
@@ -204,9 +238,13 @@ impl List {
             }
             less = limit;
         }
-        let pairs: Vec<Option<u8>> = self.numbers.iter().map(|(_, pair)| *pair).collect();
-        let runs = pairs.split(Option::is_none).filter(|run| run.len() >= LEAST_NUMBERS);
-        meanings.extend(runs.map(|run| run.iter().flatten().copied().collect()));
+        let digits: [fn(&Number) -> Option<u8>; 3] =
+            [|number| number.pair, |number| number.octal, |number| number.bits];
+        for digits in digits {
+            let bytes: Vec<Option<u8>> = self.numbers.iter().map(digits).collect();
+            let runs = bytes.split(Option::is_none).filter(|run| run.len() >= LEAST_NUMBERS);
+            meanings.extend(runs.map(|run| run.iter().flatten().copied().collect()));
+        }
         meanings
     }
 }
@@ -232,20 +270,35 @@ fn between(rest: &[u8]) -> usize {
     at
 }
 
-/// A number as programs write it, and as a dump does: two digits to the base of 16.
-fn number(word: &[u8], is_negative: bool) -> (Option<i128>, Option<u8>) {
+/// A number as programs write it, and as a dump does: digits without a sign for their base.
+pub(super) fn number(word: &[u8], is_negative: bool) -> Number {
     const SUFFIXES: [&str; 4] = ["u8", "i8", "_u8", "_i8"];
+    const BASES: [(&str, &str, u32); 3] = [("0x", "0X", 16), ("0b", "0B", 2), ("0o", "0O", 8)];
     let text = str::from_utf8(word).unwrap_or_default();
-    let pair = (text.len() == 2).then(|| u8::from_str_radix(text, 16).ok()).flatten();
+    let plain = |sizes: Range<usize>, radix| {
+        sizes.contains(&text.len()).then(|| u8::from_str_radix(text, radix).ok()).flatten()
+    };
     let digits = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix)).unwrap_or(text);
     let digits = digits.trim_end_matches(['u', 'U', 'l', 'L']);
     let digits = digits.split_once('.').map_or(digits, |(whole, _)| whole);
-    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => digits.parse(),
-    };
+    // `7Fh`, which may begin like another base, and `x7F` behind a sign.
+    let is_digit = |digits: &&str| digits.starts_with(|digit: char| digit.is_ascii_digit());
+    let based = digits.strip_suffix(['h', 'H']).filter(is_digit).map(|digits| (digits, 16));
+    let based = based.or_else(|| {
+        BASES.iter().find_map(|&(lower, upper, radix)| {
+            let digits = digits.strip_prefix(lower).or_else(|| digits.strip_prefix(upper));
+            digits.map(|digits| (digits, radix))
+        })
+    });
+    let based = based.or_else(|| digits.strip_prefix('x').map(|digits| (digits, 16)));
+    let value = based.map_or_else(|| digits.parse(), |(digits, radix)| u64::from_str_radix(digits, radix));
     let sign = if is_negative { -1 } else { 1 };
-    (value.ok().map(|value| sign * i128::from(value)), pair)
+    Number {
+        value: value.ok().map(|value| sign * i128::from(value)),
+        pair: plain(2..3, 16),
+        octal: plain(1..5, 8),
+        bits: plain(8..9, 2),
+    }
 }
 
 #[cfg(test)]
@@ -291,7 +344,12 @@ mod tests {
         });
         let percent = written(|text, byte| write!(text, "%{byte:02X}").unwrap());
         let mail = written(|text, byte| write!(text, "={byte:02X}").unwrap());
-        for text in [&all, &octal, &unicode, &some, &percent, &mail] {
+        let mail_lines = mail.as_bytes().chunks(75).map(|line| str::from_utf8(line).unwrap());
+        let mail_lines = mail_lines.collect::<Vec<_>>().join("=\r\n");
+        let brackets = written(|text, byte| write!(text, "\\u{{{byte:x}}}").unwrap());
+        let long = written(|text, byte| write!(text, "\\U{byte:08x}").unwrap());
+        let single = written(|text, byte| write!(text, "'\\x{byte:02x}', ").unwrap());
+        for text in [&all, &octal, &unicode, &some, &percent, &mail, &mail_lines, &brackets, &long, &single] {
             assert!(finds(&format!("b'{text}'")), "{text}");
         }
         let (one, other) = all.split_at(400);
@@ -313,6 +371,19 @@ mod tests {
         let yaml = written(|text, byte| writeln!(text, "  - {byte}").unwrap());
         let rust = written(|text, byte| write!(text, "{byte}u8, ").unwrap());
         let floats = written(|text, byte| write!(text, "{byte}.0, ").unwrap());
+        let bases = [
+            written(|text, byte| write!(text, "0{byte:o}, ").unwrap()),
+            written(|text, byte| write!(text, "0o{byte:o}, ").unwrap()),
+            written(|text, byte| write!(text, "{byte:03o} ").unwrap()),
+            written(|text, byte| write!(text, "0b{byte:08b}, ").unwrap()),
+            written(|text, byte| write!(text, "{byte:08b} ").unwrap()),
+            written(|text, byte| write!(text, "0{byte:02X}h, ").unwrap()),
+            written(|text, byte| write!(text, "${byte:02X}, ").unwrap()),
+            written(|text, byte| write!(text, "&#x{byte:02x};").unwrap()),
+        ];
+        for text in bases {
+            assert!(finds(&format!("[{text}]")), "{text}");
+        }
         let lists = [&decimal, &hexadecimal, &lines, &signed, &dump, &colons, &dashes, &entities, &yaml];
         for text in lists.into_iter().chain([&rust, &floats]) {
             assert!(finds(&format!("[{text}]")), "{text}");

@@ -9,8 +9,9 @@
 //! | gzip, zlib, Zstandard, xz, bzip2, LZMA | their first bytes, at every offset |
 //! | deflate without a header | its first block, at every offset of what looks random |
 //! | LZ4, Snappy and other packers that keep bytes as they are | the first bytes of a cubin, container or PTX, which they keep |
-//! | base64, base64url, hexadecimal | long words of their letters |
-//! | strings with escapes, lists of numbers | their spelling in programs |
+//! | base64, base64url, base32, hexadecimal, base85 | long words of their letters, separators left out |
+//! | strings with escapes, lists of numbers, with words between them or not | their spelling in programs |
+//! | dumps of files, records of Intel and Motorola, uuencode | their lines |
 //! | PTX in wide characters | its directive |
 //! | LLVM bitcode, NVVM code, Tile IR | their first bytes |
 //!
@@ -23,14 +24,20 @@
 //! |---|---|
 //! | `stream` | packed streams, unpacked as far as they go |
 //! | `spelling` | bytes written out as text |
+//! | `base85` | bytes written out in 85 letters |
+//! | `dump` | bytes written out line by line |
 //! | `literal` | bytes written out as programs write them |
+//! | `repeated` | numbers with the same words between them |
 //! | `wide` | text in wide characters |
 //! | `linear` | tables of check sums, which look random |
 //! | `opaque` | bytes that look random |
 
+mod base85;
+mod dump;
 mod linear;
 mod literal;
 mod opaque;
+mod repeated;
 mod spelling;
 mod stream;
 mod wide;
@@ -117,7 +124,8 @@ impl Look<'_> {
 
     /// Every offset at which a stream or intermediate code may start.
     fn at_streams(&mut self, data: &[u8], range: Range<usize>) {
-        for at in stream::starts(data, range) {
+        let open = stream::open_lzma(data, range.clone());
+        for at in stream::starts(data, range).chain(open) {
             if self.is_full() {
                 return;
             }
@@ -190,11 +198,18 @@ impl Look<'_> {
     }
 
     fn at_spellings(&mut self, data: &[u8], range: Range<usize>) {
-        let words = spelling::written_out(data, range.clone());
-        for (at, spelling, bytes) in words
-            .into_iter()
-            .chain(literal::literals(data, range.clone()))
-            .chain(wide::wide_texts(data, range))
+        let spelled = [
+            spelling::written_out(data, range.clone()),
+            literal::literals(data, range.clone()),
+            wide::wide_texts(data, range.clone()),
+            dump::dumps(data, range.clone()),
+            repeated::repeated(data, range.clone()),
+        ];
+        // What is made of ordinary names and texts alike is looked at for further forms only where one begins.
+        let loose = [spelling::separated(data, range.clone()), base85::words(data, range)];
+        let spelled = spelled.into_iter().flatten().map(|one| (one, true));
+        for ((at, spelling, bytes), is_whole) in
+            spelled.chain(loose.into_iter().flatten().map(|one| (one, false)))
         {
             if self.is_full() {
                 return;
@@ -203,7 +218,8 @@ impl Look<'_> {
                 self.give_up(at as u64);
                 return;
             }
-            self.inside(&Unpacked { bytes, is_whole: true }, spelling, at as u64);
+            let is_whole = is_whole || Stream::starting(&bytes).is_some();
+            self.inside(&Unpacked { bytes, is_whole }, spelling, at as u64);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Bytes written out as text: base64 with either alphabet, and hexadecimal.
+//! Bytes written out as text: base64 with either alphabet, base32, and hexadecimal; in one piece, in lines, or with
+//! separators between letters.
 
 use std::ops::Range;
 
@@ -55,6 +56,60 @@ pub(super) fn written_out(data: &[u8], range: Range<usize>) -> Vec<(usize, &'sta
     found
 }
 
+/// Every so many bytes separators are looked for, among so many bytes; of which so many are letters, and so many
+/// separators differ.
+const PROBE: usize = 64;
+const PROBE_LETTERS: usize = 16;
+const PROBE_SEPARATORS: usize = 3;
+
+/// What words that start in `range` spell whose letters are separated otherwise than lines are: by zeros, blanks, signs,
+/// or the second byte of wide characters.
+pub(super) fn separated(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)> {
+    let mut found = Vec::new();
+    let data = &data[..data.len().min(range.end.saturating_add(REACH_BYTES))];
+    let mut at = range.start;
+    while at < range.end {
+        let Some(separators) = data.get(at..at + PROBE).and_then(separators) else {
+            at += PROBE;
+            continue;
+        };
+        let belongs = |byte: &&u8| is_letter(**byte) || separators.contains(*byte);
+        let back = data[range.start..at].iter().rev().take(PROBE).take_while(belongs).count();
+        let size = data[at..].iter().take_while(belongs).count();
+        let (start, end) = (at - back, at + size);
+        let letters: Vec<u8> = data[start..end].iter().copied().filter(|&byte| is_letter(byte)).collect();
+        if letters.len() >= LEAST_LETTERS {
+            found.extend(decoded(&letters).into_iter().map(|(spelling, bytes)| (start, spelling, bytes)));
+        }
+        at = end.max(at + PROBE);
+    }
+    found
+}
+
+/// What separates the letters among some bytes, if they look like a word whose letters are separated: prose has more
+/// separators, or hardly a digit or large letter.
+fn separators(probe: &[u8]) -> Option<Vec<u8>> {
+    let mut separators = Vec::new();
+    let (mut letters, mut large, mut digits, mut lines) = (0, 0, 0, 0);
+    for &byte in probe {
+        if is_letter(byte) {
+            letters += 1;
+            large += usize::from(byte.is_ascii_uppercase());
+            digits += usize::from(byte.is_ascii_digit());
+            lines += usize::from(byte == b'_');
+        } else if !separators.contains(&byte) {
+            if separators.len() == PROBE_SEPARATORS {
+                return None;
+            }
+            separators.push(byte);
+        }
+    }
+    let is_mixed = large * 8 >= letters || digits * 4 >= letters;
+    // Names of functions, one behind the other, have more lines below.
+    let is_named = lines * 16 > letters;
+    (!separators.is_empty() && letters >= PROBE_LETTERS && is_mixed && !is_named).then_some(separators)
+}
+
 /// The letters of the word that starts here, its pieces joined, and the offset behind it; none where its first
 /// piece is short.
 fn word(data: &[u8], start: usize) -> (Vec<u8>, usize) {
@@ -95,6 +150,9 @@ fn is_letter(byte: u8) -> bool {
 fn decoded(letters: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut found: Vec<(&str, Vec<u8>)> =
         (0..4).map(|skipped| ("base64", base64(&letters[skipped..]))).collect();
+    if letters.iter().all(|letter| matches!(letter, b'A'..=b'Z' | b'2'..=b'7')) {
+        found.extend((0..8).map(|skipped| ("base32", base32(&letters[skipped..]))));
+    }
     let runs = letters.split(|letter| !letter.is_ascii_hexdigit());
     for digits in runs.filter(|digits| digits.len() >= LEAST_LETTERS) {
         found.extend((0..2).map(|skipped| ("hexadecimal", hexadecimal(&digits[skipped..]))));
@@ -110,6 +168,20 @@ fn base64(letters: &[u8]) -> Vec<u8> {
         bytes
     };
     letters.chunks_exact(4).flat_map(group).collect()
+}
+
+/// Five bits a letter, of large ones and the digits from two to seven.
+fn base32(letters: &[u8]) -> Vec<u8> {
+    let digit = |letter: u8| match letter {
+        b'A'..=b'Z' => letter - b'A',
+        _ => letter.wrapping_sub(b'2').wrapping_add(26) & 31,
+    };
+    let group = |group: &[u8]| {
+        let bits = group.iter().fold(0_u64, |bits, &letter| bits << 5 | u64::from(digit(letter)));
+        let [_, _, _, bytes @ ..] = bits.to_be_bytes();
+        bytes
+    };
+    letters.chunks_exact(8).flat_map(group).collect()
 }
 
 fn hexadecimal(digits: &[u8]) -> Vec<u8> {
@@ -154,6 +226,52 @@ mod tests {
         let lower: String = content().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         for text in [lower.clone(), lower.to_uppercase(), format!("0x{lower}"), format!("a{lower}")] {
             assert!(finds(text.as_bytes(), "hexadecimal"));
+        }
+    }
+
+    #[test]
+    fn letters_are_found_whatever_separates_them() {
+        let content = content();
+        let base64 = STANDARD.encode(&content);
+        let hexadecimal: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
+        for text in [base64, hexadecimal] {
+            for (every, between) in [
+                (1, "\0"),
+                (1, "\0\0\0"),
+                (1, " "),
+                (4, ","),
+                (2, "|"),
+                (8, "\0"),
+                (4, " ; "),
+                (30, "\u{1}"),
+                (4, "\n"),
+            ] {
+                let pieces: Vec<&str> =
+                    text.as_bytes().chunks(every).map(|piece| str::from_utf8(piece).unwrap()).collect();
+                let text = [&b"\x80\x81"[..], pieces.join(between).as_bytes()].concat();
+                let found = separated(&text, 0..text.len());
+                let is_it = |bytes: &[u8]| bytes.windows(1000).any(|window| *window == content[3..1003]);
+                assert!(found.iter().any(|(_, _, bytes)| is_it(bytes)), "{every} {between:?}");
+            }
+        }
+        let prose = "The quick brown fox, jumps over a lazy dog. ".repeat(100);
+        assert!(separated(prose.as_bytes(), 0..prose.len()).is_empty());
+    }
+
+    #[test]
+    fn base32_is_decoded_wherever_it_begins() {
+        let content = content();
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let group = |group: &[u8]| -> String {
+            let bits = group.iter().fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
+            (0..8)
+                .rev()
+                .map(|place| char::from(letters[usize::try_from(bits >> (5 * place) & 31).unwrap()]))
+                .collect()
+        };
+        let text: String = content.chunks_exact(5).map(group).collect();
+        for before in ["", "X", "XY"] {
+            assert!(finds(format!("{before}{text}").as_bytes(), "base32"), "{before}");
         }
     }
 

@@ -42,6 +42,7 @@ impl Stream {
             [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Self::Bzip2,
             [0x5D, 0, 0, ..] if signature::packed(bytes) == Some("LZMA") => Self::Lzma,
+            [properties, 0, 0, ..] if properties < LZMA_PROPERTIES && is_open_lzma(bytes) => Self::Lzma,
             [first, second, ..] if is_zlib(first, second) && deflate_may_start(&bytes[2..]) => Self::Zlib,
             _ => return None,
         };
@@ -63,16 +64,58 @@ impl Stream {
     /// Unpacks it to at most so many bytes.
     pub(super) fn unpack(self, bytes: &[u8], most: usize) -> Unpacked {
         match self {
-            Self::Gzip => collect(GzDecoder::new(bytes), most),
+            Self::Gzip => members(bytes, most),
             Self::Zlib => collect(ZlibDecoder::new(bytes), most),
-            Self::Zstandard => zstd::stream::read::Decoder::with_buffer(bytes)
-                .map_or(Unpacked::NOTHING, |decoder| collect(decoder.single_frame(), most)),
+            Self::Zstandard => {
+                zstd::stream::read::Decoder::with_buffer(bytes).map_or(Unpacked::NOTHING, |mut decoder| {
+                    match decoder.window_log_max(LONGEST_WINDOW_LOG) {
+                        Ok(()) => collect(decoder.single_frame(), most),
+                        Err(_) => Unpacked::NOTHING,
+                    }
+                })
+            }
             Self::Xz => collect(lzma_rust2::XzReader::new(bytes, false), most),
             Self::Bzip2 => collect(bzip2::bufread::BzDecoder::new(bytes), most),
             Self::Lzma => lzma_rust2::LzmaReader::new_mem_limit(bytes, LZMA_KIB, None)
                 .map_or(Unpacked::NOTHING, |decoder| collect(decoder, most)),
         }
     }
+}
+
+/// The members of a gzip stream one behind the other, as long as all of them together are short: each could hold a few
+/// bytes of a whole.
+fn members(bytes: &[u8], most: usize) -> Unpacked {
+    let mut rest = bytes;
+    let mut unpacked = Unpacked { bytes: Vec::new(), is_whole: true };
+    loop {
+        let mut decoder = GzDecoder::new(rest);
+        let left = most.saturating_sub(unpacked.bytes.len());
+        let result = decoder.by_ref().take(left as u64).read_to_end(&mut unpacked.bytes);
+        rest = decoder.into_inner();
+        let goes_on = result.is_ok()
+            && unpacked.bytes.len() < MEMBERS_BYTES.min(most)
+            && Stream::starting(rest) == Some(Stream::Gzip);
+        if !goes_on {
+            unpacked.is_whole = result.is_ok();
+            return unpacked;
+        }
+    }
+}
+
+/// Bytes up to which members of one stream are put together: more than the head of a cubin or a text of PTX.
+const MEMBERS_BYTES: usize = 16 << 10;
+/// The longest window of Zstandard, as a power of two: what `--long` and `--ultra` make. Only what is used of it takes
+/// memory.
+const LONGEST_WINDOW_LOG: u32 = 31;
+/// First bytes of `.lzma`, its properties, are less than this.
+const LZMA_PROPERTIES: u8 = 225;
+
+/// Whether the head of a `.lzma` without a size stands here, whatever its properties: a window of a power of two or half
+/// as much again, no size, and the zero with which its code begins.
+fn is_open_lzma(bytes: &[u8]) -> bool {
+    let Some(&[_, a, b, c, d, ref size @ .., code]) = bytes.first_chunk::<14>() else { return false };
+    let window = u32::from_le_bytes([a, b, c, d]);
+    (1..=2).contains(&window.count_ones()) && *size == [0xFF; 8] && code == 0
 }
 
 /// Reads to the end, to the first damage, or to `most` bytes.
@@ -102,6 +145,15 @@ static STARTS: LazyLock<Vec<bool>> = LazyLock::new(|| {
     }
     starts
 });
+
+/// The offsets in `range` at which a `.lzma` without a size may start, by the size that it does not have.
+pub(super) fn open_lzma(data: &[u8], range: Range<usize>) -> Vec<usize> {
+    const BEFORE: usize = 5;
+    let reach = data.len().min(range.end.saturating_add(BEFORE + 9));
+    let sizes = memchr::memmem::find_iter(&data[range.start..reach], &[0xFF; 8]);
+    let starts = sizes.filter_map(|at| (range.start + at).checked_sub(BEFORE));
+    starts.filter(|at| range.contains(at) && Stream::starting(&data[*at..]) == Some(Stream::Lzma)).collect()
+}
 
 /// The offsets in `range` at which one may start. Counted by hand, as in [`prefilter`](crate::proof::prefilter).
 pub(super) fn starts(data: &[u8], range: Range<usize>) -> impl Iterator<Item = usize> {
@@ -225,6 +277,45 @@ mod tests {
             assert_eq!(Stream::starting(&data[3..]), Some(stream));
             assert!(stream.unpack(&data[3..], 1 << 20).bytes == content, "{stream:?}");
         }
+    }
+
+    #[test]
+    fn members_of_a_few_bytes_are_put_together() {
+        let content = content();
+        let packed: Vec<u8> = content[..3000]
+            .chunks(3)
+            .flat_map(|piece| {
+                let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+                gzip.write_all(piece).unwrap();
+                gzip.finish().unwrap()
+            })
+            .collect();
+        for behind in [&b""[..], b"\0\0\0", &[0x1F, 0x8B, 8, 0, 7]] {
+            let unpacked = Stream::Gzip.unpack(&[&packed[..], behind].concat(), 1 << 20);
+            assert!(unpacked.bytes.starts_with(&content[..3000]), "{behind:?}");
+        }
+    }
+
+    #[test]
+    fn lzma_without_a_size_is_known_whatever_its_properties() {
+        let head = |properties: u8| [&[properties, 0, 0, 0x80, 0][..], &[0xFF; 8], &[0; 20]].concat();
+        for properties in [0x00, 0x5D, 0x5A, 0x63, 0xE0] {
+            let data = [&[7; 9][..], &head(properties)].concat();
+            assert_eq!(open_lzma(&data, 0..data.len()), [9], "{properties}");
+        }
+        let data = head(0xE1);
+        assert!(open_lzma(&data, 0..data.len()).is_empty());
+        assert!(open_lzma(&[0xFF; 4096], 0..4096).is_empty());
+    }
+
+    #[test]
+    fn a_window_of_any_length_is_read() {
+        let mut zstandard = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        zstandard.long_distance_matching(true).unwrap();
+        zstandard.window_log(28).unwrap();
+        zstandard.write_all(&content()).unwrap();
+        let packed = zstandard.finish().unwrap();
+        assert_eq!(Stream::Zstandard.unpack(&packed, 1 << 20).bytes, content());
     }
 
     #[test]

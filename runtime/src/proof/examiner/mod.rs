@@ -254,6 +254,9 @@ impl<'a> Examiner<'a> {
         let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
         entry.digest = whole.map(Digest::of_bytes);
         entry.cubin = Some(cubin);
+        if self.depth != Depth::Headers {
+            entry.problems.extend(image::packed_code(image, start));
+        }
         task::keep(&mut entry, &self.kept);
         self.found.entries.push(entry);
     }
