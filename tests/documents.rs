@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::repository;
 
@@ -84,6 +84,27 @@ fn every_path_in_a_document_exists() {
         }
     }
     assert!(seen > 15, "only {seen} paths");
+}
+
+#[test]
+fn every_test_that_security_names_exists() {
+    let text = read("SECURITY.md");
+    let table = text.split("## Where each class is held").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 14 + 1, "a row for each class");
+    let mut seen = 0;
+    for (file, test) in quoted(table).filter_map(|word| word.split_once("::")) {
+        let inside = walkdir::WalkDir::new(repository().join("runtime/src")).into_iter().flatten();
+        let units = inside.map(walkdir::DirEntry::into_path);
+        let name = format!("{file}.rs");
+        let mut files = std::iter::once(repository().join("tests").join(&name))
+            .chain(units)
+            .filter(|path| path.ends_with(&name));
+        let is_there =
+            |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}()")));
+        assert!(files.any(is_there), "{file}::{test} is named and does not exist");
+        seen += 1;
+    }
+    assert!(seen > 14, "only {seen} tests");
 }
 
 #[test]
