@@ -163,7 +163,7 @@ def check(inputs, outputs):
 
 #[test]
 #[ignore = "needs a GPU and a Python that has torch: scripts/gpu.sh"]
-fn a_definition_s_own_check_judges_where_many_answers_are_right() {
+fn checks_of_definitions_judge_where_many_answers_are_right() {
     let folder = tempfile::tempdir().unwrap();
     let judged = |kind: &str, name: &str, check: &str| {
         let made = submission(folder.path(), kind, name);
