@@ -5,7 +5,7 @@
 //! that names what is hashed and in which version. A changed hash input means a changed tag.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
@@ -39,6 +39,13 @@ impl Digest {
         }
     }
 
+    /// Hashes everything that is written, unframed, in constant memory.
+    pub fn of_written<E>(write: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> Result<Self, E> {
+        let mut written = Written(Sha256::new());
+        write(&mut written)?;
+        Ok(Self(written.0.finalize().into()))
+    }
+
     /// The first twelve hexadecimal digits: enough for a file name, never for identity.
     #[must_use]
     pub fn short(&self) -> String {
@@ -49,6 +56,20 @@ impl Digest {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// Hashes what is written.
+struct Written(Sha256);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

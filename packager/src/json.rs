@@ -147,8 +147,12 @@ impl<'de> Visitor<'de> for UniqueNames {
     }
 }
 
-/// How many bytes a document takes, written with indentation.
-pub(crate) fn size_bytes(document: &impl Serialize) -> u64 {
+/// How many bytes a document takes, written with indentation. Nothing of it is kept.
+///
+/// # Panics
+///
+/// Where the document cannot be JSON: a map whose keys are no texts.
+pub fn size_bytes(document: &impl Serialize) -> u64 {
     let mut count = Count(0);
     serde_json::to_writer_pretty(&mut count, document).expect("a count takes every write");
     count.0

@@ -97,6 +97,16 @@ pub(super) fn render(schema: &str, version: u32, body: &impl Serialize) -> Resul
     Ok(escape::json(&text) + "\n")
 }
 
+/// Writes a large document to stdout as it is made.
+pub(super) fn write_document(document: &impl Serialize) -> Result<(), Failure> {
+    let mut writer = io::BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut writer, document).map_err(io::Error::from);
+    match written.and_then(|()| writer.write_all(b"\n")).and_then(|()| writer.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::could_not_judge(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes to stdout. A reader that went away (`| head`) is no failure of ours.
 pub(super) fn write_out(content: &[u8]) -> Result<(), Failure> {
     match io::stdout().write_all(content) {

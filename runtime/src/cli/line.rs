@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use proofmark_packager::format::BUILD_EVIDENCE;
-use proofmark_packager::{Arch, Bundle};
+use proofmark_packager::{Arch, Bundle, json};
 use proofmark_player::Refusals;
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ use super::progress::ProgressDisplay;
 use super::sharing::SharingOptions;
 use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
+use crate::job::request::LARGEST_JOB_BYTES;
 use crate::job::{Action, Freshness, Job, Outcome};
 use crate::measure::Neighbours;
 use crate::pipeline::{self, Download, Recorded, Settings};
@@ -142,8 +143,16 @@ impl LineOptions {
         action.check().map_err(|error| explain::pipeline(error.into()))?;
         let job = Job { run_id: RunId::fresh(), arch, freshness: self.freshness(), action };
         if self.as_job {
-            let text = serde_json::to_string_pretty(&job.document()).map_err(Failure::could_not_judge)?;
-            super::console::write_out((text + "\n").as_bytes())?;
+            let document = job.written();
+            let found_bytes = json::size_bytes(&document);
+            if found_bytes >= LARGEST_JOB_BYTES {
+                let most = LARGEST_JOB_BYTES >> 20;
+                return Err(Failure::request(format!(
+                    "the job takes {found_bytes} bytes: no document of more than {most} MiB is read"
+                ))
+                .hint("without --as-job it is done here"));
+            }
+            super::console::write_document(&document)?;
             return Ok(None);
         }
         do_job(&job, settings, console).map(Some)

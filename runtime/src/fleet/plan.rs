@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use proofmark_packager::Digest;
+use proofmark_packager::{Digest, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -210,7 +210,7 @@ pub fn text(shards: &[Shard], passed_over: &[PassedOver]) -> Result<String, TooL
         let label = line_of("shard", &shard.label) + "\n";
         labels += label.len();
         text += &label;
-        text += &shard.job.document().to_string();
+        text += &serde_json::to_string(&shard.job.written()).expect("a job is plain JSON");
         text.push('\n');
     }
     bounded(labels, LARGEST_LABELS_BYTES)?;
@@ -219,7 +219,7 @@ pub fn text(shards: &[Shard], passed_over: &[PassedOver]) -> Result<String, TooL
 
 /// Whether a shard is small enough for whoever reads it; a plan takes no other.
 pub fn fits(shard: &Shard) -> bool {
-    (shard.job.document().to_string().len() as u64) < LARGEST_JOB_BYTES
+    json::size_bytes(&shard.job.written()) < LARGEST_JOB_BYTES
         && (line_of("shard", &shard.label).len() as u64) < LARGEST_LABEL_BYTES
 }
 

@@ -1,18 +1,20 @@
 //! A submission or a built library, by digest and bytes.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use base64::Engine;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use proofmark_packager::{Artifact, Bundle, Digest, Evidence, bundle};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::extension::is_extension;
 
 /// What is built or measured. In a document it stands with its bytes, so that another machine needs
 /// nothing else.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(into = "InputDocument", try_from = "InputDocument")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "InputDocument")]
 pub enum Input {
     /// A submission; it is built and proven.
     Artifact(Box<Bundle>),
@@ -76,8 +78,38 @@ impl Input {
     }
 }
 
+/// Bytes in base64, written piece by piece: a library takes a hundred megabytes.
+struct Base64<'a>(Cow<'a, [u8]>);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(&self.0, &STANDARD))
+    }
+}
+
+impl Serialize for Input {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        enum Written<'a> {
+            Artifact { digest: Digest, zip: Base64<'a> },
+            Library { digest: Digest, name: &'a str, symbol: &'a str, bytes: Base64<'a> },
+        }
+        let digest = self.digest();
+        let written = match self {
+            Self::Artifact(bundle) => {
+                Written::Artifact { digest, zip: Base64(Cow::Owned(bundle::write(bundle))) }
+            }
+            Self::Library(Library { name, symbol, bytes }) => {
+                Written::Library { digest, name, symbol, bytes: Base64(Cow::Borrowed(bytes)) }
+            }
+        };
+        written.serialize(serializer)
+    }
+}
+
 /// How an input stands in a document.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InputDocument {
     /// An artifact.
@@ -122,20 +154,6 @@ pub enum InputDocumentError {
         /// What its bytes have.
         found: Digest,
     },
-}
-
-impl From<Input> for InputDocument {
-    fn from(input: Input) -> Self {
-        let digest = input.digest();
-        match input {
-            Input::Artifact(bundle) => {
-                Self::Artifact { digest, zip: STANDARD.encode(bundle::write(&bundle)) }
-            }
-            Input::Library(Library { name, symbol, bytes }) => {
-                Self::Library { digest, name, symbol, bytes: STANDARD.encode(bytes) }
-            }
-        }
-    }
 }
 
 impl TryFrom<InputDocument> for Input {

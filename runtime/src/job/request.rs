@@ -3,7 +3,7 @@
 use proofmark_packager::json::{self as json_budget, Budget, JsonError};
 use proofmark_packager::{Arch, Bundle, Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::action_error::{ActionError, OtherDefinition};
 use super::input::Input;
@@ -16,9 +16,9 @@ use crate::record::RunId;
 pub const SCHEMA: &str = "proofmark.job";
 /// Its version. Changes whenever an older reader would misunderstand.
 pub const VERSION: u32 = 1;
-/// No document is larger, in bytes: the largest library that is measured takes 256 MiB of it in base64, and how much
-/// else a document may hold is counted before it is read.
-pub const LARGEST_JOB_BYTES: u64 = 272 << 20;
+/// No document is larger, in bytes: the largest library that is measured takes 128 MiB of it in base64, and how much
+/// else a document may hold is counted before it is read. Reading one takes some three times as much memory.
+pub const LARGEST_JOB_BYTES: u64 = 144 << 20;
 
 /// Domain of a job's digest.
 const DIGEST_DOMAIN: &str = "proofmark/job/1";
@@ -222,25 +222,47 @@ pub enum JobError {
     },
 }
 
+/// The document, as it is written piece by piece.
+#[derive(Serialize)]
+struct WrittenJob<'a> {
+    schema: &'static str,
+    schema_version: u32,
+    /// Absent where it does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<RunId>,
+    arch: Arch,
+    freshness: Freshness,
+    action: &'a Action,
+}
+
 impl Job {
+    /// The document, to be written: with a library in it, it is too large to be kept twice.
+    pub fn written(&self) -> impl Serialize + '_ {
+        let Self { run_id, arch, freshness, action } = self;
+        let (schema, schema_version) = (SCHEMA, VERSION);
+        WrittenJob {
+            schema,
+            schema_version,
+            run_id: Some(*run_id),
+            arch: *arch,
+            freshness: *freshness,
+            action,
+        }
+    }
+
     /// The document.
     pub fn document(&self) -> Value {
-        let mut fields = Map::new();
-        fields.insert("schema".to_owned(), json!(SCHEMA));
-        fields.insert("schema_version".to_owned(), json!(VERSION));
-        if let Value::Object(own) = serde_json::to_value(self).expect("a job is plain JSON") {
-            fields.extend(own);
-        }
-        Value::Object(fields)
+        serde_json::to_value(self.written()).expect("a job is plain JSON")
     }
 
     /// The digest of all that it says but the name of its run: two jobs of one digest ask for the same.
     pub fn digest(&self) -> Digest {
-        let mut document = self.document();
-        if let Value::Object(fields) = &mut document {
-            fields.shift_remove("run_id");
-        }
-        DigestBuilder::new(DIGEST_DOMAIN).text(&document.to_string()).finish()
+        let Self { run_id: _, arch, freshness, action } = self;
+        let (schema, schema_version) = (SCHEMA, VERSION);
+        let asked =
+            WrittenJob { schema, schema_version, run_id: None, arch: *arch, freshness: *freshness, action };
+        let text = Digest::of_written(|writer| serde_json::to_writer(writer, &asked));
+        DigestBuilder::new(DIGEST_DOMAIN).digest(&text.expect("a job is plain JSON")).finish()
     }
 
     /// Reads a document.
