@@ -133,6 +133,26 @@ fn a_host_that_is_not_reached_is_told_apart_from_a_negative_answer() {
     sandbox.run(["job", "run", "job.json", "--on", "ssh:-oProxyCommand=x"]).expect(2);
 }
 
+#[test]
+fn an_outcome_of_another_job_is_not_taken_for_this_one_s() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "int x;\n")]);
+    sandbox.write("job.json", sandbox.run(["build", "one", "--as-job"]).expect(0).stdout);
+    let answers = |job: &str| {
+        let outcome = format!("{{\"schema\":\"proofmark.outcome\",\"job\":{job},\"verdict\":\"proven\"}}");
+        let ssh = sandbox.write("ssh", format!("#!/bin/sh\ncat >/dev/null\necho '{outcome}'\n"));
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        sandbox.run(["job", "run", "job.json", "--on", "ssh:gpu", "--ssh", ssh.to_str().unwrap()])
+    };
+    let text = fs::read_to_string(sandbox.path("job.json")).unwrap();
+    let own = proofmark::job::Job::from_document(&text).unwrap().digest();
+    for job in ["null".to_owned(), format!("\"{}\"", "0".repeat(64))] {
+        let other = answers(&job).expect(3);
+        assert!(other.stderr.contains("ssh:gpu answered"), "{other:?}");
+    }
+    assert!(answers(&format!("\"{own}\"")).expect(0).stdout.contains("proven"));
+}
+
 /// A Python that has Modal's package; `None`, with a word, where there is none.
 fn python_with_modal() -> Option<String> {
     let python = std::env::var("PROOFMARK_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());

@@ -647,7 +647,11 @@ fn a_place_is_asked_for_with_signers_or_a_key_and_never_with_a_secret() {
     let nobody = share.build("yours", &[]).expect(2);
     assert!(nobody.stderr.contains("--cache-signers"), "{}", nobody.stderr);
     share.build("yours", &["--cache-signers", "nowhere"]).expect(2);
-    share.build("yours", &["--cache-key", "me.pub"]).expect(2);
+    let public = share.build("yours", &["--cache-key", "me.pub"]).expect(2);
+    assert!(
+        public.stderr.contains("`me.pub` is a public key, and no agent holds its private half"),
+        "{public:?}"
+    );
     for (place, reason) in [
         ("s3://id:SECRET@bucket/x", "credentials belong into the environment"),
         ("az://c/x?sig=SECRET", "credentials belong into the environment"),
