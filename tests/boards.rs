@@ -221,7 +221,7 @@ fn a_problem_whose_checker_is_code_of_its_own_is_judged_by_that() {
     let (before, _) = reference.split_once("check_implementation").unwrap();
     let checker = "def check_implementation(data, output):\n    wrong = [one for one in output if one % FACTOR]\n    \
                    return not wrong, f'{len(wrong)} of {len(data[0])} are odd'\n";
-    sandbox.write("problems/double/reference.py", &format!("{before}{checker}"));
+    sandbox.write("problems/double/reference.py", format!("{before}{checker}"));
     let signature = "x: float32[size], y: float32[size] -> y: float32[size]";
     let made = sandbox.run(["new", "problems/double", "--signature", signature, "-o", "mine"]).expect(0);
     assert!(made.stderr.contains("code of its own: it is asked of every call"), "{}", made.stderr);

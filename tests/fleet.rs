@@ -483,13 +483,13 @@ fn measurements_go_into_a_ledger_once_and_onto_a_page() {
 
 #[test]
 fn no_measurement_counts_that_is_not_of_the_job_or_whose_figures_do_not_follow_from_its_samples() {
+    type Forge = Box<dyn Fn(&mut Value)>;
     let sandbox = Sandbox::new();
     let (shard, honest) = measured(&sandbox);
     let other = Digest::of_bytes(b"another").to_string();
     let context = |name: &'static str, value: Value| {
         move |outcome: &mut Value| outcome["records"][7]["context"][name] = value.clone()
     };
-    type Forge = Box<dyn Fn(&mut Value)>;
     let forgeries: Vec<(&str, Forge)> = vec![
         ("its overall is", Box::new(|outcome| outcome["overall"]["arithmetic_mean_ns"] = json!(1.0))),
         ("its passed is 55", Box::new(|outcome| outcome["passed"] = json!(55))),

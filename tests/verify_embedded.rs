@@ -175,7 +175,10 @@ fn spellings(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "od",
             dumped(content, |at, line| {
-                format!("{at:07o} {}", line.iter().map(|byte| format!("{byte:03o} ")).collect::<String>())
+                format!(
+                    "{at:07o} {}",
+                    line.iter().map(|byte| format!("{byte:03o} ")).collect::<Vec<_>>().concat()
+                )
             }),
         ),
         (

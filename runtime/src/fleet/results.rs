@@ -436,11 +436,12 @@ mod tests {
     #[test]
     fn pipes_links_and_folders_in_any_file_s_place_hold_nobody_up() {
         type Place = fn(&Results) -> PathBuf;
+        type Plant = fn(&Path);
         let places: [(&str, Place); 2] = [
             ("outcome", |results| results.outcome_path(shard())),
             ("attempts", |results| results.attempts_path(shard())),
         ];
-        let plants: [(&str, fn(&Path)); 3] = [
+        let plants: [(&str, Plant); 3] = [
             ("pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
             ("link", |path| symlink("/dev/zero", path).unwrap()),
             ("folder", |path| fs::create_dir(path).unwrap()),

@@ -118,7 +118,6 @@ pub struct Launches {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::record::line::tests::record;
 
     #[test]

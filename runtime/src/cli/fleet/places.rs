@@ -211,7 +211,7 @@ mod tests {
         symlink("a", root.path().join("again")).unwrap();
         assert!(Command::new("mkfifo").arg(root.path().join("pipe.zip")).status().unwrap().success());
         let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.zip")).unwrap();
-        let deep: String = (0..=DEEPEST).map(|index| format!("d{index}/")).collect();
+        let deep = (0..=DEEPEST).map(|index| format!("d{index}/")).collect::<Vec<_>>().concat();
         write(root.path(), &format!("{deep}config.toml"));
         write(root.path(), &format!("{deep}more/config.toml"));
         let found = places(root.path()).unwrap();

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn pairs(line: &[u8], between: &str) -> String {
-        line.iter().map(|byte| format!("{byte:02x}{between}")).collect()
+        line.iter().map(|byte| format!("{byte:02x}{between}")).collect::<Vec<_>>().concat()
     }
 
     fn shown(line: &[u8]) -> String {
@@ -247,12 +247,13 @@ mod tests {
             write!(text, "{at:08x}: {}  {}", groups.join(" "), shown(line)).unwrap();
         });
         let octal = lines(|text, at, line| {
-            let numbers: String = line.iter().map(|byte| format!(" {byte:03o}")).collect();
+            let numbers = line.iter().map(|byte| format!(" {byte:03o}")).collect::<Vec<_>>().concat();
             write!(text, "{at:07o}{numbers}").unwrap();
         });
         let words = lines(|text, at, line| {
-            let words: String =
+            let words: Vec<_> =
                 line.chunks_exact(2).map(|word| format!(" {:02x}{:02x}", word[1], word[0])).collect();
+            let words = words.concat();
             write!(text, "{at:07o}{words}").unwrap();
         });
         for text in [hexdump, xxd, octal, words] {

@@ -233,7 +233,7 @@ mod tests {
     fn letters_are_found_whatever_separates_them() {
         let content = content();
         let base64 = STANDARD.encode(&content);
-        let hexadecimal: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hexadecimal = content.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         for text in [base64, hexadecimal] {
             for (every, between) in [
                 (1, "\0"),

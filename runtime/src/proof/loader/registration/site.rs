@@ -171,20 +171,20 @@ mod tests {
         let all = |code: &[u8]| sites.entered(code, 0x1000, 0..code.len(), |_| true);
         assert_eq!(all(&clean), Vec::<usize>::new());
         for (at, to, enters) in [
-            (150, 207, true),
+            (150_i32, 207_i32, true),
             (150, 201, true),
             (150, 200, false),
             (150, 212, false),
             (300, 207, true),
             (20, 207, true),
         ] {
-            let mut far = clean.clone();
-            far[at] = 0xE9;
-            far[at + 1..at + 5].copy_from_slice(&(to - (at as i32 + 5)).to_le_bytes());
+            let (mut far, place) = (clean.clone(), usize::try_from(at).unwrap());
+            far[place] = 0xE9;
+            far[place + 1..place + 5].copy_from_slice(&(to - (at + 5)).to_le_bytes());
             assert_eq!(!all(&far).is_empty(), enters, "{at} to {to}");
-            if let Ok(distance) = i8::try_from(to - (at as i32 + 2)) {
+            if let Ok(distance) = i8::try_from(to - (at + 2)) {
                 let mut near = clean.clone();
-                near[at..at + 2].copy_from_slice(&[0x74, distance as u8]);
+                near[place..place + 2].copy_from_slice(&[0x74, distance.cast_unsigned()]);
                 assert_eq!(!all(&near).is_empty(), enters, "{at} to {to}");
             }
         }
