@@ -16,7 +16,7 @@ const DEFINITION: &str = r#"{"name": "rotate", "axes": {"rows": {"type": "var"},
 
 const WORKLOADS: &str = r#"{"axes": {"rows": 3}, "inputs": {"x": {"type": "random"}, "angle": {"type": "random"}}, "uuid": "a", "tolerance": {"max_atol": 0.5}}
 {"axes": {"rows": 4}, "inputs": {"x": {"type": "custom"}, "angle": {"type": "custom"}}, "uuid": "b"}
-{"axes": {"rows": 5}, "inputs": {}, "uuid": "c", "tolerance": {"max_error_cap": 1}}
+{"axes": {"rows": 5}, "inputs": {"x": {}, "angle": {}}, "uuid": "c", "tolerance": {"max_error_cap": 1}}
 "#;
 
 fn problem(sandbox: &Sandbox) {
@@ -143,7 +143,8 @@ fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
         .expect(0);
     let text = fs::read_to_string(sandbox.path("submission.py")).unwrap();
     assert!(text.starts_with("#!POPCORN leaderboard vectoradd\n#!POPCORN gpus A100\n\n"), "{text}");
-    assert!(text.ends_with(template), "{text}");
+    let (_, kept) = template.split_once('\n').unwrap();
+    assert!(text.ends_with(kept) && !text.contains("leaderboard other"), "{text}");
     let no_problem = sandbox.run(["new", "problems/", "-o", "other"]).expect(2);
     assert!(no_problem.stderr.contains("is a folder, and no problem's"), "{}", no_problem.stderr);
     sandbox.write("problems/vectoradd/task.yml", "lang: cu\n");
@@ -348,4 +349,165 @@ fn a_kernel_file_runs_with_the_made_headers_of_gpu_mode() {
     let sandbox = Sandbox::new();
     let sources = made_for(&sandbox, &["--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"]);
     runs_without_tvm_ffi(&sandbox, &sources, "TVMFFIEnvGetQueue");
+}
+
+/// A solution of SOL-ExecBench that it takes, changed.
+fn solution_with(change: impl FnOnce(&mut Value)) -> String {
+    let mut value = json!({
+        "name": "n", "definition": "d", "author": "a", "spec": {
+            "languages": ["cuda_cpp"], "target_hardware": ["B200"], "entry_point": "main.cu::run",
+            "compile_options": {"cuda_cflags": ["-use_fast_math", "--maxrregcount=128"]}},
+        "sources": [{"path": "main.cu",
+            "content": "__global__ void k() {}\nPYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def(\"run\", &run); }\n"}]
+    });
+    change(&mut value);
+    value.to_string()
+}
+
+#[test]
+fn no_flag_of_a_solution_is_dropped_without_a_word() {
+    let sandbox = Sandbox::new();
+    let pack = |document: &str, code: i32| {
+        sandbox.write("doc.json", document);
+        sandbox
+            .run(["pack", "doc.json", "--format", "sol-execbench", "-o", "out.json", "--json"])
+            .expect(code)
+    };
+    let whole = pack(&solution_with(|_| {}), 0);
+    assert!(whole.stderr.contains("note: doc.json: read as"), "{}", whole.stderr);
+    let written: Value = serde_json::from_slice(&fs::read(sandbox.path("out.json")).unwrap()).unwrap();
+    assert_eq!(
+        written["spec"]["compile_options"]["cuda_cflags"],
+        json!(["-gencode=arch=compute_100a,code=sm_100a", "-use_fast_math", "--maxrregcount=128"])
+    );
+    let of_docs = solution_with(|value| {
+        value["spec"].as_object_mut().unwrap().remove("languages");
+        value["spec"]["language"] = json!("cuda");
+    });
+    for (document, named) in [
+        (of_docs, "`spec.language`: expected `languages`"),
+        (
+            solution_with(|value| value["spec"]["languages"] = json!("cuda_cpp")),
+            "`spec.languages`: expected a list",
+        ),
+        (
+            solution_with(|value| value["spec"]["compile_options"] = json!({"cuda_flags": ["-O1"]})),
+            "`spec.compile_options.cuda_flags`: expected `cuda_cflags`",
+        ),
+        (
+            solution_with(|value| value["spec"]["entry_point"] = json!("main.cu::go")),
+            "the module defines: `run`",
+        ),
+    ] {
+        let refused = pack(&document, 2);
+        assert!(refused.stderr.contains(named), "{named} not in {}", refused.stderr);
+    }
+    let noted = pack(&solution_with(|value| value["spec"]["dependancies"] = json!(["cublas"])), 0);
+    let notes = noted.json()["notes"].to_string();
+    assert!(notes.contains("`spec.dependancies` is unknown"), "{notes}");
+    let local = pack(&solution_with(|value| value["spec"]["target_hardware"] = json!(["LOCAL"])), 0);
+    assert!(local.json()["notes"].to_string().contains("`LOCAL` is the GPU"), "{}", local.stdout);
+    // What Proofmark would not build is said to the board's file, and no artifact.
+    let refused_flag = solution_with(|value| {
+        value["spec"]["compile_options"]["cuda_cflags"] = json!(["-ccbin=clang"]);
+    });
+    assert!(pack(&refused_flag, 0).json()["notes"].to_string().contains("it will not build here"));
+    let no_artifact = sandbox.run(["pack", "doc.json", "-o", "out.zip"]).expect(2);
+    assert!(no_artifact.stderr.contains("it would not build"), "{}", no_artifact.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_a_python_file_for_gpu_mode_is_named() {
+    let sandbox = Sandbox::new();
+    let config =
+        CONFIG.replace("\"cuda\"", "\"python\"").replace("kernel.cu::run", "submission.py::custom_kernel");
+    sandbox.write("mine/config.toml", config);
+    let pack = |text: &str, code: i32| {
+        sandbox.write("mine/submission.py", text);
+        let call =
+            ["pack", "mine", "--format", "popcorn", "--leaderboard", "l", "--gpus", "B200,B2000", "--json"];
+        sandbox.run(call).expect(code)
+    };
+    let noted = pack("#!POPCORN gpus T4\n\ndef custom_kernel(data):\n    pass\n", 0);
+    let notes = noted.json()["notes"].to_string();
+    for part in ["B2000", "H100 (sm_90a)", "line 1: `#!POPCORN gpus T4` is left out", "does nothing yet"] {
+        assert!(notes.contains(part), "{part} not in {notes}");
+    }
+    let none = pack("def other(data):\n    return data\n", 2);
+    assert!(none.stderr.contains("a function `custom_kernel`"), "{}", none.stderr);
+    // An older Python than the server's may not read what is right there.
+    sandbox.write("mine/submission.py", "def custom_kernel(data):\n    return (data\n");
+    let call = ["pack", "mine", "--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"];
+    let wrong = sandbox.run(call);
+    assert!(wrong.stderr.contains("submission.py line 2: Python 3."), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_is_no_definition_is_never_begun_with() {
+    let sandbox = Sandbox::new();
+    problem(&sandbox);
+    sandbox.write("p_nowl/definition.json", DEFINITION);
+    fs::create_dir(sandbox.path("rope")).unwrap();
+    sandbox.write("gpu_mode/task.yml", "lang: py\n");
+    for (named, said) in [
+        ("p_nowl", "p_nowl holds definition.json, but no workload.jsonl"),
+        ("gpu_mode", "gpu_mode holds task.yml, but no reference.py"),
+        ("rope", "rope is a folder, and no problem's"),
+        ("001_fused/nothere", "nothing stands at 001_fused/nothere"),
+        ("gpu_mode/task.yml", "`proofmark new gpu_mode`"),
+        ("problem/definition.json", "name the problem's folder"),
+    ] {
+        let refused = sandbox.run(["new", named]).expect(2);
+        assert!(refused.stderr.contains(said), "{said} not in {}", refused.stderr);
+    }
+    assert!(!sandbox.path("nothere").exists() && !sandbox.path("001_fused").exists());
+    let unknown = sandbox.run(["new", "nothing", "--json"]).expect(0).json();
+    assert!(unknown["notes"][0].as_str().unwrap().contains("is not known here"), "{unknown}");
+}
+
+#[test]
+fn a_problem_of_sol_execbench_that_cannot_be_measured_is_refused() {
+    let sandbox = Sandbox::new();
+    let line = r#"{"axes": {"rows": 3}, "inputs": {"x": {}, "angle": {}}, "uuid": "a"}"#;
+    let capped = line.replace("\"a\"}", "\"a\", \"tolerance\": {\"max_error_cap\": 1}}");
+    let misspelt = line.replace("\"a\"}", "\"a\", \"tolerance\": {\"max_rtoll\": 1}}");
+    for (lines, said) in [
+        (String::new(), "holds no workload"),
+        (capped, "no workload of problem can be measured"),
+        (misspelt, "`tolerance.max_rtoll`: expected `max_rtol`"),
+        (line.replace(", \"angle\": {}", ""), "`inputs.angle`"),
+        (format!("{line}\n{line}"), "line 2"),
+    ] {
+        problem(&sandbox);
+        sandbox.write("problem/workload.jsonl", &lines);
+        let refused = sandbox.run(["new", "problem", "-o", "mine"]).expect(2);
+        assert!(refused.stderr.contains(said), "{said} not in {}", refused.stderr);
+        assert!(!sandbox.path("mine").exists());
+    }
+    problem(&sandbox);
+    let begun = sandbox.run(["new", "problem", "-o", "mine", "--json"]).expect(0).json();
+    assert!(begun["notes"][0].as_str().unwrap().contains("workload c is left out"), "{begun}");
+}
+
+#[test]
+fn a_kernel_for_gpu_mode_takes_torchs_stream_and_says_which_texts_it_changed() {
+    let sandbox = Sandbox::new();
+    let made = made_for(&sandbox, &["--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"]);
+    assert!(made["kernel.cu"].as_str().unwrap().contains("proofmark::queue_of(config) = queue;"));
+    let kernel = fs::read_to_string(sandbox.path("made/kernel.cu")).unwrap();
+    let asks =
+        kernel.replace("(void)stream;", "stream = at::cuda::getCurrentCUDAStream(); f(\"no stream\");");
+    sandbox.write("made/kernel.cu", &asks);
+    let board = ["--format", "popcorn", "--leaderboard", "l", "--gpus", "B200", "-o", "again.py", "--json"];
+    let notes = sandbox.run(["pack", "made"].into_iter().chain(board)).expect(0).json()["notes"].to_string();
+    for part in [
+        "kernel.cu line 7: `getCurrentCUDAStream` is said as the default queue",
+        "kernel.cu line 7: the text ",
+    ] {
+        assert!(notes.contains(part), "{part} not in {notes}");
+    }
+    for gpu in ["H200", "RTX5090", "B300", "MI300"] {
+        let other = ["pack", "made", "--format", "popcorn", "--leaderboard", "l", "--gpus", gpu];
+        assert!(sandbox.run(other).expect(2).stderr.contains(gpu));
+    }
 }

@@ -253,7 +253,7 @@ fn an_output_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.submission("folder", FILES);
     let before = sandbox.files();
-    sandbox.run(["pack", "folder", "-o", "no/such/folder/out.zip"]).expect(3);
+    sandbox.run(["pack", "folder", "-o", "no/such/folder/out.zip"]).expect(2);
     sandbox.run(["unpack", "folder", "-o", "folder"]).expect(2);
     assert_eq!(sandbox.files(), before);
 }
@@ -365,12 +365,13 @@ fn new_refuses_names_that_are_no_folder_and_outputs_that_are_no_tensors() {
     let before = sandbox.files();
     for name in ["..", "../up", "/tmp/x", "a/b", ".", "a/"] {
         let outcome = sandbox.run(["new", name]).expect(2);
-        assert!(outcome.stderr.contains("name the folder with `-o`"), "{}", outcome.stderr);
+        let is_path = ["is a folder, and no problem's", "nothing stands at"];
+        assert!(is_path.iter().any(|said| outcome.stderr.contains(said)), "{}", outcome.stderr);
     }
     let empty = sandbox.run(["new", ""]).expect(2);
     assert!(empty.stderr.contains("DEFINITION is empty"), "{}", empty.stderr);
+    sandbox.run(["new", "a/b", "-o", "named"]).expect(2);
     assert_eq!(sandbox.files(), before);
-    sandbox.run(["new", "a/b", "-o", "named"]).expect(0);
     let path = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last/definition.json");
     let mut definition: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     definition["outputs"]["output"]["shape"] = serde_json::Value::Null;

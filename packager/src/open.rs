@@ -148,13 +148,20 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     if solexec::solution::is_one(&text) {
         let read = solexec::solution::read(&text);
         let artifact = read.map_err(|source| OpenError::SolExecBench { path: path.to_owned(), source })?;
-        let what = "read as a solution of NVIDIA SOL-ExecBench".to_owned();
-        let notes = vec![Note { path: "solution.json".to_owned(), what }];
+        let read_as = "read as a solution of NVIDIA SOL-ExecBench".to_owned();
+        let notes = noted(path, std::iter::once(read_as).chain(solexec::solution::unread(&artifact)));
         return Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes });
     }
     let artifact =
         solution::read(&text).map_err(|source| OpenError::Solution { path: path.to_owned(), source })?;
-    Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes: Vec::new() })
+    let notes = noted(path, solution::unread(&artifact).into_iter());
+    Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes })
+}
+
+/// Notes about a file, by its own name.
+fn noted(path: &Path, what: impl Iterator<Item = String>) -> Vec<Note> {
+    let name = escape::line(&path.file_name().unwrap_or_default().to_string_lossy());
+    what.map(|what| Note { path: name.clone(), what }).collect()
 }
 
 fn bare(artifact: Artifact) -> Bundle {

@@ -46,6 +46,15 @@ impl Arch {
     /// The contest's architecture: NVIDIA B200 with every feature it has.
     pub const SM_100A: Self = Self { number: 100, feature: Feature::Specific };
 
+    /// The architecture of a GPU by its name, with every feature that it has: `sm_90a` for `H100`.
+    #[must_use]
+    pub fn of_gpu(name: &str) -> Option<Self> {
+        const FIRST_WITH_OWN_FEATURES: u32 = 90;
+        let number = GPUS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known))?.1;
+        let feature = if number < FIRST_WITH_OWN_FEATURES { Feature::Plain } else { Feature::Specific };
+        Some(Self { number, feature })
+    }
+
     /// The name without `sm_` or `compute_`: `100a`.
     #[must_use]
     pub fn code(&self) -> String {
@@ -60,14 +69,56 @@ impl fmt::Display for Arch {
     }
 }
 
+/// GPUs by name, with the number of their architecture.
+const GPUS: [(&str, u32); 28] = [
+    ("V100", 70),
+    ("T4", 75),
+    ("A100", 80),
+    ("A10", 86),
+    ("A10G", 86),
+    ("A40", 86),
+    ("A6000", 86),
+    ("RTX3090", 86),
+    ("L4", 89),
+    ("L40", 89),
+    ("L40S", 89),
+    ("RTX4090", 89),
+    ("H20", 90),
+    ("H100", 90),
+    ("H200", 90),
+    ("H800", 90),
+    ("GH200", 90),
+    ("B100", 100),
+    ("B200", 100),
+    ("GB200", 100),
+    ("B300", 103),
+    ("GB300", 103),
+    ("RTX5070", 120),
+    ("RTX5080", 120),
+    ("RTX5090", 120),
+    ("RTXPRO6000", 120),
+    ("GB10", 121),
+    ("DGXSpark", 121),
+];
+
 /// A text that names no architecture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{found}` names no architecture: expected `sm_` and a number, then `a`, `f` or nothing, such as `sm_100a`"
+    "`{found}` names no architecture: expected `sm_` and a number, then `a`, `f` or nothing, such as `{}`",
+    suggested(.found)
 )]
 pub struct ArchParseError {
     /// The text as found.
     pub found: String,
+}
+
+/// What is most likely meant by a text that names no architecture.
+fn suggested(found: &str) -> Arch {
+    let squeezed: String = found.chars().filter(char::is_ascii_alphanumeric).collect();
+    let lower = squeezed.to_ascii_lowercase();
+    let code = lower.strip_prefix("compute").or_else(|| lower.strip_prefix("sm")).unwrap_or(&lower);
+    let spelled = || format!("sm_{code}").parse().ok();
+    Arch::of_gpu(&squeezed).or_else(spelled).unwrap_or(Arch::SM_100A)
 }
 
 impl FromStr for Arch {
@@ -126,6 +177,25 @@ mod tests {
             assert_eq!(text.parse::<Arch>().unwrap().to_string(), text);
         }
         assert_eq!(Gencode::exact(Arch::SM_100A).to_string(), "arch=compute_100a,code=sm_100a");
+    }
+
+    #[test]
+    fn says_what_is_meant_by_another_spelling() {
+        for (text, meant) in [
+            ("SM_90A", "`sm_90a`"),
+            ("compute_103f", "`sm_103f`"),
+            ("sm90a", "`sm_90a`"),
+            ("9.0a", "`sm_90a`"),
+            ("120", "`sm_120`"),
+            ("H100", "`sm_90a`"),
+            ("b200", "`sm_100a`"),
+            ("RTX 5090", "`sm_120a`"),
+            ("A100", "`sm_80`"),
+            ("nothing", "`sm_100a`"),
+        ] {
+            let error = text.parse::<Arch>().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("such as {meant}")), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -10,16 +10,20 @@
 //! | [`named`] | a map that keeps the order of the document: a definition's order is its call order |
 //! | [`violation`] | what is wrong with a document, every finding with its place |
 //! | `document` | takes a JSON document apart, field by field |
+//! | `unread` | fields of a solution.json that nothing reads |
+//! | `pieces` | C++ text taken apart into comments, texts and names |
 //! | `operator` | what definitions of both boards say alike |
 
 mod document;
 pub mod flashinfer;
 pub mod named;
 mod operator;
+mod pieces;
 pub mod popcorn;
 pub mod python_surface;
 pub mod solexec;
 pub mod torch_binding;
+mod unread;
 pub mod violation;
 
 pub use python_surface::{SurfaceError, python_surface};

@@ -1,5 +1,7 @@
 //! What a board takes, made from an artifact: the file's text, its usual name, and what was done on the way.
 
+use std::path::Path;
+
 use clap::Args;
 use proofmark_packager::Artifact;
 use proofmark_packager::interop::popcorn::{self, Leaderboard, submission};
@@ -7,6 +9,8 @@ use proofmark_packager::interop::torch_binding::{self, CallersStream};
 use proofmark_packager::interop::{Invalid, flashinfer, solexec};
 
 use super::failure::Failure;
+use super::line::DEFAULT_PYTHON;
+use crate::python::syntax::{self, Syntax};
 
 /// A board, and the file that it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +53,31 @@ pub fn file(board: Board, artifact: &Artifact, options: &LeaderboardOptions) -> 
             Ok(BoardFile { text, name: "solution.json", notes: Vec::new() })
         }
         Board::SolExecbench => sol_execbench(artifact),
-        Board::Popcorn => {
-            let packed =
-                submission::write(artifact, &leaderboard(options)?).map_err(|invalid| refused(&invalid))?;
-            Ok(BoardFile { text: packed.text, name: "submission.py", notes: packed.notes })
+        Board::Popcorn => popcorn(artifact, options),
+    }
+}
+
+fn popcorn(artifact: &Artifact, options: &LeaderboardOptions) -> Result<BoardFile, Failure> {
+    let leaderboard = leaderboard(options)?;
+    let mut packed = submission::write(artifact, &leaderboard).map_err(|invalid| refused(&invalid))?;
+    if !artifact.manifest().build.language.is_compiled() {
+        for source in artifact.sources() {
+            packed.notes.extend(syntax_of(source.path.as_str(), &source.content)?);
+        }
+    }
+    Ok(BoardFile { text: packed.text, name: "submission.py", notes: packed.notes })
+}
+
+/// What this machine's Python says of a file: a refusal, a note where another may read it, or nothing.
+fn syntax_of(path: &str, text: &str) -> Result<Option<String>, Failure> {
+    match syntax::check(Path::new(DEFAULT_PYTHON), text) {
+        Syntax::Valid => Ok(None),
+        Syntax::Unasked => {
+            Ok(Some(format!("nobody checked that {path} is Python: there is no {DEFAULT_PYTHON} here")))
+        }
+        Syntax::Invalid { line, message, version, is_old } => {
+            let said = format!("{path} line {line}: Python {version} does not read it: {message}");
+            if is_old { Ok(Some(said)) } else { Err(Failure::request(said)) }
         }
     }
 }
@@ -68,6 +93,7 @@ fn sol_execbench(artifact: &Artifact) -> Result<BoardFile, Failure> {
         artifact
     };
     let text = solexec::solution::write(taken).map_err(|invalid| refused(&invalid))?;
+    notes.extend(solexec::solution::notes(taken));
     Ok(BoardFile { text, name: "solution.json", notes })
 }
 

@@ -115,6 +115,11 @@ fn measure(error: BenchError) -> Failure {
     way_out.into_iter().fold(failure, Failure::hint)
 }
 
+/// Why nothing can be measured on this machine.
+pub(super) fn no_device(error: DeviceError) -> Failure {
+    measure(BenchError::Device(error))
+}
+
 /// Why there is nothing to compute.
 pub(super) fn task(error: TaskError) -> Failure {
     let way_out = match &error {

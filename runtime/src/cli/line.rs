@@ -31,7 +31,7 @@ use crate::toolchain::{DigestTrust, Search};
 const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
 
 /// The Python that is taken where none is named.
-const DEFAULT_PYTHON: &str = "python3";
+pub(super) const DEFAULT_PYTHON: &str = "python3";
 
 /// Where things are on this machine, and what a build may cost.
 #[derive(Debug, Clone, Args)]

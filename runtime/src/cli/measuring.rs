@@ -7,6 +7,7 @@ use clap::Args;
 use proofmark_packager::interop::flashinfer::{Definition, Workload};
 use proofmark_packager::{Arch, Artifact};
 use proofmark_player::Refusals;
+use proofmark_player::device::{DeviceError, probe};
 use proofmark_player::python::PLAYER_VARIABLE;
 
 use super::console::Console;
@@ -208,6 +209,9 @@ impl MeasuringOptions {
             && artifact.reference().is_none()
             && let Err(error) = Interpreter::with_torch(&self.line.machine.python)
         {
+            if let Some(unready) = self.without_device() {
+                return not(unready.to_string());
+            }
             let definition = &artifact.manifest().solution.definition;
             return not(format!(
                 "no reference is known for {definition}: name it with --reference ({error})"
@@ -215,6 +219,15 @@ impl MeasuringOptions {
         }
         let measuring = Box::new(self.measuring(Some(artifact), place, console)?);
         Ok(Measure::WherePossible { measuring })
+    }
+
+    /// Why nothing can be measured on this machine, if that is where it will be.
+    fn without_device(&self) -> Option<DeviceError> {
+        if self.line.as_job {
+            return None;
+        }
+        let readiness = probe();
+        (!readiness.is_ready()).then_some(DeviceError::NotReady { readiness })
     }
 
     /// The definition's own code, where nobody names another reference and there is a Python for it.
@@ -228,12 +241,16 @@ impl MeasuringOptions {
                 ));
                 Ok(Reference::Definition)
             }
-            Err(error) => Err(Failure::request(format!("no reference is known for {name}"))
-                .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
-                .hint(format!(
-                    "the definition's own needs a Python with torch: {error}: {}",
-                    error.way_out()
-                ))),
+            Err(error) => Err(match self.without_device() {
+                // Without a GPU no reference would help.
+                Some(unready) => explain::no_device(unready),
+                None => Failure::request(format!("no reference is known for {name}"))
+                    .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
+                    .hint(format!(
+                        "the definition's own needs a Python with torch: {error}: {}",
+                        error.way_out()
+                    )),
+            }),
         }
     }
 

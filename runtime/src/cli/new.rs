@@ -9,7 +9,7 @@ use clap::Args;
 use proofmark_packager::Arch;
 use proofmark_packager::interop::flashinfer::{Definition, Dtype, TensorSpec, Trace, Workload, solution};
 use proofmark_packager::interop::{popcorn, solexec};
-use proofmark_packager::submission::{Submission, Target, WORKLOADS_NAME};
+use proofmark_packager::submission::{CONFIG_NAME, Submission, Target, WORKLOADS_NAME};
 use proofmark_packager::unpack::{self, UnpackError, Unpacked};
 use proofmark_packager::{Artifact, Bundle, Evidence};
 use serde_json::json;
@@ -80,11 +80,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let artifact = scaffold(arguments, name, operator.as_ref())?;
     let kernel = artifact.manifest().build.entry_point.file.clone();
     let unpacked = write(artifact, &folder)?;
+    let mut notes = operator.as_ref().map(|known| known.notes.clone()).unwrap_or_default();
     if operator.is_none() {
-        console.say(format!(
-            "note: the definition {name:?} is not known here: the kernel takes one input and one output; its \
+        let unknown = format!(
+            "the definition {name:?} is not known here: the kernel takes one input and one output; its \
              definition.json, or --dataset, gives it the right ones"
-        ));
+        );
+        console.say(format!("note: {unknown}"));
+        notes.push(unknown);
     }
     let edited = unpacked.files.iter().find(|file| file.ends_with(kernel.as_str()));
     let edited = edited.map_or_else(|| kernel.to_string(), crate::path_text::text);
@@ -95,7 +98,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         folder.display(),
     ))?;
     let body = json!({
-        "folder": crate::path_text::text(&folder), "files": files, "definition": name, "definition_is_known": operator.is_some(),
+        "folder": crate::path_text::text(&folder), "files": files, "definition": name, "definition_is_known": operator.is_some(), "notes": notes,
     });
     console.document("proofmark.new", 1, &body)?;
     Ok(ExitCode::Yes)
@@ -130,6 +133,8 @@ struct Operator {
     text: String,
     /// The text of its `workloads.jsonl`; empty without any.
     workloads: String,
+    /// What was left out on the way, said already.
+    notes: Vec<String>,
 }
 
 /// The operator, from a file or a data set; `None` if only the name is known.
@@ -146,28 +151,78 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
     if solexec::Problem::is_at(path) {
         return problem::of_sol_execbench(path, console).map(Some);
     }
-    // A name has no separator; a folder behind one is a mistake that no name must hide.
-    if path.is_dir() && arguments.definition.contains('/') {
-        let text = format!("{} is a folder, and no problem's", path.display());
-        return Err(Failure::request(text).hint(
-            "SOL-ExecBench's holds definition.json and workload.jsonl, GPU MODE's task.yml and reference.py",
-        ));
+    let dataset = input::dataset(arguments.dataset.as_deref())?;
+    // A name has no separator; and a folder is meant where no data set knows the name, but for one that was begun
+    // under it.
+    let is_begun = path.join(CONFIG_NAME).is_file();
+    if arguments.definition.contains('/') || (path.is_dir() && dataset.is_none() && !is_begun) {
+        check_path(path)?;
+    }
+    if is_file_of_problem(path) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let text = format!("{} is one file of a problem: expected the problem's folder", path.display());
+        return Err(Failure::request(text).hint(format!("`proofmark new {}`", folder.display())));
     }
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = read_text(path)?;
-        let definition = Definition::from_json(&text)
-            .map_err(|error| Failure::request(format!("{}: {error}", path.display())))?;
+        let definition = Definition::from_json(&text).map_err(|error| {
+            let failure = Failure::request(format!("{}: {error}", path.display()));
+            match solexec::Definition::from_json(&text) {
+                Ok(_) => failure.hint(
+                    "it is a definition of SOL-ExecBench: name the problem's folder, with its workload.jsonl",
+                ),
+                Err(_) => failure,
+            }
+        })?;
         let workloads = workloads_beside(path, definition.name())?;
-        return Ok(Some(Operator { definition, text, workloads }));
+        return Ok(Some(Operator { definition, text, workloads, notes: Vec::new() }));
     }
-    let Some(dataset) = input::dataset(arguments.dataset.as_deref())? else {
+    let Some(dataset) = dataset else {
         return Ok(None);
     };
     let definition = dataset.definition(&arguments.definition).map_err(Failure::request)?;
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     let workloads = dataset.workloads(definition.name()).map_err(Failure::request)?;
     let workloads = lines_of(definition, workloads);
-    Ok(Some(Operator { definition: definition.clone(), text, workloads }))
+    Ok(Some(Operator { definition: definition.clone(), text, workloads, notes: Vec::new() }))
+}
+
+/// Refuses a path at which nothing stands that can be begun with, and says what is missing there.
+fn check_path(path: &Path) -> Result<(), Failure> {
+    const PROBLEMS: &str =
+        "SOL-ExecBench's holds definition.json and workload.jsonl, GPU MODE's task.yml and reference.py";
+    const NAME: &str = "a definition's name has no `/`; with --dataset it is looked up";
+    if path.is_file() {
+        return Ok(());
+    }
+    if !path.is_dir() {
+        return Err(Failure::request(format!("nothing stands at {}", path.display())).hint(NAME));
+    }
+    let has = |name: &str| path.join(name).is_file();
+    for pair in [
+        [solexec::problem::DEFINITION_NAME, solexec::problem::WORKLOADS_NAME],
+        [popcorn::problem::TASK_NAME, popcorn::problem::REFERENCE_NAME],
+    ] {
+        for (here, missing) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+            if has(here) && !has(missing) {
+                let text = format!("{} holds {here}, but no {missing}", path.display());
+                let failure = Failure::request(text).hint(PROBLEMS);
+                return Err(if here == solexec::problem::DEFINITION_NAME {
+                    failure.hint(format!("without workloads: `proofmark new {}`", path.join(here).display()))
+                } else {
+                    failure
+                });
+            }
+        }
+    }
+    Err(Failure::request(format!("{} is a folder, and no problem's", path.display())).hint(PROBLEMS))
+}
+
+/// Whether a file is a part of a board's problem, which is named by its folder.
+fn is_file_of_problem(path: &Path) -> bool {
+    let names =
+        [popcorn::problem::TASK_NAME, popcorn::problem::REFERENCE_NAME, solexec::problem::WORKLOADS_NAME];
+    path.is_file() && names.iter().any(|name| path.file_name().is_some_and(|found| found == *name))
 }
 
 /// A `workloads.jsonl`.

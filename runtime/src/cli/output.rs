@@ -56,7 +56,8 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile, Failure> {
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return Err(cannot_write(path, &format!("{} is no folder", folder.display())));
+        let text = format!("cannot write {}: {} is no folder", path.display(), folder.display());
+        return Err(Failure::request(text));
     }
     sweep_beside(folder);
     let mut builder = tempfile::Builder::new();

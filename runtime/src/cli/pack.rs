@@ -15,7 +15,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output};
-use crate::build::Flags;
+use crate::build::{FlagRefusal, Flags};
 
 /// Pack a submission into one self-contained file
 ///
@@ -179,15 +179,15 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     let mut packed = Vec::new();
     for (place, one) in &opened {
-        if let Err(refusals) = Flags::check(&one.bundle.artifact.manifest().target.nvcc_flags) {
-            for refusal in refusals {
-                console.say(format!("note: it will not build: {refusal}"));
-            }
-        }
+        let artifact = &one.bundle.artifact;
+        let mut notes = unbuildable(artifact, arguments.format())?;
         if arguments.format() == Format::Flashinfer {
-            say_what_is_left_out(&one.bundle.artifact, console);
+            notes.extend(what_is_left_out(artifact));
         }
-        packed.push(pack_one(arguments, one, place, opened.len(), console)?);
+        for note in &notes {
+            console.say(format!("note: {note}"));
+        }
+        packed.push(pack_one(arguments, one, place, opened.len(), notes, console)?);
     }
     // With `-o -` stdout belongs to the file.
     if !to_stdout {
@@ -200,8 +200,22 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     Ok(ExitCode::Yes)
 }
 
+/// What keeps Proofmark from building a submission: an artifact is for nothing else and refused, a board may take what
+/// we do not.
+fn unbuildable(artifact: &Artifact, format: Format) -> Result<Vec<String>, Failure> {
+    let Err(refusals) = Flags::check(&artifact.manifest().target.nvcc_flags) else { return Ok(Vec::new()) };
+    if format == Format::Zip {
+        let refusals: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+        return Err(Failure::request(format!("it would not build: {}", refusals.join("; ")))
+            .hint("the flags that are accepted: `proofmark build --help`"));
+    }
+    let note =
+        |refusal: &FlagRefusal| format!("it will not build here, so nobody proves what comes out: {refusal}");
+    Ok(refusals.iter().map(note).collect())
+}
+
 /// A solution.json has no place for everything that an artifact holds.
-fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
+fn what_is_left_out(artifact: &Artifact) -> Option<String> {
     let target = &artifact.manifest().target;
     let mut lost = Vec::new();
     if target.arch != Arch::SM_100A || !target.nvcc_flags.is_empty() {
@@ -211,12 +225,12 @@ fn say_what_is_left_out(artifact: &Artifact, console: &Console) {
     lost.extend(artifact.definition().map(|_| "definition.json".to_owned()));
     lost.extend(artifact.workloads().map(|_| "workloads.jsonl".to_owned()));
     lost.extend(artifact.reference().map(|_| "the reference".to_owned()));
-    if !lost.is_empty() {
-        console.say(format!(
-            "note: a solution.json cannot carry {}: what is read back from it has another digest",
+    (!lost.is_empty()).then(|| {
+        format!(
+            "a solution.json cannot carry {}: what is read back from it has another digest",
             lost.join(", ")
-        ));
-    }
+        )
+    })
 }
 
 fn pack_one(
@@ -224,6 +238,7 @@ fn pack_one(
     opened: &Opened,
     place: &Path,
     count: usize,
+    mut said: Vec<String>,
     console: &Console,
 ) -> Result<Packed, Failure> {
     let artifact = &opened.bundle.artifact;
@@ -235,6 +250,7 @@ fn pack_one(
             for note in &file.notes {
                 console.say(format!("note: {note}"));
             }
+            said.extend(file.notes);
             let folder = place.file_name().unwrap_or_default().to_string_lossy();
             let name = if count > 1 { format!("{folder}.{}", file.name) } else { file.name.to_owned() };
             (file.text.into_bytes(), name)
@@ -258,16 +274,18 @@ fn pack_one(
         Some(_) => output::write_to(&path, &content)?,
         None => output::write_unnamed(&path, &content)?,
     }
+    let written = crate::path_text::text(&path);
+    let said = said.into_iter().map(|what| Note { path: written.clone(), what });
     Ok(Packed {
         format,
         digest: artifact.digest(),
-        output: crate::path_text::text(&path),
+        output: written.clone(),
         size_bytes: content.len() as u64,
         sha256: Digest::of_bytes(&content),
         flashinfer_hashes: solution::hashes(artifact),
         sources: artifact.manifest().sources.clone(),
         reference: artifact.manifest().reference,
-        notes: opened.notes.clone(),
+        notes: opened.notes.iter().cloned().chain(said).collect(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`interpreter`] | an interpreter and what it has |
 //! | [`document`] | what a player in Python is told to load |
+//! | [`syntax`] | whether a text is Python |
 //! | [`home`] | where Python code of one run lives: its folders, its interpreter |
 //!
 //! A submission's sources become a package in a folder of their own, as FlashInfer-Bench's builder has it, since
@@ -12,7 +13,9 @@
 pub mod document;
 pub mod home;
 pub mod interpreter;
+pub mod syntax;
 
 pub use document::PythonDocument;
 pub use home::{HomeError, PythonHome};
 pub use interpreter::{Interpreter, InterpreterError};
+pub use syntax::Syntax;

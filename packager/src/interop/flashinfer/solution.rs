@@ -16,12 +16,17 @@ use sha1::{Digest as _, Sha1};
 
 use crate::artifact::Artifact;
 use crate::entry_point::{EntryPoint, EntryPointError};
+use crate::interop::unread::Reader;
 use crate::json::{self, Budget, JsonError};
 use crate::sources::{SourceFile, SourcePath, SourcePathError};
 use crate::submission::{
     Binding, BuildSpec, Language, SolutionMeta, Submission, Target, Violation, Violations,
     violations_of_texts,
 };
+
+/// What the format has in `spec`.
+const SPEC_FIELDS: [&str; 6] =
+    ["language", "target_hardware", "entry_point", "dependencies", "destination_passing_style", "binding"];
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -226,6 +231,13 @@ pub fn read(text: &str) -> Result<Artifact, SolutionError> {
         unknown,
     };
     Artifact::pack(submission).map_err(SolutionError::Invalid)
+}
+
+/// What is to be noted of fields that nothing reads.
+#[must_use]
+pub fn unread(artifact: &Artifact) -> Vec<String> {
+    Reader { spec: &SPEC_FIELDS, flags: "`[target] nvcc_flags` of a folder's config.toml" }
+        .notes(&artifact.manifest().unknown)
 }
 
 /// Whether a text that does not fit is what SOL-ExecBench takes instead.

@@ -8,6 +8,7 @@
 //! | [`task`] | a problem as a task that can be measured |
 //! | [`word`] | the word that the server refuses wherever it stands |
 //! | `adapter` | `custom_kernel(data)`, from the definition's signature |
+//! | `python_entry` | what is wrong with a Python entry |
 //! | `literal` | texts as Python writes them |
 //!
 //! Read from kernelbot at 4bdd839 and reference-kernels at f83cb92. Two traps of the server are minded here:
@@ -17,6 +18,7 @@
 mod adapter;
 mod literal;
 pub mod problem;
+mod python_entry;
 pub mod signature;
 pub mod submission;
 pub mod task;

@@ -9,26 +9,38 @@
 
 use std::fmt::Write as _;
 
-use super::{adapter, literal, word};
+use super::{adapter, literal, python_entry, word};
 use crate::artifact::Artifact;
 use crate::interop::flashinfer::Definition;
 use crate::interop::torch_binding::{self, CallersStream};
 use crate::interop::violation::{FormatViolation, Invalid};
-use crate::target::{Arch, Gencode};
+use crate::target::{Arch, Feature, Gencode};
 use crate::{DigestBuilder, SourceFile};
 
 /// Largest file that the server takes, in bytes.
 pub const LARGEST_BYTES: usize = 1_000_000;
 
 /// The function that a problem calls.
-const ENTRY: &str = "custom_kernel";
+pub(super) const ENTRY: &str = "custom_kernel";
 
 /// The header that says CUDA's type and member without the word.
 const QUEUE_HEADER: &str = "proofmark_queue.h";
 
-/// GPUs of the server by name, with the number of their architecture.
-const GPUS: [(&str, u32); 7] =
-    [("t4", 75), ("a100", 80), ("l4", 89), ("l4x4", 89), ("h100", 90), ("b200", 100), ("b200_nebius", 100)];
+/// GPUs of the server.
+const GPUS: [&str; 7] = ["T4", "A100", "L4", "L4x4", "H100", "B200", "B200_Nebius"];
+
+/// The architecture of a GPU that is known by name: that of the server's machines stands in front of what else
+/// their names say.
+fn arch_of(gpu: &str) -> Option<Arch> {
+    let plain = gpu.split_once(['x', '_']).map_or(gpu, |(plain, _)| plain);
+    Arch::of_gpu(gpu).or_else(|| Arch::of_gpu(plain))
+}
+
+/// Whether a GPU is one of AMD's, which the server has too.
+fn is_amd(gpu: &str) -> bool {
+    gpu.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("MI"))
+        && gpu[2..].starts_with(|one: char| one.is_ascii_digit())
+}
 
 /// Where a submission goes.
 #[derive(Debug, Clone)]
@@ -74,18 +86,22 @@ pub struct Packed {
 
 /// Writes an artifact as a leaderboard takes it, or says everything that it would not take.
 pub fn write(artifact: &Artifact, leaderboard: &Leaderboard) -> Result<Packed, Invalid> {
-    let mut notes = Vec::new();
-    let body = if artifact.manifest().build.language.is_compiled() {
-        check_gpus(artifact.manifest().target.arch, leaderboard)?;
+    let mut notes = gpu_notes(leaderboard);
+    let manifest = artifact.manifest();
+    let head = [
+        format!("#!POPCORN leaderboard {}", leaderboard.name),
+        format!("#!POPCORN gpus {}", leaderboard.gpus.join(" ")),
+    ];
+    let body = if manifest.build.language.is_compiled() {
+        check_gpus(manifest.target.arch, leaderboard)?;
         compiled(artifact, &mut notes)?
     } else {
-        python(artifact)?
+        python(artifact, leaderboard, [&head[0], &head[1]], &mut notes)?
     };
-    let manifest = artifact.manifest();
     let mut text = format!(
-        "#!POPCORN leaderboard {}\n#!POPCORN gpus {}\n\n# {} by {}, packed by Proofmark from {}.\n\n",
-        leaderboard.name,
-        leaderboard.gpus.join(" "),
+        "{}\n{}\n\n# {} by {}, packed by Proofmark from {}.\n\n",
+        head[0],
+        head[1],
         word::replaced(&crate::escape::line(&manifest.solution.name)),
         word::replaced(&crate::escape::line(&manifest.solution.author)),
         artifact.digest().short(),
@@ -96,12 +112,32 @@ pub fn write(artifact: &Artifact, leaderboard: &Leaderboard) -> Result<Packed, I
         let expected = format!("at most {LARGEST_BYTES} bytes in all");
         violations.push(FormatViolation::new("submission.py", expected, text.len().to_string()));
     }
+    name_the_word("submission.py", &text, &mut violations);
+    if violations.is_empty() { Ok(Packed { text, notes }) } else { Err(invalid(violations)) }
+}
+
+/// Names every line with the word that the server refuses.
+fn name_the_word(path: &str, text: &str, violations: &mut Vec<FormatViolation>) {
     for (index, line) in text.lines().enumerate().filter(|(_, line)| word::stands_in(line)) {
-        let place = format!("submission.py line {}", index + 1);
-        let expected = "no `stream` in any case: the server takes it for work on another stream";
+        let place = format!("{path} line {}", index + 1);
+        let expected = "no `stream` in any case: the server takes it for work on another one. It calls on the default \
+                        one, so a launch needs to name none: `kernel<<<blocks, threads>>>(…)`";
         violations.push(FormatViolation::new(place, expected, crate::escape::line(line.trim())));
     }
-    if violations.is_empty() { Ok(Packed { text, notes }) } else { Err(invalid(violations)) }
+}
+
+/// What is not known of the named GPUs.
+fn gpu_notes(leaderboard: &Leaderboard) -> Vec<String> {
+    let is_known = |gpu: &&String| is_amd(gpu) || GPUS.iter().any(|name| gpu.eq_ignore_ascii_case(name));
+    let known: Vec<_> = GPUS.iter().filter_map(|name| Some(format!("{name} ({})", arch_of(name)?))).collect();
+    let others = leaderboard.gpus.iter().filter(|gpu| !is_known(gpu));
+    others
+        .map(|gpu| {
+            let unchecked =
+                if arch_of(gpu).is_some() { "" } else { ", and its architecture is not known here" };
+            format!("GPU MODE is not known to have a GPU `{gpu}`{unchecked}: known are {}", known.join(", "))
+        })
+        .collect()
 }
 
 fn invalid(violations: Vec<FormatViolation>) -> Invalid {
@@ -110,15 +146,17 @@ fn invalid(violations: Vec<FormatViolation>) -> Invalid {
 
 /// The architecture is forced, so it must be one that the named GPUs run.
 fn check_gpus(arch: Arch, leaderboard: &Leaderboard) -> Result<(), Invalid> {
-    let number = |gpu: &String| GPUS.iter().find(|(name, _)| gpu.eq_ignore_ascii_case(name));
-    let others = leaderboard.gpus.iter().filter_map(|gpu| Some((gpu, number(gpu)?.1)));
-    let violations: Vec<_> = others
-        .filter(|(_, number)| *number != arch.number)
-        .map(|(gpu, number)| {
-            let expected = format!("an architecture of {gpu}, such as sm_{number}");
-            FormatViolation::new("target.arch", expected, arch.to_string())
-        })
-        .collect();
+    let mut violations = Vec::new();
+    for gpu in &leaderboard.gpus {
+        let expected = match arch_of(gpu) {
+            _ if is_amd(gpu) => format!("no CUDA for {gpu}, a GPU of AMD: its submissions are Python"),
+            Some(own) if own.number != arch.number => {
+                format!("an architecture of {gpu}, such as {own}, in `[target] arch`")
+            }
+            _ => continue,
+        };
+        violations.push(FormatViolation::new("target.arch", expected, arch.to_string()));
+    }
     if violations.is_empty() { Ok(()) } else { Err(invalid(violations)) }
 }
 
@@ -193,8 +231,9 @@ fn without_the_word(sources: &[SourceFile], notes: &mut Vec<String>) -> Result<V
     let (mut said, mut violations, mut changed) = (Vec::new(), Vec::new(), 0);
     for source in sources {
         match word::without(source.path.as_str(), &source.content) {
-            Ok(content) if content == source.content => said.push(source.clone()),
-            Ok(content) => {
+            Ok(found) if found.text == source.content => said.push(source.clone()),
+            Ok(word::Said { text: content, notes: found, .. }) => {
+                notes.extend(found);
                 changed += source.content.to_ascii_lowercase().matches("stream").count();
                 let depth = source.path.as_str().matches('/').count();
                 let include = format!("#include \"{}{QUEUE_HEADER}\"\n", "../".repeat(depth));
@@ -216,19 +255,41 @@ fn without_the_word(sources: &[SourceFile], notes: &mut Vec<String>) -> Result<V
     Ok(said)
 }
 
-/// A Python file as it is; an entry of another name is called with the problem's data.
-fn python(artifact: &Artifact) -> Result<String, Invalid> {
+/// A Python file, but for directives that say otherwise; an entry of another name is called with the problem's data.
+fn python(
+    artifact: &Artifact,
+    leaderboard: &Leaderboard,
+    head: [&str; 2],
+    notes: &mut Vec<String>,
+) -> Result<String, Invalid> {
     let [source] = artifact.sources() else {
         let found: Vec<_> = artifact.sources().iter().map(|source| source.path.as_str()).collect();
         let violation = FormatViolation::new("sources", "one Python file", found.join(", "));
         return Err(invalid(vec![violation]));
     };
-    let symbol = &artifact.manifest().build.entry_point.symbol;
+    let (path, symbol) = (source.path.as_str(), &artifact.manifest().build.entry_point.symbol);
+    let mut violations = Vec::new();
+    if !python_entry::gives(&source.content, symbol) {
+        let expected = format!("a function `{symbol}`, which the problem calls with its data");
+        violations.push(FormatViolation::new(path, expected, "none"));
+    }
+    name_the_word(path, &source.content, &mut violations);
+    if !violations.is_empty() {
+        return Err(invalid(violations));
+    }
+    if let Some((line, statement)) = python_entry::placeholder(&source.content) {
+        notes.push(format!("{path} line {line}: {ENTRY} does nothing yet: its body is `{statement}`"));
+    }
+    note_the_default(path, &source.content, leaderboard, notes);
+    let (text, dropped) = python_entry::without_directives(&source.content, head);
+    for (line, directive) in dropped {
+        notes.push(format!("{path} line {line}: `{directive}` is left out: --leaderboard and --gpus say it"));
+    }
     if symbol == ENTRY {
-        return Ok(source.content.clone());
+        return Ok(text);
     }
     let definition = definition_of(artifact)?;
-    let mut body = source.content.trim_end().to_owned();
+    let mut body = text.trim_end().to_owned();
     if artifact.manifest().build.destination_passing_style {
         let _ = write!(body, "\n\n\nimport torch\n\n\n{}", adapter::text(&definition, symbol)?);
     } else {
@@ -240,6 +301,20 @@ fn python(artifact: &Artifact) -> Result<String, Invalid> {
         );
     }
     Ok(body)
+}
+
+/// Torch compiles for the plain architecture where nothing names one, and a Python file is not ours to change.
+fn note_the_default(path: &str, text: &str, leaderboard: &Leaderboard, notes: &mut Vec<String>) {
+    let archs = leaderboard.gpus.iter().filter_map(|gpu| arch_of(gpu));
+    let Some(arch) = archs.filter(|arch| arch.feature == Feature::Specific).max() else { return };
+    let plain = Arch { feature: Feature::Plain, ..arch };
+    for line in python_entry::compiles_for_the_default(text) {
+        notes.push(format!(
+            "{path} line {line}: no flag names an architecture, so the server's torch adds plain {plain}: put \
+             \"-gencode={}\" into its extra_cuda_cflags",
+            Gencode::exact(arch)
+        ));
+    }
 }
 
 #[cfg(test)]
@@ -304,9 +379,42 @@ mod tests {
         assert!(packed.text.ends_with(content) && packed.notes.is_empty());
         let other = write(&artifact("python", "s.py::run", "def run(x, f, y): pass"), &b200()).unwrap();
         assert!(other.text.contains("    run(x, factor, y)\n    return y\n"), "{}", other.text);
-        let refused =
-            write(&artifact("python", "s.py::custom_kernel", "a = 1\ntorch.cuda.Stream()"), &b200());
-        assert!(refused.unwrap_err().to_string().contains("submission.py line 7"));
+        // Lines are those of the user's file.
+        let bad = "#!POPCORN gpus T4\na = 1\ntorch.cuda.Stream()\n";
+        let refused = write(&artifact("python", "s.py::custom_kernel", bad), &b200()).unwrap_err();
+        let places: Vec<_> = refused.violations.iter().map(|one| one.place.as_str()).collect();
+        assert_eq!(places, ["s.py", "s.py line 3"]);
+    }
+
+    #[test]
+    fn what_a_python_file_lacks_is_told_with_its_line() {
+        let content = "#!POPCORN leaderboard other\n#!POPCORN gpus B200\nfrom torch.utils.cpp_extension import load_inline\n\
+                       m = load_inline(name='m')\n\n\ndef custom_kernel(data):\n    pass\n";
+        let packed = write(&artifact("python", "s.py::custom_kernel", content), &b200()).unwrap();
+        assert_eq!(packed.text.matches("#!POPCORN").count(), 2, "{}", packed.text);
+        let starts: Vec<_> = packed.notes.iter().map(|note| note.split(':').next().unwrap()).collect();
+        assert_eq!(starts, ["s.py line 8", "s.py line 4", "s.py line 1"], "{:?}", packed.notes);
+        assert!(packed.notes[1].contains("-gencode=arch=compute_100a,code=sm_100a"), "{:?}", packed.notes);
+        let older = Leaderboard::new("scale", &["A100".to_owned()]).unwrap();
+        let packed = write(&artifact("python", "s.py::custom_kernel", content), &older).unwrap();
+        assert!(!packed.notes.iter().any(|note| note.contains("-gencode")), "{:?}", packed.notes);
+    }
+
+    #[test]
+    fn every_gpu_is_checked_or_said_to_be_unknown() {
+        let on = |gpu: &str| {
+            let board = Leaderboard::new("scale", &[gpu.to_owned()]).unwrap();
+            write(&artifact("cuda", "k.cu::run", KERNEL), &board)
+        };
+        for gpu in ["H200", "RTX5090", "B300", "MI300", "a100"] {
+            let refused = on(gpu).unwrap_err().to_string();
+            assert!(refused.contains("sm_100a") && refused.contains(gpu), "{refused}");
+        }
+        for gpu in ["B2000", "Blackwell"] {
+            let notes = on(gpu).unwrap().notes;
+            assert!(notes[0].contains(gpu) && notes[0].contains("B200 (sm_100a)"), "{notes:?}");
+        }
+        assert!(!on("b200").unwrap().notes[0].contains("known"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | a comment or text | `queue` |
 //! | a name of the submission's own, or of the made TVM-FFI header | the same with `queue` |
 //! | `cudaStream_t` | `proofmark::Queue`, the same type |
+//! | `at::cuda::getCurrentCUDAStream()`, `.stream()` of it | the default stream |
 //! | `config.stream`, `call->stream` | `proofmark::queue_of(config)`, the same member |
 //!
 //! Everything else of CUDA, torch or C++ with the word in it is refused with its place: what makes,
@@ -16,6 +17,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::interop::pieces::{Piece, Pieces};
 use crate::interop::violation::FormatViolation;
 
 /// The word, in lower case.
@@ -26,6 +28,13 @@ const INSTEAD: &str = "queue";
 
 /// Names that have another with the same meaning.
 const SAME: [(&str, &str); 1] = [("cudaStream_t", "proofmark::Queue")];
+
+/// What gives torch's current stream.
+const CURRENT: &str = "getCurrentCUDAStream";
+
+/// Torch's header for streams, and one that brings it and has another name.
+const HEADER_OF_STREAMS: &str = "<c10/cuda/";
+const HEADER_AROUND_IT: &str = "<ATen/cuda/CUDAContext";
 
 /// How names start or end that are not the submission's own.
 const FOREIGN_STARTS: [&str; 8] = ["cuda", "CUDA", "cu", "CU", "nv", "getCurrent", "getDefault", "getStream"];
@@ -80,28 +89,124 @@ auto queue_of(T& own) -> decltype((own.queue)) {
 }  // namespace proofmark
 ";
 
+/// A source that is said without the word.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Its text, with the lines where they were.
+    pub text: String,
+    /// What another word may change in what it does, with the lines.
+    pub notes: Vec<String>,
+    /// Variables that hold the caller's stream.
+    callers: BTreeSet<String>,
+}
+
 /// A source said without the word, or every place where that cannot be done.
-pub(super) fn without(path: &str, text: &str) -> Result<String, Vec<FormatViolation>> {
-    let mut said = String::with_capacity(text.len());
+pub(super) fn without(path: &str, text: &str) -> Result<Said, Vec<FormatViolation>> {
+    let mut said = Said::default();
     let mut violations = Vec::new();
-    let names: BTreeSet<&str> = Pieces { rest: text }.filter_map(Piece::name).collect();
-    for piece in (Pieces { rest: text }) {
+    let names: BTreeSet<&str> = Pieces::of(text).filter_map(Piece::name).collect();
+    let mut pieces = Pieces::of(text);
+    while let Some(piece) = pieces.next() {
+        let line = said.text.matches('\n').count() + 1;
         match piece {
-            Piece::Prose(prose) => said.push_str(&replaced(prose)),
-            Piece::Plain(plain) => said.push_str(plain),
-            Piece::Name(name) if !stands_in(name) => said.push_str(name),
-            Piece::Name(name) => match other_name(name, &mut said, &names) {
-                Ok(()) => {}
-                Err(expected) => {
-                    let line = said.matches('\n').count() + 1;
+            Piece::Comment(comment) => said.text.push_str(&replaced(comment)),
+            Piece::Text(literal) => {
+                if stands_in(literal) && !is_include(&said.text) {
+                    let shown = crate::escape::line(literal);
+                    said.notes.push(format!("{path} line {line}: the text {shown} is said with `{INSTEAD}`"));
+                }
+                said.text.push_str(&replaced(literal));
+            }
+            Piece::Plain(plain) => said.text.push_str(plain),
+            Piece::Name(name) if !stands_in(name) => said.text.push_str(name),
+            Piece::Name(CURRENT) if said.takes_the_callers(&mut pieces) => {
+                said.notes.push(format!(
+                    "{path} line {line}: `{CURRENT}` is said as the default queue, on which this server calls"
+                ));
+            }
+            Piece::Name(WORD) if said.is_of_callers(&mut pieces) => {}
+            Piece::Name(name) => {
+                if let Err(expected) = other_name(name, &mut said.text, &names) {
                     let place = format!("{path} line {line}");
                     violations.push(FormatViolation::new(place, expected, format!("`{name}`")));
-                    said.push_str(name);
+                    said.text.push_str(name);
                 }
-            },
+            }
         }
     }
     if violations.is_empty() { Ok(said) } else { Err(violations) }
+}
+
+impl Said {
+    /// Says torch's current stream, whose name comes next, as the default one; `false` where more than its handle is
+    /// asked for.
+    fn takes_the_callers(&mut self, pieces: &mut Pieces<'_>) -> bool {
+        let Some(call) = call_length(pieces.rest()) else { return false };
+        let (arguments, rest) = pieces.rest().split_at(call);
+        let handle = handle_length(rest);
+        if handle == 0 && rest.trim_start().starts_with(['.', '-']) {
+            return false;
+        }
+        let lines = arguments.matches('\n').count() + rest[..handle].matches('\n').count();
+        pieces.pass(call + handle);
+        let mut start = self.text.len();
+        for qualifier in ["cuda::", "at::", "c10::", "::"] {
+            start -= if self.text[..start].ends_with(qualifier) { qualifier.len() } else { 0 };
+        }
+        self.text.truncate(start);
+        let before = self.text.trim_end().trim_end_matches(['=', '(', '{']).trim_end();
+        let name = before.rsplit(|one: char| !one.is_ascii_alphanumeric() && one != '_').next();
+        if let Some(name) = name.filter(|name| !name.is_empty() && before.len() < self.text.trim_end().len())
+        {
+            self.callers.insert(name.to_owned());
+        }
+        self.text.push_str("proofmark::Queue{}");
+        self.text.push_str(&"\n".repeat(lines));
+        true
+    }
+
+    /// Leaves out `.stream()` behind a variable that holds the caller's stream, which is its handle already.
+    fn is_of_callers(&mut self, pieces: &mut Pieces<'_>) -> bool {
+        let Some(before) = self.text.strip_suffix('.') else { return false };
+        let name = before.rsplit(|one: char| !one.is_ascii_alphanumeric() && one != '_').next();
+        let Some(call) =
+            call_length(pieces.rest()).filter(|_| name.is_some_and(|name| self.callers.contains(name)))
+        else {
+            return false;
+        };
+        pieces.pass(call);
+        self.text.pop();
+        true
+    }
+}
+
+/// The length of a call's arguments with their parentheses, if that is what a text starts with.
+fn call_length(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, one) in text.char_indices() {
+        match one {
+            '(' => depth += 1,
+            ')' if depth == 1 => return Some(at + 1),
+            ')' => depth = depth.checked_sub(1)?,
+            _ if depth == 0 && !one.is_whitespace() => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The length of `.stream()`, if a text starts with it, else zero.
+fn handle_length(text: &str) -> usize {
+    let length = || {
+        let rest = text.trim_start().strip_prefix('.')?.trim_start().strip_prefix(WORD)?;
+        Some(text.len() - rest.len() + call_length(rest)?)
+    };
+    length().unwrap_or(0)
+}
+
+/// Whether what comes next is the name of an included file.
+fn is_include(said: &str) -> bool {
+    said.rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with("#include"))
 }
 
 /// Says a name in another way behind what is already said; `Err` says what is expected instead.
@@ -109,6 +214,11 @@ fn other_name(name: &str, said: &mut String, names: &BTreeSet<&str>) -> Result<(
     const OWN: &str = "the caller's stream handed on and nothing else of streams";
     if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
         said.push_str(same);
+        return Ok(());
+    }
+    if name == "CUDAStream" && said.ends_with(HEADER_OF_STREAMS) {
+        said.truncate(said.len() - HEADER_OF_STREAMS.len());
+        said.push_str(HEADER_AROUND_IT);
         return Ok(());
     }
     if let Some(start) = member_of(said).filter(|_| name == WORD) {
@@ -179,68 +289,6 @@ pub(super) fn replaced(text: &str) -> String {
     said + &text[from..]
 }
 
-/// A piece of C++ text.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Piece<'t> {
-    /// A comment, or a text in quotes.
-    Prose(&'t str),
-    /// A name, a keyword or a number.
-    Name(&'t str),
-    /// Anything else.
-    Plain(&'t str),
-}
-
-impl<'t> Piece<'t> {
-    fn name(self) -> Option<&'t str> {
-        if let Self::Name(name) = self { Some(name) } else { None }
-    }
-}
-
-/// Takes C++ text apart, as far as this needs it; raw strings count as several pieces, none of them lost.
-struct Pieces<'t> {
-    rest: &'t str,
-}
-
-impl<'t> Iterator for Pieces<'t> {
-    type Item = Piece<'t>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest;
-        let first = rest.chars().next()?;
-        let up_to = |end: Option<usize>| end.unwrap_or(rest.len());
-        let is_part = |one: char| one.is_ascii_alphanumeric() || one == '_';
-        let (length, make): (usize, fn(&'t str) -> Piece<'t>) = if rest.starts_with("//") {
-            (up_to(rest.find('\n')), Piece::Prose)
-        } else if let Some(inside) = rest.strip_prefix("/*") {
-            (up_to(inside.find("*/").map(|at| at + "/**/".len())), Piece::Prose)
-        } else if first == '"' {
-            (quoted(rest), Piece::Prose)
-        } else if is_part(first) {
-            (up_to(rest.find(|one| !is_part(one))), Piece::Name)
-        } else {
-            (first.len_utf8(), Piece::Plain)
-        };
-        let (piece, rest) = rest.split_at(length);
-        self.rest = rest;
-        Some(make(piece))
-    }
-}
-
-/// The length of a text in quotes, up to the end of its line where nothing closes it.
-fn quoted(text: &str) -> usize {
-    let mut is_escaped = false;
-    for (at, one) in text.char_indices().skip(1) {
-        match one {
-            '\n' => return at,
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +298,8 @@ mod tests {
         let text = "// on the caller's Stream\nvoid launch(cudaStream_t stream, int streams) {\n  \
                     kernel<<<1, 2, 0, stream>>>(\"a STREAM\");\n  config.stream = stream;\n  call->stream = stream;\n}\n\
                     const auto stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, 0));\n";
-        let said = without("k.cu", text).unwrap();
+        let Said { text: said, notes, .. } = without("k.cu", text).unwrap();
+        assert_eq!(notes, ["k.cu line 3: the text \"a STREAM\" is said with `queue`"]);
         assert!(!stands_in(&said), "{said}");
         for part in [
             "// on the caller's Queue\nvoid launch(proofmark::Queue queue, int queues) {\n",
@@ -267,7 +316,9 @@ mod tests {
     fn what_makes_or_asks_for_streams_is_refused_with_its_place() {
         for text in [
             "cudaStreamCreate(&one);",
-            "auto s = at::cuda::getCurrentCUDAStream();",
+            "at::cuda::CUDAStream s = other;",
+            "at::cuda::getCurrentCUDAStream().synchronize();",
+            "auto f = &at::cuda::getCurrentCUDAStream;",
             "#include <sstream>",
             "std::ostringstream out;",
             "config = {.gridDim = 1, .stream = s};",
@@ -282,6 +333,21 @@ mod tests {
     #[test]
     fn a_text_without_the_word_stays_as_it_is() {
         let text = "auto x = R\"(a \\ b)\"; // it's \u{e4} 'c'\n/* unclosed";
-        assert_eq!(without("k.cu", text).unwrap(), text);
+        assert_eq!(without("k.cu", text).unwrap().text, text);
+    }
+
+    #[test]
+    fn torchs_current_stream_is_the_default_one_here() {
+        let text = "#include <c10/cuda/CUDAStream.h>\nauto stream = at::cuda::getCurrentCUDAStream(\n0);\n\
+                    k<<<1, 1, 0, stream.stream()>>>();\n\
+                    f(::c10::cuda::getCurrentCUDAStream().stream());\ncudaStream_t s = at::cuda::getCurrentCUDAStream();\n";
+        let said = without("k.cu", text).unwrap();
+        assert_eq!(
+            said.text,
+            "#include <ATen/cuda/CUDAContext.h>\nauto queue = proofmark::Queue{}\n;\nk<<<1, 1, 0, queue>>>();\n\
+             f(proofmark::Queue{});\nproofmark::Queue s = proofmark::Queue{};\n"
+        );
+        let lines: Vec<_> = said.notes.iter().map(|note| note.split(':').next().unwrap()).collect();
+        assert_eq!(lines, ["k.cu line 2", "k.cu line 5", "k.cu line 6"]);
     }
 }

@@ -8,6 +8,10 @@ pub const PYTHON: [&str; 5] = ["pytorch", "triton", "cute_dsl", "cutile", "cudnn
 /// The languages that are compiled as a torch extension.
 pub const COMPILED: [&str; 4] = ["cutlass", "cudnn", "cublas", "cuda_cpp"];
 
+/// The languages that FlashInfer-Bench does not have.
+pub const ONLY_THEIRS: [&str; 8] =
+    ["pytorch", "cute_dsl", "cutile", "cudnn_frontend", "cutlass", "cudnn", "cublas", "cuda_cpp"];
+
 /// Endings of an entry file of the compiled group.
 pub const COMPILED_ENDINGS: [&str; 8] = [".cu", ".cpp", ".cc", ".cxx", ".c", ".h", ".hpp", ".cuh"];
 

@@ -3,6 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`solution`] | what the board takes, read as an artifact and written from one |
+//! | `extension` | what the board's builder makes of C++ sources |
 //! | [`architecture`] | which architecture a list of flags asks for |
 //! | [`languages`] | their two groups of languages |
 //! | [`problem`] | a folder of definition and workloads, and what of it can be measured |
@@ -23,6 +24,7 @@ pub mod architecture;
 pub mod definition;
 pub mod element_type;
 pub mod expression;
+mod extension;
 pub mod languages;
 pub mod problem;
 mod python;

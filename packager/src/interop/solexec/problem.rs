@@ -77,6 +77,12 @@ pub enum ProblemError {
         /// Every violation.
         source: Invalid,
     },
+    /// There is no workload.
+    #[error("{} holds no workload: expected one a line", path.display())]
+    NoWorkload {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The workloads of a problem in FlashInfer-Bench's terms.
@@ -105,12 +111,15 @@ impl Problem {
         let text = read_text(&path, LARGEST_WORKLOADS_BYTES)?;
         let mut workloads = Vec::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let workload = Workload::from_json(line).map_err(|source| ProblemError::Workload {
+            let workload = Workload::from_json(line).and_then(|read| check(&definition, read, &workloads));
+            workloads.push(workload.map_err(|source| ProblemError::Workload {
                 path: path.clone(),
                 line: index + 1,
                 source,
-            })?;
-            workloads.push(workload);
+            })?);
+        }
+        if workloads.is_empty() {
+            return Err(ProblemError::NoWorkload { path });
         }
         Ok(Self { definition, workloads })
     }
@@ -153,6 +162,47 @@ impl Problem {
         }
         let inputs = workload.inputs.iter().map(|(name, source)| (name.to_owned(), source.clone()));
         flashinfer::Workload::new(&workload.uuid, axes, inputs).map_err(|invalid| invalid.to_string())
+    }
+}
+
+/// Holds a workload against its definition and those before it.
+fn check(definition: &Definition, workload: Workload, before: &[Workload]) -> Result<Workload, Invalid> {
+    let mut violations = Vec::new();
+    for (name, axis) in definition.axes().iter() {
+        if axis.value == AxisValue::Variable && !workload.axes.contains(name) {
+            let place = format!("axes.{name}");
+            violations.push(FormatViolation::new(
+                place,
+                "a whole number: the definition leaves it open",
+                "nothing",
+            ));
+        }
+    }
+    for name in definition.inputs().names().filter(|name| !workload.inputs.contains(name)) {
+        let expected = "`random`, `scalar`, `safetensors` or `custom`, as for every input of the definition";
+        violations.push(FormatViolation::new(format!("inputs.{name}"), expected, "nothing"));
+    }
+    for name in workload.inputs.names().filter(|name| !definition.inputs().contains(name)) {
+        let names: Vec<_> = definition.inputs().names().collect();
+        let expected = format!("an input of the definition: {}", names.join(", "));
+        violations.push(FormatViolation::new(format!("inputs.{name}"), expected, format!("`{name}`")));
+    }
+    if workload.is_custom() && definition.custom_inputs().is_none() {
+        let expected = "no `custom` input where the definition has no custom_inputs_entrypoint to make it";
+        violations.push(FormatViolation::new("inputs", expected, "`custom`"));
+    }
+    if before.iter().any(|other| other.uuid == workload.uuid) {
+        let expected = "a uuid that no line before has";
+        violations.push(FormatViolation::new(
+            "uuid",
+            expected,
+            format!("`{}`", escape::line(&workload.uuid)),
+        ));
+    }
+    if violations.is_empty() {
+        Ok(workload)
+    } else {
+        Err(Invalid { document: "SOL-ExecBench workload", violations })
     }
 }
 
@@ -269,8 +319,31 @@ mod tests {
     fn an_element_type_that_is_not_measured_is_refused_by_name() {
         let wide =
             DEFINITION.replace("\"bfloat16\"}},\n        \"custom", "\"float64\"}},\n        \"custom");
-        let refused = problem(&wide, "").unwrap().measurable().unwrap_err();
+        let line = r#"{"axes": {"rows": 3}, "inputs": {"x": {}}, "uuid": "a"}"#;
+        let refused = problem(&wide, line).unwrap().measurable().unwrap_err();
         assert_eq!(refused.violations[0].place, "outputs.y.dtype");
+    }
+
+    #[test]
+    fn a_workload_that_does_not_fit_its_definition_is_refused_with_its_line() {
+        let good = r#"{"axes": {"rows": 3}, "inputs": {"x": {"type": "custom"}}, "uuid": "a"}"#;
+        let refused = |definition: &str, second: &str| match problem(definition, &format!("{good}\n{second}"))
+        {
+            Err(ProblemError::Workload { line, source, .. }) => {
+                (line, source.violations.into_iter().map(|one| one.place).collect::<Vec<_>>().join(" "))
+            }
+            other => panic!("{other:?}"),
+        };
+        for (second, places) in [
+            (good.replace("\"a\"", "\"b\"").replace("\"rows\": 3", ""), "axes.rows"),
+            (good.replace("\"a\"", "\"b\"").replace("\"x\"", "\"y\""), "inputs.x inputs.y"),
+            (good.to_owned(), "uuid"),
+        ] {
+            assert_eq!(refused(DEFINITION, &second), (2, places.to_owned()));
+        }
+        let none = DEFINITION.replace("\"custom_inputs_entrypoint\": \"make\", ", "");
+        assert_eq!(refused(&none, good), (1, "inputs".to_owned()));
+        assert!(matches!(problem(DEFINITION, "\n"), Err(ProblemError::NoWorkload { .. })));
     }
 
     #[test]

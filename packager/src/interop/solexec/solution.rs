@@ -16,14 +16,16 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
 
 use super::architecture::{self, Asked};
-use super::languages::{self, BUILT_ENDINGS, COMPILED, COMPILED_ENDINGS, PYTHON};
-use crate::artifact::Artifact;
+use super::extension::Extension;
+use super::languages::{self, COMPILED, COMPILED_ENDINGS, ONLY_THEIRS, PYTHON};
+use crate::artifact::{Artifact, Manifest};
 use crate::entry_point::EntryPoint;
 use crate::interop::document::{self, Object, quote, texts_of};
+use crate::interop::unread::{self, Reader};
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::sources::{SourceFile, SourcePath};
 use crate::submission::{Binding, BuildSpec, Language, SolutionMeta, Submission, Target};
-use crate::target::{Arch, Gencode};
+use crate::target::{Arch, Feature, Gencode};
 
 /// What a violation says that the document is.
 const DOCUMENT: &str = "SOL-ExecBench solution";
@@ -40,8 +42,19 @@ const DEFAULT_CUDA_FLAGS: [&str; 2] = ["-O3", "--use_fast_math"];
 /// Their linker flags for a solution that has compile options without these.
 const DEFAULT_LINKER_FLAGS: [&str; 1] = ["-lcuda"];
 
-/// What makes C++ sources a module that Python can load.
-const MODULE_MACRO: &str = "PYBIND11_MODULE";
+/// What their model of `spec` has.
+const SPEC_FIELDS: [&str; 7] = [
+    "languages",
+    "target_hardware",
+    "entry_point",
+    "dependencies",
+    "destination_passing_style",
+    "binding",
+    "compile_options",
+];
+
+/// What their model of `spec.compile_options` has.
+const OPTION_FIELDS: [&str; 3] = ["cflags", "cuda_cflags", "ld_flags"];
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -77,12 +90,24 @@ struct WrittenSource<'a> {
     content: &'a str,
 }
 
-/// Whether a text is a solution of this board: `spec` has `languages`, where FlashInfer-Bench's has one
-/// `language`.
+/// Whether a text is a solution of this board: `spec` has `languages` where FlashInfer-Bench's has one
+/// `language`, or `compile_options`, or a language that only this board has.
 pub fn is_one(text: &str) -> bool {
     let value =
         crate::json::parse::<Value>(text.trim_start_matches('\u{feff}'), crate::json::Budget::DOCUMENT);
-    value.is_ok_and(|value| value["spec"]["languages"].is_array() && value["spec"]["language"].is_null())
+    value.is_ok_and(|value| {
+        let spec = &value["spec"];
+        let is_theirs = |name: &str| ONLY_THEIRS.contains(&name);
+        !spec["compile_options"].is_null()
+            || !spec["languages"].is_null() && spec["language"].is_null()
+            || spec["language"].as_str().is_some_and(is_theirs)
+    })
+}
+
+/// What is to be noted of fields that nothing reads.
+pub fn unread(artifact: &Artifact) -> Vec<String> {
+    Reader { spec: &SPEC_FIELDS, flags: "`spec.compile_options.cuda_cflags`" }
+        .notes(&artifact.manifest().unknown)
 }
 
 /// Writes an artifact as the board takes it, or says every rule of theirs that it breaks.
@@ -144,8 +169,9 @@ fn spec_beside(artifact: &Artifact) -> &Value {
 
 fn languages_to_write(artifact: &Artifact, violations: &mut Vec<FormatViolation>) -> Vec<String> {
     let build = &artifact.manifest().build;
-    let kept =
-        texts_of(&spec_beside(artifact)["languages"]).filter(|kept| languages::language_of(kept).is_some());
+    let kept = texts_of(&spec_beside(artifact)["languages"]).filter(|kept| {
+        languages::language_of(kept).is_some_and(|one| one.is_compiled() == build.language.is_compiled())
+    });
     kept.or_else(|| languages::languages_of(build.language, &build.dependencies)).unwrap_or_else(|| {
         violations.push(FormatViolation::new(
             "spec.languages",
@@ -184,19 +210,42 @@ fn check_entry(build: &BuildSpec, violations: &mut Vec<FormatViolation>) {
     }
 }
 
-/// Their builder compiles the top folder's files as one torch extension.
+/// Their builder makes a torch extension of the sources.
 fn check_module(artifact: &Artifact, violations: &mut Vec<FormatViolation>) {
-    let is_built = |path: &str| !path.contains('/') && BUILT_ENDINGS.iter().any(|end| path.ends_with(end));
-    let built = artifact.sources().iter().filter(|source| is_built(source.path.as_str()));
-    if artifact.manifest().build.binding != Some(Binding::Torch) {
+    if artifact.manifest().build.binding == Some(Binding::Torch) {
+        Extension::of(artifact).check(artifact, violations);
+    } else {
         let expected = "`torch`: the board calls C++ as a torch extension";
         violations.push(FormatViolation::new("spec.binding", expected, "`tvm-ffi`"));
-    } else if !built.clone().any(|source| source.content.contains(MODULE_MACRO)) {
-        let expected = format!("a file in the top folder with {MODULE_MACRO}");
-        let found: Vec<_> = built.map(|source| source.path.as_str()).collect();
-        let found = if found.is_empty() { "no file that is compiled".to_owned() } else { found.join(", ") };
-        violations.push(FormatViolation::new("sources", expected, found));
     }
+}
+
+/// What the board may do otherwise than the user expects of what is written.
+pub fn notes(artifact: &Artifact) -> Vec<String> {
+    let Manifest { build, target, .. } = artifact.manifest();
+    if !build.language.is_compiled() {
+        let mentions = artifact.sources().iter().filter(|source| source.content.contains("cpp_extension"));
+        return mentions
+            .map(|source| {
+                let path = &source.path;
+                format!(
+                    "{path} names cpp_extension: the board forbids load() and load_inline() to Python entries"
+                )
+            })
+            .collect();
+    }
+    let mut notes = Extension::of(artifact).notes(artifact);
+    let arch = target.arch;
+    if arch.feature == Feature::Plain && arch.number == B200_NUMBER {
+        notes.push(format!("{arch} is kept: what B200 has beyond it, such as tcgen05, needs sm_100a"));
+    }
+    if build.target_hardware.iter().any(|name| name == "LOCAL") {
+        notes.push(format!(
+            "`LOCAL` is the GPU of whoever runs it, and {arch} is asked for by name: on a GPU of another \
+             architecture it does not load"
+        ));
+    }
+    notes
 }
 
 fn check_architecture(target: &Target, hardware: &[String], violations: &mut Vec<FormatViolation>) {
@@ -231,8 +280,12 @@ fn artifact(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Artif
     let spec = spec.and_then(|value| read_spec(value, violations));
     let sources = read_sources(&mut root, violations);
     let (spec, sources) = (spec?, sources?);
+    let (sources, unknown_sources) = sources;
     let mut unknown = root.rest();
     unknown.insert("spec".to_owned(), Value::Object(spec.beside));
+    if !unknown_sources.is_empty() {
+        unknown.insert("sources".to_owned(), Value::Object(unknown_sources));
+    }
     let submission = Submission {
         solution: SolutionMeta { name: name?, definition: definition?, author: author?, description },
         build: spec.build,
@@ -261,10 +314,18 @@ struct Spec {
 
 fn read_spec(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Spec> {
     let mut fields = Object::open("spec".to_owned(), value, violations)?;
-    let languages = fields.texts("languages", violations);
-    let language = languages::language_of(&languages).or_else(|| {
-        let expected = format!("some of {}, or some of {}", PYTHON.join(", "), COMPILED.join(", "));
-        fields.refuse("languages", &expected, &json!(languages), violations)
+    let expected = format!("a list of some of {}, or of some of {}", PYTHON.join(", "), COMPILED.join(", "));
+    let languages = match fields.take("languages") {
+        // FlashInfer-Bench's field, in a file that is otherwise this board's.
+        None => match fields.take("language") {
+            Some(one) => fields.refuse("language", &format!("`languages`, {expected}"), &one, violations),
+            None => fields.refuse("languages", &expected, &Value::Null, violations),
+        },
+        Some(value) => texts_of(&value).or_else(|| fields.refuse("languages", &expected, &value, violations)),
+    };
+    let language = languages.as_ref().and_then(|languages| {
+        languages::language_of(languages)
+            .or_else(|| fields.refuse("languages", &expected, &json!(languages), violations))
     });
     let target_hardware = fields.texts("target_hardware", violations);
     if target_hardware.is_empty() || target_hardware.iter().any(|name| !HARDWARE.contains(&name.as_str())) {
@@ -327,6 +388,14 @@ fn read_options(value: Option<Value>, violations: &mut Vec<FormatViolation>) -> 
     let cflags = list("cflags", &[]);
     let cuda_cflags = list("cuda_cflags", &DEFAULT_CUDA_FLAGS);
     let ld_flags = list("ld_flags", &DEFAULT_LINKER_FLAGS);
+    for (field, value) in fields.rest() {
+        let place = format!("spec.compile_options.{field}");
+        let expected = match unread::meant(&field, &OPTION_FIELDS) {
+            Some(meant) => format!("`{meant}`: no other field has flags"),
+            None => format!("one of {}: no other field has flags", OPTION_FIELDS.join(", ")),
+        };
+        violations.push(FormatViolation::new(place, expected, quote(&value)));
+    }
     let (asked, nvcc_flags) = architecture::split(&cuda_cflags);
     let arch = match asked {
         Asked::Exact(arch) => arch,
@@ -342,13 +411,17 @@ fn read_options(value: Option<Value>, violations: &mut Vec<FormatViolation>) -> 
     Some((Target { arch, nvcc_flags }, json!({"cflags": cflags, "ld_flags": ld_flags})))
 }
 
-fn read_sources(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Option<Vec<SourceFile>> {
+/// The sources, and the fields of each that nobody knows, by path.
+fn read_sources(
+    root: &mut Object,
+    violations: &mut Vec<FormatViolation>,
+) -> Option<(Vec<SourceFile>, Map<String, Value>)> {
     const EXPECTED: &str = "a list of at least one source";
     let list = match root.take_required("sources", EXPECTED, violations)? {
         Value::Array(list) if !list.is_empty() => list,
         other => return root.refuse("sources", EXPECTED, &other, violations),
     };
-    let mut sources = Vec::new();
+    let (mut sources, mut unknown) = (Vec::new(), Map::new());
     for (index, value) in list.into_iter().enumerate() {
         let Some(mut fields) = Object::open(format!("sources.{index}"), value, violations) else { continue };
         let path = fields.text("path", violations);
@@ -365,8 +438,12 @@ fn read_sources(root: &mut Object, violations: &mut Vec<FormatViolation>) -> Opt
                 violations.push(FormatViolation::new(place, "a path inside the folder", error.to_string()));
             }
         }
+        let rest = fields.rest();
+        if let (Some(file), false) = (sources.last(), rest.is_empty()) {
+            unknown.insert(file.path.to_string(), Value::Object(rest));
+        }
     }
-    Some(sources)
+    Some((sources, unknown))
 }
 
 /// The name that the board's code gives a solution: an SHA-1 over bare fields, without compile options,
@@ -400,7 +477,7 @@ mod tests {
                 "languages": ["cuda_cpp"], "target_hardware": ["B200", "LOCAL"], "entry_point": "main.cpp::run",
                 "dependencies": [], "destination_passing_style": false, "binding": "torch"},
             "sources": [{"path": "kernel.cu", "content": "__global__ void k() {}\n"},
-                {"path": "main.cpp", "content": "PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {}\n"}]
+                {"path": "main.cpp", "content": "PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def(\"run\", &run); }\n"}]
         })
     }
 
@@ -477,6 +554,74 @@ mod tests {
     }
 
     #[test]
+    fn what_the_board_may_do_otherwise_is_noted() {
+        let found = notes(&read(&solution().to_string()).unwrap());
+        assert!(
+            found.len() == 1 && found[0].contains("`LOCAL`") && found[0].contains("sm_100a"),
+            "{found:?}"
+        );
+        let plain = with(|value| {
+            value["spec"]["target_hardware"] = json!(["B200"]);
+            value["spec"]["compile_options"] =
+                json!({"cuda_cflags": ["-gencode=arch=compute_100,code=sm_100"]});
+        });
+        let found = notes(&read(&plain.to_string()).unwrap());
+        assert!(found.len() == 1 && found[0].starts_with("sm_100 is kept"), "{found:?}");
+        let python = with(|value| {
+            value["spec"]["languages"] = json!(["pytorch"]);
+            value["spec"]["entry_point"] = json!("k.py::run");
+            value["sources"] =
+                json!([{"path": "k.py", "content": "from torch.utils.cpp_extension import load_inline\n"}]);
+        });
+        assert!(notes(&read(&python.to_string()).unwrap())[0].contains("k.py names cpp_extension"));
+    }
+
+    #[test]
+    fn no_field_with_flags_is_passed_over() {
+        let places = |change: &dyn Fn(&mut Value)| {
+            let value = with(change).to_string();
+            assert!(is_one(&value), "{value}");
+            let found = read(&value).unwrap_err().violations;
+            found.into_iter().map(|one| (one.place, one.expected)).collect::<Vec<_>>()
+        };
+        let misspelt = places(&|value| value["spec"]["compile_options"] = json!({"cuda_flags": ["-O1"]}));
+        assert_eq!(misspelt.len(), 1);
+        assert_eq!(misspelt[0].0, "spec.compile_options.cuda_flags");
+        assert!(misspelt[0].1.starts_with("`cuda_cflags`"), "{misspelt:?}");
+        let of_docs = places(&|value| {
+            let spec = value["spec"].as_object_mut().unwrap();
+            spec.remove("languages");
+            spec.insert("language".to_owned(), json!("cuda"));
+            spec.insert("compile_options".to_owned(), json!({"cuda_cflags": ["-use_fast_math"]}));
+        });
+        assert_eq!(of_docs[0].0, "spec.language");
+        assert!(of_docs[0].1.starts_with("`languages`, a list"), "{of_docs:?}");
+        let one_word = places(&|value| value["spec"]["languages"] = json!("cuda_cpp"));
+        assert_eq!(one_word[0].0, "spec.languages");
+    }
+
+    #[test]
+    fn fields_that_nothing_reads_are_named() {
+        let extra = with(|value| {
+            value["licence"] = json!("MIT");
+            value["spec"]["dependancies"] = json!(["cublas"]);
+            value["spec"]["compile_flags"] = json!(["-O1"]);
+            value["sources"][0]["mode"] = json!(7);
+        });
+        let found = unread(&read(&extra.to_string()).unwrap());
+        assert_eq!(
+            found,
+            [
+                "`licence` is unknown and ignored",
+                "`spec.dependancies` is unknown and ignored: `spec.dependencies` is what is read",
+                "`spec.compile_flags` is unknown and ignored: flags are read from `spec.compile_options.cuda_cflags`",
+                "`sources kernel.cu: mode` is unknown and ignored",
+            ]
+        );
+        assert!(unread(&read(&solution().to_string()).unwrap()).is_empty());
+    }
+
+    #[test]
     fn names_every_reason_why_the_board_would_not_take_an_artifact() {
         let flashinfer = r#"{"name":"n","definition":"d","author":"a","spec":{"language":"cuda",
             "target_hardware":["H100"],"entry_point":"k.cu::run"},"sources":[{"path":"k.cu","content":"x"}]}"#;
@@ -492,6 +637,6 @@ mod tests {
     #[test]
     fn hashes_as_the_board_does() {
         // `hashlib.sha1` over name, definition, languages, entry point, binding, dependencies, paths and contents.
-        assert_eq!(hash(&read(&solution().to_string()).unwrap()), "84d4b91b8e01bb5eecfe2164f796bc09c8e7b44a");
+        assert_eq!(hash(&read(&solution().to_string()).unwrap()), "9100456ebb8bc8146c9264e4c0278be714ddc303");
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::interop::document::{self, Object, quote, whole_number};
 use crate::interop::flashinfer::{self, BlobPath, InputSpec, Scalar};
 use crate::interop::named::Named;
+use crate::interop::unread;
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// How far an output may be off: an element matches where |o − r| ≤ atol + rtol·|r|.
@@ -38,11 +39,15 @@ impl Default for ToleranceSpec {
 /// The field of a workload that holds its tolerance.
 const TOLERANCE: &str = "tolerance";
 
+/// What a tolerance has.
+const TOLERANCE_FIELDS: [&str; 5] =
+    ["max_atol", "max_rtol", "required_matched_ratio", "max_error_cap", "allow_negative_inf"];
+
 impl ToleranceSpec {
     /// The tolerance that a workload of FlashInfer-Bench's format keeps, where it came from a problem.
     #[must_use]
     pub fn kept_in(workload: &flashinfer::Workload) -> Option<Self> {
-        tolerance(TOLERANCE.to_owned(), workload.unknown(TOLERANCE)?.clone(), &mut Vec::new())
+        tolerance(TOLERANCE, workload.unknown(TOLERANCE)?.clone(), &mut Vec::new())
     }
 
     /// Lets a workload keep it.
@@ -145,7 +150,7 @@ pub(super) fn read(place: String, value: Value, violations: &mut Vec<FormatViola
     let uuid = root.text("uuid", violations);
     let tolerance = match root.take_optional(TOLERANCE) {
         None => ToleranceSpec::default(),
-        Some(value) => tolerance(root.place(TOLERANCE), value, violations)?,
+        Some(value) => tolerance(&root.place(TOLERANCE), value, violations)?,
     };
     Some(Workload { uuid: uuid?, axes: axes.into_iter().collect(), inputs, tolerance })
 }
@@ -185,8 +190,8 @@ fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) ->
     })
 }
 
-fn tolerance(place: String, value: Value, violations: &mut Vec<FormatViolation>) -> Option<ToleranceSpec> {
-    let mut fields = Object::open(place, value, violations)?;
+fn tolerance(place: &str, value: Value, violations: &mut Vec<FormatViolation>) -> Option<ToleranceSpec> {
+    let mut fields = Object::open(place.to_owned(), value, violations)?;
     let default = ToleranceSpec::default();
     let mut number = |field: &str, default: Option<f64>| match fields.take_optional(field) {
         None => Some(default),
@@ -204,6 +209,15 @@ fn tolerance(place: String, value: Value, violations: &mut Vec<FormatViolation>)
         Some(Value::Bool(allowed)) => Some(allowed),
         Some(other) => fields.refuse("allow_negative_inf", "true or false", &other, violations),
     };
+    // A bound that nothing reads would judge by the default.
+    for (name, value) in fields.rest() {
+        let place = format!("{place}.{name}");
+        let expected = match unread::meant(&name, &TOLERANCE_FIELDS) {
+            Some(meant) => format!("`{meant}`: no such bound is known"),
+            None => format!("one of {}", TOLERANCE_FIELDS.join(", ")),
+        };
+        violations.push(FormatViolation::new(place, expected, quote(&value)));
+    }
     Some(ToleranceSpec {
         max_atol: absolute??,
         max_rtol: relative??,
@@ -238,11 +252,11 @@ mod tests {
     #[test]
     fn names_every_violation_at_once() {
         let json = r#"{"axes": {"n": -1}, "inputs": {"x": {"type": "custom"}, "y": {}, "z": {"type": "zeros"},
-            "w": {"path": "/w", "tensor_key": "w"}}, "tolerance": {"max_atol": "1", "allow_negative_inf": 1}}"#;
+            "w": {"path": "/w", "tensor_key": "w"}}, "tolerance": {"max_atol": "1", "allow_negative_inf": 1, "max_rtoll": 1}}"#;
         let places: Vec<_> =
             Workload::from_json(json).unwrap_err().violations.into_iter().map(|one| one.place).collect();
         let expected = ["axes.n", "inputs.z.type", "inputs.w.path", "inputs", "uuid", "tolerance.max_atol"];
         assert_eq!(places[..6], expected);
-        assert_eq!(places.last().unwrap(), "tolerance.allow_negative_inf");
+        assert_eq!(places[6..], ["tolerance.allow_negative_inf", "tolerance.max_rtoll"]);
     }
 }

@@ -13,17 +13,30 @@ use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 
+/// Most workloads that a refusal names.
+const MOST_REASONS: usize = 5;
+
 /// A problem of SOL-ExecBench, as far as it can be measured.
 pub(super) fn of_sol_execbench(folder: &Path, console: &Console) -> Result<Operator, Failure> {
     let problem = solexec::Problem::read(folder).map_err(Failure::request)?;
     let measurable = problem.measurable().map_err(Failure::request)?;
-    for (uuid, reason) in &measurable.left_out {
-        console.say(format!("note: workload {uuid} is left out: {reason}"));
+    let left_out = measurable.left_out.iter();
+    let mut notes: Vec<_> =
+        left_out.map(|(uuid, reason)| format!("workload {uuid} is left out: {reason}")).collect();
+    if measurable.workloads.is_empty() {
+        let more = notes.len().saturating_sub(MOST_REASONS);
+        notes.truncate(MOST_REASONS);
+        notes.extend((more > 0).then(|| format!("and {more} more")));
+        let text = format!("no workload of {} can be measured:\n  {}", folder.display(), notes.join("\n  "));
+        return Err(Failure::request(text));
+    }
+    for note in &notes {
+        console.say(format!("note: {note}"));
     }
     let definition = measurable.definition;
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     let workloads = lines_of(&definition, measurable.workloads);
-    Ok(Operator { definition, text, workloads })
+    Ok(Operator { definition, text, workloads, notes })
 }
 
 /// A problem of GPU MODE as a task, by what its data and answer hold.
@@ -34,15 +47,18 @@ pub(super) fn of_signature(
 ) -> Result<Operator, Failure> {
     let popcorn::PopcornTask { definition, workloads, tolerance } =
         read(folder)?.task(signature).map_err(Failure::request)?;
-    if tolerance.is_none() {
-        console.say(
-            "note: the problem's checker is code of its own: it is asked of every call, and nothing is held \
-             against its ref_kernel",
-        );
+    let own_checker = tolerance.is_none().then(|| {
+        "the problem's checker is code of its own: it is asked of every call, and nothing is held against its \
+         ref_kernel"
+            .to_owned()
+    });
+    let notes: Vec<_> = own_checker.into_iter().collect();
+    for note in &notes {
+        console.say(format!("note: {note}"));
     }
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     let workloads = lines_of(&definition, workloads);
-    Ok(Operator { definition, text, workloads })
+    Ok(Operator { definition, text, workloads, notes })
 }
 
 fn read(folder: &Path) -> Result<popcorn::Problem, Failure> {
@@ -67,7 +83,8 @@ pub(super) fn of_gpu_mode(
     let unpacked = write(artifact(arguments, &problem)?, &folder)?;
     let files: Vec<_> = unpacked.files.iter().map(crate::path_text::text).collect();
     console.print(format!(
-        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {name} --gpus B200",
+        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {name} --gpus B200\n\
+         or       name with --signature what its data and answer hold: it becomes a task that `bench` measures",
         files.join(", "),
         problem.tests.len(),
         problem.benchmarks.len(),
@@ -75,7 +92,7 @@ pub(super) fn of_gpu_mode(
         folder.display(),
     ))?;
     let body = json!({
-        "folder": crate::path_text::text(&folder), "files": files, "definition": name, "definition_is_known": false,
+        "folder": crate::path_text::text(&folder), "files": files, "definition": name, "definition_is_known": false, "notes": [],
     });
     console.document("proofmark.new", 1, &body)?;
     Ok(ExitCode::Yes)
