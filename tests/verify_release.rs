@@ -143,13 +143,17 @@ fn a_gpu_is_told_by_what_something_runs_there() {
     let sandbox = Sandbox::new();
     let wheel = wheel(&sandbox, "p.whl", &[TWO[0], ("pkg/family.fatbin", "family_13.0.fatbin")]);
     let text = sandbox.run(["verify", &wheel, "--runs-on", "sm_100,sm_103,sm_120"]).expect(1).stdout;
-    for line in
-        ["runs on sm_100: yes, by machine code", "runs on sm_103: yes, by family", "runs on sm_120: no"]
-    {
+    for line in [
+        "runs on sm_100: yes, by family",
+        "runs on sm_103: no, nothing runs there in pkg/libnew.so",
+        "sm_120: no",
+    ] {
         assert!(text.contains(line), "{line} is missing in {text}");
     }
     let document = sandbox.run(["verify", &wheel, "--runs-on", "sm_100", "--json"]).expect(0).json();
-    assert_eq!(document["inputs"][0]["gpus"][0]["by"], "machine_code", "{document:#}");
+    let by = &document["inputs"][0]["gpus"][0];
+    assert_eq!(by["by"], "family", "{document:#}");
+    assert_eq!(by["files"]["pkg/libnew.so"], "machine_code", "{document:#}");
 }
 
 #[test]
@@ -192,4 +196,114 @@ fn the_document_of_many_files_is_one_document() {
     assert_eq!(document["schema"], "proofmark.verify");
     let both = sandbox.run(["verify", "many", "many", "--json"]).expect(0).json();
     assert_eq!(both["inputs"][1]["answer"]["files"].as_array().unwrap().len(), 301);
+}
+
+/// A wheel with a whole library, and half of one beside it.
+fn half_read(sandbox: &Sandbox) -> String {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let whole = fixture("exact_13.0.so");
+    for (member, bytes) in [("pkg/libnew.so", &whole[..]), ("pkg/libhalf.so", &whole[..whole.len() / 2])] {
+        writer.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    sandbox.write("half.whl", writer.finish().unwrap().into_inner()).display().to_string()
+}
+
+#[test]
+fn no_question_is_answered_for_what_could_not_be_read() {
+    let sandbox = Sandbox::new();
+    let old = wheel(&sandbox, "old.whl", &TWO[..1]);
+    let half = half_read(&sandbox);
+    let like = format!("like:{half}");
+    for (question, words) in [
+        (&["--diff", &old, &half][..], "not known  whether the device code is the same"),
+        (&["--diff", &half, &half], "not known  whether the device code is the same"),
+        (&[half.as_str(), "--kernels-missing"], "not known  which kernels are missing"),
+        (&[half.as_str(), "--runs-on", "sm_100"], "runs on sm_100: not known, because of pkg/libhalf.so"),
+        (&[half.as_str(), "--policy", "only:sm_100a"], "unreadable  pkg/libhalf.so"),
+        (&[half.as_str(), "--policy", &like], "unreadable  pkg/libhalf.so"),
+        (&[old.as_str(), "--policy", &like], "unreadable  pkg/libhalf.so"),
+    ] {
+        let arguments: Vec<&str> = ["verify"].iter().chain(question).copied().collect();
+        let text = sandbox.run(&arguments).expect(1).stdout;
+        assert!(text.contains(words) && text.contains("pkg/libhalf.so: "), "{arguments:?}: {text}");
+        let document: Vec<&str> = arguments.into_iter().chain(["--json"]).collect();
+        schema::check(&sandbox.run(&document).expect(1).json());
+    }
+    let difference = sandbox.run(["verify", "--diff", &old, &half, "--json"]).expect(1).json();
+    assert_eq!(difference["difference"]["answer"], "not_known");
+    assert_eq!(difference["unread"]["new"][0]["path"], "pkg/libhalf.so", "{difference:#}");
+    let runs = sandbox.run(["verify", &half, "--runs-on", "sm_100", "--json"]).expect(1).json();
+    assert_eq!(runs["inputs"][0]["gpus"][0]["runs"], Value::Null);
+    assert_eq!(runs["inputs"][0]["gpus"][0]["files"]["pkg/libhalf.so"], "not_known");
+    let kernels = sandbox.run(["verify", &half, "--kernels-missing", "--json"]).expect(1).json();
+    assert_eq!(kernels["inputs"][0]["known"], false);
+    let extracted = sandbox.run(["verify", &half, "--extract", "out"]).expect(1);
+    assert!(extracted.stderr.contains("pkg/libhalf.so: "), "{extracted:?}");
+    let index: Value = serde_json::from_slice(&fs::read(sandbox.path("out/index.json")).unwrap()).unwrap();
+    schema::check(&index);
+    assert_ne!(index["unread"], serde_json::json!([]));
+}
+
+#[test]
+fn a_member_that_was_not_read_at_all_leaves_every_question_open() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("d")).unwrap();
+    sandbox.write("d/k.so", fixture("exact_13.0.so"));
+    std::os::unix::fs::symlink("nowhere", sandbox.path("d/gone.so")).unwrap();
+    sandbox.write("k.so", fixture("exact_13.0.so"));
+    for question in [&["--diff", "d", "d"][..], &["d", "--kernels-missing"], &["d", "--runs-on", "sm_100"]] {
+        let arguments: Vec<&str> = ["verify"].iter().chain(question).copied().collect();
+        let text = sandbox.run(&arguments).expect(1).stdout;
+        assert!(text.contains("gone.so: a link that leads nowhere"), "{arguments:?}: {text}");
+        assert!(text.contains("not known"), "{arguments:?}: {text}");
+    }
+    let text = sandbox.run(["verify", "--diff", "k.so", "d"]).expect(1).stdout;
+    assert!(!text.contains("gone  k.so"), "{text}");
+}
+
+#[test]
+fn a_release_runs_where_each_of_its_files_with_device_code_does() {
+    let sandbox = Sandbox::new();
+    let both = wheel(&sandbox, "p.whl", &[TWO[0], ("pkg/with_ptx.fatbin", "with_ptx_13.0.fatbin")]);
+    let text = sandbox.run(["verify", &both, "--runs-on", "sm_120"]).expect(1).stdout;
+    assert!(text.contains("runs on sm_120: no, nothing runs there in pkg/libnew.so"), "{text}");
+    sandbox.run(["verify", &both, "--runs-on", "sm_100"]).expect(0);
+    sandbox.run(["verify", &both, "--runs-on", "sm_100", "--arch", "sm_100a"]).expect(2);
+    sandbox.run(["verify", &both, "--kernels-missing", "--allow-ptx"]).expect(2);
+}
+
+#[test]
+fn images_are_taken_out_without_judging_unless_something_is_named_to_judge_by() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let text = sandbox.run(["verify", &wheel, "--extract", "one"]).expect(0).stdout;
+    assert!(!text.contains("MIXED") && text.contains("sm_90a"), "{text}");
+    let text = sandbox.run(["verify", &wheel, "--extract", "two", "--arch", "sm_100a"]).expect(1).stdout;
+    assert!(text.starts_with("MIXED"), "{text}");
+}
+
+#[test]
+fn a_folder_is_no_policy_and_is_said_to_be_one() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    fs::create_dir_all(sandbox.path("rules")).unwrap();
+    let outcome = sandbox.run(["verify", &wheel, "--policy", "rules"]).expect(2);
+    assert!(outcome.stderr.contains("rules: it is a folder, expected a TOML file"), "{outcome:?}");
+}
+
+#[test]
+fn a_folder_with_sources_alone_is_told_how_it_is_built() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "__global__ void k() {}\n")]);
+    let outcome = sandbox.run(["verify", "one"]).expect(1);
+    assert!(outcome.stderr.contains("--build builds them"), "{outcome:?}");
+}
+
+#[test]
+fn a_note_on_a_library_that_is_not_named_says_whose() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", TWO);
+    let text = sandbox.run(["verify", &wheel]).expect(1).stdout;
+    assert!(text.contains("pkg/libnew.so: it will not load without libcudart"), "{text}");
 }

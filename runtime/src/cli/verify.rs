@@ -1,7 +1,7 @@
 //! `proofmark verify`: which architectures do these bytes contain?
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use proofmark_packager::{Arch, escape};
@@ -35,14 +35,17 @@ const SCHEMA: &str = "proofmark.verify";
 
 /// Tell from bytes alone which GPU architectures a build contains.
 ///
-/// Needs no CUDA and no GPU and builds nothing, unless it is told to with --build. Reads cubins,
-/// fatbins, PTX, objects, archives, libraries, programs, wheels and folders of them; in a build
-/// folder also what build.ninja, compile_commands.json and CMake's Makefiles asked for, file by
-/// file, and says when the bytes disagree. Links in a folder are followed; what cannot be read
-/// there is named. `/dev/stdin` reads what is piped in.
+/// Needs no CUDA and no GPU and builds nothing, unless it is told to with --build.
+/// Reads cubins, fatbins, PTX, objects, archives, libraries, programs, wheels and
+/// folders of them; in a build folder also what build.ninja, compile_commands.json
+/// and CMake's Makefiles asked for, file by file, and says when the bytes disagree.
+/// Links in a folder are followed; what cannot be read there is named. `/dev/stdin`
+/// reads what is piped in.
 ///
-/// Exit code 0: exact, every path of several; with --policy: nothing but what is waived; with
-/// --diff: no difference; with --kernels-missing: none; with --runs-on: on all. 1: anything else.
+/// Exit code 0: exact, every path of several; with --policy: nothing but what is
+/// waived; with --diff: no difference; with --kernels-missing: none; with --runs-on:
+/// every file with device code, on all; with --extract and nothing to judge by: all
+/// was read and written. 1: anything else, and whatever could not be read.
 /// 2: no such input, or a policy that cannot be read. 3: could not judge.
 ///
 /// Examples:
@@ -66,13 +69,14 @@ pub struct Arguments {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The architecture that must be there, and alone [default: a submission's own, else sm_100a].
-    #[arg(long, conflicts_with_all = ["policy", "diff"])]
+    #[arg(long, conflicts_with_all = ["policy", "diff", "runs_on"])]
     arch: Option<Arch>,
     /// Accept PTX beside the machine code.
-    #[arg(long, conflicts_with_all = ["policy", "diff"])]
+    #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     allow_ptx: bool,
     /// Accept machine code for these architectures as well, such as sm_90a,sm_120a.
-    #[arg(long, value_delimiter = ',', value_name = "ARCHS", conflicts_with_all = ["policy", "diff"])]
+    #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
+    #[arg(conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     allow: Vec<Arch>,
     /// Rebuild a submission folder, artifact or solution.json first, and judge the library too.
     #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
@@ -92,42 +96,54 @@ pub struct Arguments {
     /// Name kernels that machine code for one architecture has and for another lacks; --arch asks for one.
     #[arg(long)]
     kernels_missing: bool,
-    /// Say for each of these GPUs whether anything in it runs there, and by what.
+    /// Say for each of these GPUs whether every file with device code runs there, and by what.
     #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
     runs_on: Vec<Arch>,
-    /// Write every image into this folder, decompressed, with an index.
+    /// Write every image into this folder, decompressed, with an index; judges only if told by what.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     extract: Option<PathBuf>,
     /// Teach how the answer was found and what it is worth.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     explain: bool,
+}
+
+impl Arguments {
+    /// Whether it is only said what is there. Images are taken out without judging, unless something is named
+    /// to judge by.
+    fn lists(&self) -> bool {
+        let judges = self.arch.is_some() || self.allow_ptx || !self.allow.is_empty() || self.build;
+        self.list || (self.extract.is_some() && !judges && !self.explain)
+    }
 }
 
 /// How a policy file is written, for `--help`.
 const POLICY_HELP: &str = "A policy file:
-  policy = 1                        version of this format
-  fail_on = [\"runtime-jit\"]         labels that are findings
+  policy = 1                    version of this format
+  fail_on = [\"runtime-jit\"]     labels that are findings
 
-  [[rule]]                          the first rule whose globs match a file is about it
-  files = [\"mypkg/lib*.so\"]         from the root of the wheel or folder; ** crosses folders
-  require = [\"sm_90a\", \"sm_100a\"]   machine code for each must be in each file with device code
-  allow = [\"sm_80\"]                 and may be there as well: a list, or \"any\"
-  ptx = [\"sm_90\"]                   PTX that may be there: a list, \"any\", or \"none\", the default
-  lto_ir = false                    whether LTO-IR may be there
-  runs_on = [\"sm_103\"]              something in each file must run there
+  [[rule]]                      the first whose globs match a file is about it
+  files = [\"mypkg/lib*.so\"]     from the root; ** crosses folders
+  require = [\"sm_90a\"]          machine code in each file with device code
+  allow = [\"sm_80\"]             may be there as well: a list, or \"any\"
+  ptx = [\"sm_90\"]               PTX that may be there: a list, \"any\",
+                                or \"none\", the default
+  lto_ir = false                whether LTO-IR may be there
+  runs_on = [\"sm_103\"]          something in each file must run there
 
   [[rule]]
   files = [\"**\"]
-  device_code = false               no device code in any other file
+  device_code = false           no device code in any other file
 
   [[waiver]]
   files = [\"mypkg/vendor/**\"]
-  findings = [\"unreadable\"]         kinds; all when left out: missing, machine-code, ptx, lto-ir,
-                                    device-code, runs-on, contradicted, unreadable, runtime-jit, unused-rule
+  findings = [\"unreadable\"]     kinds; all when left out: missing,
+                                machine-code, ptx, lto-ir, device-code,
+                                runs-on, contradicted, unreadable,
+                                runtime-jit, unused-rule
   reason = \"unpacked and read by hand for 3.5.0\"
 
-Without a file: `--policy only:sm_100a`, and `--policy like:old.whl`, where each file must ship what its
-namesake in old.whl ships.";
+Without a file: `--policy only:sm_100a`, and `--policy like:old.whl`:
+each file must ship what the file of its name in old.whl ships.";
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
@@ -143,6 +159,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if !arguments.runs_on.is_empty() {
         return runs_on::run(&arguments.paths, &arguments.runs_on, console);
     }
+    let lists = arguments.lists();
     let mut extraction = arguments.extract.as_deref().map(Extraction::into_folder).transpose()?;
     let mut answers = Vec::new();
     for path in &arguments.paths {
@@ -150,28 +167,40 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             Ok(rebuilt) => rebuilt,
             Err(finding) => return Ok(finding),
         };
-        answers.push(Answer::about(path, arguments, rebuilt.as_deref(), extraction.as_mut(), console)?);
+        let answer = Answer::about(path, arguments, rebuilt.as_deref(), extraction.as_mut(), console)?;
+        if rebuilt.is_none() && path.is_dir() && answer.speaking == 0 && unbuilt::holds_sources(path) {
+            say_that_it_holds_sources(path, console);
+        }
+        answers.push(answer);
     }
-    if let Some(extraction) = extraction {
-        extraction.finish(console)?;
-    }
+    let all_written = match extraction {
+        Some(extraction) => {
+            let unread = answers.iter().flat_map(|answer| &answer.tally.unread);
+            extraction.finish(unread, console)?
+        }
+        None => true,
+    };
     present(arguments, &mut answers, console)?;
-    let yes = arguments.list || answers.iter().all(|answer| answer.verdict == ProofVerdict::Exact);
+    let exact = || answers.iter().all(|answer| answer.verdict == ProofVerdict::Exact);
+    let yes = all_written && (lists || exact());
     Ok(if yes { ExitCode::Yes } else { ExitCode::No })
+}
+
+fn say_that_it_holds_sources(path: &Path, console: &Console) {
+    let text = format!("note: {} holds sources; --build builds them and judges the library", path.display());
+    console.say(escape::line(&text));
 }
 
 /// The rebuild of a path that holds sources, where one is asked for.
 fn rebuilt(
-    path: &std::path::Path,
+    path: &Path,
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Result<Option<Box<ProvenBuild>>, ExitCode>, Failure> {
     let holds_sources = unbuilt::holds_sources(path);
     if !arguments.build {
         if holds_sources && !path.is_dir() {
-            let text =
-                format!("note: {} holds sources; --build builds them and judges the library", path.display());
-            console.say(escape::line(&text));
+            say_that_it_holds_sources(path, console);
         }
         return Ok(Ok(None));
     }
@@ -191,14 +220,14 @@ fn rebuilt(
 /// Prints the answers; several paths make one document with one of the usual bodies for each.
 fn present(arguments: &Arguments, answers: &mut [Answer], console: &Console) -> Result<(), Failure> {
     if console.format() == AnswerFormat::Json {
-        return document::write(&arguments.paths, answers, arguments.list);
+        return document::write(&arguments.paths, answers, arguments.lists());
     }
     let several = answers.len() > 1;
     for (path, answer) in arguments.paths.iter().zip(answers) {
         if several {
             console.print(format!("{}:", escape::line(&path.display().to_string())))?;
         }
-        console.print(if arguments.list { table::list(answer) } else { table::report(answer) })?;
+        console.print(if arguments.lists() { table::list(answer) } else { table::report(answer) })?;
         if arguments.explain {
             console.print(explanation::text(answer.verdict, &answer.policy))?;
         }

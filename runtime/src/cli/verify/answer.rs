@@ -45,8 +45,8 @@ pub(super) struct Answer {
     /// Files of CMake's own compiler check, which are not judged.
     pub(super) passed_over: usize,
     pub(super) runtime_jit: BTreeSet<RuntimeJit>,
-    /// Libraries that a proven file needs and does not name, in words.
-    pub(super) missing_libraries: BTreeSet<String>,
+    /// Files, each with a library that it needs and does not name, in words.
+    pub(super) missing_libraries: BTreeSet<(String, String)>,
     pub(super) tally: VisitTally,
     pub(super) spool: Option<Spool>,
 }
@@ -85,8 +85,8 @@ impl Answer {
                 spool: (console.format() == AnswerFormat::Json).then(Spool::default),
             },
             said: BTreeSet::new(),
-            lists: arguments.list,
-            kernels: arguments.kernels,
+            lists: arguments.lists(),
+            kernels: arguments.kernels || arguments.extract.is_some(),
             root: None,
             failure: None,
         };
@@ -202,7 +202,8 @@ impl Gathering {
         answer.contents.add(one, self.lists);
         answer.weaker.add(one.examination, &answer.policy);
         answer.runtime_jit.extend(one.examination.runtime_jit.iter().cloned());
-        let missing = one.examination.missing_libraries.iter().map(ToString::to_string);
+        let missing = one.examination.missing_libraries.iter();
+        let missing = missing.map(|missing| (one.name.to_owned(), missing.to_string()));
         answer.missing_libraries.extend(missing);
         if let Some(spool) = &mut answer.spool
             && let Err(error) = spool.add(one, self.lists)

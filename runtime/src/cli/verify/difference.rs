@@ -7,12 +7,12 @@ use proofmark_packager::escape;
 use serde_json::json;
 
 use super::could_not_read;
-use super::table::{limited, size};
+use super::table::{size, unread_lines};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::proof::demangle;
-use crate::proof::gate::{Difference, FileDifference, ImageDifference, Inventory};
+use crate::proof::gate::{Comparison, Difference, FileDifference, ImageDifference, Inventory};
 
 /// Most files shown; the JSON has all.
 const SHOWN: usize = 40;
@@ -27,28 +27,34 @@ pub(super) fn run(paths: &[PathBuf], console: &Console) -> Result<ExitCode, Fail
         (Inventory::of(old).map_err(could_not_read)?, Inventory::of(new).map_err(could_not_read)?);
     let difference = Difference::between(&before, &after);
     console.print(described(&difference, [(old, &before), (new, &after)]))?;
-    let unread = |inventory: &Inventory| json!(inventory.unread);
     console.document(
         "proofmark.verify-difference",
         1,
         &json!({
             "old": old.display().to_string(), "new": new.display().to_string(),
             "difference": difference,
-            "unread": { "old": unread(&before), "new": unread(&after) },
+            "unread": { "old": before.not_known(), "new": after.not_known() },
         }),
     )?;
-    Ok(if difference.is_empty() { ExitCode::Yes } else { ExitCode::No })
+    Ok(if difference.answer == Comparison::Same { ExitCode::Yes } else { ExitCode::No })
 }
 
 fn described(difference: &Difference, sides: [(&PathBuf, &Inventory); 2]) -> String {
     let mut text = String::new();
     for (path, inventory) in sides {
-        let lines: Vec<String> =
-            inventory.unread.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect();
-        text += &limited(&lines, 0, &format!("not read in {}  ", escape::line(&name_of(path))));
+        text += &unread_lines(&inventory.not_known(), &format!("unreadable in {}", name_of(path)));
     }
-    if difference.is_empty() {
-        return text + "the same architectures, kernels and sizes of device code in every file";
+    match difference.answer {
+        Comparison::Same => {
+            return text + "the same architectures, kernels and sizes of device code in every file";
+        }
+        Comparison::NotKnown => {
+            text += "not known  whether the device code is the same: the rest shows no difference\n";
+        }
+        Comparison::Different if !text.is_empty() => {
+            text += "different  and not known where something could not be read\n";
+        }
+        Comparison::Different => {}
     }
     let list = |archs: &[proofmark_packager::Arch]| {
         archs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -80,7 +86,7 @@ fn of_file(file: &FileDifference) -> String {
         "gone" => size(file.sizes.old_bytes),
         _ => format!("{} → {}", size(file.sizes.old_bytes), size(file.sizes.new_bytes)),
     };
-    let mut text = format!("{}  {}  {sizes}\n", file.change, escape::line(&file.file));
+    let mut text = format!("{}  {}  {sizes}\n", file.change.replace('_', " "), escape::line(&file.file));
     for images in &file.images {
         text += &of_images(images);
     }

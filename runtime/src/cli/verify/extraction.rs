@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use proofmark_packager::{Digest, escape};
 use serde_json::{Value, json};
 
+use super::table::unread_lines;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
-use crate::proof::{Entry, EntryKind, Examination, Specimen, image_of};
+use crate::proof::gate::doubts;
+use crate::proof::{Entry, EntryKind, Examination, Specimen, Unread, image_of};
 
 /// Most images that are written.
 const IMAGES: usize = 1_000_000;
@@ -29,6 +31,8 @@ pub(super) struct Extraction {
     written: usize,
     index: Vec<Value>,
     size_bytes: u64,
+    /// What was not written, as far as it could be told.
+    unread: Vec<Unread>,
 }
 
 impl Extraction {
@@ -42,16 +46,29 @@ impl Extraction {
             let text = format!("{} is not empty: expected a new or empty folder", folder.display());
             return Err(Failure::request(text).hint("name another folder with --extract"));
         }
-        Ok(Self { folder: folder.to_owned(), written: 0, index: Vec::new(), size_bytes: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            written: 0,
+            index: Vec::new(),
+            size_bytes: 0,
+            unread: Vec::new(),
+        })
     }
 
     /// Writes the images of one file.
     pub(super) fn take(&mut self, specimen: &Specimen<'_>, examination: &Examination) -> Result<(), Failure> {
+        let not_read = |reason| Unread { path: specimen.name.clone(), reason };
+        self.unread.extend(doubts(examination).into_iter().map(not_read));
         for entry in examination.entries.iter().filter(|entry| entry.problems.is_empty()) {
             if self.written >= IMAGES {
+                self.unread.push(not_read(format!("more than {IMAGES} images, which are not written")));
                 return Ok(());
             }
-            let Some(image) = image_of(specimen.bytes, examination, entry) else { continue };
+            let Some(image) = image_of(specimen.bytes, examination, entry) else {
+                self.unread
+                    .push(not_read(format!("at {:#x}: an image that could not be taken out", entry.offset)));
+                continue;
+            };
             self.written += 1;
             let name = name_of(self.written, &specimen.name, entry);
             let path = self.folder.join(&name);
@@ -74,10 +91,16 @@ impl Extraction {
         Ok(())
     }
 
-    /// Writes the index.
-    pub(super) fn finish(self, console: &Console) -> Result<(), Failure> {
+    /// Writes the index and says what is not there; whether everything is.
+    pub(super) fn finish<'a>(
+        mut self,
+        unread: impl Iterator<Item = &'a Unread>,
+        console: &Console,
+    ) -> Result<bool, Failure> {
+        self.unread.extend(unread.cloned());
         let path = self.folder.join("index.json");
-        let document = json!({ "schema": "proofmark.extraction", "schema_version": 1, "images": self.index });
+        let document = json!({ "schema": "proofmark.extraction", "schema_version": 1, "images": self.index,
+            "unread": self.unread });
         let text = serde_json::to_string_pretty(&document).map_err(Failure::could_not_judge)?;
         fs::write(&path, text + "\n")
             .map_err(|error| Failure::could_not_judge(format!("cannot write {}: {error}", path.display())))?;
@@ -88,7 +111,10 @@ impl Extraction {
             self.size_bytes,
             escape::line(&folder)
         ));
-        Ok(())
+        if !self.unread.is_empty() {
+            console.say(unread_lines(&self.unread, "unreadable").trim_end());
+        }
+        Ok(self.unread.is_empty())
     }
 }
 

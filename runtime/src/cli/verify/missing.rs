@@ -9,11 +9,12 @@ use proofmark_packager::{Arch, escape};
 use serde_json::json;
 
 use super::could_not_read;
+use super::table::unread_lines;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
-use crate::proof::demangle;
 use crate::proof::gate::Inventory;
+use crate::proof::{Unread, demangle};
 
 /// Most kernels shown for an architecture; the JSON has all.
 const SHOWN: usize = 12;
@@ -26,20 +27,18 @@ pub(super) fn run(paths: &[PathBuf], arch: Option<Arch>, console: &Console) -> R
     for path in paths {
         let inventory = Inventory::of(path).map_err(could_not_read)?;
         let missing = missing(&inventory.kernels_by_arch(), arch);
-        none_missing &= missing.values().all(BTreeSet::is_empty) && inventory.unread.is_empty();
+        let unread = inventory.not_known();
+        none_missing &= missing.values().all(BTreeSet::is_empty) && unread.is_empty();
         if paths.len() > 1 {
             console.print(format!("{}:", escape::line(&path.display().to_string())))?;
         }
-        for one in &inventory.unread {
-            console.print(format!("not read  {}", escape::line(&format!("{}: {}", one.path, one.reason))))?;
-        }
-        console.print(described(&missing))?;
+        console.print(described(&missing, &unread))?;
         let archs: Vec<_> = missing
             .iter()
             .map(|(arch, kernels)| json!({ "arch": arch, "missing": kernels.iter().collect::<Vec<_>>() }))
             .collect();
         let path = path.display().to_string();
-        documents.push(json!({ "path": path, "archs": archs, "unread": inventory.unread }));
+        documents.push(json!({ "path": path, "archs": archs, "known": unread.is_empty(), "unread": unread }));
     }
     console.document("proofmark.verify-kernels", 1, &json!({ "inputs": documents }))?;
     Ok(if none_missing { ExitCode::Yes } else { ExitCode::No })
@@ -61,7 +60,18 @@ fn missing(
         .collect()
 }
 
-fn described(missing: &BTreeMap<Arch, BTreeSet<String>>) -> String {
+fn described(missing: &BTreeMap<Arch, BTreeSet<String>>, unread: &[Unread]) -> String {
+    if unread.is_empty() {
+        let text = by_arch(missing);
+        return if text.is_empty() { "no machine code".to_owned() } else { text.trim_end().to_owned() };
+    }
+    let text =
+        unread_lines(unread, "unreadable") + "not known  which kernels are missing; in what was read:\n";
+    let found = by_arch(missing);
+    text + if found.is_empty() { "no machine code" } else { found.trim_end() }
+}
+
+fn by_arch(missing: &BTreeMap<Arch, BTreeSet<String>>) -> String {
     let mut text = String::new();
     for (arch, kernels) in missing {
         match kernels.len() {
@@ -75,5 +85,5 @@ fn described(missing: &BTreeMap<Arch, BTreeSet<String>>) -> String {
             let _ = writeln!(text, "    … and {} more; --json has all", kernels.len() - SHOWN);
         }
     }
-    if text.is_empty() { "no machine code".to_owned() } else { text.trim_end().to_owned() }
+    text
 }

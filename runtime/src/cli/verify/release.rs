@@ -70,8 +70,14 @@ fn read(policy: &str) -> Result<ReleasePolicy, Failure> {
             .hint("name a TOML file, `only:sm_100a` or `like:WHEEL`; `proofmark verify --help` shows one")
     };
     let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
-    if !metadata.is_file() || metadata.len() > POLICY_BYTES {
-        return Err(cannot(&format!("expected a file of at most {POLICY_BYTES} bytes")));
+    if metadata.is_dir() {
+        return Err(cannot(&"it is a folder, expected a TOML file"));
+    }
+    if !metadata.is_file() {
+        return Err(cannot(&"it is no regular file, expected a TOML file"));
+    }
+    if metadata.len() > POLICY_BYTES {
+        return Err(cannot(&format!("it has {} bytes, expected at most {POLICY_BYTES}", metadata.len())));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
     ReleasePolicy::parse(policy, &text).map_err(|error| {
@@ -111,6 +117,7 @@ fn hold(policy: &ReleasePolicy, path: &Path) -> Result<Held, Failure> {
     let unread =
         tally.unread.iter().map(|one| policy.unread(&inner_name(path, &one.path), &one.reason)).collect();
     keep(&mut held, unread);
+    keep(&mut held, policy.open_questions());
     keep(&mut held, policy.unused(&used));
     Ok(held)
 }

@@ -47,7 +47,10 @@ pub(super) fn report(answer: &Answer) -> String {
 
 /// Libraries that a proven file needs and does not name.
 fn missing_libraries(answer: &Answer) -> String {
-    let lines: Vec<String> = answer.missing_libraries.iter().cloned().collect();
+    let of = |(file, missing): &(String, String)| {
+        if answer.examined > 1 { format!("{file}: {missing}") } else { missing.clone() }
+    };
+    let lines: Vec<String> = answer.missing_libraries.iter().map(of).collect();
     limited(&lines, 0, "note  ")
 }
 
@@ -121,9 +124,14 @@ fn requested(answer: &Answer) -> String {
 }
 
 fn unread(unread: &[Unread]) -> String {
+    unread_lines(unread, "not read")
+}
+
+/// What was not read, a line each behind a lead.
+pub(super) fn unread_lines(unread: &[Unread], lead: &str) -> String {
     let lines: Vec<String> =
         unread.iter().take(SHOWN + 1).map(|one| format!("{}: {}", one.path, one.reason)).collect();
-    limited(&lines, unread.len() - lines.len(), "not read  ")
+    limited(&lines, unread.len() - lines.len(), &format!("{}  ", escape::line(lead)))
 }
 
 /// What is in it, by architecture, then the kernels.
@@ -245,7 +253,7 @@ fn labels(answer: &Answer) -> String {
 }
 
 /// Lines of strangers, the first of them; `more` are left out already.
-pub(super) fn limited(lines: &[String], more: usize, lead: &str) -> String {
+fn limited(lines: &[String], more: usize, lead: &str) -> String {
     let mut text = String::new();
     for line in lines.iter().take(SHOWN) {
         let _ = writeln!(text, "{lead}{}", escape::line(line));

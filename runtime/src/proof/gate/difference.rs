@@ -39,7 +39,7 @@ pub struct ImageDifference {
 pub struct FileDifference {
     /// The file, from the root.
     pub file: String,
-    /// `appeared`, `gone` or `changed`.
+    /// `appeared`, `gone` or `changed`; `not_known` where one of the two was not read whole.
     pub change: &'static str,
     /// The file's own size.
     #[serde(flatten)]
@@ -48,12 +48,27 @@ pub struct FileDifference {
     pub images: Vec<ImageDifference>,
 }
 
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    /// Both were read whole, and nothing differs.
+    Same,
+    /// Something differs, whatever else is not known.
+    Different,
+    /// Nothing differs in what was read, and something was not.
+    NotKnown,
+}
+
 /// Everything that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Architectures with machine code that the old one did not have in any file.
+    /// What it comes to.
+    pub answer: Comparison,
+    /// Architectures with machine code that the old one did not have in any file; none are named where the
+    /// old one was not read whole.
     pub archs_appeared: Vec<Arch>,
-    /// Those that no file has any more.
+    /// Those that no file has any more; none are named where the new one was not read whole.
     pub archs_gone: Vec<Arch>,
     /// Size of all images together.
     pub device_code: Sizes,
@@ -61,22 +76,35 @@ pub struct Difference {
     pub files: Vec<FileDifference>,
 }
 
+/// What a file is called that was not read whole, before or after.
+const NOT_KNOWN: &str = "not_known";
+
 impl Difference {
     /// Compares two inventories.
     pub fn between(old: &Inventory, new: &Inventory) -> Self {
         let names: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
         let files = names.into_iter().filter_map(|name| {
             let (before, after) = (old.files.get(name), new.files.get(name));
+            let nothing = FileInventory::default();
+            let half_read = [before, after].into_iter().flatten().any(|file| !file.doubts.is_empty());
+            // A file that is not there may be in what was not read.
             let change = match (before, after) {
+                _ if half_read => NOT_KNOWN,
+                (None, _) if !old.unread.is_empty() => NOT_KNOWN,
+                (_, None) if !new.unread.is_empty() => NOT_KNOWN,
                 (None, _) => "appeared",
                 (_, None) => "gone",
                 _ => "changed",
             };
-            let nothing = FileInventory::default();
             let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));
             let images = images_between(before, after);
             let sizes = Sizes { old_bytes: before.size_bytes, new_bytes: after.size_bytes };
-            (!images.is_empty()).then(|| FileDifference { file: name.clone(), change, sizes, images })
+            (half_read || !images.is_empty()).then(|| FileDifference {
+                file: name.clone(),
+                change,
+                sizes,
+                images,
+            })
         });
         let archs = |inventory: &Inventory| inventory.kernels_by_arch().into_keys().collect::<BTreeSet<_>>();
         let (before, after) = (archs(old), archs(new));
@@ -88,17 +116,22 @@ impl Difference {
                 .map(|images| images.size_bytes)
                 .sum()
         };
+        let files: Vec<FileDifference> = files.collect();
+        let (old_is_whole, new_is_whole) = (old.not_known().is_empty(), new.not_known().is_empty());
+        let answer = if files.iter().any(|file| file.change != NOT_KNOWN) {
+            Comparison::Different
+        } else if old_is_whole && new_is_whole {
+            Comparison::Same
+        } else {
+            Comparison::NotKnown
+        };
         Self {
-            archs_appeared: after.difference(&before).copied().collect(),
-            archs_gone: before.difference(&after).copied().collect(),
+            answer,
+            archs_appeared: after.difference(&before).copied().filter(|_| old_is_whole).collect(),
+            archs_gone: before.difference(&after).copied().filter(|_| new_is_whole).collect(),
             device_code: Sizes { old_bytes: size(old), new_bytes: size(new) },
-            files: files.collect(),
+            files,
         }
-    }
-
-    /// Whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
     }
 }
 
@@ -142,7 +175,21 @@ mod tests {
     #[test]
     fn the_same_device_code_does_not_differ() {
         let (old, new) = (inventory(&[("k.so", EXACT)]), inventory(&[("k.so", EXACT)]));
-        assert!(Difference::between(&old, &new).is_empty());
+        assert_eq!(Difference::between(&old, &new).answer, Comparison::Same);
+    }
+
+    #[test]
+    fn what_was_not_read_whole_is_neither_the_same_nor_gone() {
+        let cut = &EXACT[..EXACT.len() / 2];
+        let (old, new) = (inventory(&[("k.so", EXACT), ("l.so", EXACT)]), inventory(&[("k.so", cut)]));
+        let difference = Difference::between(&old, &new);
+        assert!(difference.archs_gone.is_empty(), "{difference:#?}");
+        let changes: Vec<_> = difference.files.iter().map(|file| (&file.file[..], file.change)).collect();
+        assert_eq!(changes, [("k.so", "not_known"), ("l.so", "gone")]);
+        let (half, whole) = (inventory(&[("k.so", cut)]), inventory(&[("k.so", EXACT)]));
+        for (old, new) in [(&half, &half), (&half, &whole), (&whole, &half)] {
+            assert_eq!(Difference::between(old, new).answer, Comparison::NotKnown);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use proofmark_packager::Arch;
 use serde::Serialize;
 
-use crate::proof::verdict::faults;
-use crate::proof::{Depth, EntryKind, Examination, InputError, ProofVerdict, Unread, examine_to, visit};
+use super::survey::{doubts, survey};
+use crate::proof::{EntryKind, Examination, InputError, Unread};
 
 /// In what form device code is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,8 +63,8 @@ pub struct FileInventory {
     pub size_bytes: u64,
     /// Its images by architecture and form.
     pub images: BTreeMap<(Option<Arch>, Form), Images>,
-    /// Whether something in it could not be read.
-    pub unreadable: bool,
+    /// Why its images are not all that it holds, or cannot be believed.
+    pub doubts: Vec<String>,
     /// Whether it may make more while it runs.
     pub runtime_jit: bool,
 }
@@ -74,7 +74,7 @@ pub struct FileInventory {
 pub struct Inventory {
     /// Files with device code, or with something that could be some, by their path from the root.
     pub files: BTreeMap<String, FileInventory>,
-    /// What was not read.
+    /// What was not read at all.
     pub unread: Vec<Unread>,
     names: HashSet<Rc<str>>,
 }
@@ -94,20 +94,30 @@ impl Inventory {
     /// Reads a wheel, a folder or a single file.
     pub fn of(path: &Path) -> Result<Self, InputError> {
         let mut inventory = Self::default();
-        let tally = visit(path, |specimen| {
-            let examination = examine_to(specimen.bytes, Depth::Facts);
-            inventory.add(&inner_name(path, &specimen.name), &examination);
+        let unread = survey(path, |one| {
+            inventory.take(one.name, one.examination, one.doubts.clone());
         })?;
-        inventory.unread = tally.unread;
+        inventory.unread = unread;
         Ok(inventory)
     }
 
     /// Takes in one file.
     pub fn add(&mut self, name: &str, examination: &Examination) {
-        let unreadable = faults(examination).iter().any(|(verdict, _)| *verdict == ProofVerdict::Unreadable);
+        self.take(name, examination, doubts(examination));
+    }
+
+    /// Whatever is not known of it: files and what lies in them, each with the reason.
+    pub fn not_known(&self) -> Vec<Unread> {
+        let of = |name: &str, reason: &str| Unread { path: name.to_owned(), reason: reason.to_owned() };
+        let inside =
+            self.files.iter().flat_map(|(name, file)| file.doubts.iter().map(move |why| of(name, why)));
+        self.unread.iter().cloned().chain(inside).collect()
+    }
+
+    fn take(&mut self, name: &str, examination: &Examination, doubts: Vec<String>) {
         let mut file = FileInventory {
             size_bytes: examination.size_bytes,
-            unreadable,
+            doubts,
             runtime_jit: !examination.runtime_jit.is_empty(),
             images: BTreeMap::new(),
         };
@@ -122,7 +132,10 @@ impl Inventory {
                 images.kernels.insert(shared(&mut self.names, kernel));
             }
         }
-        if !file.images.is_empty() || file.unreadable || file.runtime_jit {
+        if self.files.contains_key(name) {
+            file.doubts.push("another file has this name too".to_owned());
+        }
+        if !file.images.is_empty() || !file.doubts.is_empty() || file.runtime_jit {
             self.files.insert(name.to_owned(), file);
         }
     }

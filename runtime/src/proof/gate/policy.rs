@@ -10,7 +10,9 @@ use proofmark_packager::{Arch, Feature};
 use super::finding::{Finding, FindingKind};
 use crate::proof::verdict::faults;
 use crate::proof::witness::{front_end, linked_in};
-use crate::proof::{Entry, EntryKind, Examination, Policy, ProofVerdict, RequestedClaim, judge, reach};
+use crate::proof::{
+    Entry, EntryKind, Examination, Policy, ProofVerdict, RequestedClaim, Unread, judge, reach,
+};
 
 /// Most reasons of one kind that one file gives.
 const REASONS: usize = 20;
@@ -112,6 +114,8 @@ pub struct ReleasePolicy {
     pub waivers: Vec<Waiver>,
     /// Whether code that appears at run time is a finding.
     pub refuses_runtime_jit: bool,
+    /// What is not known of the release that it was made from.
+    pub not_known: Vec<Unread>,
 }
 
 impl ReleasePolicy {
@@ -127,7 +131,13 @@ impl ReleasePolicy {
             lto_ir: false,
             runs_on: Vec::new(),
         };
-        Self { name: rule.name.clone(), rules: vec![rule], waivers: Vec::new(), refuses_runtime_jit: false }
+        Self {
+            name: rule.name.clone(),
+            rules: vec![rule],
+            waivers: Vec::new(),
+            refuses_runtime_jit: false,
+            not_known: Vec::new(),
+        }
     }
 
     /// Holds one file against it. `used` gathers the rules that were about a file with device code.
@@ -161,6 +171,15 @@ impl ReleasePolicy {
     /// Something that could not be read.
     pub fn unread(&self, file: &str, reason: &str) -> Finding {
         self.finding(file, FindingKind::Unreadable, reason.to_owned())
+    }
+
+    /// What is not known of the release that it was made from, so that nothing can be held against that.
+    pub fn open_questions(&self) -> Vec<Finding> {
+        let of = |one: &Unread| {
+            let what = format!("what is to be like it is not known: in the model, {}", one.reason);
+            self.finding(&one.path, FindingKind::Unreadable, what)
+        };
+        self.not_known.iter().map(of).collect()
     }
 
     /// Rules that turned out to be about nothing.

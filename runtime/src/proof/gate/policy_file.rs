@@ -109,7 +109,8 @@ impl Reader {
         if rules.is_empty() && self.violations.is_empty() {
             self.violations.push("no [[rule]]: nothing is asked of any file".to_owned());
         }
-        ReleasePolicy { name: name.to_owned(), rules, waivers, refuses_runtime_jit }
+        let not_known = Vec::new();
+        ReleasePolicy { name: name.to_owned(), rules, waivers, refuses_runtime_jit, not_known }
     }
 
     fn rule(&mut self, number: usize, table: &Table) -> Rule {

@@ -7,7 +7,8 @@ use super::inventory::{Form, Inventory};
 use super::policy::{Allowed, Pattern, ReleasePolicy, Rule, Waiver};
 
 /// A policy under which each file must ship the architectures that its namesake in `model` ships: the same
-/// machine code, no other PTX, device code in no other file.
+/// machine code, no other PTX, device code in no other file. What is not known of the model is a finding: no
+/// file can be like it.
 pub fn like(name: &str, model: &Inventory) -> ReleasePolicy {
     let mut rules = Vec::new();
     let mut waivers = Vec::new();
@@ -29,22 +30,16 @@ pub fn like(name: &str, model: &Inventory) -> ReleasePolicy {
                 runs_on: Vec::new(),
             });
         }
-        let accepted: Vec<FindingKind> = [
-            (inventory.unreadable, FindingKind::Unreadable),
-            (inventory.runtime_jit, FindingKind::RuntimeJit),
-        ]
-        .into_iter()
-        .filter_map(|(is_there, kind)| is_there.then_some(kind))
-        .collect();
-        if !accepted.is_empty() {
+        if inventory.runtime_jit {
             waivers.push(Waiver {
                 files: vec![glob],
-                findings: accepted,
+                findings: vec![FindingKind::RuntimeJit],
                 reason: format!("so it is in {name}"),
             });
         }
     }
-    ReleasePolicy { name: format!("like {name}"), rules, waivers, refuses_runtime_jit: true }
+    let not_known = model.not_known();
+    ReleasePolicy { name: format!("like {name}"), rules, waivers, refuses_runtime_jit: true, not_known }
 }
 
 /// The glob for a file in the next release: what names a Python version or a library's own may change.
