@@ -3,7 +3,7 @@
 #
 #   scripts/release.sh OUT [x86_64|aarch64]
 #
-#   proofmark-VERSION-py3-none-manylinux_2_28_ARCH.whl   pip install
+#   proofmark-VERSION-py3-none-manylinux_2_28_ARCH.whl   pip install ./THIS
 #   proofmark-VERSION-ARCH.tar.gz                        the same files without Python
 #   SHA256SUMS
 #

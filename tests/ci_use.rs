@@ -51,7 +51,7 @@ fn the_action_names_every_step_and_each_of_its_inputs() {
 fn a_wheel_is_held_against_a_policy_and_the_table_posted() {
     let sandbox = Sandbox::new();
     fs::copy(repository().join("tests/fixtures/proof/exact_13.0.cubin"), sandbox.path("one.cubin")).unwrap();
-    step(&sandbox, "install.sh", &[("PROOFMARK_VERSION", "installed")]).expect(0);
+    step(&sandbox, "install.sh", &[("PROOFMARK_PACKAGE", "installed")]).expect(0);
     step(&sandbox, "verify.sh", &[("PROOFMARK_WHEEL", "*.cubin"), ("PROOFMARK_POLICY", "only:sm_100a")])
         .expect(0);
     step(&sandbox, "verify.sh", &[("PROOFMARK_WHEEL", "*.cubin"), ("PROOFMARK_POLICY", "only:sm_75")])
@@ -60,6 +60,42 @@ fn a_wheel_is_held_against_a_policy_and_the_table_posted() {
         .expect(2);
     let summary = fs::read_to_string(sandbox.path("summary.md")).unwrap();
     assert_eq!(summary.matches("### Architectures, held against").count(), 2, "{summary}");
+}
+
+#[test]
+fn patterns_come_one_a_line_and_are_not_split_at_spaces() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("dist dir")).unwrap();
+    let cubin = repository().join("tests/fixtures/proof/exact_13.0.cubin");
+    for name in ["dist dir/a b.cubin", "one.cubin"] {
+        fs::copy(&cubin, sandbox.path(name)).unwrap();
+    }
+    let verify = |patterns: &str| {
+        let inputs = [("PROOFMARK_WHEEL", patterns), ("PROOFMARK_POLICY", "only:sm_100a")];
+        step(&sandbox, "verify.sh", &inputs)
+    };
+    let text = verify("dist dir/*.cubin\none.cubin\n").expect(0).stdout;
+    assert!(text.contains("dist dir/a b.cubin:") && text.contains("one.cubin:"), "{text}");
+    let text = verify("one.cubin\ndist dir/*.whl\n").expect(2).stdout;
+    assert!(text.contains("no file is named by dist dir/*.whl"), "{text}");
+}
+
+#[test]
+fn only_a_wheel_with_its_checksum_is_installed() {
+    let sandbox = Sandbox::new();
+    sandbox.write("proofmark-1-py3-none-any.whl", "no wheel");
+    let zeros = "0".repeat(64);
+    for (package, checksum, words) in [
+        ("", "", "expected the path or https address"),
+        ("proofmark", &zeros[..], "expected the path or https address"),
+        ("http://localhost/p.whl", &zeros[..], "expected an https address"),
+        ("proofmark-1-py3-none-any.whl", "", "expected the 64 digits"),
+        ("proofmark-1-py3-none-any.whl", &zeros[..], "nothing was installed"),
+    ] {
+        let inputs = [("PROOFMARK_PACKAGE", package), ("PROOFMARK_CHECKSUM", checksum)];
+        let text = step(&sandbox, "install.sh", &inputs).expect(2).stdout;
+        assert!(text.contains(words), "{package}: {text}");
+    }
 }
 
 #[test]
@@ -72,6 +108,11 @@ fn a_shelf_is_replayed_and_what_is_not_sealed_is_told() {
     sandbox.run(["pack", "one", "-o", "shelf/one.zip"]).expect(0);
     let outcome = step(&sandbox, "replay.sh", &[("PROOFMARK_SHELF", "shelf")]).expect(2);
     assert!(outcome.stdout.contains("shelf/one.zip: exit code 2"), "{}", outcome.stdout);
+    let compared =
+        |how| step(&sandbox, "replay.sh", &[("PROOFMARK_SHELF", "shelf"), ("PROOFMARK_COMPARISON", how)]);
+    let outcome = compared("device-code").expect(2);
+    assert!(outcome.stdout.contains("shelf/one.zip: exit code 2"), "{}", outcome.stdout);
+    assert!(compared("bytes").expect(2).stdout.contains("expected library or device-code"));
     assert!(
         fs::read_to_string(sandbox.path("summary.md")).unwrap().contains("### Sealed artifacts, rebuilt")
     );
@@ -92,5 +133,7 @@ fn the_hooks_refuse_what_the_program_refuses() {
     };
     hook(&["good/config.toml"]).expect(0);
     hook(&["good/config.toml", "bad/config.toml"]).expect(2);
+    sandbox.write(".cargo/config.toml", "[build]\nrustflags = []\n");
+    hook(&[".cargo/config.toml", "good/config.toml"]).expect(0);
     assert!(hooks.contains("entry: proofmark verify\n"));
 }

@@ -152,7 +152,7 @@ fn answer_of(host: &Host, options: &RemoteOptions, job: &str, console: &Console)
             RemoteError::Talk { .. } => "`--ssh PROGRAM` names the program that connects",
             RemoteError::NoConnection { .. } => "`ssh HOST true` must work without asking for anything",
             RemoteError::NoProgram { .. } => {
-                "`pip install proofmark` there, or name it with --remote-program"
+                "install the wheel of a release there, or name the program with --remote-program"
             }
             RemoteError::NoOutcome { .. } => "the program there may be of another version",
         };

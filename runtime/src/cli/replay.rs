@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Keep finished rows of a table in this file, and do not replay again what stands in it.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// Of several, the same device code in another library is enough for exit code 0.
+    /// The same device code in another library is enough for exit code 0; the answer is a table.
     #[arg(long)]
     device_code_suffices: bool,
     /// Compare a build from the cache, if it has one, instead of building again.
@@ -57,7 +57,7 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     match arguments.paths.as_slice() {
-        [path] if is_one(path) && arguments.resume.is_none() => {
+        [path] if is_one(path) && arguments.resume.is_none() && !arguments.device_code_suffices => {
             let Some((digest, _, outcome)) = replay(path, arguments, console)? else {
                 return Ok(ExitCode::Yes);
             };
