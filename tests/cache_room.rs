@@ -305,6 +305,9 @@ fn paths_that_are_no_text_and_a_full_stdout_make_nothing_panic() {
         vec![text("doctor"), text("--cache-dir"), cache, text("--cuda-home"), out],
         vec![text("new"), text("some_definition"), text("-o"), out],
         vec![text("completions"), text("bash")],
+        vec![text("--help")],
+        vec![text("--version")],
+        vec![text("verify"), text("--help")],
     ];
     for line in lines {
         for is_json in [false, true] {
@@ -318,6 +321,9 @@ fn paths_that_are_no_text_and_a_full_stdout_make_nothing_panic() {
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.code().is_some_and(|code| code <= 3), "{line:?}: {said}");
+            if line.iter().any(|word| *word == "--help" || *word == "--version") {
+                assert_eq!(output.status.code(), Some(3), "{line:?} is not answered: {said}");
+            }
             assert!(!said.contains("panicked"), "{line:?}: {said}");
         }
     }

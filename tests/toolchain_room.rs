@@ -112,6 +112,10 @@ fn the_doctor_names_all_that_is_missing_and_starts_nothing() {
     let mut with = sandbox.command();
     let healthy = run(with.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--json"])).expect(0).json();
     assert_eq!(healthy["toolchain"]["release"], "13.0.88");
+    let mut without = sandbox.command();
+    without.env("PROOFMARK_DATA", data_folder()).env("PROOFMARK_PLAYER", "/nowhere/player.so");
+    let without = run(without.arg("doctor")).expect(0);
+    assert!(without.stdout.contains("looked in /nowhere/player.so; entries in Python"), "{}", without.stdout);
     let mut broken = sandbox.command();
     let broken = run(broken.env("CUDA_HOME", "/no/cuda").args(["doctor"])).expect(1);
     assert!(broken.stdout.contains("CUDA_HOME names /no/cuda"), "{}", broken.stdout);
@@ -186,24 +190,39 @@ fn a_compiler_that_does_not_end_is_killed_with_all_it_started() {
     assert!(!is_inhabited(&sandbox.cache()));
 }
 
+/// Sends a build a signal while it compiles: it ends, says so, and leaves nothing.
+fn interrupted(times: usize, signal: &str) {
+    let (sandbox, mut command) = build_with("sleep 300");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while build_folders(&sandbox).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the build does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let process = child.id().to_string();
+    // Each is taken before the next is sent: pending ones of a kind are one.
+    let again = format!("kill -s {signal} {process} && sleep 0.01; ").repeat(times - 1);
+    let kill = Command::new("sh").args(["-c", &format!("{again}kill -s {signal} {process}")]).status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
+    assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
+    assert!(!is_inhabited(&sandbox.cache()));
+}
+
 #[test]
 fn ctrl_c_and_sigterm_end_the_compiler_and_leave_nothing() {
-    for signal in ["INT", "TERM"] {
-        let (sandbox, mut command) = build_with("sleep 300");
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let began = Instant::now();
-        while build_folders(&sandbox).is_empty() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the build does not begin");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
-        assert_eq!(build_folders(&sandbox), Vec::<PathBuf>::new());
-        assert!(!is_inhabited(&sandbox.cache()));
+    for signal in ["INT", "TERM", "HUP"] {
+        interrupted(1, signal);
+    }
+}
+
+#[test]
+fn a_signal_that_comes_to_the_process_and_to_its_group_is_one() {
+    for signal in ["INT", "TERM", "HUP"] {
+        interrupted(2, signal);
     }
 }
 

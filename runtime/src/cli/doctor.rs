@@ -1,12 +1,13 @@
 //! `proofmark doctor`: can this machine do what the verbs need, and if not, how can it?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanBytes;
 use proofmark_packager::Arch;
+use proofmark_player::python::{PLAYER_VARIABLE, player_library};
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +15,7 @@ use serde_json::json;
 use super::cache_folder::{CacheFolder, WRITABLE_FOLDER};
 use super::console::Console;
 use super::exit_code::ExitCode;
+use super::explain::KEEP_PLAYER_LIBRARY;
 use super::failure::Failure;
 use crate::device;
 use crate::process_tree::{self, RunLimits};
@@ -95,6 +97,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     checks.extend(sandbox_layers(&layers));
     checks.extend(installing(&search, toolchain.is_err()));
     checks.extend(measuring());
+    checks.push(python_player());
     for check in &checks {
         let mark = match check.state {
             State::Good => "ok  ",
@@ -320,6 +323,23 @@ fn pip() -> Option<String> {
     // `pip 23.2.1 from /…/pip (python 3.11)`: the folder says nothing.
     let words: Vec<&str> = finished.log.split_whitespace().take(2).collect();
     (finished.status.success() && words.first() == Some(&"pip")).then(|| words.join(" "))
+}
+
+/// The library that Python loads to be measured.
+fn python_player() -> Check {
+    const SUBJECT: &str = "python";
+    let named = std::env::var_os(PLAYER_VARIABLE).map(PathBuf::from);
+    let program = std::env::current_exe().unwrap_or_default();
+    match player_library(named.as_deref(), &program) {
+        Ok(path) => Check::good(SUBJECT, format!("measured through {}", path.display())),
+        Err(error) => Check {
+            ways_out: vec![KEEP_PLAYER_LIBRARY.to_owned()],
+            ..Check::note(
+                SUBJECT,
+                format!("{error}; entries in Python and definitions' own references need it"),
+            )
+        },
+    }
 }
 
 /// What measuring needs: the GPU and its driver. Without them everything but `bench` and `compare`

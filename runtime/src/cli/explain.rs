@@ -12,6 +12,10 @@ use crate::pipeline::PipelineError;
 use crate::rebuild::RebuildError;
 use crate::shared_cache::ObjectError;
 
+/// The way out where the library is missing that Python loads to be measured.
+pub(super) const KEEP_PLAYER_LIBRARY: &str =
+    "keep libproofmark_player.so beside the program, or name it with PROOFMARK_PLAYER";
+
 /// Why a job could not be judged.
 pub(super) fn pipeline(error: PipelineError) -> Failure {
     match error {
@@ -54,7 +58,7 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             Failure::could_not_judge(error).hint(way_out)
         }
         PipelineError::PythonHome(error) => Failure::could_not_judge(error)
-            .hint("keep libproofmark_player.so beside the program, or name it with PROOFMARK_PLAYER"),
+            .hint(KEEP_PLAYER_LIBRARY),
         error @ PipelineError::OtherTorch { .. } => Failure::could_not_judge(error)
             .hint("name a Python that has this torch with --python PATH: its interface differs from release to release"),
         PipelineError::Measure(error) => measure(error),

@@ -7,6 +7,7 @@
 )]
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
@@ -161,12 +162,18 @@ fn asked_format(arguments: &[OsString]) -> AnswerFormat {
 }
 
 fn explain_usage(usage: &clap::Error, format: AnswerFormat) -> ExitCode {
-    let _ = usage.print();
+    let printed = usage.print().and_then(|()| io::stdout().flush());
+    let console = Console::new(format);
     // Help and version are answers; everything else is a wrong request.
     if !usage.use_stderr() {
-        return ExitCode::Yes;
+        return match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                console.fail(&Failure::could_not_judge(error))
+            }
+            _ => ExitCode::Yes,
+        };
     }
-    Console::new(format).document_failure(&wrong_request(usage));
+    console.document_failure(&wrong_request(usage));
     ExitCode::Request
 }
 
