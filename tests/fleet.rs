@@ -148,7 +148,6 @@ fn what_a_plan_says_of_a_shard_is_what_its_job_says_or_is_not_repeated() {
         assert!(!shown.contains("champion") && !shown.contains("mallory"), "{shown}");
     }
     // A plan holds builds and measurements alone.
-    sandbox.run(["pack", "entries/honest", "-o", "honest.zip"]).expect(0);
     let verb = |line: &str| line.replace("\"verb\":\"build\"", "\"verb\":\"seal\"");
     let job =
         verb(plan[2]).replace("\"subject\":", "\"measure\":{\"kind\":\"not\",\"reason\":\"x\"},\"subject\":");
@@ -229,6 +228,11 @@ fn an_outcome_of_another_job_or_one_that_was_edited_counts_for_nothing_and_the_o
             "its gencode is",
         ),
         (renamed.replacen(library, &"0".repeat(64), 1), "its proven library is"),
+        (replaced(&renamed, "\"verdict\": \"exact\"", "\"verdict\": \"no\""), "its proof's verdict is no"),
+        (
+            replaced(&renamed, "\"stance\": \"confirms\"", "\"stance\": \"contradicts\""),
+            "a witness against it",
+        ),
         (replaced(&renamed, library, "none"), "expected a SHA-256"),
         (replaced(&renamed, "\"records\": []", "\"records\": [{}]"), "its records cannot be read"),
         (replaced(&renamed, "\"records\": []", "\"records\": 7"), "its records cannot be read"),

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -18,6 +18,19 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// The same of a file that a person named: a link leads where they mean it to.
 pub fn open_through_links(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     open_with(path, options, OFlags::empty())
+}
+
+/// The same of a file that this program keeps for itself and writes to: it has no other name, by which it would be
+/// somebody else's.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = open(path, options)?;
+    if file.metadata()?.nlink() > 1 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it has another name elsewhere (a hard link)",
+        ));
+    }
+    Ok(file)
 }
 
 fn open_with(path: &Path, options: &mut OpenOptions, more: OFlags) -> io::Result<File> {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::job::{Action, Input, Job, Measuring};
 use crate::measure::decision::{Arm, Decision};
 use crate::measure::verdict::Verdict;
+use crate::proof::RecordedProof;
 use crate::record::{ComparisonRecord, Context, Record, WorkloadRecord};
 use crate::report::BenchReport;
 
@@ -135,6 +136,7 @@ fn of_build(arch: Arch, artifact: &Artifact, outcome: &Value) -> Result<ShardAns
         let (proven, proof_arch) = (&outcome["proof"]["library_digest"], &outcome["proof"]["arch"]);
         require("proven library", *proven == json!(library), proven, library)?;
         require("proven arch", *proof_arch == json!(arch), proof_arch, arch)?;
+        require_proof(outcome)?;
         return Ok(ShardAnswer::of_word("proven", 0).with_library(library));
     }
     let all = outcome["libraries"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -148,6 +150,19 @@ fn of_build(arch: Arch, artifact: &Artifact, outcome: &Value) -> Result<ShardAns
     };
     require_text(outcome, "verdict", word)?;
     Ok(ShardAnswer::of_word(word, code))
+}
+
+/// Holds a proof against itself.
+fn require_proof(outcome: &Value) -> Result<(), Disagreement> {
+    let said = &outcome["proof"]["verdict"];
+    require("proof's verdict", said == "exact", said, "exact")?;
+    let proof: RecordedProof =
+        serde_json::from_value(outcome["proof"].clone()).map_err(|error| unreadable("proof", &error))?;
+    if let Some(found) = proof.contradiction() {
+        return Err(differs("proof", &json!(found), "one that agrees with itself"));
+    }
+    let kernels: Vec<&str> = proof.kernels().collect();
+    require("kernels", outcome["kernels"] == json!(kernels), &outcome["kernels"], "those of its proof")
 }
 
 /// A build that is no proven one, which any verb may end with.

@@ -148,7 +148,7 @@ impl Results {
     /// Where what attempts say is kept.
     pub fn talk(&self, shard: Digest) -> Result<File, ResultsError> {
         let path = self.folder.join(ATTEMPTS).join(format!("{shard}.log"));
-        let opened = regular_file::open(&path, File::options().create(true).append(true));
+        let opened = regular_file::open_own(&path, File::options().create(true).append(true));
         opened.map_err(failed("open", &path))
     }
 
@@ -246,7 +246,7 @@ impl Results {
     pub fn claim(&self, shard: Digest) -> Result<Option<ShardClaim<'_>>, ResultsError> {
         let path = self.attempts_path(shard);
         let mut options = File::options();
-        let file = regular_file::open(&path, options.read(true).append(true).create(true));
+        let file = regular_file::open_own(&path, options.read(true).append(true).create(true));
         let file = file.map_err(failed("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(ShardClaim { results: self, shard, file })),

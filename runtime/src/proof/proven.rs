@@ -9,7 +9,7 @@ use super::fatbin::EntryKind;
 use super::loader::MissingLibrary;
 use super::requested::RequestedClaim;
 use super::verdict::{Judgement, Policy, ProofVerdict, judge};
-use super::witness::Witness;
+use super::witness::{Stance, Witness};
 
 /// Version of the stored form of a proof.
 const RECORD_VERSION: u32 = 1;
@@ -38,6 +38,27 @@ pub struct RecordedProof {
     requested: RequestedClaim,
     images: Vec<ProvenImage>,
     witnesses: Vec<Witness>,
+}
+
+impl RecordedProof {
+    /// In what a record denies itself: a proof has an image at least, each of its architecture, and no witness against
+    /// it. That none is found proves nothing of the bytes.
+    pub fn contradiction(&self) -> Option<String> {
+        if self.images.is_empty() {
+            return Some("no image".to_owned());
+        }
+        let other = self.images.iter().find(|image| image.arch != self.arch);
+        let other = other.map(|image| format!("an image for {} in a proof for {}", image.arch, self.arch));
+        other.or_else(|| {
+            let against = self.witnesses.iter().find(|witness| witness.stance == Stance::Contradicts)?;
+            Some(format!("a witness against it: {}", against.name))
+        })
+    }
+
+    /// Every kernel, as linked.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
+    }
 }
 
 /// The proof that a library holds machine code for exactly one architecture, as requested.
@@ -76,7 +97,7 @@ impl Proof {
 
     /// Every kernel, as linked.
     pub fn kernels(&self) -> impl Iterator<Item = &str> {
-        self.record.images.iter().flat_map(|image| &image.kernels).map(String::as_str)
+        self.record.kernels()
     }
 
     /// Libraries of CUDA that it calls without naming them: proven, but it will not load without them.
