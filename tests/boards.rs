@@ -402,8 +402,8 @@ fn no_flag_of_a_solution_is_dropped_without_a_word() {
         let refused = pack(&document, 2);
         assert!(refused.stderr.contains(named), "{named} not in {}", refused.stderr);
     }
-    let noted = pack(&solution_with(|value| value["spec"]["dependancies"] = json!(["cublas"])), 0);
-    let notes = noted.json()["notes"].to_string();
+    let misspelt = pack(&solution_with(|value| value["spec"]["dependancies"] = json!(["cublas"])), 0);
+    let notes = misspelt.json()["notes"].to_string();
     assert!(notes.contains("`spec.dependancies` is unknown"), "{notes}");
     let local = pack(&solution_with(|value| value["spec"]["target_hardware"] = json!(["LOCAL"])), 0);
     assert!(local.json()["notes"].to_string().contains("`LOCAL` is the GPU"), "{}", local.stdout);
@@ -428,8 +428,8 @@ fn what_is_wrong_with_a_python_file_for_gpu_mode_is_named() {
             ["pack", "mine", "--format", "popcorn", "--leaderboard", "l", "--gpus", "B200,B2000", "--json"];
         sandbox.run(call).expect(code)
     };
-    let noted = pack("#!POPCORN gpus T4\n\ndef custom_kernel(data):\n    pass\n", 0);
-    let notes = noted.json()["notes"].to_string();
+    let empty = pack("#!POPCORN gpus T4\n\ndef custom_kernel(data):\n    pass\n", 0);
+    let notes = empty.json()["notes"].to_string();
     for part in ["B2000", "H100 (sm_90a)", "line 1: `#!POPCORN gpus T4` is left out", "does nothing yet"] {
         assert!(notes.contains(part), "{part} not in {notes}");
     }
