@@ -20,6 +20,7 @@ mod examined;
 mod explanation;
 mod extraction;
 mod headline;
+mod lines;
 mod missing;
 mod release;
 mod runs_on;

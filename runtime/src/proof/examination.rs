@@ -11,18 +11,6 @@ use super::problem::Problem;
 use super::ptx::Ptx;
 use super::runtime_jit::RuntimeJit;
 
-/// How much is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Everything, with the digest of every image: what a proof needs.
-    Digests,
-    /// Everything but digests: what a list needs.
-    Facts,
-    /// Compressed images stay packed; headers, images stored as they are, and the scan of the whole
-    /// file remain. Reads at the speed of memory.
-    Headers,
-}
-
 /// What kind of file it is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -23,7 +23,7 @@
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
-//! | `examiner`, `examination`, `problem` | the walk over a file, and what it found |
+//! | `examiner`, `depth`, `examination`, `problem` | the walk over a file, and what it found |
 //! | `requested` | the requested claim, and where build systems keep it |
 //! | `input`, `folder`, `mapped` | files, folders and wheels, one specimen after the other |
 //! | `zip_file`, `tar_file`, `stream` | what archives and compressed streams hold, every byte of them |
@@ -43,6 +43,7 @@ mod compression;
 mod coverage;
 mod cubin;
 mod cubin_reader;
+mod depth;
 mod embedded;
 mod examination;
 mod examiner;
@@ -79,7 +80,8 @@ mod zip_file;
 pub use compat::CompatRecord;
 pub use compression::Compression;
 pub use cubin::{Cubin, CubinLayout, CubinProblem, CubinType, DebugPtx, SpecialInstructions};
-pub use examination::{Container, Depth, Entry, EntryPlace, Examination, FileFormat};
+pub use depth::Depth;
+pub use examination::{Container, Entry, EntryPlace, Examination, FileFormat};
 pub use examiner::{examine, examine_to};
 pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use super::allotment::{KERNEL_BYTES, Kept};
+use super::depth::Depth;
 use super::embedded::{self, Budget, Embedded};
-use super::examination::{Depth, Entry};
+use super::examination::Entry;
 use super::image::{self, PayloadJob};
 use super::mapped;
 use super::problem::Problem;

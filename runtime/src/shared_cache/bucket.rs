@@ -14,7 +14,7 @@ use object_store::path::Path;
 use object_store::{ClientConfigKey, Error, GetOptions, ObjectStore, PutMode, PutOptions, RetryConfig};
 use tokio::runtime::Runtime;
 
-use super::objects::{Creation, ObjectError};
+use super::object::{Creation, ObjectError};
 use super::place::Service;
 use super::secrets;
 

@@ -9,7 +9,7 @@ use proofmark_packager::escape;
 
 use walkdir::WalkDir;
 
-use super::objects::{Creation, ObjectError};
+use super::object::{Creation, ObjectError};
 use crate::regular_file;
 
 /// Whoever shares the folder reads what is made in it; the umask takes from this.

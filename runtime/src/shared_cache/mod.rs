@@ -22,7 +22,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`place`] | where it is, as people write it |
-//! | `objects` | objects by name: listed, read, made |
+//! | `objects`, `object` | objects by name: listed, read, made; and what came of it |
 //! | `folder` | the same in a folder |
 //! | `bucket`, `secrets` | the same in a bucket, and errors without credentials; with the feature `buckets` |
 //! | `patience` | the same, waited for no longer than a deadline |
@@ -34,6 +34,7 @@ pub mod archive;
 #[cfg(feature = "buckets")]
 mod bucket;
 mod folder;
+mod object;
 mod objects;
 mod patience;
 pub mod place;
@@ -42,6 +43,6 @@ mod secrets;
 pub mod shared;
 pub mod statement;
 
-pub use objects::{Creation, ObjectError};
+pub use object::{Creation, ObjectError};
 pub use place::{CachePlace, PlaceError};
 pub use shared::{Found, SharedCache, Sharing, SharingError, SharingNotice};

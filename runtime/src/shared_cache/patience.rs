@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::objects::{Creation, ObjectError, Objects};
+use super::object::{Creation, ObjectError};
+use super::objects::Objects;
 use super::place::CachePlace;
 
 type Order = Box<dyn FnOnce(Result<&Objects, &ObjectError>) + Send>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proofmark_packager::{Digest, escape};
 
 use super::archive::{self, ArchivedBuild};
-use super::objects::{Creation, ObjectError};
+use super::object::{Creation, ObjectError};
 use super::patience::PatientObjects;
 use super::place::CachePlace;
 use super::statement::{self, EntryStatement, StatementFault};

@@ -9,7 +9,8 @@
 
 use std::fmt::Write as _;
 
-use super::{adapter, literal, python_entry, word};
+use super::python_entry::{self, ENTRY};
+use super::{adapter, literal, word};
 use crate::artifact::Artifact;
 use crate::interop::flashinfer::Definition;
 use crate::interop::torch_binding::{self, CallersStream};
@@ -19,9 +20,6 @@ use crate::{DigestBuilder, SourceFile};
 
 /// Largest file that the server takes, in bytes.
 pub const LARGEST_BYTES: usize = 1_000_000;
-
-/// The function that a problem calls.
-pub(super) const ENTRY: &str = "custom_kernel";
 
 /// The header that says CUDA's type and member without the word.
 const QUEUE_HEADER: &str = "proofmark_queue.h";

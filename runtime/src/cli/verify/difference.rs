@@ -7,7 +7,8 @@ use proofmark_packager::escape;
 use serde_json::json;
 
 use super::could_not_read;
-use super::table::{size, unread_lines};
+use super::lines::unread_lines;
+use super::table::size;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;

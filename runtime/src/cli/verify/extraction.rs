@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use proofmark_packager::{Digest, escape};
 use serde_json::{Value, json};
 
-use super::table::unread_lines;
+use super::lines::unread_lines;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::proof::gate::doubts;

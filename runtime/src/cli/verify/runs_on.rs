@@ -9,7 +9,7 @@ use proofmark_packager::{Arch, escape};
 use serde_json::{Value, json};
 
 use super::could_not_read;
-use super::table::unread_lines;
+use super::lines::unread_lines;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;

@@ -9,10 +9,9 @@ use proofmark_packager::{Arch, escape};
 
 use super::answer::Answer;
 use super::headline::{headline, word};
+use super::lines::{SHOWN, limited, unread_lines};
 use crate::proof::{Kernel, Unread, VisitTally, demangle};
 
-/// Most reasons and kernels shown; the JSON has all.
-const SHOWN: usize = 12;
 /// Most files in a table.
 const SHOWN_FILES: usize = 40;
 /// Longest kernel name shown, in letters.
@@ -125,13 +124,6 @@ fn requested(answer: &Answer) -> String {
 
 fn unread(unread: &[Unread]) -> String {
     unread_lines(unread, "not read")
-}
-
-/// What was not read, a line each behind a lead.
-pub(super) fn unread_lines(unread: &[Unread], lead: &str) -> String {
-    let lines: Vec<String> =
-        unread.iter().take(SHOWN + 1).map(|one| format!("{}: {}", one.path, one.reason)).collect();
-    limited(&lines, unread.len() - lines.len(), &format!("{}  ", escape::line(lead)))
 }
 
 /// What is in it, by architecture, then the kernels.
@@ -250,19 +242,6 @@ fn labels(answer: &Answer) -> String {
     format!(
         "runtime-jit  {what}{more}: code made while it runs is in no file, so this answer cannot cover it\n"
     )
-}
-
-/// Lines of strangers, the first of them; `more` are left out already.
-fn limited(lines: &[String], more: usize, lead: &str) -> String {
-    let mut text = String::new();
-    for line in lines.iter().take(SHOWN) {
-        let _ = writeln!(text, "{lead}{}", escape::line(line));
-    }
-    let rest = lines.len().saturating_sub(SHOWN) + more;
-    if rest > 0 {
-        let _ = writeln!(text, "{lead}… and {rest} more; --json has all");
-    }
-    text
 }
 
 /// A size in the largest unit that keeps it above one.

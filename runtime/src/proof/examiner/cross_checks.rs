@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::{Examiner, Registered};
 use crate::proof::coverage::overlaps;
+use crate::proof::depth::Depth;
 use crate::proof::embedded::opaque;
-use crate::proof::examination::{Depth, Entry};
+use crate::proof::examination::Entry;
 use crate::proof::problem::Problem;
 use crate::proof::runtime_jit::RuntimeJit;
 use crate::proof::task::chunks;

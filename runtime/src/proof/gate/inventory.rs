@@ -79,17 +79,6 @@ pub struct Inventory {
     names: HashSet<Rc<str>>,
 }
 
-/// The name of a file from the root of the wheel or folder in which it was found.
-pub fn inner_name(root: &Path, name: &str) -> String {
-    let root_name = root.display().to_string();
-    let inner = name.strip_prefix(&root_name).unwrap_or(name).trim_start_matches(['/', '!']);
-    if inner.is_empty() {
-        root.file_name().map_or_else(|| root_name.clone(), |name| name.to_string_lossy().into_owned())
-    } else {
-        inner.to_owned()
-    }
-}
-
 impl Inventory {
     /// Reads a wheel, a folder or a single file.
     pub fn of(path: &Path) -> Result<Self, InputError> {
@@ -159,17 +148,4 @@ fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {
     let name: Rc<str> = name.into();
     names.insert(name.clone());
     name
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_begin_at_the_root() {
-        let root = Path::new("/w/p.whl");
-        assert_eq!(inner_name(root, "/w/p.whl!pkg/k.so"), "pkg/k.so");
-        assert_eq!(inner_name(Path::new("build"), "build/lib/k.so"), "lib/k.so");
-        assert_eq!(inner_name(Path::new("/w/k.so"), "/w/k.so"), "k.so");
-    }
 }

@@ -20,8 +20,8 @@ mod survey;
 
 pub use difference::{Comparison, Difference, FileDifference, ImageDifference};
 pub use finding::{Finding, FindingKind};
-pub use inventory::{FileInventory, Form, Inventory, inner_name};
+pub use inventory::{FileInventory, Form, Inventory};
 pub use policy::{Allowed, Pattern, ReleasePolicy, Rule, Waiver};
 pub use policy_file::{FORMAT_VERSION, PolicyFileError};
 pub use preset::like;
-pub use survey::{Surveyed, doubts, survey};
+pub use survey::{Surveyed, doubts, inner_name, survey};

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::inventory::inner_name;
 use crate::proof::verdict::faults;
 use crate::proof::{Depth, Examination, InputError, Unread, examine_to, is_compiler_check, visit};
 
@@ -46,4 +45,28 @@ pub fn doubts(examination: &Examination) -> Vec<String> {
         reasons.push(format!("and {rest} more such reasons"));
     }
     reasons
+}
+
+/// The name of a file from the root of the wheel or folder in which it was found.
+pub fn inner_name(root: &Path, name: &str) -> String {
+    let root_name = root.display().to_string();
+    let inner = name.strip_prefix(&root_name).unwrap_or(name).trim_start_matches(['/', '!']);
+    if inner.is_empty() {
+        root.file_name().map_or_else(|| root_name.clone(), |name| name.to_string_lossy().into_owned())
+    } else {
+        inner.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_begin_at_the_root() {
+        let root = Path::new("/w/p.whl");
+        assert_eq!(inner_name(root, "/w/p.whl!pkg/k.so"), "pkg/k.so");
+        assert_eq!(inner_name(Path::new("build"), "build/lib/k.so"), "lib/k.so");
+        assert_eq!(inner_name(Path::new("/w/k.so"), "/w/k.so"), "k.so");
+    }
 }

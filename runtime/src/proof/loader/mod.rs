@@ -34,7 +34,7 @@ pub(super) use parts::{is_plain_data, unexplained};
 pub(super) use registration::Registration;
 pub(super) use wrapper::Wrapper;
 
-use super::examination::Depth;
+use super::depth::Depth;
 use super::problem::Problem;
 use dynamic::Dynamic;
 

@@ -10,8 +10,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, Rela as _, SectionHeader as _, Sym as _};
 
-use super::elf::LOADERS;
-use super::functions::is_jit_function;
+use super::functions::{LOADERS, is_jit_function};
 
 /// What is called.
 #[derive(Debug, Default)]

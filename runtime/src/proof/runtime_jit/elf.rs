@@ -4,7 +4,7 @@ use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
-use super::functions::is_jit_function;
+use super::functions::{LOADERS, is_jit_function};
 use super::host_data::HostData;
 use super::{RuntimeJit, calls, unnamed};
 
@@ -15,19 +15,6 @@ const LIBRARIES: [&str; 5] =
 /// Longest name that is looked at, in bytes, and most functions that are named.
 const NAME_LIMIT: usize = 256;
 const SIGNS_LIMIT: usize = 1000;
-/// Functions that find any other by a name made at run time.
-pub(super) const LOADERS: [&str; 10] = [
-    "dlopen",
-    "dlmopen",
-    "dlsym",
-    "dlvsym",
-    "__libc_dlopen_mode",
-    "__libc_dlsym",
-    "_dl_sym",
-    "g_module_open",
-    "g_module_symbol",
-    "lt_dlopen",
-];
 /// Functions that start programs.
 const STARTERS: [&str; 14] = [
     "syscall",

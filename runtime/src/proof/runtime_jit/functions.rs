@@ -1,5 +1,19 @@
 //! Functions by which a program makes or loads device code.
 
+/// Functions that find any other by a name made at run time.
+pub(super) const LOADERS: [&str; 10] = [
+    "dlopen",
+    "dlmopen",
+    "dlsym",
+    "dlvsym",
+    "__libc_dlopen_mode",
+    "__libc_dlsym",
+    "_dl_sym",
+    "g_module_open",
+    "g_module_symbol",
+    "lt_dlopen",
+];
+
 /// Beginnings of functions that compile or load device code, or find such a function by its name.
 const FUNCTIONS: [&str; 21] = [
     "nvrtcCompileProgram",

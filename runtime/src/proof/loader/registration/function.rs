@@ -6,8 +6,8 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::argument::wrapper_load;
+use super::distance::{Linked, target};
 use super::instruction::{function_end, padding_before};
-use super::linked::Linked;
 use super::{FUNCTION, SYMBOL_BYTES, TAKEN, code, symbols_named};
 use crate::proof::bytes::{slice, u32_at, u64_at};
 use crate::proof::loader::dynamic::Dynamic;
@@ -213,12 +213,6 @@ pub(super) fn stub_start(code: &[u8], jump: usize) -> Option<usize> {
         start -= MARK.len();
     }
     start.is_multiple_of(8).then_some(start)
-}
-
-/// The address at a distance that ends an instruction.
-pub(super) fn target(code: &[u8], address: u64, at: usize) -> Option<u64> {
-    let distance = i32::from_le_bytes(code.get(at..at.checked_add(4)?)?.try_into().ok()?);
-    Some(address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into()))
 }
 
 /// What is called with the address of a wrapper: the function in a stripped file, where at least one such call in

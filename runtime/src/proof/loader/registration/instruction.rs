@@ -238,6 +238,13 @@ fn memory(code: &[u8]) -> Option<usize> {
     })
 }
 
+/// Whether the function that begins at an address has ended before another.
+pub(super) fn ends_before(code: &[u8], address: u64, start: u64, place: u64) -> bool {
+    let at = start.checked_sub(address).and_then(|at| usize::try_from(at).ok());
+    let end = at.and_then(|at| code.get(at..)).map(|code| start.saturating_add(function_end(code) as u64));
+    end.is_none_or(|end| end <= place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,15 +5,15 @@ use std::ops::Range;
 use memchr::memchr3_iter;
 use rayon::prelude::*;
 
-use super::argument::{Operands, is_added_up, operand, wrapper_load};
+use super::argument::{is_added_up, operand, wrapper_load};
+use super::distance::{Linked, near_operands, target};
 use super::function::{Function, stub_start};
-use super::instruction::function_end;
+use super::instruction::ends_before;
 use super::site::{Site, Sites};
 use super::{ADDED_UP, COMPUTED, TAKEN, code, is_table_of_functions};
 use crate::proof::bytes::{u32_at, u64_at};
 use crate::proof::coverage::overlaps;
 use crate::proof::loader::elf::{Elf, Kind, Section};
-use crate::proof::loader::wrapper::WRAPPER_BYTES;
 use crate::proof::problem::Problem;
 
 /// Tables of unwinders, the first of which names every function once.
@@ -21,47 +21,12 @@ const UNWINDING: [&str; 3] = [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"]
 /// `SHT_PROGBITS`, and arrays of functions that are called: what is no table of linkers.
 const DATA: [u32; 4] = [1, 14, 15, 16];
 
-/// A linked file's code: operands are distances from the instruction's end, or addresses of 32 bits.
-pub(super) struct Linked<'a> {
-    /// The bytes.
-    pub(super) code: &'a [u8],
-    /// Where they are loaded.
-    pub(super) address: u64,
-    /// Where wrappers stand.
-    pub(super) wrappers: &'a [(u64, u64)],
-}
-
-impl Operands for Linked<'_> {
-    fn is_wrapper(&self, at: usize) -> bool {
-        self.wrapper_at(at).is_some()
-    }
-}
-
-impl Linked<'_> {
-    /// The wrapper whose address the operand at an offset is.
-    fn wrapper_at(&self, at: usize) -> Option<u64> {
-        let absolute = u32_at(self.code, at).map(u64::from);
-        let near = target(self.code, self.address, at);
-        [near, absolute].into_iter().flatten().find(|&address| {
-            self.wrappers.iter().any(|&(start, end)| {
-                (start..end).contains(&address) && (address - start).is_multiple_of(WRAPPER_BYTES)
-            })
-        })
-    }
-}
-
 /// Bytes that are looked at together.
 const PIECE: usize = 1 << 20;
 
 pub(super) fn pieces(size: usize) -> rayon::vec::IntoIter<Range<usize>> {
     let starts = (0..size).step_by(PIECE);
     starts.map(|at| at..size.min(at + PIECE)).collect::<Vec<_>>().into_par_iter()
-}
-
-/// The address at a distance that ends an instruction.
-pub(super) fn target(code: &[u8], address: u64, at: usize) -> Option<u64> {
-    let distance = i32::from_le_bytes(code.get(at..at.checked_add(4)?)?.try_into().ok()?);
-    Some(address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into()))
 }
 
 /// Calls of the function with wrappers, of which the constructors are the functions that are called when the file is
@@ -92,13 +57,6 @@ pub(super) fn sites(
         }
     }
     (Sites::new(sites, registered), problems)
-}
-
-/// Whether the function that begins at an address has ended before another.
-pub(super) fn ends_before(code: &[u8], address: u64, start: u64, place: u64) -> bool {
-    let at = start.checked_sub(address).and_then(|at| usize::try_from(at).ok());
-    let end = at.and_then(|at| code.get(at..)).map(|code| start.saturating_add(function_end(code) as u64));
-    end.is_none_or(|end| end <= place)
 }
 
 /// Addresses that data must not hold: of the function, between a load and its call, and of wrappers.
@@ -295,31 +253,6 @@ fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Rang
             _ => continue,
         };
         found.push(CodeUse::Other { at: at - 2, reason });
-    }
-    found
-}
-
-/// Operands relative to the instruction (`mod` 0, `r/m` 5) that lead to what is meant: offset and place.
-pub(super) fn near_operands(
-    code: &[u8],
-    address: u64,
-    span: &Range<u64>,
-    is_meant: impl Fn(u64) -> bool,
-    range: Range<usize>,
-) -> Vec<(usize, u64)> {
-    let mut found = Vec::new();
-    // The byte before an operand stands in the range, two opcodes before that in the code.
-    let start = range.start.max(1);
-    for (index, window) in code[start..code.len().min(range.end + 4)].windows(5).enumerate() {
-        if window[0] & 0xC7 != 5 {
-            continue;
-        }
-        let at = start + index + 1;
-        let distance = i32::from_le_bytes([window[1], window[2], window[3], window[4]]);
-        let place = address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into());
-        if span.contains(&place) && is_meant(place) {
-            found.push((at, place));
-        }
     }
     found
 }

@@ -18,6 +18,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `argument` | what a call hands over |
+//! | `distance` | operands of instructions, and where they lead |
 //! | `instruction` | where instructions and functions begin and end |
 //! | `function` | where the function may be entered |
 //! | `site` | a load and its call, and what enters between them |
@@ -26,6 +27,7 @@
 //! | `object` | calls and addresses in objects |
 
 mod argument;
+mod distance;
 mod function;
 mod instruction;
 mod linked;

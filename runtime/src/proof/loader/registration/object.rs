@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use memchr::memmem;
 
 use super::argument::{Operands, is_added_up, wrapper_load};
-use super::linked::ends_before;
+use super::instruction::ends_before;
 use super::reference::Guarded;
 use super::site::{Site, Sites};
 use super::{

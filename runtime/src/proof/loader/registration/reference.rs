@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
+use super::distance::{near_operands, target};
 use super::instruction::has_operand_at;
-use super::linked::{near_operands, target};
 use super::site::Sites;
 use super::{ENTERED, PLACED, REACHED, STARTED};
 use crate::proof::bytes::u32_at;

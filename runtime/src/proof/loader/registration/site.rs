@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use memchr::memchr3_iter;
 
+use super::distance::target;
 use super::instruction::begins_at;
-use super::linked::target;
 
 /// A load and its call, in one section of code; addresses in a linked file, offsets in an object's section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
