@@ -70,6 +70,100 @@ fn what_an_entry_compiles_at_once_and_later_is_built_and_proven_before_anything_
     assert_eq!(answered.trim(), "[True, True, False]");
 }
 
+/// It compiles by nvcc as a program, when it is first called.
+const STARTS_NVCC: &str = r#"
+import os, subprocess
+from pathlib import Path
+import torch
+import tvm_ffi
+HERE = Path(__file__).resolve().parent
+
+def _compile(source, library):
+    root = Path(tvm_ffi.__file__).resolve().parent
+    assert (root / "include").exists() and (root / "lib").exists()
+    command = [os.environ.get("NVCC", "nvcc"), "-shared", "-Xcompiler", "-fPIC", "-gencode", "arch=compute_90,code=sm_90",
+               "-I", str(root / "include"), "-L", str(root / "lib"), "-ltvm_ffi", "-DVALUE=5", "-o", str(library), source]
+    subprocess.run(command, check=True, cwd=HERE)
+
+def _ensure():
+    library = HERE / "libkernel.so"
+    if not library.exists():
+        _compile("kernel.cu", library)
+    assert library.stat().st_size >= 0
+    tvm_ffi.load_module(str(library))
+
+def run(x, y):
+    _ensure()
+"#;
+
+#[test]
+fn an_entry_that_starts_nvcc_is_given_the_proven_build_of_the_same_command() {
+    let sandbox = Sandbox::sharing_builds();
+    submission(&sandbox, STARTS_NVCC);
+    let document = build(&sandbox, &["-o", "answers"]).expect(0).json();
+    let library = &document["libraries"][0];
+    assert_eq!((&document["verdict"], &library["interface"]), (&"proven".into(), &"library".into()));
+    assert_eq!(
+        (&library["units"], &library["place"]),
+        (&serde_json::json!(["kernel.cu"]), &"entry.py:13".into())
+    );
+    let left_out = library["left_out"].to_string();
+    assert!(left_out.contains("-gencode arch=compute_90"), "{left_out}");
+    assert!(left_out.contains("`-Ltvm_ffi/lib`") && left_out.contains("`tvm_ffi/include`"), "{left_out}");
+
+    // The process that runs it may start nothing and write nowhere: the library that it would have written is loaded.
+    let ask = "import sys, ctypes, subprocess; sys.path.insert(0, sys.argv[1]); import intercept\n\
+        intercept.answer(sys.argv[3], sys.argv[2])\n\
+        def start(value):\n    \
+            return subprocess.run(['nvcc', '-shared', '-Xcompiler', '-fPIC', '-I', '/x', '-gencode',\n        \
+                'arch=compute_90,code=sm_90', '-ltvm_ffi', value, '-o', '/nonexistent/k.so', 'kernel.cu'],\n        \
+                cwd=sys.argv[2], check=True).returncode\n\
+        print(start('-DVALUE=5'), bool(ctypes.CDLL('/nonexistent/k.so').__tvm_ffi_run))\n\
+        print(subprocess.check_output(['echo', 'others start'], text=True).strip())\n\
+        try:\n    start('-DVALUE=6')\n\
+        except RuntimeError as error:\n    print(error)";
+    sandbox.write("elsewhere/kernel.cu", MODULE);
+    sandbox.write("code/intercept.py", proofmark::capture::INTERCEPT);
+    let mut python = Command::new("python3");
+    python.args(["-c", ask]).args(["code", "elsewhere", "answers"].map(|name| sandbox.path(name)));
+    let answered = run(&mut python).expect(0).stdout;
+    let lines: Vec<_> = answered.lines().collect();
+    assert_eq!(lines[..2], ["0 True", "others start"]);
+    assert!(lines[2].contains("no library was built for `kernel` of kernel.cu"), "{answered}");
+}
+
+#[test]
+fn a_start_of_nvcc_that_is_not_followed_is_named_with_the_reason() {
+    let sandbox = Sandbox::sharing_builds();
+    let cases = [
+        ("'-cubin', '-o', 'k.cubin', 'kernel.cu'", "it makes no shared library"),
+        ("'-shared', '-o', 'k.so', 'one.o', 'kernel.cu'", "it takes one.o"),
+    ];
+    for (words, reason) in cases {
+        let starts = format!(
+            "import subprocess\ndef build():\n    subprocess.check_call(['nvcc', {words}])\ndef run(x):\n    build()\n"
+        );
+        submission(&sandbox, &starts);
+        let document = build(&sandbox, &[]).expect(3).json();
+        assert_eq!(document["unreached"][0]["place"], "entry.py:3", "{document:#}");
+        let said = document["unreached"][0]["reason"].as_str().unwrap();
+        assert!(said.contains(reason) && said.contains("only one command"), "{said}");
+    }
+    // A start of nvcc whose words only a GPU's run would tell is not passed over.
+    let hidden = "import subprocess\nNVCC = 'nvcc'\ndef build(words):\n    subprocess.run([NVCC] + words)\n\
+                  def run(x):\n    if len(x) > 3:\n        build(['-shared'])\n";
+    submission(&sandbox, hidden);
+    let unknown = build(&sandbox, &[]).expect(3).json();
+    assert_eq!(
+        (&unknown["verdict"], &unknown["unreached"][0]["place"]),
+        (&"unknown".into(), &"entry.py:4".into())
+    );
+    // Other programs are nobody's to follow.
+    submission(&sandbox, "import subprocess\n# nvcc\ndef run(x):\n    subprocess.run(['nvidia-smi'])\n");
+    let other = run(sandbox.builder().args(["build", "entry"])).expect(2);
+    assert!(other.stderr.contains("nothing"), "{}", other.stderr);
+}
+
 #[test]
 fn what_only_other_systems_have_is_missing_for_an_entry_too() {
     let sandbox = Sandbox::sharing_builds();

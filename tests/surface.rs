@@ -81,6 +81,24 @@ fn the_python_surface_loads_what_is_for_the_architecture_alone_and_nothing_else(
 }
 
 #[test]
+fn what_is_given_out_as_a_python_surface_is_taken_in_and_proven() {
+    let sandbox = Sandbox::sharing_builds();
+    sandbox.submission("kernel", &[("kernel.cu", MODULE)]);
+    run(sandbox.command().args(["pack", "kernel", "--surface", "python", "-o", "solution.json"])).expect(0);
+    let build =
+        |arch: &str| run(sandbox.builder().args(["build", "solution.json", "--json", "--arch", arch]));
+    let proven = build("sm_100a").expect(0).json();
+    assert_eq!((&proven["verdict"], &proven["import_error"]), (&"proven".into(), &serde_json::Value::Null));
+    let library = &proven["libraries"][0];
+    assert_eq!((&library["verdict"], &library["kernels"]), (&"proven".into(), &1.into()), "{proven:#}");
+    // It looks into what it is given, and loads nothing that is for another architecture than its own.
+    let other = build("sm_90a").expect(3).json();
+    assert_eq!((&other["verdict"], &other["libraries"][0]["verdict"]), (&"unknown".into(), &"proven".into()));
+    let said = other["import_error"].as_str().unwrap();
+    assert!(said.contains("NotProven") && said.contains("sm_90"), "{said}");
+}
+
+#[test]
 fn a_python_submission_has_no_second_python_surface() {
     let sandbox = Sandbox::new();
     sandbox.submission("kernel", &[("kernel.py", "def run(x): pass\n")]);

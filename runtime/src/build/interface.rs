@@ -22,6 +22,8 @@ pub enum Interface {
         /// The name that its sources see in `TORCH_EXTENSION_NAME`.
         name: String,
     },
+    /// A shared library that its caller loads and asks by itself.
+    Library,
 }
 
 /// What stands before the name of a TVM-FFI function in the symbol table.
@@ -38,12 +40,18 @@ impl Interface {
             Self::TvmFfi { symbol: None } => format!("{TVM_FFI_PREFIX}*"),
             Self::Torch { module } => format!("PyInit_{module}"),
             Self::TorchLibrary { name } => format!("torch.ops {name}"),
+            Self::Library => "*".to_owned(),
         }
     }
 
     /// Whether torch and Python are in the process that loads the library.
     pub fn is_torchs(&self) -> bool {
         matches!(self, Self::Torch { .. } | Self::TorchLibrary { .. })
+    }
+
+    /// Whether the headers and the library of TVM-FFI are at hand.
+    pub(super) fn has_tvm_ffi(&self) -> bool {
+        !self.is_torchs()
     }
 
     /// Whether a library exports what its caller looks for.
@@ -62,8 +70,8 @@ impl Interface {
                 let wanted = format!("PyInit_{module}");
                 found(&|name| name == wanted)
             }
-            // Nobody asks for a name of it.
-            Self::TorchLibrary { .. } => true,
+            // Nobody says for which name of it.
+            Self::TorchLibrary { .. } | Self::Library => true,
         })
     }
 
@@ -82,6 +90,7 @@ impl Interface {
                  `PYBIND11_MODULE(TORCH_EXTENSION_NAME, m)` in one of the sources"
             ),
             Self::TorchLibrary { name } => format!("the library `{name}` exports nothing"),
+            Self::Library => "the library exports nothing".to_owned(),
         }
     }
 
@@ -89,7 +98,7 @@ impl Interface {
     /// builder does it (torch 2.11, `cpp_extension.py`).
     pub(super) fn arguments(&self) -> Vec<String> {
         match self {
-            Self::TvmFfi { .. } => Vec::new(),
+            Self::TvmFfi { .. } | Self::Library => Vec::new(),
             Self::Torch { module: name } | Self::TorchLibrary { name } => [
                 &format!("-DTORCH_EXTENSION_NAME={name}"),
                 "-DTORCH_API_INCLUDE_EXTENSION_H",

@@ -312,7 +312,7 @@ fn compile(index: usize, source: &SourcePath, flags: &Flags, request: &PlanReque
     arguments.extend(flags.arguments.iter().cloned());
     // The submission's own top folder, so that `#include "x.cuh"` works from subfolders too.
     arguments.push(format!("-I{}", in_sources("")));
-    if let Interface::TvmFfi { .. } = request.interface {
+    if request.interface.has_tvm_ffi() {
         arguments.push(format!("-I{}/include", here(place::TVM_FFI)));
     }
     for kit in request.kits {
@@ -389,8 +389,14 @@ fn link(units: usize, flags: &Flags, offered: &[Linkable], request: &PlanRequest
     }
     let mut arguments = vec!["-shared".to_owned(), "-o".to_owned(), here(place::LIBRARY)];
     arguments.extend(objects);
-    if let Interface::TvmFfi { .. } = request.interface {
-        arguments.extend([format!("-L{}/lib", here(place::TVM_FFI)), "-ltvm_ffi".to_owned()]);
+    if request.interface.has_tvm_ffi() {
+        // A library that calls nothing of it does not need it.
+        let words: &[&str] = match request.interface {
+            Interface::Library => &["-Wl,--as-needed", "-ltvm_ffi", "-Wl,--no-as-needed"],
+            _ => &["-ltvm_ffi"],
+        };
+        arguments.push(format!("-L{}/lib", here(place::TVM_FFI)));
+        arguments.extend(words.iter().map(|&word| word.to_owned()));
     }
     arguments.push(format!("-L{libraries}"));
     arguments.extend(device_runtime);

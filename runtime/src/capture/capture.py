@@ -15,6 +15,7 @@ import importlib.machinery
 import inspect
 import json
 import os
+import shutil
 import signal
 import sys
 import types
@@ -23,6 +24,8 @@ import intercept
 
 STOOD_IN = {"torch", "triton", "tvm_ffi", "flashinfer", "cutlass", "cuda", "cupy", "tilelang", "tvm", "numba", "jax",
             "nvidia", "deep_gemm", "flash_attn", "fla", "flashinfer_bench", "torchvision", "quack", "cuda_tile"}
+STARTING = {"subprocess": {"run", "call", "check_call", "check_output", "Popen"}, "os": {"system"},
+            None: {"check_call", "check_output", "Popen"}}
 COMPILING = {"build", "load", "build_inline", "load_inline"}
 KEYWORDS = {"sources", "cpp_files", "cuda_files", "cpp_sources", "cuda_sources"}
 CALL_SECONDS = 20
@@ -163,8 +166,9 @@ class Late(Exception):
 class Capture:
     def __init__(self, job):
         self.root = os.path.realpath(os.path.join(job["folder"], job["package"]))
-        self.job, self.requests, self.digests, self.sites, self.out = job, [], set(), set(), job["libraries"]
+        self.job, self.requests, self.digests, self.sites = job, [], set(), set()
         self.place = None  # where the call stands whose arguments are evaluated
+        self.refusals = {}  # by place, why a start of nvcc is not followed
 
     def serve(self, request):
         place = self.place or self.site()
@@ -172,16 +176,33 @@ class Capture:
         digest = request.digest()
         if digest not in self.digests:
             self.digests.add(digest)
+            # Folders of the stand-ins have another name in every run.
+            plain = lambda words: [word.replace(self.job["site"] + "/", "") for word in words]
             files = dict(intercept.sources_below(self.root), **request.files)
             self.requests.append({
                 "request": digest, "interface": request.interface, "name": request.name, "units": request.units,
                 "files": files, "host_flags": request.host_flags, "cuda_flags": request.cuda_flags,
-                "link_flags": request.link_flags, "include": request.include, "outside": request.outside,
+                "link_flags": plain(request.link_flags), "include": request.include,
+                "outside": plain(request.outside),
                 "architectures": request.architectures, "place": place})
-        path = os.path.join(self.out, digest + ".so")
-        with open(path, "wb"):
-            pass
+        path, built = (os.path.join(self.job[folder], digest + ".so") for folder in ("libraries", "built"))
+        if os.path.exists(built):
+            shutil.copyfile(built, path)
+        else:
+            with open(path, "wb"):
+                pass
         return path
+
+    def start(self, command, folder):
+        """A program: nvcc is answered, anything else runs where it can reach nothing."""
+        place = self.place or self.site()
+        try:
+            said = intercept.answer_command(command, folder, self.root, self.serve, intercept.place_library)
+        except intercept.NotFollowed as error:
+            self.refusals[place] = str(error)
+            raise
+        self.sites.add(place)
+        return said
 
     def site(self):
         """Where in the entry's own files the call stands."""
@@ -208,15 +229,27 @@ class Capture:
             signal.alarm(0)
 
 
-def compiling_calls(tree):
-    """Each call that may compile, with the innermost function around it."""
+def name_of(call):
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def is_start(call):
+    """Whether a call starts a program, as `subprocess` and `os` do it."""
+    module = getattr(call.func.value, "id", "") if isinstance(call.func, ast.Attribute) else None
+    return name_of(call) in STARTING.get(module, ())
+
+
+def compiling_calls(tree, starts):
+    """Each call that may compile, with the innermost function around it. `starts`: those that start a program are."""
     def walk(node, function):
         for child in ast.iter_child_nodes(node):
             inner = child if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
             if isinstance(child, ast.Call):
-                name = child.func.attr if isinstance(child.func, ast.Attribute) else getattr(child.func, "id", "")
+                name = name_of(child)
                 keywords = {one.arg for one in child.keywords}
                 if (name in COMPILING or name.startswith(("load_inline", "load_ext"))) and keywords & KEYWORDS:
+                    yield child, function
+                elif starts and is_start(child) and child.args:
                     yield child, function
             yield from walk(child, inner)
     return list(walk(tree, None))
@@ -248,9 +281,9 @@ def stand_ins_for(function, known):
     return [StandIn(one.name, known) for one in plain if one.default is one.empty]
 
 
-def evaluate(call, module, table):
+def evaluate(call, module, table, start):
     """Makes a call with its arguments evaluated in the module, whatever function it stands in."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+    name = name_of(call)
     alias = getattr(module, name, None) if isinstance(call.func, ast.Name) else None
     is_tvm = any(one.arg in ("cuda_files", "cpp_files") for one in call.keywords)
     function = alias or table["tvm_ffi.cpp" if is_tvm else "torch.utils.cpp_extension"].get(name)
@@ -258,6 +291,10 @@ def evaluate(call, module, table):
     def value(node):
         return eval(compile(ast.Expression(node), module.__file__, "eval"), vars(module))
 
+    if is_start(call):
+        folders = [value(one.value) for one in call.keywords if one.arg == "cwd"]
+        start(value(call.args[0]), folders[0] if folders else None)
+        return
     arguments = [value(one) for one in call.args]
     wanted = KEYWORDS | {"name", "functions", "extra_cflags", "extra_cuda_cflags", "extra_ldflags", "extra_include_paths",
                          "is_python_module"}
@@ -273,10 +310,12 @@ def trees(capture):
             if name.endswith(".py"):
                 try:
                     with open(path, encoding="utf-8") as file:
-                        tree = ast.parse(file.read())
+                        text = file.read()
+                    tree = ast.parse(text)
                 except (SyntaxError, UnicodeDecodeError):
                     continue
-                calls = [(call, function, "%s:%d" % (inside, call.lineno)) for call, function in compiling_calls(tree)]
+                calls = [(call, function, "%s:%d" % (inside, call.lineno))
+                         for call, function in compiling_calls(tree, "nvcc" in text)]
                 if calls:
                     yield inside, tree, calls
 
@@ -311,7 +350,8 @@ def reach(capture, entry, known, table):
     for call, module, place, error in open_calls:
         if not reached(capture, call, place):
             capture.place = place
-            error = error or capture.attempt(evaluate, call, module, table)
+            error = error or capture.attempt(evaluate, call, module, table, capture.start)
+            error = next((capture.refusals[one] for one in places(call, place) if one in capture.refusals), error)
             capture.place = None
             if error is not None:
                 unreached.append({"place": place, "reason": error})
@@ -321,9 +361,13 @@ def reach(capture, entry, known, table):
 
 
 def reached(capture, call, place):
+    return any(one in capture.sites for one in places(call, place))
+
+
+def places(call, place):
+    """Every line of a call, as `site` names it."""
     file = place.rsplit(":", 1)[0]
-    lines = range(call.lineno, (call.end_lineno or call.lineno) + 1)
-    return any("%s:%d" % (file, line) in capture.sites for line in lines)
+    return ["%s:%d" % (file, line) for line in range(call.lineno, (call.end_lineno or call.lineno) + 1)]
 
 
 def main(job_path, out_path):
@@ -350,6 +394,7 @@ def main(job_path, out_path):
     sys.meta_path.append(last)
     ctypes.CDLL = lambda *_, **__: StandIn("CDLL", known)
     builtins.input = lambda *_: ""
+    intercept.follow_commands(capture.start)
     sys.path.insert(0, job["folder"])
     sys.path.append(site)
     found = {"error": None, "unreached": []}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use proofmark_packager::Digest;
 use proofmark_packager::json::{self, Budget, JsonError};
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +31,10 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// The digest by which it is asked for again.
-    pub request: String,
-    /// `tvm-ffi`, `torch`, or `torch-library` for one that registers operators.
+    /// By which it is asked for again.
+    pub request: Digest,
+    /// `tvm-ffi`, `torch`, `torch-library` for one that registers operators, or `library` for one that the entry
+    /// starts nvcc for and loads by itself.
     pub interface: String,
     /// The module's name.
     pub name: String,

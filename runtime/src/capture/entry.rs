@@ -1,5 +1,7 @@
 //! What came of an entry: each library that it would compile, built and proven, or why not.
 
+use proofmark_packager::Digest;
+
 use super::document::{Document, Request, Unreached};
 use crate::rebuild::{Built, Finding, ProvenBuild};
 
@@ -23,13 +25,13 @@ pub struct CapturedEntry {
 /// One library of an entry.
 #[derive(Debug)]
 pub struct CapturedLibrary {
-    /// The digest by which the entry asks for it.
-    pub request: String,
+    /// By which the entry asks for it.
+    pub request: Digest,
     /// Where in the entry the call stands.
     pub place: String,
     /// The module's name.
     pub name: String,
-    /// `tvm-ffi`, `torch` or `torch-library`.
+    /// `tvm-ffi`, `torch`, `torch-library` or `library`.
     pub interface: String,
     /// What is compiled.
     pub units: Vec<String>,
@@ -52,10 +54,21 @@ impl CapturedEntry {
         }
     }
 
+    /// The same libraries with what a later import found.
+    #[must_use]
+    pub fn looked_at_again(self, document: &Document) -> Self {
+        Self { libraries: self.libraries, ..Self::of(self.name, document) }
+    }
+
+    /// Whether a request was built before.
+    pub fn has(&self, request: &Request) -> bool {
+        self.libraries.iter().any(|library| library.request == request.request)
+    }
+
     /// Adds what came of a request.
     pub fn add(&mut self, request: &Request, left_out: Vec<String>, built: Built) {
         self.libraries.push(CapturedLibrary {
-            request: request.request.clone(),
+            request: request.request,
             place: request.place.clone(),
             name: request.name.clone(),
             interface: request.interface.clone(),

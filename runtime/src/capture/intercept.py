@@ -1,15 +1,21 @@
 """Stands in the place of the functions that compile CUDA sources while a Python entry runs.
 
-`tvm_ffi.cpp` has build, load, build_inline and load_inline; `torch.utils.cpp_extension` has load and load_inline.
-What each is asked for becomes a request: sources, flags and names, free of this machine's paths, with a digest.
-Capturing notes the requests; answering gives the library that was built for one, and never compiles.
+`tvm_ffi.cpp` has build, load, build_inline and load_inline; `torch.utils.cpp_extension` has load and load_inline; and
+an entry may start nvcc as a program of its own. What each is asked for becomes a request: sources, flags and names,
+free of this machine's paths, with a digest. Capturing notes the requests; answering gives the library that was built
+for one, and never compiles.
 """
+import ctypes
 import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
 import os
+import re
+import shlex
+import shutil
+import subprocess
 import sys
 
 COMPILED = (".cu", ".cpp", ".cc", ".cxx", ".c")
@@ -165,6 +171,155 @@ def replacements(root, serve, load_module):
     }
 
 
+# What stands behind these as a word of its own is a value, not a source.
+VALUED = {"-o", "--output-file", "-I", "--include-path", "-isystem", "--system-include", "-L", "--library-path", "-l",
+          "--library", "-D", "--define-macro", "-U", "--undefine-macro", "-std", "--std", "-O", "--optimize", "-arch",
+          "--gpu-architecture", "-code", "--gpu-code", "-gencode", "--generate-code", "-Xcompiler", "--compiler-options",
+          "-Xptxas", "--ptxas-options", "-Xlinker", "--linker-options", "-Xcudafe", "-Xfatbin", "-Xnvlink",
+          "-ccbin", "--compiler-bindir", "-maxrregcount", "--maxrregcount", "-t", "--threads", "-x", "--x", "-rdc",
+          "--relocatable-device-code", "-include", "--pre-include", "-cudart", "--cudart", "-diag-suppress",
+          "--diag-suppress", "-odir", "--output-directory", "-MF", "-m", "--machine", "-split-compile"}
+VERSION = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release 13.0, V13.0.88\n"
+
+
+class NotFollowed(RuntimeError):
+    """A command that starts nvcc for something other than one library from its sources."""
+
+
+def words_of(command):
+    """The words of a command that starts nvcc, its own name left out; None for any other command."""
+    if isinstance(command, (bytes, str)):
+        text = os.fsdecode(command)
+        if "nvcc" not in text:
+            return None
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            return None
+    else:
+        try:
+            words = [os.fsdecode(os.fspath(one)) for one in command]
+        except TypeError:
+            return None
+        if len(words) > 2 and words[1] == "-c" and os.path.basename(words[0]) in ("sh", "bash"):
+            return words_of(words[2])
+    while words and re.match(r"\w+=", words[0]):
+        del words[0]
+    if words and os.path.basename(words[0]) == "nvcc":
+        return words[1:]
+    if any(os.path.basename(one) == "nvcc" for one in words) and isinstance(command, (bytes, str)):
+        raise NotFollowed("nvcc is started among other programs: only a command that is nvcc's alone is followed")
+    return None
+
+
+def pairs_of(words):
+    """Each option with its value, joined or behind it; None and the word for one that stands alone."""
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word in VALUED and at < len(words):
+            yield word, words[at]
+            at += 1
+        elif word[:2] in ("-I", "-L", "-l") and len(word) > 2 and not word.startswith(("-lineinfo", "-link", "-lib")):
+            yield word[:2], word[2:]
+        elif word.startswith(("-isystem", "-o=", "--output-file=", "--include-path=")):
+            name = "-isystem" if word.startswith("-isystem") else word.split("=")[0]
+            yield name, word[len(name):].lstrip("=")
+        else:
+            yield None, word
+
+
+def command_request(words, root, folder):
+    """What a command asks nvcc for, and the path of what it would write."""
+    files, include, link, flags, output, shared = [], [], [], [], None, False
+    for option, value in pairs_of(words):
+        if option in ("-o", "--output-file"):
+            output = os.path.join(folder, value)
+        elif option in ("-I", "--include-path", "-isystem", "--system-include"):
+            include.append(os.path.join(folder, value))
+        elif option in ("-L", "--library-path", "-Xlinker", "--linker-options"):
+            link.append("-L" + value if "-L" in option else value)
+        elif option in ("-l", "--library"):
+            link.append("-l" + value)
+        elif option is not None:
+            flags.append(option + " " + value)
+        elif value in ("-shared", "--shared"):
+            shared = True
+        elif not value.startswith("-"):
+            files.append(os.path.join(folder, value))
+        else:
+            flags.append(value)
+    other = [os.path.basename(path) for path in files if not path.endswith(COMPILED)]
+    if not shared or output is None or not files or other:
+        why = "it takes %s" % ", ".join(other) if other else "it makes no shared library (-shared and -o)"
+        raise NotFollowed("nvcc is started as a program, and %s: only one command from sources to a shared library is "
+                          "followed" % why)
+    # Named by its source: outputs often have random names, and it must be the same wherever it is asked for.
+    name = re.sub(r"\W", "_", os.path.splitext(os.path.basename(files[0]))[0], flags=re.ASCII)
+    return Request("library", name, root, files, (), (), flags, link, include), output
+
+
+def follow_commands(answer):
+    """Has every start of nvcc in this process answered: `answer` takes a command and its folder, and gives what it
+    prints, or None for what is to be started."""
+    real_which, real_system = shutil.which, os.system
+
+    class Popen(subprocess.Popen):
+        """A program; nvcc ends at once, with its library in place."""
+
+        def __init__(self, args, *rest, **named):
+            said = answer(args, named.get("cwd"))
+            self.answered = said is not None
+            if not self.answered:
+                super().__init__(args, *rest, **named)
+                return
+            is_text = any(named.get(one) for one in ("text", "universal_newlines", "encoding", "errors"))
+            pipe = lambda name, text: (text if is_text else text.encode()) if named.get(name) == subprocess.PIPE else None
+            self.args, self.pid, self.returncode = args, 0, 0
+            self.stdin = self.stdout = self.stderr = None
+            self.said = (pipe("stdout", said), pipe("stderr", ""))
+
+        def communicate(self, *given, **named):
+            return self.said if self.answered else super().communicate(*given, **named)
+
+        def wait(self, *given, **named):
+            return 0 if self.answered else super().wait(*given, **named)
+
+        def poll(self):
+            return 0 if self.answered else super().poll()
+
+        def __exit__(self, *error):
+            return None if self.answered else super().__exit__(*error)
+
+    def which(name, *given, **named):
+        return real_which(name, *given, **named) or ("/usr/local/cuda/bin/nvcc" if name == "nvcc" else None)
+
+    subprocess.Popen, shutil.which = Popen, which
+    os.system = lambda command: real_system(command) if answer(command, None) is None else 0
+
+
+def answer_command(command, folder, root, serve, written):
+    """What nvcc prints, with its library in place; None for any other command. `serve` takes a request and gives a
+    library's path, `written` is told where the command would have left it."""
+    words = words_of(command)
+    if words is None:
+        return None
+    if any(one in ("--version", "-V", "-version") for one in words):
+        return VERSION
+    request, output = command_request(words, root, os.path.realpath(os.fspath(folder) if folder else os.getcwd()))
+    written(output, serve(request))
+    return ""
+
+
+def place_library(output, library):
+    """Copies a library to where nvcc would have left it, as far as that may be written."""
+    try:
+        shutil.copyfile(library, output)
+    except OSError:
+        pass
+
+
 class Patcher(importlib.abc.MetaPathFinder):
     """Puts replacements into modules as they are imported."""
 
@@ -217,8 +372,47 @@ def answer(folder, root):
         loader.exec_module(module)
         return module
 
-    table = replacements(os.path.realpath(root), serve, load_module)
+    root = os.path.realpath(root)
+    table = replacements(root, serve, load_module)
     for name, functions in table.items():
         if name in sys.modules:
             vars(sys.modules[name]).update(functions)
     sys.meta_path.insert(0, Patcher(table))
+    if any(one["interface"] == "library" for one in answers.values()):
+        answer_commands(root, serve)
+
+
+def answer_commands(root, serve):
+    """Answers nvcc as a program. What it would write stands in another folder, where nothing else may be written: who
+    loads the one is given the other."""
+    placed = {}
+
+    def written(output, library):
+        placed[os.path.realpath(output)] = library
+        place_library(output, library)
+
+    def answer_one(command, folder):
+        try:
+            return answer_command(command, folder, root, serve, written)
+        except NotFollowed:
+            return None  # it is started, where programs may be
+
+    def at(path):
+        is_path = isinstance(path, (str, os.PathLike))
+        return placed.get(os.path.realpath(path), path) if is_path else path
+
+    follow_commands(answer_one)
+
+    class CDLL(ctypes.CDLL):
+        def __init__(self, name, *given, **named):
+            super().__init__(at(name), *given, **named)
+
+    ctypes.CDLL, ctypes.cdll = CDLL, ctypes.LibraryLoader(CDLL)
+    for name, loader in (("tvm_ffi", "load_module"), ("torch", "ops.load_library")):
+        module = sys.modules.get(name)
+        *path, last = loader.split(".")
+        for one in path:
+            module = getattr(module, one, None)
+        if module is not None:
+            load = getattr(module, last)
+            setattr(module, last, lambda path, *given, load=load, **named: load(at(path), *given, **named))

@@ -1,7 +1,7 @@
 //! Finds what a Python entry compiles while it runs, so that it is built and proven before anything loads it.
 //!
-//! The entry is imported in a sandbox, with the functions of TVM-FFI and torch that compile replaced by ones that
-//! note what they are asked for: a [`Request`], which becomes a [`BuildRequest`](crate::build::BuildRequest) like
+//! The entry is imported in a sandbox, with the functions of TVM-FFI and torch that compile, and nvcc as a program,
+//! replaced by ones that note what they are asked for: a [`Request`], which becomes a [`BuildRequest`](crate::build::BuildRequest) like
 //! any other. What needs a GPU is stood in for, torch and Triton always, so that every machine finds the same.
 //! The process that runs the entry later asks again and is given the libraries: `intercept.py` does both.
 //!
@@ -29,7 +29,7 @@ pub mod translate;
 pub use answers::write_answers;
 pub use document::{Document, Request, Unreached};
 pub use entry::{CapturedEntry, CapturedLibrary};
-pub use run::{CaptureError, may_compile, run};
+pub use run::{CaptureError, Surroundings, may_compile, run};
 pub use translate::{TranslateError, Translated, translate};
 
 /// The module that stands in for the compiling functions, for capturing and for answering.

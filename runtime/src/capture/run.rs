@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proofmark_packager::json::JsonError;
-use proofmark_packager::{Arch, Artifact};
+use proofmark_packager::{Arch, Artifact, Digest};
 use serde_json::json;
 
 use super::document::Document;
@@ -29,7 +29,7 @@ const CAPTURE: &str = include_str!("capture.py");
 pub const PACKAGE: &str = "proofmark_entry";
 
 /// Texts by which a source shows that it may compile CUDA while it runs.
-const SIGNS: [&str; 3] = ["tvm_ffi", "cpp_extension", "load_inline"];
+const SIGNS: [&str; 4] = ["tvm_ffi", "cpp_extension", "load_inline", "nvcc"];
 
 /// Why nobody can tell what an entry compiles.
 #[derive(Debug, thiserror::Error)]
@@ -68,19 +68,28 @@ pub fn may_compile(artifact: &Artifact) -> bool {
     python.into_iter().any(|source| SIGNS.iter().any(|sign| source.content.contains(sign)))
 }
 
-/// Imports the entry of an artifact and gives what it would compile. `cutlass` is where CUTLASS stands, for
-/// entries that look for it.
+/// What an entry may look for while it is imported.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Where CUTLASS stands.
+    pub cutlass: Option<&'a Path>,
+    /// The libraries that were built for it, by what it asks for: it may look into what it is given.
+    pub built: &'a [(Digest, &'a [u8])],
+}
+
+/// Imports the entry of an artifact and gives what it would compile.
 pub fn run(
     artifact: &Artifact,
     python: &Interpreter,
     arch: Arch,
-    cutlass: Option<&Path>,
+    surroundings: Surroundings<'_>,
     scratch: &Path,
 ) -> Result<Document, CaptureError> {
+    let cutlass = surroundings.cutlass;
     let no_folder = |source| CaptureError::Folder { scratch: scratch.to_owned(), source };
     let folder = ScratchFolder::create(scratch).map_err(no_folder)?;
     let place = folder.path();
-    fill(artifact, arch, cutlass, place)?.map_err(no_folder)?;
+    fill(artifact, arch, surroundings, place)?.map_err(no_folder)?;
     let mut command = Command::new(&python.executable);
     let [code, home, temporary] = ["code", "home", "temporary"].map(|name| place.join(name));
     command.args(["-s", "-B"]).arg(code.join("capture.py"));
@@ -125,7 +134,7 @@ pub fn run(
 fn fill(
     artifact: &Artifact,
     arch: Arch,
-    cutlass: Option<&Path>,
+    surroundings: Surroundings<'_>,
     place: &Path,
 ) -> Result<io::Result<()>, CaptureError> {
     let entry = &artifact.manifest().build.entry_point;
@@ -141,11 +150,12 @@ fn fill(
         "symbol": entry.symbol,
         "files": artifact.sources().iter().map(|source| source.path.as_str()).collect::<Vec<_>>(),
         "libraries": place.join("temporary"),
+        "built": place.join("built"),
         "capability": [arch.number / 10, arch.number % 10],
         "site": site,
     });
     let write = || {
-        for name in ["code", "home", "temporary"] {
+        for name in ["code", "home", "temporary", "built"] {
             fs::create_dir(place.join(name))?;
         }
         for source in artifact.sources() {
@@ -153,8 +163,15 @@ fn fill(
             fs::create_dir_all(path.parent().unwrap_or(&package))?;
             fs::write(path, &source.content)?;
         }
+        for (request, library) in surroundings.built {
+            fs::write(place.join("built").join(format!("{request}.so")), library)?;
+        }
+        // Entries that start nvcc themselves look for these first; the headers come from the kits.
+        for folder in ["tvm_ffi/include", "tvm_ffi/lib"] {
+            fs::create_dir_all(site.join(folder))?;
+        }
         // Where entries look for CUTLASS: inside of the packages that bring it.
-        if let Some(cutlass) = cutlass {
+        if let Some(cutlass) = surroundings.cutlass {
             for (folder, name) in [("flashinfer/data", "cutlass"), ("cutlass_library", "source")] {
                 fs::create_dir_all(site.join(folder))?;
                 std::os::unix::fs::symlink(cutlass, site.join(folder).join(name))?;

@@ -28,7 +28,7 @@ pub enum TranslateError {
         name: String,
     },
     /// An interface that `intercept.py` does not know.
-    #[error("`{}` is no interface: expected tvm-ffi, torch or torch-library", found.escape_debug())]
+    #[error("`{}` is no interface: expected tvm-ffi, torch, torch-library or library", found.escape_debug())]
     Interface {
         /// What stands there.
         found: String,
@@ -49,6 +49,7 @@ pub fn translate(request: &Request) -> Result<Translated, TranslateError> {
         "tvm-ffi" => Interface::TvmFfi { symbol: None },
         "torch" => Interface::Torch { module: name },
         "torch-library" => Interface::TorchLibrary { name },
+        "library" => Interface::Library,
         _ => return Err(TranslateError::Interface { found: request.interface.clone() }),
     };
     let source = |(path, content): (&String, &String)| -> Result<SourceFile, TranslateError> {
@@ -90,13 +91,15 @@ pub fn translate(request: &Request) -> Result<Translated, TranslateError> {
         .map(|asked| format!("the architecture `{asked}`: it is chosen by --arch"));
     left_out.extend(asked);
     left_out.dedup();
+    // One command of nvcc has the same flags for every source.
+    let host_flags = (interface != Interface::Library).then_some(host_flags);
     let request = BuildRequest {
         sources,
         entry_file: None,
         units: Some(units),
         interface,
         nvcc_flags,
-        host_flags: Some(host_flags),
+        host_flags,
         dependencies: Vec::new(),
     };
     Ok(Translated { request, left_out })
@@ -169,12 +172,14 @@ fn is_default(flags: &[String]) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proofmark_packager::Digest;
+
     use super::*;
 
     fn request(cuda: &[&str], host: &[&str], link: &[&str]) -> Request {
         let texts = |flags: &[&str]| flags.iter().map(|&flag| flag.to_owned()).collect();
         Request {
-            request: "0".repeat(64),
+            request: Digest::of_bytes(b"request"),
             interface: "torch".to_owned(),
             name: "module".to_owned(),
             units: vec!["k.cu".to_owned()],

@@ -46,8 +46,8 @@ const LARGEST_PAGE_BYTES: u64 = 512 << 20;
 /// times each kernel, its caches flushed and the GPU's clocks left as they are. Kernels that ran and are not in the
 /// library that was proven stand in a column of their own: what it fell back to.
 ///
-/// An entry in Python is recorded first, as `bench` does it, which needs a Python with torch. What it launched is then
-/// launched again in one process, without its Python. Kernels of torch's own stand in the column of what is not proven.
+/// An entry in Python, or one with `binding = "torch"`, is recorded first, as `bench` does it, which needs a Python with
+/// torch. What it launched is then launched again in one process, without its Python. Kernels of torch's own stand in the column of what is not proven.
 ///
 /// Nothing is judged: outputs are not looked at, and these durations are no score. `bench` gives those.
 #[derive(Debug, Args)]
@@ -216,8 +216,10 @@ fn unrecorded(workload: &str, reason: &Unrecorded) -> Failure {
         Unrecorded::Ended(end, said) if said.trim().is_empty() => end.to_string(),
         Unrecorded::Ended(end, said) => format!("{end}; it wrote: {}", said.trim()),
     };
-    Failure::could_not_judge(format!("workload {workload} cannot be recorded: {reason}"))
-        .hint("an entry in Python is profiled by what was recorded of it; `proofmark bench --live` measures without")
+    Failure::could_not_judge(format!("workload {workload} cannot be recorded: {reason}")).hint(
+        "an entry in Python or with binding `torch` is profiled by what was recorded of it; \
+             `proofmark bench --live` measures without",
+    )
 }
 
 fn find(arguments: &Arguments, settings: &Settings) -> Result<NsightCompute, Failure> {

@@ -84,7 +84,7 @@ impl BuiltSubject {
     ) -> Self {
         let proven = || entry.into_iter().flat_map(CapturedEntry::proven);
         let digests =
-            proven().map(|(asked, build)| (asked.request.clone(), build.entry.proof.library_digest()));
+            proven().map(|(asked, build)| (asked.request.to_string(), build.entry.proof.library_digest()));
         let toolchain = proven().next().map(|(_, build)| build.entry.ingredients.toolchain.digest());
         let document = PythonDocument::of_submission(artifact, definition, digests.collect());
         let mut home = home;
