@@ -535,7 +535,7 @@ fn pipes_and_links_in_the_share_hold_nobody_up() {
     fs::remove_file(&statement).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&statement).status().unwrap().success());
     let outcome = share.build("yours", &["--cache-signers", "me.allowed"]).expect(0);
-    assert!(outcome.stderr.contains("cannot be read: it is not a file"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cannot be read: it is a pipe: expected a file"), "{}", outcome.stderr);
     fs::remove_file(&statement).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &statement).unwrap();
     share.build("yours", &["--cache-signers", "me.allowed", "--fresh"]).expect(0);

@@ -19,7 +19,7 @@ pub enum CacheError {
         reason: String,
     },
     /// A part of it is a link.
-    #[error("the cache folder {} is not used: it is a link", path.display())]
+    #[error("the cache folder {} is not used: it is a link: expected a folder", path.display())]
     Linked {
         /// The part.
         path: PathBuf,

@@ -1,14 +1,13 @@
 //! Where submissions are below what a person names, and what else is there.
 
-use std::fs::{self, DirEntry, FileType};
+use std::fs::{self, DirEntry};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use proofmark_packager::submission;
 
 use crate::fleet::plan::PassedOver;
-use crate::path_text;
+use crate::{path_text, regular_file};
 
 /// How deep below a named folder is looked.
 const DEEPEST: usize = 16;
@@ -98,7 +97,7 @@ impl Search {
                 self.beside.push(path);
             }
         } else {
-            let kind = kind_words(kind);
+            let kind = regular_file::kind_words(kind);
             self.leave_out(&path, format!("it is {kind}: expected a file or a folder, of its own"));
         }
         Ok(())
@@ -106,18 +105,6 @@ impl Search {
 
     fn leave_out(&mut self, path: &Path, reason: String) {
         self.places.passed_over.push(PassedOver::left_out(path_text::text(path), reason));
-    }
-}
-
-fn kind_words(kind: FileType) -> &'static str {
-    if kind.is_symlink() {
-        "a link"
-    } else if kind.is_fifo() {
-        "a pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
     }
 }
 
