@@ -93,6 +93,41 @@ fn a_signature_names_its_signer_and_keeps_the_identity() {
 }
 
 #[test]
+fn a_private_key_that_others_can_read_or_change_signs_nothing_wherever_it_is_named() {
+    let sandbox = Sandbox::new();
+    let (path, public) = key(&sandbox, "me", 1);
+    fs::copy(solution(MEASURED), sandbox.path("one.zip")).unwrap();
+    sandbox.submission("entry", &[("kernel.cu", "int nothing;\n")]);
+    sandbox.write("allowed", format!("me@example.org {public}\n"));
+    fs::create_dir(sandbox.path("share")).unwrap();
+    let share = format!("file://{}", sandbox.path("share").display());
+    let home = sandbox.path("home/.ssh/id_ed25519");
+    fs::create_dir_all(home.parent().unwrap()).unwrap();
+    fs::copy(&path, &home).unwrap();
+    let calls: [&[&str]; 3] = [
+        &["sign", "one.zip", "--key", "me", "-o", "out.zip", "--json"],
+        &["sign", "one.zip", "-o", "out.zip", "--json"],
+        &["build", "entry", "--remote-cache", &share, "--cache-key", "me", "--json"],
+    ];
+    for mode in [0o644, 0o640, 0o604, 0o620, 0o602] {
+        for file in [&path, &home] {
+            fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+        for call in calls {
+            let mut command = sandbox.command();
+            let answer = run(command.env("HOME", sandbox.path("home")).args(call)).expect(2).json();
+            let error = answer["error"].as_str().unwrap();
+            assert!(error.contains(&format!("its mode is {mode:04o}")), "{call:?}: {error}");
+            assert!(answer["hints"].to_string().contains("chmod 600"), "{answer:#}");
+            assert!(!sandbox.path("out.zip").exists());
+        }
+    }
+    // A public key is for everybody: without an agent it is refused for what it is.
+    let answer = sandbox.run(["sign", "one.zip", "--key", "me.pub", "--json"]).expect(2).json();
+    assert!(answer["error"].as_str().unwrap().contains("is a public key"), "{answer:#}");
+}
+
+#[test]
 fn two_people_sign_one_artifact_and_one_who_signs_again_stands_there_once() {
     let sandbox = signed();
     let (_, public) = key(&sandbox, "other", 2);

@@ -64,6 +64,10 @@ fn path_of(variable: &str) -> Option<PathBuf> {
 
 fn explain_key(error: KeyError) -> Failure {
     match &error {
+        KeyError::Shared { path, .. } => {
+            let hint = format!("`chmod 600 {}`; whoever has read it before can sign as you", path.display());
+            Failure::request(error).hint(hint)
+        }
         KeyError::Locked { .. } => Failure::request(error).hint("`ssh-add` gives it to the agent"),
         KeyError::Public { .. } => Failure::request(error)
             .hint("name the private key, or give it to the agent that SSH_AUTH_SOCK names with `ssh-add`"),

@@ -1,5 +1,7 @@
 //! The key that signs: an OpenSSH file, or one that an agent holds.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use signature::Signer;
@@ -10,6 +12,12 @@ use crate::regular_file;
 
 /// Largest key file that is read, in bytes.
 const LARGEST_BYTES: u64 = 64 << 10;
+
+/// What may be read of one's own private key by nobody else, as ssh has it.
+const OWN: u32 = 0o077;
+
+/// What may be read of a private key that somebody else keeps for us and a group by nobody else.
+const KEPT: u32 = 0o007;
 
 /// What signs.
 #[derive(Debug)]
@@ -49,6 +57,14 @@ pub enum KeyError {
         /// What it is.
         found: String,
     },
+    /// Others can read or change it. It is not used, as ssh does not use it.
+    #[error("the key `{}` can be read or changed by others: its mode is {mode:04o}", path.display())]
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// It is locked, and no agent has it.
     #[error("`{}` has a passphrase, and no agent holds the key", path.display())]
     Locked {
@@ -84,8 +100,10 @@ impl KeyError {
 impl SigningKey {
     /// The key of a file. A public one, or a locked one, is asked of the agent at that socket.
     pub fn open(path: &Path, agent: Option<&Path>) -> Result<Self, KeyError> {
-        let bytes = regular_file::read_through_links(path, LARGEST_BYTES)
-            .map_err(|source| KeyError::File { path: path.to_owned(), source })?;
+        let no_file = |source| KeyError::File { path: path.to_owned(), source };
+        let file = regular_file::open_through_links(path, File::options().read(true)).map_err(no_file)?;
+        let found = file.metadata().map_err(no_file)?;
+        let bytes = regular_file::read_file(file, LARGEST_BYTES).map_err(no_file)?;
         let text = String::from_utf8_lossy(&bytes);
         let format =
             |error: ssh_key::Error| KeyError::Format { path: path.to_owned(), reason: error.to_string() };
@@ -93,6 +111,10 @@ impl SigningKey {
             return Self::held(public, agent)?.ok_or_else(|| KeyError::Public { path: path.to_owned() });
         }
         let private = PrivateKey::from_openssh(text.as_bytes()).map_err(format)?;
+        let own = found.uid() == rustix::process::geteuid().as_raw();
+        if found.mode() & if own { OWN } else { KEPT } != 0 {
+            return Err(KeyError::Shared { path: path.to_owned(), mode: found.mode() & 0o7777 });
+        }
         let public = private.public_key().clone();
         require_ed25519(&public)?;
         if private.is_encrypted() {
