@@ -15,8 +15,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::diagnostics;
-use crate::sandbox::Ending;
-use crate::sandbox::limits::too_low;
+use crate::sandbox::limits::{named_by, named_in, too_low};
+use crate::sandbox::{Bounds, Ending};
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +99,26 @@ const CRASHES: [&str; 9] = [
     "terminated with signal 11 ",
 ];
 
-/// Decides for a command that failed. `folder` is where it ran.
-pub(super) fn decide(ending: &Ending, log: &str, folder: &Path, memory: Memory) -> Blame {
+/// Decides for a command that failed. `folder` is where it ran, `bounds` what it could use.
+pub(super) fn decide(ending: &Ending, log: &str, folder: &Path, memory: Memory, bounds: &Bounds) -> Blame {
     let fact = || cannot_write(folder).or_else(|| too_low().into_iter().next());
-    judge(ending, log, || fact().or_else(|| memory.is_short(log)))
+    match judge(ending, log, || fact().or_else(|| memory.is_short(log))) {
+        Blame::Machine(reason) => Blame::Machine(with_limit(reason, ending, bounds)),
+        blame @ Blame::Submission => blame,
+    }
+}
+
+/// A reason with the limit that it speaks of, if it does: compilers name no sizes, and nobody knows whose limit it is.
+fn with_limit(reason: String, ending: &Ending, bounds: &Bounds) -> String {
+    let signal = match ending {
+        Ending::Signal(signal) => Some(*signal),
+        Ending::Code(code @ 129..160) => Some(code - 128),
+        Ending::Code(_) | Ending::NotStarted(_) => None,
+    };
+    match named_in(&reason, bounds).or_else(|| named_by(signal?, bounds)) {
+        Some(limit) => format!("{reason}: {limit}"),
+        None => reason,
+    }
 }
 
 impl Memory {

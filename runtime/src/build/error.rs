@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::headers::MissingHeader;
 use crate::process_tree::ProcessError;
 use crate::sandbox::SandboxError;
+use crate::sandbox::limits::OWN_LIMIT;
 use crate::toolchain::toolkit::ARCH_SIGN;
 
 /// Why we cannot tell whether the submission builds.
@@ -83,6 +84,9 @@ impl BuildError {
             Self::Process(ProcessError::TimedOut { .. }) => "allow more with --timeout",
             Self::Environment { reason, .. } if reason.contains("unsupported GNU version") => {
                 "name a host compiler that this CUDA supports in PROOFMARK_HOST_COMPILER"
+            }
+            Self::Environment { reason, .. } if reason.ends_with(OWN_LIMIT) => {
+                "no option raises it; a build that asks for less stays below it"
             }
             Self::Environment { .. } => "look at space, memory and the toolchain: `proofmark doctor`",
             Self::Process(_) | Self::Library { .. } => "look at the toolchain: `proofmark doctor`",

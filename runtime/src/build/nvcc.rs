@@ -208,7 +208,7 @@ impl Build<'_> {
         }
         self.layers.lock().expect("nobody panics while holding it").push(layers);
         let memory = Memory { peak_bytes, room_bytes: memory_room(self.policy.bounds.memory_bytes) };
-        judge(&ending, log, self.folder, memory)
+        judge(&ending, log, self.folder, memory, &self.policy.bounds)
     }
 
     /// Names the program as people know it, and the limit of the whole build.
@@ -279,14 +279,20 @@ fn read_complaint(log: &str) -> Option<String> {
     known.then(|| complaint.trim().to_owned())
 }
 
-fn judge(ending: &Ending, log: String, folder: &Path, memory: Memory) -> Result<Done, BuildError> {
+fn judge(
+    ending: &Ending,
+    log: String,
+    folder: &Path,
+    memory: Memory,
+    bounds: &Bounds,
+) -> Result<Done, BuildError> {
     if ending.is_success() {
         return Ok(Done { succeeded: true, log });
     }
     if let Some(complaint) = read_complaint(&log) {
         return Err(BuildError::Unsupported { complaint, archs: Vec::new() });
     }
-    match blame::decide(ending, &log, folder, memory) {
+    match blame::decide(ending, &log, folder, memory, bounds) {
         Blame::Submission => Ok(Done { succeeded: false, log }),
         Blame::Machine(reason) => Err(BuildError::Environment { reason, log: diagnostics::tidy(&log) }),
     }
@@ -297,7 +303,8 @@ mod tests {
     use super::*;
 
     fn ended(code: i32, log: &str) -> Result<Done, BuildError> {
-        judge(&Ending::Code(code), log.to_owned(), &std::env::temp_dir(), Memory::default())
+        let bounds = Bounds::of_compilers(std::time::Duration::from_secs(1));
+        judge(&Ending::Code(code), log.to_owned(), &std::env::temp_dir(), Memory::default(), &bounds)
     }
 
     #[test]
