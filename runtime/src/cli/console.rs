@@ -109,7 +109,12 @@ pub(super) fn write_document(document: &impl Serialize) -> Result<(), Failure> {
 
 /// Writes to stdout. A reader that went away (`| head`) is no failure of ours.
 pub(super) fn write_out(content: &[u8]) -> Result<(), Failure> {
-    match io::stdout().write_all(content) {
+    written_out(io::stdout().write_all(content))
+}
+
+/// What became of something written to stdout: whoever reads no more has read enough.
+pub(super) fn written_out(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::could_not_judge(error)),
         _ => Ok(()),
     }

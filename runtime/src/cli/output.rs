@@ -1,13 +1,14 @@
 //! Writes result files: whole or not at all.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use proofmark_packager::{Bundle, Evidence};
 use tempfile::NamedTempFile;
 
-use super::console::write_out;
+use super::console::{write_out, written_out};
 use super::failure::Failure;
 
 /// How the name of a file starts that is about to become a result.
@@ -18,17 +19,29 @@ const TEMPORARY_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Writes a file by rename, with the permissions that the user's umask gives.
 pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    write_pieces(path, |out| out.write_all(content))
+}
+
+/// The same of what is written piece by piece.
+pub(super) fn write_pieces(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
     let fail = |error: io::Error| cannot_write(path, &error);
     if path.is_dir() {
         return Err(Failure::request(format!("{} is a folder: expected a file name", path.display())));
     }
+    let finish = |file: &File| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.flush()
+    };
     // A device or pipe cannot be replaced by rename; it is written to.
     if path.exists() && !path.is_file() {
-        return std::fs::write(path, content).map_err(fail);
+        return File::create(path).and_then(|file| finish(&file)).map_err(fail);
     }
-    let mut file = temporary_beside(path)?;
-    file.write_all(content).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
+    let file = temporary_beside(path)?;
+    finish(file.as_file()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
     file.persist(path).map(drop).map_err(|error| fail(error.error))
 }
 
@@ -94,6 +107,17 @@ pub(super) fn write_to(path: &Path, content: &[u8]) -> Result<(), Failure> {
         return write_out(content);
     }
     write_file(path, content).map_err(elsewhere)
+}
+
+/// The same of what is written piece by piece.
+pub(super) fn write_pieces_to(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if path.as_os_str() == "-" {
+        return written_out(write(&mut io::stdout().lock()));
+    }
+    write_pieces(path, write).map_err(elsewhere)
 }
 
 /// Writes to a place that the user did not name: nothing else that stands there is replaced.

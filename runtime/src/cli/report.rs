@@ -13,8 +13,8 @@ use super::ledger::{self, LedgerFolder};
 use super::output;
 use crate::ledger::{Filter, import};
 use crate::path_text;
-use crate::record::{Record, journal};
-use crate::report::page::{Exhibit, PageContent, exhibit, page};
+use crate::record::journal;
+use crate::report::page::{Exhibit, PageDraft, exhibit};
 
 /// Write runs, comparisons and provenance as one HTML file that needs no network.
 ///
@@ -39,52 +39,51 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let mut content = PageContent::default();
+    let mut draft = PageDraft::default();
     for path in &arguments.paths {
         let files = import::files(path);
         for file in &files {
             // A shelf may hold what was only packed; a file that was named must have something to show.
-            add(&mut content, file, path.is_dir(), console)?;
+            add(&mut draft, file, path.is_dir(), console)?;
         }
     }
-    if content.exhibits.is_empty() && content.comparisons.is_empty() {
+    if draft.is_empty() {
         return Err(Failure::request("nothing there was sealed or measured")
             .hint("name a sealed artifact, or a file that `bench --record` or `compare --record` wrote"));
     }
+    let mut history = Vec::new();
     if let Some(ledger) = arguments.ledger.open_named(console)? {
-        let mut definitions: Vec<&str> = content.exhibits.iter().map(|one| one.definition.as_str()).collect();
-        definitions.sort_unstable();
-        definitions.dedup();
-        for definition in definitions {
+        for definition in draft.definitions() {
             let filter = Filter {
                 definition: Some(definition.to_owned()),
                 literal: true,
                 oldest_first: true,
                 ..Filter::default()
             };
-            content.history.extend(ledger.runs(&filter).map_err(ledger::explain)?);
+            history.extend(ledger.runs(&filter).map_err(ledger::explain)?);
         }
     }
-    let text = page(&content);
-    output::write_to(&arguments.output, text.as_bytes())?;
+    let (runs, comparisons) = (draft.runs(), draft.comparisons());
+    let mut bytes = Vec::new();
+    draft.write(&history, &mut bytes).map_err(unfinished)?;
+    output::write_to(&arguments.output, &bytes)?;
     if arguments.output == Path::new("-") {
         return Ok(ExitCode::Yes);
     }
-    let (runs, comparisons) = (content.exhibits.len(), content.comparisons.len());
     console.print(format!(
         "report       {} ({} bytes): {runs} runs, {comparisons} comparisons",
         arguments.output.display(),
-        text.len()
+        bytes.len()
     ))?;
     let body = json!({
-        "output": path_text::text(&arguments.output), "output_sha256": Digest::of_bytes(text.as_bytes()),
-        "size_bytes": text.len(), "runs": runs, "comparisons": comparisons, "history": content.history.len(),
+        "output": path_text::text(&arguments.output), "output_sha256": Digest::of_bytes(&bytes),
+        "size_bytes": bytes.len(), "runs": runs, "comparisons": comparisons, "history": history.len(),
     });
     console.document("proofmark.report", 1, &body)?;
     Ok(ExitCode::Yes)
 }
 
-fn add(content: &mut PageContent, file: &Path, is_shelf: bool, console: &Console) -> Result<(), Failure> {
+fn add(draft: &mut PageDraft, file: &Path, is_shelf: bool, console: &Console) -> Result<(), Failure> {
     let source = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     if file.extension().is_some_and(|end| end == "zip") {
         let opened = open::open(file).map_err(Failure::request)?;
@@ -93,10 +92,7 @@ fn add(content: &mut PageContent, file: &Path, is_shelf: bool, console: &Console
                 console.say(format!("note: passed over {}: it was not measured", file.display()));
                 Ok(())
             }
-            Ok(exhibit) => {
-                content.exhibits.push(exhibit);
-                Ok(())
-            }
+            Ok(exhibit) => draft.add_exhibit(&exhibit).map_err(unfinished),
             Err(error) if is_shelf && error.is_unsealed() => {
                 console.say(format!("note: passed over {}: it is not sealed", file.display()));
                 Ok(())
@@ -111,9 +107,18 @@ fn add(content: &mut PageContent, file: &Path, is_shelf: bool, console: &Console
     if found.torn.is_some() {
         console.say(format!("note: the last line of {} is torn and counts for nothing", file.display()));
     }
-    let records: Vec<Record> = found.records;
-    let (runs, comparisons) = exhibit::sort_records(records);
-    content.exhibits.extend(runs.into_iter().filter_map(|run| Exhibit::of_run(run, source.clone())));
-    content.comparisons.extend(comparisons);
-    Ok(())
+    let (runs, comparisons) = exhibit::sort_records(found.records);
+    for run in runs {
+        if let Some(exhibit) = Exhibit::of_run(run, source.clone()) {
+            draft.add_exhibit(&exhibit).map_err(unfinished)?;
+        }
+    }
+    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(unfinished)
+}
+
+/// Says why a page could not be made.
+#[expect(clippy::needless_pass_by_value, reason = "shaped for map_err")]
+pub(super) fn unfinished(error: std::io::Error) -> Failure {
+    Failure::could_not_judge(format!("cannot make the page: {error}"))
+        .hint("parts of it wait in the folder that TMPDIR names: is there space?")
 }

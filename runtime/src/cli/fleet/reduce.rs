@@ -12,6 +12,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::cli::ledger::{self, LedgerFolder};
 use crate::cli::output;
+use crate::cli::report::unfinished;
 use crate::fleet::plan::PassedOver;
 use crate::fleet::summary::{FleetSummary, ShardSummary, Standing};
 use crate::fleet::table::table;
@@ -19,7 +20,7 @@ use crate::fleet::{FleetPlan, Results};
 use crate::ledger::{Appended, Ledger};
 use crate::path_text;
 use crate::record::Record;
-use crate::report::page::{Exhibit, PageContent, exhibit, page};
+use crate::report::page::{Exhibit, PageDraft, exhibit};
 
 /// Put together what came of a plan, and name what is missing.
 ///
@@ -59,17 +60,17 @@ struct Taken<'a> {
     ledger: Option<&'a mut Ledger>,
     appended: Option<Appended>,
     waiting: Vec<Record>,
-    /// Everything, where a page is made of it.
-    for_page: Option<Vec<Record>>,
+    /// The page, where one is made: what is on it is not kept besides.
+    draft: Option<PageDraft>,
 }
 
 impl Taken<'_> {
     fn take(&mut self, records: Vec<Record>) -> Result<(), Failure> {
-        if let Some(all) = &mut self.for_page {
-            all.extend(records.iter().cloned());
-        }
         if self.ledger.is_some() {
-            self.waiting.extend(records);
+            self.waiting.extend(records.iter().cloned());
+        }
+        if let Some(draft) = &mut self.draft {
+            draw(draft, records)?;
         }
         if self.waiting.len() >= BATCH { self.put() } else { Ok(()) }
     }
@@ -90,17 +91,17 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
     let plan = FleetPlan::read(&arguments.plan).map_err(explain_plan)?;
     let results = Results::look(&arguments.results.results).map_err(explain_results)?;
     let mut ledger = arguments.ledger.open_named(console)?;
-    let for_page = arguments.report.is_some().then(Vec::new);
-    let mut taken = Taken { ledger: ledger.as_mut(), appended: None, waiting: Vec::new(), for_page };
+    let draft = arguments.report.is_some().then(PageDraft::default);
+    let mut taken = Taken { ledger: ledger.as_mut(), appended: None, waiting: Vec::new(), draft };
     let summary = FleetSummary::read(&plan, &results, |records| taken.take(records))?;
     taken.put()?;
-    let Taken { appended, for_page, .. } = taken;
+    let Taken { appended, draft, .. } = taken;
     print(arguments, &plan, &summary, console)?;
     if let Some(appended) = appended {
         console.print(format!("ledger       {} new entries, {} known", appended.new, appended.known))?;
     }
-    let page = arguments.report.as_deref().zip(for_page);
-    let written = page.map(|(path, records)| write_report(path, records)).transpose()?;
+    let page = arguments.report.as_deref().zip(draft);
+    let written = page.map(|(path, draft)| write_report(path, draft)).transpose()?;
     if written == Some(Page::Empty) {
         console.say("note: no page was written: nothing was measured that it could show");
         console.say("hint: `fleet plan --verb bench` or `--verb compare` measures");
@@ -184,16 +185,22 @@ enum Page {
     Empty,
 }
 
-fn write_report(path: &Path, records: Vec<Record>) -> Result<Page, Failure> {
+/// Draws the records of one shard.
+fn draw(draft: &mut PageDraft, records: Vec<Record>) -> Result<(), Failure> {
     let (runs, comparisons) = exhibit::sort_records(records);
-    let exhibits = runs.into_iter().filter_map(|run| {
+    for run in runs {
         let source = run.last().and_then(|record| record.context.run_id).map(|run| run.to_string());
-        Exhibit::of_run(run, source.unwrap_or_default())
-    });
-    let content = PageContent { exhibits: exhibits.collect(), comparisons, history: Vec::new() };
-    if content.exhibits.is_empty() && content.comparisons.is_empty() {
+        if let Some(exhibit) = Exhibit::of_run(run, source.unwrap_or_default()) {
+            draft.add_exhibit(&exhibit).map_err(unfinished)?;
+        }
+    }
+    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(unfinished)
+}
+
+fn write_report(path: &Path, draft: PageDraft) -> Result<Page, Failure> {
+    if draft.is_empty() {
         return Ok(Page::Empty);
     }
-    output::write_to(path, page(&content).as_bytes())?;
+    output::write_pieces_to(path, |out| draft.write(&[], out))?;
     Ok(Page::Written)
 }

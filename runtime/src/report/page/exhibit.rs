@@ -1,10 +1,9 @@
-//! What a page shows: runs with what is known of their build, comparisons, and earlier runs.
+//! What a page shows: a run with what is known of its build.
 
 use proofmark_packager::format::{MEASUREMENTS_EVIDENCE, PROOF_EVIDENCE};
 use proofmark_packager::{Bundle, Digest};
 
 use crate::evidence::{BuildEvidence, ReplayError, sealed};
-use crate::ledger::RunRow;
 use crate::proof::RecordedProof;
 use crate::record::{ComparisonRecord, Record, WorkloadRecord};
 use crate::report::BenchReport;
@@ -43,17 +42,6 @@ pub struct SealFacts {
     pub proof: RecordedProof,
     /// How many witnesses confirm, as recorded.
     pub witnesses: usize,
-}
-
-/// Everything that one page shows.
-#[derive(Debug, Default)]
-pub struct PageContent {
-    /// The runs.
-    pub exhibits: Vec<Exhibit>,
-    /// The comparisons.
-    pub comparisons: Vec<ComparisonRecord>,
-    /// Runs that a ledger knows, the oldest first.
-    pub history: Vec<RunRow>,
 }
 
 impl Exhibit {
@@ -142,11 +130,6 @@ impl Exhibit {
     /// The device, where it was measured.
     pub fn device(&self) -> &str {
         self.records.last().map_or("", |record| record.context.environment.device.as_str())
-    }
-
-    /// The mean of the medians, unless a workload has none or they are of two kinds of trust.
-    pub fn mean_ns(&self) -> Option<f64> {
-        Some(self.report.as_ref()?.overall?.arithmetic_mean_ns)
     }
 }
 

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::svg::{Scale, at, dots, label, line};
-use super::{PageContent, text, trust_mark};
-use crate::ledger::moment;
+use super::{text, trust_mark};
+use crate::ledger::{RunRow, moment};
 use crate::report::history::{History, Place};
 
 const WIDTH: f64 = 820.0;
@@ -12,8 +12,8 @@ const LEFT: f64 = 56.0;
 const BOTTOM: f64 = 190.0;
 
 /// A chart for each definition, architecture, device and trust that has more than one run with a mean.
-pub(super) fn section(content: &PageContent) -> Markup {
-    let histories = History::of(&content.history);
+pub(super) fn section(runs: &[RunRow]) -> Markup {
+    let histories = History::of(runs);
     html! {
         @if !histories.is_empty() {
             section {

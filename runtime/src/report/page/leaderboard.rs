@@ -2,18 +2,19 @@
 
 use maud::{Markup, html};
 
-use super::{Exhibit, text, trust_mark};
+use super::summary::ExhibitSummary;
+use super::{text, trust_mark};
 use crate::report::figures::{factor, microseconds, or_none};
 
 /// What runs must share to stand in one ranking.
 type Place<'a> = (&'a str, &'a str, &'a str, &'static str);
 
-fn place(exhibit: &Exhibit) -> Place<'_> {
-    (&exhibit.definition, &exhibit.arch, exhibit.device(), exhibit.trust())
+fn place(exhibit: &ExhibitSummary) -> Place<'_> {
+    (&exhibit.definition, &exhibit.arch, &exhibit.device, exhibit.trust)
 }
 
 /// A table for each definition, architecture, device and trust; nothing for a single run.
-pub(super) fn section(exhibits: &[Exhibit]) -> Markup {
+pub(super) fn section(exhibits: &[ExhibitSummary]) -> Markup {
     if exhibits.len() < 2 {
         return html! {};
     }
@@ -32,10 +33,10 @@ pub(super) fn section(exhibits: &[Exhibit]) -> Markup {
     }
 }
 
-fn table(wanted: Place<'_>, exhibits: &[Exhibit]) -> Markup {
-    let mut rows: Vec<(usize, &Exhibit)> =
+fn table(wanted: Place<'_>, exhibits: &[ExhibitSummary]) -> Markup {
+    let mut rows: Vec<(usize, &ExhibitSummary)> =
         exhibits.iter().enumerate().filter(|(_, exhibit)| place(exhibit) == wanted).collect();
-    let key = |exhibit: &Exhibit| exhibit.mean_ns().unwrap_or(f64::INFINITY);
+    let key = |exhibit: &ExhibitSummary| exhibit.mean_ns().unwrap_or(f64::INFINITY);
     rows.sort_by(|(_, one), (_, other)| key(one).total_cmp(&key(other)));
     let best = rows.first().and_then(|(_, exhibit)| exhibit.mean_ns());
     let (definition, arch, device, trust) = wanted;
@@ -55,14 +56,14 @@ fn table(wanted: Place<'_>, exhibits: &[Exhibit]) -> Markup {
                 }
                 tbody {
                     @for (rank, (index, exhibit)) in rows.iter().enumerate() {
-                        @let report = exhibit.report.as_ref();
-                        @let overall = report.and_then(|report| report.overall);
+                        @let run = exhibit.run.as_ref();
+                        @let overall = run.and_then(|run| run.overall);
                         tr {
                             td.number { @if overall.is_some() { (rank + 1) } @else { "–" } }
                             th scope="row" { a href=(format!("#run-{index}")) { (text(&exhibit.solution)) } }
                             td { (text(&exhibit.author)) }
                             td.number {
-                                @match report { Some(report) => { (report.passed) "/" (report.expected) }, None => "–" }
+                                @match run { Some(run) => { (run.passed) "/" (run.expected) }, None => "–" }
                             }
                             td.number { (or_none(overall.map(|means| microseconds(means.arithmetic_mean_ns)))) }
                             td.number { (or_none(overall.map(|means| microseconds(means.geometric_mean_ns)))) }

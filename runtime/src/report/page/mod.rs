@@ -7,7 +7,9 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`exhibit`] | what a page shows |
+//! | [`draft`] | a page while it is made |
+//! | [`exhibit`] | one run that a page shows |
+//! | `summary` | what is kept of a run once it is drawn |
 //! | `head` | the verdict on top |
 //! | `leaderboard` | several runs side by side |
 //! | `workloads` | one run: its table and distributions |
@@ -21,6 +23,7 @@
 
 mod comparison;
 mod distribution;
+pub mod draft;
 pub mod exhibit;
 mod head;
 mod history;
@@ -28,60 +31,20 @@ mod leaderboard;
 mod provenance;
 mod roofline;
 mod samples;
+mod summary;
 mod svg;
 mod workloads;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use proofmark_packager::{Digest, escape};
 
-pub use exhibit::{Exhibit, PageContent};
+pub use draft::PageDraft;
+pub use exhibit::Exhibit;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-
-/// Writes the page.
-pub fn page(content: &PageContent) -> String {
-    let title = head::title(content);
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy());
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content=(concat!("proofmark ", env!("CARGO_PKG_VERSION")));
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (head::section(content))
-                main {
-                    (leaderboard::section(&content.exhibits))
-                    @for (index, comparison) in content.comparisons.iter().enumerate() {
-                        (comparison::section(index, comparison))
-                    }
-                    (roofline::section(&content.exhibits))
-                    (history::section(content))
-                    @for (index, exhibit) in content.exhibits.iter().enumerate() {
-                        (workloads::section(index, exhibit))
-                    }
-                }
-                footer {
-                    p {
-                        "Made by proofmark " (env!("CARGO_PKG_VERSION")) " from records and sealed artifacts. "
-                        "This page says what they say; " code { "proofmark replay" } " proves it again."
-                    }
-                }
-                (samples::script(&content.exhibits))
-                script { (PreEscaped(SCRIPT)) }
-            }
-        }
-    };
-    markup.into_string()
-}
 
 /// Only this page's own script and style, and no network.
 fn policy() -> String {
@@ -123,7 +86,7 @@ mod tests {
     const EVIL: &str =
         "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\u{1b}[2J&amp;";
 
-    fn content(name: &str) -> PageContent {
+    fn page(name: &str) -> String {
         let mut records: Vec<_> = ["a", "b", "c"].map(record).into();
         for record in &mut records {
             name.clone_into(&mut record.context.solution);
@@ -144,13 +107,17 @@ mod tests {
             events: comparison.events().to_vec(),
             readings: Vec::new(),
         };
-        let exhibits = vec![Exhibit::of_run(records, name.to_owned()).unwrap()];
-        PageContent { exhibits, comparisons: vec![comparison], history: Vec::new() }
+        let mut draft = PageDraft::default();
+        draft.add_exhibit(&Exhibit::of_run(records, name.to_owned()).unwrap()).unwrap();
+        draft.add_comparison(&comparison).unwrap();
+        let mut bytes = Vec::new();
+        draft.write(&[], &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
     fn no_text_of_a_record_becomes_markup() {
-        let page = page(&content(EVIL));
+        let page = page(EVIL);
         for forbidden in ["<img", "alert(1)</script>", "\u{202e}", "\u{1b}", "onerror=alert(1)>"] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
@@ -160,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_page_asks_the_network_for_nothing() {
-        let page = page(&content("mine"));
+        let page = page("mine");
         // The script names SVG's namespace, which nobody fetches.
         let text = page.replace("http://www.w3.org/2000/svg", "");
         for forbidden in ["http://", "https://", " src=", " href=\"//", "@import", "url("] {
@@ -171,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_chart_has_a_name_and_the_trust_stands_on_top() {
-        let page = page(&content("mine"));
+        let page = page("mine");
         assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\"").count());
         assert_eq!(page.matches("<svg").count(), page.matches("<svg aria-label=\"").count());
         let top = page.find("class=\"mark doubt\"").unwrap();

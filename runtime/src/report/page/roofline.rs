@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::summary::{ExhibitSummary, Point};
 use super::svg::{Scale, at, dots, label};
-use super::{Exhibit, text, trust_mark};
+use super::{text, trust_mark};
 
 const WIDTH: f64 = 820.0;
 const LEFT: f64 = 56.0;
@@ -12,25 +13,10 @@ const BOTTOM: f64 = 250.0;
 /// Runs in one chart; more could not be told apart.
 const SERIES: usize = 8;
 
-/// A point: bytes that a perfect kernel moves, and bytes a second that this one moved.
-type Point = (f64, f64);
-
-#[expect(clippy::cast_precision_loss, reason = "traffic is far below 2^53 bytes")]
-fn points(exhibit: &Exhibit) -> Vec<Point> {
-    let records = exhibit.records.iter().map(|record| &record.finding);
-    records
-        .filter_map(|finding| {
-            let bytes = finding.traffic_bytes as f64;
-            Some((bytes, 1e9 * bytes / finding.latency_ns()?))
-        })
-        .filter(|(bytes, speed)| *bytes > 0.0 && speed.is_finite())
-        .collect()
-}
-
 /// A chart for each device: its ceiling is that device's.
-pub(super) fn section(exhibits: &[Exhibit]) -> Markup {
+pub(super) fn section(exhibits: &[ExhibitSummary]) -> Markup {
     let mut devices: Vec<&str> =
-        exhibits.iter().filter(|one| !points(one).is_empty()).map(Exhibit::device).collect();
+        exhibits.iter().filter(|one| !one.points.is_empty()).map(|one| one.device.as_str()).collect();
     devices.sort_unstable();
     devices.dedup();
     html! {
@@ -38,7 +24,7 @@ pub(super) fn section(exhibits: &[Exhibit]) -> Markup {
             section {
                 h2 { "Roofline" }
                 @for device in devices {
-                    @let runs: Vec<&Exhibit> = exhibits.iter().filter(|one| one.device() == device && !points(one).is_empty()).collect();
+                    @let runs: Vec<&ExhibitSummary> = exhibits.iter().filter(|one| one.device == device && !one.points.is_empty()).collect();
                     @for some in runs.chunks(SERIES) { (chart(device, some)) }
                 }
             }
@@ -46,11 +32,11 @@ pub(super) fn section(exhibits: &[Exhibit]) -> Markup {
     }
 }
 
-fn chart(device: &str, exhibits: &[&Exhibit]) -> Markup {
-    let of_copy = |one: &&Exhibit| one.report.as_ref()?.copy_bytes_per_second;
+fn chart(device: &str, exhibits: &[&ExhibitSummary]) -> Markup {
+    let of_copy = |one: &&ExhibitSummary| one.run.as_ref()?.copy_bytes_per_second;
     let ceilings: Vec<f64> =
         exhibits.iter().filter_map(of_copy).filter(|one| one.is_finite() && *one > 0.0).collect();
-    let all: Vec<Point> = exhibits.iter().flat_map(|one| points(one)).collect();
+    let all: Vec<Point> = exhibits.iter().flat_map(|one| one.points.iter().copied()).collect();
     let x = Scale::log(all.iter().map(|point| point.0), LEFT, WIDTH - 8.0);
     let y = Scale::log(all.iter().map(|point| point.1).chain(ceilings.iter().copied()), BOTTOM, 12.0);
     let highest = ceilings.iter().copied().reduce(f64::max);
@@ -72,14 +58,14 @@ fn chart(device: &str, exhibits: &[&Exhibit]) -> Markup {
                     path class="ceiling" d=(format!("M{LEFT} {}H{}", at(y.place(ceiling)), WIDTH - 8.0)) {}
                 }
                 @for (index, exhibit) in exhibits.iter().enumerate() {
-                    path class=(format!("dots series{index}")) d=(dots(points(exhibit).into_iter().map(|(bytes, speed)| (x.place(bytes), y.place(speed))))) {}
+                    path class=(format!("dots series{index}")) d=(dots(exhibit.points.iter().map(|&(bytes, speed)| (x.place(bytes), y.place(speed))))) {}
                 }
             }
             figcaption {
                 (text(device)) ", a dot a workload. "
                 @if let Some(ceiling) = highest { span.key.ceiling { "a plain copy, measured: " (format!("{:.2}", ceiling / 1e12)) " TB/s" } " " }
                 @for (index, exhibit) in exhibits.iter().enumerate() {
-                    span class=(format!("key series{index}")) { (text(&exhibit.solution)) } " " (trust_mark(exhibit.trust())) " "
+                    span class=(format!("key series{index}")) { (text(&exhibit.solution)) } " " (trust_mark(exhibit.trust)) " "
                 }
                 " Above the ceiling is possible: what is written may still be in the L2 when the kernel ends."
             }

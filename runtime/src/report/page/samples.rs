@@ -5,31 +5,25 @@
 
 use std::fmt::Write as _;
 
-use maud::{Markup, PreEscaped, html};
-
 use super::Exhibit;
 use super::distribution::clock_name;
 
-/// One list of clocks a workload, one list of workloads a run.
-pub(super) fn script(exhibits: &[Exhibit]) -> Markup {
+/// One list of clocks a workload, in one list.
+pub(super) fn of_run(exhibit: &Exhibit) -> String {
     let mut json = String::from("[");
-    for (index, exhibit) in exhibits.iter().enumerate() {
-        json.push_str(if index == 0 { "[" } else { ",\n[" });
-        for (place, record) in exhibit.records.iter().enumerate() {
-            json.push_str(if place == 0 { "[" } else { ",[" });
-            for (index, clock) in record.finding.measurements.iter().enumerate() {
-                // Names of clocks are our own words; numbers cannot end a script.
-                let _ = write!(json, "{}[\"{}\"", if index == 0 { "" } else { "," }, clock_name(clock));
-                for sample in clock.samples_ns.iter().filter(|sample| sample.is_finite()) {
-                    let tenths = (sample * 10.0).round() / 10.0;
-                    let _ = write!(json, ",{tenths}");
-                }
-                json.push(']');
+    for (place, record) in exhibit.records.iter().enumerate() {
+        json.push_str(if place == 0 { "[" } else { ",[" });
+        for (index, clock) in record.finding.measurements.iter().enumerate() {
+            // Names of clocks are our own words; numbers cannot end a script.
+            let _ = write!(json, "{}[\"{}\"", if index == 0 { "" } else { "," }, clock_name(clock));
+            for sample in clock.samples_ns.iter().filter(|sample| sample.is_finite()) {
+                let tenths = (sample * 10.0).round() / 10.0;
+                let _ = write!(json, ",{tenths}");
             }
             json.push(']');
         }
         json.push(']');
     }
     json.push(']');
-    html! { script type="application/json" id="samples" { (PreEscaped(json)) } }
+    json
 }
