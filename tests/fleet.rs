@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use proofmark::fleet::Results;
 use proofmark::fleet::attempt::AttemptStart;
 use proofmark::fleet::results::Published;
-use proofmark::job::{Action, Job};
-use proofmark::record::Record;
+use proofmark::job::{Action, Input, Job};
+use proofmark::measure::decision::simulation::{self, World};
+use proofmark::measure::decision::{Comparison, Decision};
+use proofmark::record::{ComparisonRecord, Context, Record};
+use proofmark::recording::Trust;
 use proofmark::report::BenchReport;
 use proofmark_packager::Digest;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
@@ -118,6 +121,13 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     assert!(reason.contains("was changed after it was planned: its job is another one"), "{reason}");
 }
 
+/// The same plan, in which a submission was found elsewhere.
+fn forge_path(plan: &[&str]) -> String {
+    let label = plan[1].replacen("\"path\":\"entries/honest\"", "\"path\":\"champion.zip\"", 1);
+    assert_ne!(label, plan[1]);
+    format!("{}\n{label}\n{}\n", plan[0], plan[2])
+}
+
 #[test]
 fn what_a_plan_says_of_a_shard_is_what_its_job_says_or_is_not_repeated() {
     let sandbox = Sandbox::new();
@@ -147,6 +157,12 @@ fn what_a_plan_says_of_a_shard_is_what_its_job_says_or_is_not_repeated() {
         let shown = sandbox.run(["fleet", "reduce", "plan.jsonl"]).expect(3).stdout;
         assert!(!shown.contains("champion") && !shown.contains("mallory"), "{shown}");
     }
+    // Where something was found no job tells: it stands in the plan, and nowhere else.
+    let moved = forge_path(&plan);
+    sandbox.write("plan.jsonl", &moved);
+    let document = reduced(&sandbox, 3);
+    assert_eq!(document["shards"][0]["standing"], "untried");
+    assert!(!document.to_string().contains("champion"), "{document:#}");
     // A plan holds builds and measurements alone.
     let verb = |line: &str| line.replace("\"verb\":\"build\"", "\"verb\":\"seal\"");
     let job =
@@ -326,6 +342,29 @@ fn every_shard_is_done_once_and_what_has_no_outcome_is_named() {
     let again = fleet_run(&sandbox, &[]).expect(0).json();
     assert_eq!(again["tally"]["finished_before"], 3);
     assert_eq!((outcomes(), known.len()), (known, 3));
+}
+
+#[test]
+fn runs_beside_each_other_say_what_each_did_and_what_the_other_did() {
+    let sandbox = Sandbox::new();
+    for index in 0..6 {
+        entry(&sandbox, &format!("broken{index}"), &format!("not C++ {index}"));
+    }
+    sandbox.run(["fleet", "plan", "entries"]).expect(0);
+    let runs = [start(&sandbox, &["--workers", "1"]), start(&sandbox, &["--workers", "1"])];
+    let tallies = runs.map(|run| {
+        let ended = run.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0));
+        let document: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        crate::support::schema::check(&document);
+        document["tally"].clone()
+    });
+    let of = |tally: &Value, name: &str| tally[name].as_u64().unwrap();
+    for tally in &tallies {
+        let all = ["finished_before", "finished_here", "finished_elsewhere"].map(|name| of(tally, name));
+        assert_eq!((all.iter().sum::<u64>(), of(tally, "elsewhere")), (6, 0), "{tallies:#?}");
+    }
+    assert_eq!(tallies.iter().map(|tally| of(tally, "finished_here")).sum::<u64>(), 6, "{tallies:#?}");
 }
 
 /// Starts a run in the background.
@@ -575,6 +614,149 @@ fn no_measurement_counts_that_is_not_of_the_job_or_whose_figures_do_not_follow_f
     assert_eq!(reduced(&sandbox, 0)["finished"], 1);
 }
 
+/// A plan that compares two kernels, and its outcome as a machine with a GPU leaves it: samples are made up, and what
+/// is said of them follows.
+fn compared(sandbox: &Sandbox, truth: f64) -> (Value, Value) {
+    let folder = repository().join("kernels/gdn_decode_qk4_v8_d128_k_last");
+    let [pair, incumbent] = ["warp_per_row", "one_pass"].map(|name| folder.join(name).display().to_string());
+    let more = ["--verb", "compare", "--arch", "sm_90a", "--batch", "1", "--against", &incumbent];
+    let protocol = ["--looks", "3,5", "--blocks", "6", "--samples", "5"];
+    sandbox.run(["fleet", "plan", &pair].iter().chain(&more).chain(&protocol)).expect(0);
+    let plan = lines(sandbox, "plan.jsonl");
+    let job = Job::from_document(&plan[2].to_string()).unwrap();
+    let Action::Compare { incumbent, candidate, measuring, protocol, .. } = &job.action else {
+        panic!("it compares")
+    };
+    let sealed = repository().join("solutions/gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip");
+    let bundle = proofmark_packager::open::open(&sealed).unwrap().bundle;
+    let text = String::from_utf8(bundle.evidence.get(MEASUREMENTS_EVIDENCE).unwrap().to_vec()).unwrap();
+    let Record::Workload(sealed) = Record::from_line(text.lines().next().unwrap()).unwrap() else {
+        panic!("it is of a workload")
+    };
+    let definition = measuring.task.definition_digest();
+    let context = |input: &Input| {
+        let artifact = input.artifact().unwrap();
+        Context {
+            run_id: Some("0123456789abcdef0123456789abcdef".parse().unwrap()),
+            solution: input.name().to_owned(),
+            author: artifact.manifest().solution.author.clone(),
+            artifact: Some(artifact.digest()),
+            library: artifact.digest(),
+            definition: measuring.task.definition.name().to_owned(),
+            definition_digest: Some(definition),
+            reference: Some(measuring.reference.digest(definition)),
+            live: measuring.live,
+            ..sealed.context.clone()
+        }
+    };
+    let world = World { truth, ..World::default() };
+    let made_up = simulation::run(protocol, &world, measuring.task.workloads.len(), 7);
+    let uuids = measuring.task.workloads.iter().map(|one| one.uuid().to_owned()).collect();
+    let events = made_up.events().to_vec();
+    let replayed = Comparison::replay((**protocol).clone(), uuids, 7, events.iter().cloned()).unwrap();
+    let (a, b, report) = (context(incumbent), context(candidate), replayed.report().unwrap());
+    let arm = |context: &Context| json!({ "name": context.solution, "library_sha256": context.library });
+    let code = match report.decision {
+        Decision::Better => 0,
+        Decision::Worse | Decision::Equal => 1,
+        Decision::Undecided { .. } => 3,
+    };
+    let outcome = json!({
+        "schema": "proofmark.outcome", "schema_version": 1, "job": job.digest(), "exit_code": code,
+        "a": arm(&a), "b": arm(&b), "trust": Trust::Hermetic, "report": report,
+        "records": [Record::Comparison(Box::new(ComparisonRecord {
+            timestamp: sealed.timestamp.clone(), a, b, trust: Trust::Hermetic, report, events, readings: Vec::new(),
+        }))],
+    });
+    (plan[1].clone(), outcome)
+}
+
+#[test]
+fn a_comparison_goes_into_the_table_the_ledger_and_the_page() {
+    let sandbox = Sandbox::new();
+    for (truth, code, word) in [(-0.05, 0, "better"), (0.05, 1, "worse")] {
+        let (shard, outcome) = compared(&sandbox, truth);
+        publish(&sandbox, &shard, &outcome);
+        let folder = format!("ledger-{word}");
+        let arguments = ["fleet", "reduce", "plan.jsonl", "--ledger", &folder, "--report", "page.html"];
+        let table = sandbox.run(arguments).expect(code).stdout;
+        let change = 100.0 * (outcome["report"]["ratio"]["mean"].as_f64().unwrap() - 1.0);
+        assert!(table.contains(word) && table.contains(&format!("{change:+.2} %")), "{table}");
+        assert!(table.contains("ledger       1 new entries, 0 known"), "{table}");
+        let page = fs::read_to_string(sandbox.path("page.html")).unwrap();
+        assert!(page.contains(&format!(" is {word}</strong>")) && page.contains("A′"), "the page shows it");
+        let document = sandbox.run([&arguments[..], &["--json"]].concat()).expect(code).json();
+        assert_eq!(document["ledger"], json!({ "new": 0, "known": 1 }));
+        assert_eq!(document["shards"][0]["answer"]["word"], word);
+    }
+}
+
+#[test]
+fn no_comparison_counts_that_is_not_of_the_job_or_does_not_follow_from_its_samples() {
+    type Forge = Box<dyn Fn(&mut Value)>;
+    let sandbox = Sandbox::new();
+    let (shard, honest) = compared(&sandbox, -0.05);
+    let other = Digest::of_bytes(b"another").to_string();
+    let set = |pointer: &'static str, value: Value| -> Forge {
+        Box::new(move |outcome| *outcome.pointer_mut(pointer).unwrap() = value.clone())
+    };
+    // What stands twice is forged twice.
+    let both = |name: &'static str, value: Value| -> Forge {
+        Box::new(move |outcome| {
+            for place in ["/report", "/records/0/report"] {
+                *outcome.pointer_mut(&format!("{place}{name}")).unwrap() = value.clone();
+            }
+        })
+    };
+    let forgeries: Vec<(&str, Forge)> = vec![
+        ("its exit code is 1: expected 0", set("/exit_code", json!(1))),
+        ("its report is another: expected the one of its record", set("/report/ratio/mean", json!(0.5))),
+        ("the one that its samples give", both("/ratio/mean", json!(0.5))),
+        ("the one that its samples give", both("/decision", json!("equal"))),
+        ("its protocol is", both("/protocol/margin", json!(0.001))),
+        ("its workloads is", both("/workloads/0/uuid", json!("easy"))),
+        ("its trust is", set("/trust", json!({ "kind": "live", "reason": "x" }))),
+        ("record's solution is champion", set("/records/0/b/solution", json!("champion"))),
+        ("record's artifact is", set("/records/0/a/artifact", json!(other))),
+        ("record's artifact is", set("/records/0/b/artifact", json!(other))),
+        ("record's reference is", set("/records/0/b/reference", json!(other))),
+        ("its library is", set("/a/library_sha256", json!(other))),
+        ("its record's run is", set("/records/0/b/run_id", json!("f".repeat(32)))),
+        ("its records is 0: expected one comparison", set("/records", json!([]))),
+        (
+            "its records is 2: expected one comparison",
+            Box::new(|outcome| {
+                let one = outcome["records"][0].clone();
+                outcome["records"] = json!([one, one]);
+            }),
+        ),
+        (
+            "the one that its samples give",
+            Box::new(|outcome| {
+                let events = outcome["records"][0]["events"].as_array_mut().unwrap();
+                let with_samples =
+                    events.iter_mut().filter_map(|event| event.pointer_mut("/cell/samples_ns/0"));
+                for sample in with_samples {
+                    *sample = json!(sample.as_f64().unwrap() * 1.5);
+                }
+            }),
+        ),
+    ];
+    for (said, forge) in forgeries {
+        let mut outcome = honest.clone();
+        forge(&mut outcome);
+        assert_ne!(outcome, honest, "{said}");
+        publish(&sandbox, &shard, &outcome);
+        let document = reduced(&sandbox, 3);
+        let one = &document["shards"][0];
+        assert_eq!((&one["standing"], &one["answer"]), (&json!("invalid"), &Value::Null), "{said}");
+        let reason = one["reason"].as_str().unwrap();
+        assert!(reason.contains(said), "{said}: {reason}");
+    }
+    publish(&sandbox, &shard, &honest);
+    assert_eq!(reduced(&sandbox, 0)["finished"], 1);
+}
+
 #[test]
 fn a_page_of_nothing_that_was_measured_is_said_beside_the_table() {
     let sandbox = Sandbox::sharing_builds();
@@ -683,4 +865,7 @@ fn an_estimate_says_what_breaks_first() {
     let of_plan = sandbox.run(["fleet", "estimate", "plan.jsonl"]).expect(0).stdout;
     assert!(of_plan.starts_with("1 submissions, 1 workloads in all"), "{of_plan}");
     sandbox.run(["fleet", "estimate", "--build", "-1"]).expect(2);
+    let dying = sandbox.run(["fleet", "estimate", "--death-every", "1e-9", "--json"]).expect(2).json();
+    let error = dying["error"].as_str().unwrap();
+    assert!(error.contains("do not come to the end of a workload"), "{error}");
 }

@@ -53,14 +53,23 @@ pub struct Attempt {
 impl AttemptStart {
     /// Here and now.
     pub fn now(scheduled_as: Option<String>) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { timestamp: Timestamp::now(), host, process: std::process::id(), scheduled_as }
+        Self { timestamp: Timestamp::now(), host: host(), process: std::process::id(), scheduled_as }
+    }
+
+    /// Whether a process of this machine began it.
+    pub fn is_by(&self, process: u32) -> bool {
+        self.process == process && self.host == host()
     }
 
     /// Its line, without the line feed.
     pub fn to_line(&self) -> String {
         line_of("begun", self)
     }
+}
+
+/// What this machine calls itself.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 impl AttemptOutcome {

@@ -65,6 +65,30 @@ pub struct Estimate {
     pub bound_by: Bound,
 }
 
+/// Costs of which no simulation can be made: a worker dies before it comes to the end of one workload, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error(
+    "workers that die every {death_every_s} s do not come to the end of a workload, which takes {workload_s} s"
+)]
+pub struct NoEnd {
+    /// How often a worker dies.
+    pub death_every_s: f64,
+    /// Beginning and the longest workload.
+    pub workload_s: f64,
+}
+
+impl Costs {
+    /// Refuses costs with which nothing ever ends.
+    pub fn check(&self) -> Result<(), NoEnd> {
+        let longest_s =
+            if self.hung_share > 0.0 { self.workload_s.max(self.hung_workload_s) } else { self.workload_s };
+        // Each costs up to half more.
+        let workload_s = self.start_s + 1.5 * longest_s;
+        let death_every_s = self.death_every_s;
+        if death_every_s > workload_s { Ok(()) } else { Err(NoEnd { death_every_s, workload_s }) }
+    }
+}
+
 /// What sets the time: the largest of what nothing can be faster than.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,7 +154,7 @@ pub fn estimate(workloads: &[usize], costs: &Costs, machines: Machines, seed: u6
     let mut cache = Cache::default();
     let built = build_ahead(&loads, costs, machines.builders, &mut cache);
     let mut gpus: BinaryHeap<Reverse<Moment>> = vec![Reverse(Moment(0.0)); machines.gpus.max(1)].into();
-    let (mut measured_s, mut build_wait_s, mut makespan_s, mut deaths) = (0.0, 0.0, 0.0_f64, 0);
+    let (mut measured_s, mut build_wait_s, mut makespan_s, mut deaths) = (0.0, 0.0, 0.0_f64, 0_usize);
     for (load, built) in loads.iter().zip(&built) {
         let Some(Reverse(Moment(free))) = gpus.pop() else { break };
         let ready = match built {
@@ -142,9 +166,9 @@ pub fn estimate(workloads: &[usize], costs: &Costs, machines: Machines, seed: u6
         let fetched = cache.moved(ready, costs);
         let fetched = cache.moved(fetched, costs);
         let lost = deaths_of(load.measure_s, costs, &mut dice);
-        deaths += lost;
+        deaths = deaths.saturating_add(lost);
         measured_s += load.measure_s;
-        let again = f64::from(u32::try_from(lost).unwrap_or(u32::MAX)) * (costs.restart_s + costs.start_s);
+        let again = count(lost) * (costs.restart_s + costs.start_s);
         let done = fetched + load.measure_s + again;
         makespan_s = makespan_s.max(done);
         gpus.push(Reverse(Moment(done)));
@@ -189,17 +213,30 @@ fn build_ahead(loads: &[Load], costs: &Costs, builders: usize, cache: &mut Cache
     loads.iter().map(&mut build).collect()
 }
 
+/// Up to so many deaths they are drawn one by one; of more, their sum is all but normal.
+const MOST_DRAWN: f64 = 1000.0;
+
 /// How often a worker dies in so many seconds.
 fn deaths_of(seconds: f64, costs: &Costs, dice: &mut ChaCha12Rng) -> usize {
+    let mut uniform = || dice.random_range(f64::MIN_POSITIVE..1.0_f64);
+    let mean = seconds / costs.death_every_s;
+    if mean > MOST_DRAWN {
+        let normal = (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+        return whole(mean + mean.sqrt() * normal);
+    }
     let (mut at, mut deaths) = (0.0, 0);
     loop {
-        let uniform: f64 = dice.random_range(f64::MIN_POSITIVE..1.0);
-        at -= costs.death_every_s * uniform.ln();
-        if at > seconds || deaths > 1000 {
+        at -= costs.death_every_s * uniform().ln();
+        if at > seconds {
             return deaths;
         }
         deaths += 1;
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "beyond its ends it is the end")]
+fn whole(number: f64) -> usize {
+    number.max(0.0) as usize
 }
 
 /// The largest of what nothing can be faster than.
@@ -268,5 +305,27 @@ mod tests {
     fn workers_that_die_cost_time_and_no_result() {
         let dying = of(&Costs { death_every_s: 600.0, ..COSTS }, 8, 16);
         assert!(dying.deaths > 3 && dying.makespan_s > of(&COSTS, 8, 16).makespan_s, "{dying:?}");
+    }
+
+    #[test]
+    fn many_deaths_are_as_many_as_drawn_one_by_one_and_cost_no_time() {
+        let mut dice = ChaCha12Rng::seed_from_u64(1);
+        let costs = Costs { death_every_s: 4.0, ..COSTS };
+        for seconds in [3_990.0, 4_010.0] {
+            let sum: usize = (0..200).map(|_| deaths_of(seconds, &costs, &mut dice)).sum();
+            assert!((count(sum) / 200.0 / 1000.0 - 1.0).abs() < 0.02, "{sum}");
+        }
+        let many = deaths_of(1e15, &costs, &mut dice);
+        assert!((count(many) / 2.5e14 - 1.0).abs() < 0.01, "{many}");
+    }
+
+    #[test]
+    fn costs_with_which_nothing_ever_ends_are_refused() {
+        // A workload takes at most 2 s and 0.75 s here, and 2 s and 18 s where some hang.
+        let of = |death_every_s, hung_share| Costs { death_every_s, hung_share, ..COSTS }.check();
+        assert!(of(2.8, 0.0).is_ok() && of(20.1, 0.1).is_ok());
+        for (death_every_s, hung_share) in [(2.7, 0.0), (1e-9, 0.0), (19.9, 0.1), (f64::NAN, 0.0)] {
+            assert!(of(death_every_s, hung_share).is_err(), "{death_every_s}");
+        }
     }
 }

@@ -187,7 +187,7 @@ pub fn arrange(shards: &mut Vec<Shard>) -> Vec<PassedOver> {
     let (stay, gone) = std::mem::take(shards).into_iter().partition(|shard| seen.insert(shard.label.id));
     *shards = stay;
     let twice = |Shard { label, .. }: Shard| PassedOver {
-        path: label.subjects.last().map(|one| one.path.clone()).unwrap_or_default(),
+        path: label.subjects.last().and_then(|one| one.path.clone()).unwrap_or_default(),
         reason: format!("the same as shard {}: it is done once", label.id.short()),
         kind: PassedKind::Same,
         same_as: Some(label.id),

@@ -46,8 +46,9 @@ pub struct ShardSubject {
     pub author: String,
     /// The artifact's identity, or the digest of a bare library.
     pub digest: Digest,
-    /// Where it was found.
-    pub path: String,
+    /// Where it was found, as the plan says it: no job tells, so nothing beside the plan repeats it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// A job of a kind that no plan holds.
@@ -65,7 +66,7 @@ impl Shard {
         let mut label = ShardLabel::of(&job)?;
         job.run_id = RunId::derived(label.id);
         for (subject, path) in label.subjects.iter_mut().zip(paths) {
-            subject.path.clone_from(path);
+            subject.path = Some(path.clone());
         }
         Ok(Self { label, job })
     }
@@ -124,6 +125,12 @@ impl ShardLabel {
 }
 
 impl ShardSubject {
+    /// What its job says of it too.
+    #[must_use]
+    pub fn without_path(&self) -> Self {
+        Self { path: None, ..self.clone() }
+    }
+
     fn of(input: &Input) -> Self {
         match input {
             Input::Artifact(bundle) => Self::of_artifact(&bundle.artifact),
@@ -131,7 +138,7 @@ impl ShardSubject {
                 solution: library.name.clone(),
                 author: String::new(),
                 digest: input.digest(),
-                path: String::new(),
+                path: None,
             },
         }
     }
@@ -142,7 +149,7 @@ impl ShardSubject {
             solution: solution.name.clone(),
             author: solution.author.clone(),
             digest: artifact.digest(),
-            path: String::new(),
+            path: None,
         }
     }
 }

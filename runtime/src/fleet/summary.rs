@@ -189,7 +189,7 @@ impl ShardSummary {
         let unended = attempts.iter().filter(|one| one.ended.is_none()).count();
         Self {
             shard: label.id,
-            subjects: label.subjects.clone(),
+            subjects: label.subjects.iter().map(ShardSubject::without_path).collect(),
             definition: label.definition.clone(),
             arch: label.arch.to_string(),
             verb: label.verb.clone(),

@@ -29,9 +29,11 @@ const GRACE: Duration = Duration::from_secs(10);
 pub enum WorkEvent<'a> {
     /// Another process works on this GPU; it is waited for.
     WaitingForGpu(&'a GpuName),
-    /// Somebody else does this shard; it is looked at again.
+    /// Somebody else does this shard now; it is looked at again.
     Elsewhere(Digest),
-    /// An attempt ended, after so long, and this is how far the shard is now.
+    /// Somebody else finished this shard since it was asked for.
+    FinishedElsewhere(Digest),
+    /// An attempt made here ended, after so long, and this is how far the shard is now.
     Ended(Digest, Duration, &'a ShardState),
 }
 
@@ -127,7 +129,7 @@ impl Floor<'_> {
                 continue;
             }
             match self.results.state(todo.shard) {
-                ShardState::Finished(_) => {}
+                ShardState::Finished(_) => (self.listen)(WorkEvent::FinishedElsewhere(todo.shard)),
                 // It is named, and the others are done.
                 state @ ShardState::Invalid(_) => {
                     (self.listen)(WorkEvent::Ended(todo.shard, Duration::ZERO, &state));
@@ -164,15 +166,25 @@ impl Floor<'_> {
         };
         let begun = Instant::now();
         let child = (self.start)(shard, gpu).map_err(WorkError::Start)?;
+        let process = child.id();
         self.follow(child).map_err(WorkError::Start)?;
         let state = self.results.state(shard);
         // Between the look and the claim somebody else may have been faster.
-        if state == ShardState::Running {
-            self.wait_for(shard);
-        } else {
-            (self.listen)(WorkEvent::Ended(shard, begun.elapsed(), &state));
+        match state {
+            ShardState::Running => self.wait_for(shard),
+            ShardState::Finished(_) if !self.is_by(shard, process) => {
+                (self.listen)(WorkEvent::FinishedElsewhere(shard));
+            }
+            state => (self.listen)(WorkEvent::Ended(shard, begun.elapsed(), &state)),
         }
         Ok(())
+    }
+
+    /// Whether the outcome of a shard is what a process wrote that was started here. Whoever begins an attempt has the
+    /// claim, and nobody does who finds an outcome: so the last attempt that had one wrote it.
+    fn is_by(&self, shard: Digest, process: u32) -> bool {
+        let attempts = self.results.attempts(shard).unwrap_or_default();
+        attempts.iter().rfind(|one| one.outcome.is_some()).is_some_and(|one| one.begun.is_by(process))
     }
 
     /// Waits for a GPU; `None` where this process is asked to end meanwhile.

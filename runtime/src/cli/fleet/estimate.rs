@@ -107,6 +107,10 @@ pub(super) fn run(arguments: &EstimateArguments, console: &Console) -> Result<Ex
         None => vec![arguments.workloads as usize; arguments.submissions as usize],
     };
     let costs = arguments.costs();
+    costs.check().map_err(|error| {
+        Failure::request(error)
+            .hint("--death-every takes hours between two deaths, --hung 0 leaves out what hangs")
+    })?;
     let of = |&gpus: &u32| {
         let machines = Machines { gpus: gpus as usize, builders: arguments.builders as usize };
         estimate(&workloads, &costs, machines, arguments.seed)

@@ -1,10 +1,12 @@
 //! `proofmark fleet run`: does the shards of a plan, or a part of them, on this machine.
 
+use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
@@ -93,10 +95,12 @@ fn parse_part(text: &str) -> Result<PlanPart, String> {
 struct RunTally {
     shards: usize,
     finished_before: usize,
-    finished_now: usize,
+    finished_here: usize,
+    finished_elsewhere: usize,
     refused: usize,
     not_judged: usize,
     invalid: usize,
+    elsewhere: usize,
     open: usize,
 }
 
@@ -117,28 +121,34 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCod
             _ => todo.push(shard),
         }
     }
-    let progress = work(arguments, &results, &plan, &todo, console)?;
+    let here = Mutex::new(HashSet::new());
+    let progress = work(arguments, &results, &plan, (&todo, &here), console)?;
+    let here = here.into_inner().unwrap_or_else(PoisonError::into_inner);
     for shard in &todo {
         match results.state(shard.label.id) {
-            ShardState::Finished(_) => tally.finished_now += 1,
+            ShardState::Finished(_) if here.contains(&shard.label.id) => tally.finished_here += 1,
+            ShardState::Finished(_) => tally.finished_elsewhere += 1,
             state @ ShardState::Ended(_) if is_refused(&state) => tally.refused += 1,
             ShardState::Ended(_) | ShardState::Lost => tally.not_judged += 1,
             ShardState::Invalid(_) => tally.invalid += 1,
-            ShardState::Running | ShardState::Untried => tally.open += 1,
+            ShardState::Running => tally.elsewhere += 1,
+            ShardState::Untried => tally.open += 1,
         }
     }
     let interrupted = progress == WorkEnd::Interrupted;
     let seconds = begun.elapsed().as_secs_f64();
     console.print(format!(
-        "{:13}{} of {} shards have an outcome: {} before, {} now; {} refused, {} not judged, {} invalid, {} open ({seconds:.1} s)",
+        "{:13}{} of {} shards have an outcome: {} before, {} by this run, {} by others meanwhile; {} refused, {} not judged, {} invalid, {} others do now, {} open ({seconds:.1} s)",
         if interrupted { "ended early" } else { "done" },
-        tally.finished_before + tally.finished_now,
+        tally.finished_before + tally.finished_here + tally.finished_elsewhere,
         tally.shards,
         tally.finished_before,
-        tally.finished_now,
+        tally.finished_here,
+        tally.finished_elsewhere,
         tally.refused,
         tally.not_judged,
         tally.invalid,
+        tally.elsewhere,
         tally.open,
     ))?;
     if tally.invalid > 0 {
@@ -149,7 +159,7 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCod
         "interrupted": interrupted, "seconds": seconds, "tally": tally,
     });
     console.document("proofmark.fleet-run", 1, &body)?;
-    let all = !interrupted && tally.not_judged == 0 && tally.invalid == 0 && tally.open == 0;
+    let all = !interrupted && tally.not_judged + tally.invalid + tally.elsewhere + tally.open == 0;
     Ok(if all { ExitCode::Yes } else { ExitCode::CouldNotJudge })
 }
 
@@ -158,16 +168,25 @@ fn work(
     arguments: &RunArguments,
     results: &Results,
     plan: &FleetPlan,
-    todo: &[&PlannedShard],
+    (todo, here): (&[&PlannedShard], &Mutex<HashSet<Digest>>),
     console: &Console,
 ) -> Result<WorkEnd, Failure> {
-    let done = AtomicUsize::new(0);
+    let (done, elsewhere) = (AtomicUsize::new(0), Mutex::new(HashSet::new()));
     let listen = |event: WorkEvent<'_>| match event {
         WorkEvent::WaitingForGpu(gpu) => {
             console.say(format!("waiting for GPU {}: another worker has it", gpu.0));
         }
-        WorkEvent::Elsewhere(_) => {}
+        WorkEvent::Elsewhere(id) => {
+            if elsewhere.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+                let name = plan.shard(id).map(words::name).unwrap_or_default();
+                console.say(format!("another run does {name}"));
+            }
+        }
+        WorkEvent::FinishedElsewhere(_) => {
+            done.fetch_add(1, Ordering::Relaxed);
+        }
         WorkEvent::Ended(id, elapsed, state) => {
+            here.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = plan.shard(id).map(words::name).unwrap_or_default();
             console.say(format!(
