@@ -209,6 +209,9 @@ fn demangled(line: &str) -> String {
 fn hint(message: &str) -> Option<String> {
     let way = if message.contains("Unresolved extern function") {
         "device code of one file calls another's: include it, or add `-rdc=true` to `[target] nvcc_flags`"
+    } else if message.contains("multiple definition of `__tvm_ffi_") {
+        "two sources export the same function, and every source is built into one library: move the one of another \
+         entry into a sub-folder that no file includes"
     } else if message.contains("multiple definition of") || message.contains("Multiple definition of") {
         "a source that another includes is compiled by itself as well: name it .cuh, or make its functions \
          `static` or `inline`"
@@ -360,6 +363,17 @@ mod tests {
         let warning = one("kernel.cu(3): warning #177-D: variable \"x\" was declared but never referenced");
         assert_eq!(warning.severity, Severity::Warning);
         assert!(read("ptxas info    : Used 24 registers").is_empty());
+    }
+
+    #[test]
+    fn a_function_that_two_sources_export_is_told_from_a_source_that_another_includes() {
+        let exported = hint("multiple definition of `__tvm_ffi_kernel', first defined in kernel.cu").unwrap();
+        assert!(
+            exported.contains("export the same function") && exported.contains("sub-folder"),
+            "{exported}"
+        );
+        let other = hint("multiple definition of `start(int*)', first defined in kernel.cu").unwrap();
+        assert!(other.contains("another includes") && other.contains(".cuh"), "{other}");
     }
 
     #[test]
