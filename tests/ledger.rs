@@ -127,6 +127,23 @@ fn traces_of_both_boards_come_in_and_are_called_reported() {
         (&rows["entries"][0]["trust"], &rows["entries"][0]["device"]),
         (&"reported".into(), &"NVIDIA B200".into())
     );
+    // A file is of one board: what one line tells of holds for all.
+    let passed = r#"{"definition":"d","workload":{"axes":{"n":1},"inputs":{},"uuid":"u"},"solution":"mixed","evaluation":{
+        "status":"PASSED","environment":{"hardware":"NVIDIA B200","libs":{}},"timestamp":"2026-11-21T07:02:07","log":"",
+        "correctness":{"max_relative_error":0.1,"max_absolute_error":0.1,"extra":null},
+        "performance":{"latency_ms":0.002,"reference_latency_ms":1.0,"speedup_factor":500.0}}}"#;
+    let hack = hack.replace("\"solution\":\"s\"", "\"solution\":\"mixed\"");
+    let lines = [passed, &hack].map(|line| line.replace('\n', " ")).join("\n");
+    import(&sandbox, &sandbox.write("mixed.jsonl", lines));
+    let traces = json(&sandbox, &["query", "--kind", "trace"]);
+    let runs: Vec<&str> = traces["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["solution"] == "mixed")
+        .map(|entry| entry["run"].as_str().unwrap())
+        .collect();
+    assert!(runs.len() == 2 && runs[0] == runs[1] && runs[0].starts_with("sol-execbench-"), "{runs:?}");
     // What is neither is refused by its line, and nothing of the file comes in.
     let before = everything(&sandbox);
     let path = sandbox.write(

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::{fmt, io};
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize};
 
 /// How much one document may hold.
@@ -32,9 +32,12 @@ impl Budget {
 /// Why a text is not parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON, or a field is absent or of the wrong type.
+    /// A field is absent or of the wrong type.
     #[error(transparent)]
     Format(#[from] serde_json::Error),
+    /// Not JSON at all, whatever else is amiss before that place.
+    #[error("not JSON: {0}")]
+    Syntax(serde_json::Error),
     /// More values than the budget allows.
     #[error("it holds too many values: expected at most {most}")]
     TooManyValues {
@@ -49,10 +52,14 @@ pub enum JsonError {
     },
 }
 
-/// Parses a document within a budget.
+/// Parses a document within a budget; a mark of byte order before it is passed over.
 pub fn parse<T: DeserializeOwned>(text: &str, budget: Budget) -> Result<T, JsonError> {
     check(text.as_bytes(), budget)?;
-    Ok(serde_json::from_str(text)?)
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_json::from_str(text).map_err(|error| match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => JsonError::Format(error),
+        Err(syntax) => JsonError::Syntax(syntax),
+    })
 }
 
 /// Checks that a document keeps within a budget, in constant memory; it need not be JSON.
@@ -220,7 +227,20 @@ mod tests {
     #[test]
     fn leaves_what_is_no_json_to_the_parser() {
         for text in ["", "]]]]", "\"\\", "{\"a\"", "\"a"] {
-            assert!(matches!(parse::<Value>(text, SMALL), Err(JsonError::Format(_))), "{text}");
+            assert!(matches!(parse::<Value>(text, SMALL), Err(JsonError::Syntax(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_before_what_a_field_lacks_and_a_byte_order_mark_is_passed_over() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let told = |text: &str| parse::<Named>(text, SMALL).unwrap_err().to_string();
+        assert_eq!(told(r#"{"other": 1}"#), "missing field `name` at line 1 column 12");
+        let cut = told(r#"{"outer": {"other": 1}, }"#);
+        assert!(cut.starts_with("not JSON: ") && cut.ends_with("column 25"), "{cut}");
+        assert_eq!(parse::<Named>("\u{feff}{\"name\": \"n\"}", SMALL).unwrap().name, "n");
     }
 }

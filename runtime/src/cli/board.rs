@@ -99,9 +99,14 @@ fn sol_execbench(artifact: &Artifact) -> Result<BoardFile, Failure> {
 
 fn leaderboard(options: &LeaderboardOptions) -> Result<Leaderboard, Failure> {
     const WAY_OUT: &str = "`--leaderboard NAME --gpus B200` names both";
-    let name = options.leaderboard.as_deref().ok_or_else(|| {
-        Failure::request("a leaderboard's file names its leaderboard and its GPUs").hint(WAY_OUT)
-    })?;
+    let missing = |option: &str| {
+        let told = format!("a leaderboard's file names its leaderboard and its GPUs: {option} is missing");
+        Failure::request(told).hint(WAY_OUT)
+    };
+    let name = options.leaderboard.as_deref().ok_or_else(|| missing("--leaderboard"))?;
+    if options.gpus.is_empty() {
+        return Err(missing("--gpus"));
+    }
     popcorn::Leaderboard::new(name, &options.gpus).map_err(|error| Failure::request(error).hint(WAY_OUT))
 }
 

@@ -75,6 +75,14 @@ fn explain(error: OpenError) -> Failure {
         OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Some("name a submission folder, an artifact (.zip) or a solution.json".to_owned())
         }
+        OpenError::Unknown { path } if path.extension().is_some_and(|end| end == "py") => Some(
+            "a file for GPU MODE lies in a submission folder: `proofmark new PROBLEM -o DIR` makes one, and the file \
+             takes the place of DIR/solution/python/submission.py"
+                .to_owned(),
+        ),
+        OpenError::Unknown { path } if path.extension().is_some_and(|end| end == "cu") => Some(
+            "a kernel lies in a submission folder beside a config.toml: `proofmark new DEFINITION` makes one".to_owned(),
+        ),
         OpenError::Several { path, found } => {
             Some(format!("name one of them, such as {}", path.join(&found[0]).display()))
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::batch::{self, chain};
 use super::entry::{LedgerEntry, LedgerLine, Origin, SealLine, id_of};
-use super::trace::{TraceError, TraceLine};
+use super::trace::{Board, TraceError, TraceLine};
 use super::{Appended, Ledger, LedgerError};
 use crate::evidence::sealed;
 use crate::regular_file;
@@ -93,7 +93,7 @@ pub fn seal_line(bundle: &Bundle, sealed: &sealed::Sealed, records: Vec<Digest>)
 /// Lines of records, of ledgers, or of traces; they may be mixed. A last line that was torn counts for
 /// nothing, one that only lacks its line feed counts.
 fn of_lines(file: &str, bytes: &[u8]) -> Result<(Vec<String>, Option<String>), LedgerError> {
-    let mut lines = Vec::new();
+    let mut found = Vec::new();
     let (mut workloads, mut note) = (0, None);
     let is_torn = !bytes.ends_with(b"\n");
     let all: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
@@ -102,7 +102,7 @@ fn of_lines(file: &str, bytes: &[u8]) -> Result<(Vec<String>, Option<String>), L
             continue;
         }
         match one(line) {
-            Ok(Some(line)) => lines.push(line),
+            Ok(Some(line)) => found.push(line),
             Ok(None) => workloads += 1,
             Err(reason) if is_torn && index + 1 == all.len() && index > 0 => {
                 note = Some(format!("its last line is torn and counts for nothing: {reason}"));
@@ -115,23 +115,47 @@ fn of_lines(file: &str, bytes: &[u8]) -> Result<(Vec<String>, Option<String>), L
     if workloads > 0 && note.is_none() {
         note = Some(format!("{workloads} workloads without an evaluation were passed over"));
     }
+    // One harness writes a file: where one of its traces is of SOL-ExecBench for certain, all of them are.
+    let is_sol =
+        found.iter().any(|one| matches!(one, Found::Trace(TraceLine { board: Board::SolExecbench, .. })));
+    let written = found.into_iter().map(|one| match one {
+        Found::Kept(line) => Ok(line),
+        Found::Trace(trace) if is_sol => {
+            LedgerLine::Trace(TraceLine { board: Board::SolExecbench, ..trace }).to_line()
+        }
+        Found::Trace(trace) => LedgerLine::Trace(trace).to_line(),
+    });
+    let lines = written.collect::<Result<Vec<String>, _>>();
+    let lines = lines.map_err(|error| LedgerError::Foreign {
+        from: file.to_owned(),
+        line: 0,
+        reason: chain(&error),
+    })?;
     Ok((lines, note))
 }
 
-/// One line as the ledger keeps it; `None` for one that holds no result.
-fn one(line: &[u8]) -> Result<Option<String>, String> {
+/// What a line holds.
+enum Found {
+    /// A line as the ledger keeps it.
+    Kept(String),
+    /// A trace of another harness.
+    Trace(TraceLine),
+}
+
+/// What one line holds; `None` where that is no result.
+fn one(line: &[u8]) -> Result<Option<Found>, String> {
     let text = std::str::from_utf8(line.trim_ascii()).map_err(|error| error.to_string())?;
     match LedgerEntry::from_line(text) {
         // Where lines came from is said anew: somebody else's word for it counts for nothing here.
         Ok(LedgerEntry::Own(own)) if matches!(*own, LedgerLine::Batch(_)) => Ok(None),
-        Ok(_) => Ok(Some(text.to_owned())),
+        Ok(_) => Ok(Some(Found::Kept(text.to_owned()))),
         Err(error)
             if text.contains("\"schema\":\"proofmark.") || text.contains("\"schema\": \"proofmark.") =>
         {
             Err(chain(&error))
         }
         Err(_) => match TraceLine::from_json(text) {
-            Ok(trace) => LedgerLine::Trace(trace).to_line().map(Some).map_err(|error| chain(&error)),
+            Ok(trace) => Ok(Some(Found::Trace(trace))),
             Err(TraceError::NotEvaluated) => Ok(None),
             Err(error) => Err(error.to_string()),
         },

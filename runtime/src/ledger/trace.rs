@@ -86,30 +86,37 @@ impl TraceLine {
         if trace["workload"].is_object() && trace["evaluation"].is_null() {
             return Err(TraceError::NotEvaluated);
         }
-        // Inputs that a function makes can be read here, and only the one board has them.
-        match Trace::from_json(text) {
-            Ok(_) if !has_custom_inputs(&trace) => Ok(Self { board: Board::FlashinferBench, trace }),
-            read => {
-                let is_sol = is_sol(&trace);
-                let line = Self { board: Board::SolExecbench, trace };
-                if is_sol && line.figures().is_some() {
-                    return Ok(line);
-                }
-                let refused =
-                    read.err().map_or_else(|| "its status is not known".to_owned(), |one| one.to_string());
-                Err(format(refused))
-            }
+        let status = trace.pointer("/evaluation/status").and_then(Value::as_str);
+        if let Some(status) = status.filter(|status| !is_known(status)) {
+            let known: Vec<&str> = Status::ALL.into_iter().map(Status::name).chain(SOL_STATUSES).collect();
+            return Err(format(format!(
+                "`evaluation.status`: expected one of {}, found `{status}`",
+                known.join(", ")
+            )));
         }
+        if is_sol(&trace) {
+            let line = Self { board: Board::SolExecbench, trace };
+            return if line.figures().is_some() {
+                Ok(line)
+            } else {
+                Err(format(
+                    "expected `definition`, `solution`, `workload.uuid`, and `evaluation` with `status`, `timestamp` and \
+                     `environment.hardware`"
+                        .to_owned(),
+                ))
+            };
+        }
+        Trace::from_json(text).map_err(|error| format(error.to_string()))?;
+        Ok(Self { board: Board::FlashinferBench, trace })
     }
 
     /// What the ledger takes from it; `None` where that is not there, as in a line that was forged.
     pub fn figures(&self) -> Option<TraceFigures> {
         let text = |pointer: &str| Some(self.trace.pointer(pointer)?.as_str()?.to_owned());
         let status = text("/evaluation/status")?;
-        let is_known = status.parse::<Status>().is_ok() || SOL_STATUSES.contains(&status.as_str());
         let latency_ms = self.trace.pointer("/evaluation/performance/latency_ms").and_then(Value::as_f64);
         let is_passed = status == Status::Passed.name();
-        is_known.then_some(())?;
+        is_known(&status).then_some(())?;
         Some(TraceFigures {
             definition: text("/definition")?,
             solution: text("/solution")?,
@@ -122,17 +129,19 @@ impl TraceLine {
     }
 }
 
+fn is_known(status: &str) -> bool {
+    status.parse::<Status>().is_ok() || SOL_STATUSES.contains(&status)
+}
+
 /// What only SOL-ExecBench says: its own statuses, inputs that a function makes, a workload's tolerance.
 fn is_sol(trace: &Value) -> bool {
     let status = trace.pointer("/evaluation/status").and_then(Value::as_str).unwrap_or_default();
     SOL_STATUSES.contains(&status)
         || trace.pointer("/workload/tolerance").is_some()
-        || has_custom_inputs(trace)
-}
-
-fn has_custom_inputs(trace: &Value) -> bool {
-    let inputs = trace.pointer("/workload/inputs").and_then(Value::as_object);
-    inputs.is_some_and(|inputs| inputs.values().any(|input| input["type"] == "custom"))
+        || trace
+            .pointer("/workload/inputs")
+            .and_then(Value::as_object)
+            .is_some_and(|inputs| inputs.values().any(|input| input["type"] == "custom"))
 }
 
 #[cfg(test)]
@@ -164,6 +173,11 @@ mod tests {
             TraceLine::from_json(&trace("SPLENDID", custom, "")),
             Err(TraceError::Format { .. })
         ));
+        let splendid = TraceLine::from_json(&trace("SPLENDID", "{}", "")).unwrap_err().to_string();
+        assert!(splendid.contains("TIMEOUT, REWARD_HACK, INVALID_REFERENCE, found `SPLENDID`"), "{splendid}");
+        let tolerated = trace("PASSED", "{}", passed)
+            .replace(r#""uuid":"u""#, r#""uuid":"u","tolerance":{"max_atol":1.0}"#);
+        assert_eq!(TraceLine::from_json(&tolerated).unwrap().board, Board::SolExecbench);
         let workload = r#"{"definition":"d","workload":{"axes":{},"inputs":{},"uuid":"u"},"solution":null,"evaluation":null}"#;
         assert_eq!(TraceLine::from_json(workload), Err(TraceError::NotEvaluated));
         for wrong in ["", "[]", "{}", "null"] {

@@ -143,6 +143,11 @@ fn tensor(text: &str) -> Result<SignatureTensor, SignatureError> {
     if !is_name(name) {
         return Err(refuse("does not begin with a name of letters, digits and `_`"));
     }
+    if rest.trim_start().to_ascii_lowercase().starts_with("dict") {
+        return Err(refuse(
+            "is a dictionary, which no signature can say: only tensors that stand by themselves",
+        ));
+    }
     let (dtype, shape) = rest.split_once('[').ok_or_else(|| refuse("has no dimensions"))?;
     let shape = shape.trim().strip_suffix(']').ok_or_else(|| refuse("does not end with `]`"))?;
     let dtype =
@@ -182,6 +187,10 @@ mod tests {
             ("a: float16[m] ->", "an input and an output"),
             ("a: float17[m] -> b: float32[m]", "`float17` names no dtype"),
             ("a: float16 -> b: float32[m]", "`a: float16` has no dimensions"),
+            (
+                "a: float16[m], w: dict[str, float16] -> b: float32[m]",
+                "is a dictionary, which no signature can say",
+            ),
             ("a: float16[m*2] -> b: float32[m]", "neither a name nor a positive number"),
             ("a: float16[0] -> b: float32[m]", "neither a name nor a positive number"),
             ("a: float16[m], a: float16[m] -> b: float32[m]", "`a` stands twice"),

@@ -136,7 +136,9 @@ fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Def
     let op_type = optional_name(&mut root, "op_type", violations);
     let axes: Named<Axis> = named(root.entries("axes", violations), axis, violations);
     let custom_inputs = optional_name(&mut root, "custom_inputs_entrypoint", violations);
+    let before = violations.len();
     let inputs: Named<TensorSpec> = named(root.entries("inputs", violations), tensor, violations);
+    let are_inputs_whole = violations.len() == before;
     let outputs: Named<TensorSpec> = named(root.entries("outputs", violations), tensor, violations);
     let reference = root.text("reference", violations);
     let description = root.optional_text("description", violations);
@@ -156,7 +158,9 @@ fn definition(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Def
         violations,
     );
     let reference = reference?;
-    check_reference(&reference, &inputs, custom_inputs.as_deref(), violations);
+    // An input that was refused is among the function's all the same.
+    let whole_inputs = are_inputs_whole.then_some(&inputs);
+    check_reference(&reference, whole_inputs, custom_inputs.as_deref(), violations);
     let (name, unknown) = (name?, root.rest());
     Some(Definition {
         name,
@@ -238,19 +242,19 @@ fn check_expressions(axes: &Named<Axis>, violations: &mut Vec<FormatViolation>) 
 
 fn check_reference(
     reference: &str,
-    inputs: &Named<TensorSpec>,
+    inputs: Option<&Named<TensorSpec>>,
     custom_inputs: Option<&str>,
     violations: &mut Vec<FormatViolation>,
 ) {
-    let names: Vec<&str> = inputs.names().collect();
-    match python::parameters(reference, "run") {
-        Some(found) if found == names => {}
-        Some(found) => violations.push(FormatViolation::new(
+    let names: Option<Vec<&str>> = inputs.map(|inputs| inputs.names().collect());
+    match (python::parameters(reference, "run"), names) {
+        (Some(found), Some(names)) if found != names => violations.push(FormatViolation::new(
             "reference",
             format!("`def run({})`, the inputs in their order", names.join(", ")),
             format!("`def run({})`", found.join(", ")),
         )),
-        None => {
+        (Some(_), _) => {}
+        (None, _) => {
             let first_line = json!(reference.lines().next().unwrap_or_default());
             violations.push(FormatViolation::new(
                 "reference",
@@ -323,10 +327,13 @@ mod tests {
                 "inputs.x.shape",
                 "inputs.scale",
                 "outputs.x",
-                "reference",
                 "custom_inputs_entrypoint"
             ]
         );
+        // Of a function that lacks an input nothing is said where that input was refused.
+        broken["inputs"]["one"]["dtype"] = json!("float32");
+        broken["reference"] = json!("def run(x, angle):\n    return x\n");
+        assert!(places(&broken).contains(&"reference".to_owned()));
     }
 
     #[test]

@@ -193,17 +193,21 @@ fn source(place: String, value: Value, violations: &mut Vec<FormatViolation>) ->
 fn tolerance(place: &str, value: Value, violations: &mut Vec<FormatViolation>) -> Option<ToleranceSpec> {
     let mut fields = Object::open(place.to_owned(), value, violations)?;
     let default = ToleranceSpec::default();
-    let mut number = |field: &str, default: Option<f64>| match fields.take_optional(field) {
+    // Below zero nothing could match, and no more than all can.
+    let mut number = |field: &str, most: Option<f64>, default: Option<f64>| match fields.take_optional(field)
+    {
         None => Some(default),
-        Some(value) => match value.as_f64() {
-            Some(number) => Some(Some(number)),
-            None => fields.refuse(field, "a number", &value, violations),
+        Some(value) => match (value.as_f64(), most) {
+            (Some(number), Some(most)) if (0.0..=most).contains(&number) => Some(Some(number)),
+            (Some(number), None) if number >= 0.0 => Some(Some(number)),
+            (_, Some(_)) => fields.refuse(field, "a number from 0 to 1", &value, violations),
+            (_, None) => fields.refuse(field, "a number from 0 up", &value, violations),
         },
     };
-    let absolute = number("max_atol", Some(default.max_atol));
-    let relative = number("max_rtol", Some(default.max_rtol));
-    let ratio = number("required_matched_ratio", Some(default.required_matched_ratio));
-    let max_error_cap = number("max_error_cap", None);
+    let absolute = number("max_atol", None, Some(default.max_atol));
+    let relative = number("max_rtol", None, Some(default.max_rtol));
+    let ratio = number("required_matched_ratio", Some(1.0), Some(default.required_matched_ratio));
+    let max_error_cap = number("max_error_cap", None, None);
     let allow_negative_inf = match fields.take_optional("allow_negative_inf") {
         None => Some(false),
         Some(Value::Bool(allowed)) => Some(allowed),
@@ -252,11 +256,13 @@ mod tests {
     #[test]
     fn names_every_violation_at_once() {
         let json = r#"{"axes": {"n": -1}, "inputs": {"x": {"type": "custom"}, "y": {}, "z": {"type": "zeros"},
-            "w": {"path": "/w", "tensor_key": "w"}}, "tolerance": {"max_atol": "1", "allow_negative_inf": 1, "max_rtoll": 1}}"#;
+            "w": {"path": "/w", "tensor_key": "w"}}, "tolerance": {"max_atol": "1", "max_rtol": -1, "required_matched_ratio": 1.5,
+            "allow_negative_inf": 1, "max_rtoll": 1}}"#;
         let places: Vec<_> =
             Workload::from_json(json).unwrap_err().violations.into_iter().map(|one| one.place).collect();
         let expected = ["axes.n", "inputs.z.type", "inputs.w.path", "inputs", "uuid", "tolerance.max_atol"];
         assert_eq!(places[..6], expected);
-        assert_eq!(places[6..], ["tolerance.allow_negative_inf", "tolerance.max_rtoll"]);
+        let bounds = ["max_rtol", "required_matched_ratio", "allow_negative_inf", "max_rtoll"];
+        assert_eq!(places[6..], bounds.map(|bound| format!("tolerance.{bound}")));
     }
 }

@@ -146,7 +146,9 @@ fn is_call_of_missing(code: &[u8]) -> bool {
         target.and_then(|target| code.get(target)).is_some_and(|byte| matches!(byte, 0xC3 | 0x5D | 0xF3))
     };
     match *code {
-        [0x74, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0xFF, 0xE0, ..] => {
+        // The second with a frame, as compilers before GCC 5 made it.
+        [0x74, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0xFF, 0xE0, ..]
+        | [0x74 | 0x76, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0x5D, 0xFF, 0xE0, ..] => {
             returns(0) && returns(12)
         }
         // Where it is known to be missing: `mov $0, %eax; test %rax, %rax; je; mov $…, %edi; jmp *%rax`.
@@ -161,20 +163,38 @@ fn is_call_of_missing(code: &[u8]) -> bool {
 const HALVES: [u8; 17] =
     [0x48, 0x89, 0xF0, 0x48, 0xC1, 0xEE, 0x3F, 0x48, 0xC1, 0xF8, 0x03, 0x48, 0x01, 0xC6, 0x48, 0xD1, 0xFE];
 
-/// Whether two loads of one address, of which one begins here, are those by which `crtbegin.o` asks whether a table
-/// behind the data is empty.
+/// The same with a frame: the distance, and what is computed of it.
+const FRAMED_DISTANCE: [u8; 11] = [0x55, 0x48, 0x29, 0xF8, 0x48, 0x89, 0xE5, 0x48, 0x83, 0xF8, 0x0E];
+const FRAMED_HALVES: [u8; 24] = [
+    0x55, 0x48, 0x29, 0xFE, 0x48, 0x89, 0xE5, 0x48, 0xC1, 0xFE, 0x03, 0x48, 0x89, 0xF0, 0x48, 0xC1, 0xE8,
+    0x3F, 0x48, 0x01, 0xC6, 0x48, 0xD1, 0xFE,
+];
+/// How far behind the first address the second may lie where a distance of at most 14 calls nothing.
+const FRAMED_STEP: u64 = 7;
+
+/// Whether two loads, of which one begins here, are those by which `crtbegin.o` asks whether a table behind the data is
+/// empty: of one address, so that it is.
 fn is_end_of_data_near(code: &[u8], address: u64, begin: usize) -> bool {
     [begin, begin.wrapping_sub(7)].into_iter().any(|first| {
         let Some(pair) = code.get(first..first.saturating_add(14)) else { return false };
         let rest = &code[first + 14..];
-        let behind = match pair {
-            [0x48, 0x8D, 0x3D, _, _, _, _, 0x48, 0x8D, 0x05, ..] => rest.strip_prefix(&[0x48, 0x39, 0xF8]),
+        let (behind, step) = match pair {
+            [0x48, 0x8D, 0x3D, _, _, _, _, 0x48, 0x8D, 0x05, ..] => match rest.strip_prefix(&FRAMED_DISTANCE)
+            {
+                // `jbe`: no other jump is taken for certain.
+                Some(behind) => (Some(behind).filter(|behind| behind.starts_with(&[0x76])), FRAMED_STEP),
+                None => (rest.strip_prefix(&[0x48, 0x39, 0xF8]), 0),
+            },
             [0x48, 0x8D, 0x3D, _, _, _, _, 0x48, 0x8D, 0x35, ..] => {
-                rest.strip_prefix(&[0x48, 0x29, 0xFE]).and_then(|rest| rest.strip_prefix(&HALVES))
+                let halves =
+                    rest.strip_prefix(&[0x48, 0x29, 0xFE]).and_then(|rest| rest.strip_prefix(&HALVES));
+                (halves.or_else(|| rest.strip_prefix(&FRAMED_HALVES)), 0)
             }
-            _ => None,
+            _ => return false,
         };
-        target(code, address, first + 3) == target(code, address, first + 10)
+        let second = target(code, address, first + 10);
+        second.is_some()
+            && target(code, address, first + 3).map(|place| place.wrapping_add(step)) == second
             && behind.is_some_and(is_call_of_missing)
     })
 }
@@ -197,4 +217,36 @@ fn is_end_of_data(code: &[u8], at: usize) -> bool {
             _ => false,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `deregister_tm_clones` as GCC 4.8 made it, behind its two loads.
+    const FRAMED_CALL: [u8; 25] = [
+        0x76, 0x15, 0x48, 0x8B, 0x05, 0, 0, 0, 0, 0x48, 0x85, 0xC0, 0x74, 0x09, 0x5D, 0xFF, 0xE0, 0x66, 0x0F,
+        0x1F, 0x44, 0, 0, 0x5D, 0xC3,
+    ];
+
+    fn loads(register: u8, distances: [i32; 2]) -> Vec<u8> {
+        let load = |register, distance: i32| [&[0x48, 0x8D, register][..], &distance.to_le_bytes()].concat();
+        [load(0x3D, distances[0]), load(register, distances[1])].concat()
+    }
+
+    #[test]
+    fn the_question_whether_a_table_is_empty_takes_no_address_however_old_the_compiler() {
+        let ends = |code: &[u8]| [0, 7].map(|begin| is_end_of_data_near(code, 0x1000, begin));
+        let distance = [&loads(0x05, [0x500, 0x500]), &FRAMED_DISTANCE[..], &FRAMED_CALL].concat();
+        assert_eq!(ends(&distance), [true, true]);
+        let halves = [&loads(0x35, [0x507, 0x500]), &FRAMED_HALVES[..], &[0x74], &FRAMED_CALL[1..]].concat();
+        assert_eq!(ends(&halves), [true, true]);
+        // Farther apart, or asked by another jump: it may call with the address.
+        let farther = [&loads(0x05, [0x500, 0x501]), &FRAMED_DISTANCE[..], &FRAMED_CALL].concat();
+        let asked = [&loads(0x05, [0x500, 0x500]), &FRAMED_DISTANCE[..], &[0x74], &FRAMED_CALL[1..]].concat();
+        let two = [&loads(0x35, [0x500, 0x500]), &FRAMED_HALVES[..], &[0x74], &FRAMED_CALL[1..]].concat();
+        for code in [farther, asked, two] {
+            assert_eq!(ends(&code), [false, false]);
+        }
+    }
 }
