@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test and measurement that needs a GPU, in under eight minutes, and keeps what they say
+# Runs every test and measurement that needs a GPU, one after another (half an hour), and keeps what they say
 # in a dated record. PROOFMARK_SUITE names a test program that was built elsewhere.
 set -uo pipefail
 cd "$(dirname "$0")/.."
