@@ -180,6 +180,38 @@ fn memory_files_and_processes_are_bounded() {
     assert!(!large.contains("1258291200"), "{large}");
 }
 
+#[test]
+fn a_compiler_that_comes_to_a_limit_is_nobodys_fault_and_the_limit_is_named_with_whose_it_is() {
+    if !gives_one_of(&["limits"]) {
+        return;
+    }
+    let own = "a file of a build may take 1024 MiB, a limit that proofmark sets";
+    let started = ", as this program was started (ulimit -f)";
+    for (limit, expected) in [("unlimited", own), ("200000", started)] {
+        let sandbox = Sandbox::new();
+        sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
+        // What the compiler's driver says of an assembler that the limit ended, as it ends this `dd`.
+        let words = "g++: internal compiler error: File size limit exceeded signal terminated program as";
+        let write = "dd if=/dev/zero of=object/large bs=1M count=1200 status=none";
+        let home = fake_cuda(
+            &sandbox,
+            &format!("{write} && exit 0; rm -f object/large; echo '{words}' >&2; exit 4"),
+        );
+        let mut command = sandbox.command();
+        let program = command.get_program().to_owned();
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -f {limit}; exec \"$0\" build one")]).arg(program);
+        limited.current_dir(sandbox.path("")).env_clear();
+        command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home);
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        // Nothing of it is remembered as the sources' fault.
+        for _ in 0..2 {
+            let ended = run(&mut limited).expect(3);
+            assert!(ended.stderr.contains(expected), "{limit}: {}", ended.stderr);
+        }
+    }
+}
+
 /// Builds once under a limit of 3.25 GiB of memory, with a compiler that runs a script and then aborts as one does that
 /// ran out of memory.
 fn runs_out_of_memory(script: &str) -> Outcome {

@@ -53,7 +53,7 @@ const MEMORY_SIGNS: [&str; 5] = [
 ];
 
 /// Words of the system and of compilers about the machine.
-const MACHINE_SIGNS: [&str; 17] = [
+const MACHINE_SIGNS: [&str; 18] = [
     "No space left on device",
     "Disk quota exceeded",
     "Cannot allocate memory",
@@ -65,10 +65,11 @@ const MACHINE_SIGNS: [&str; 17] = [
     "Resource temporarily unavailable",
     "File too large",
     "File size limit exceeded",
+    "CPU time limit exceeded",
     "Read-only file system",
     "Input/output error",
     "terminated with signal",
-    "Killed signal terminated program",
+    ENDED_BY_SIGNAL,
     "cannot execute",
     "error while loading shared libraries",
 ];
@@ -97,6 +98,18 @@ const CRASHES: [&str; 9] = [
     "terminated with signal 6 ",
     "terminated with signal 7 ",
     "terminated with signal 11 ",
+];
+
+/// How the compiler's driver says that a signal ended one of its programs, whichever it was, and what it calls those of
+/// [`CRASHES`]. Any other says nothing of the sources: a limit, or somebody who ended it.
+const ENDED_BY_SIGNAL: &str = " signal terminated program ";
+const CRASH_NAMES: [&str; 6] = [
+    "Illegal instruction",
+    "Trace/breakpoint trap",
+    "Aborted",
+    "Bus error",
+    "Floating point exception",
+    "Segmentation fault",
 ];
 
 /// Decides for a command that failed. `folder` is where it ran, `bounds` what it could use.
@@ -169,10 +182,13 @@ fn bears_sign(line: &str) -> bool {
 /// Whether a line is a compiler's error about the sources: at a place in them, or of a tool that reads
 /// only what was made of them.
 fn is_error_of_sources(line: &str) -> bool {
-    if CRASHES.iter().any(|crash| line.contains(crash)) {
+    if is_error_at_a_place(line) {
         return true;
     }
-    if is_error_at_a_place(line) {
+    if let Some((before, _)) = line.split_once(ENDED_BY_SIGNAL) {
+        return CRASH_NAMES.iter().any(|name| before.ends_with(name));
+    }
+    if CRASHES.iter().any(|crash| line.contains(crash)) {
         return true;
     }
     if bears_sign(line) {
@@ -234,6 +250,7 @@ mod tests {
             "k.cu:1:2: error: #error No space left on device\n",
             "k.cu(3): error: static assertion failed with \"Cannot allocate memory\"\n",
             "k.cu:1:2: error: x\n    1 | // No space left on device\n",
+            "k.cu:1:2: error: #error g++: internal compiler error: Killed signal terminated program as\n",
             // A name of a file that `#line` gives, with a line break in it.
             "a\ncollect2: fatal error: ld terminated with signal 9 [Killed]:1:2: error: #error x\n",
             // The assembler's `.print`, then a real error.
@@ -268,6 +285,10 @@ mod tests {
             "sh: 1: Cannot fork\n",
             "nvcc error   : 'cicc' died due to signal 9 (Kill signal)\n",
             "g++: fatal error: Killed signal terminated program cc1plus\n",
+            "g++: internal compiler error: File size limit exceeded signal terminated program as\nPlease submit a full \
+             bug report, with preprocessed source (by using -freport-bug).\n",
+            "g++: internal compiler error: CPU time limit exceeded signal terminated program cc1plus\n",
+            "g++: internal compiler error: Terminated signal terminated program as\n",
             "terminate called after throwing an instance of 'std::bad_alloc'\n",
             "",
         ] {
