@@ -219,7 +219,7 @@ impl Store {
         }
         swept.units += self.count_units().0;
         for name in ["plans", "names", "failures", UNITS_NAME] {
-            remove(&self.root().join(name))?;
+            self.take_away(&self.root().join(name))?;
         }
         let old = swept.freed_bytes.saturating_sub(before.bytes().saturating_sub(swept.left.bytes()));
         swept.left = self.stats();
@@ -227,12 +227,17 @@ impl Store {
         Ok(swept)
     }
 
-    /// Takes the entry away by one rename first, so that no reader sees half of it.
     fn remove_entry(&self, slot: &Slot) -> Result<(), CacheError> {
+        self.take_away(&slot.folder)
+    }
+
+    /// Takes something away by one rename, and removes it then: no reader sees half of it, and whoever writes into it
+    /// meanwhile keeps nobody from removing it.
+    fn take_away(&self, path: &Path) -> Result<(), CacheError> {
         let staging = self.stage()?;
-        match fs::rename(&slot.folder, staging.path().join("entry")) {
+        match fs::rename(path, staging.path().join("away")) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map_err(CacheError::io("remove", &slot.folder)),
+            outcome => outcome.map_err(CacheError::io("remove", path)),
         }
     }
 

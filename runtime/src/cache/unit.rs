@@ -202,6 +202,33 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_others_fill_is_cleared_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let ends = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let (store, ends) = (&store, &ends);
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                        // What is taken away while it is written is not kept, which costs a compilation.
+                        let _ = store.keep_unit(key(&format!("nvcc {writer} {}", count % 8)), &unit());
+                        count += 1;
+                    }
+                });
+            }
+            let cleared: Vec<_> = (0..20).map(|_| store.clear(SystemTime::now()).map(drop)).collect();
+            ends.store(true, std::sync::atomic::Ordering::Relaxed);
+            for outcome in cleared {
+                outcome.unwrap();
+            }
+        });
+        store.clear(SystemTime::now()).unwrap();
+        assert_eq!(store.count_units(), (0, 0));
+    }
+
+    #[test]
     fn a_unit_with_a_flipped_bit_or_cut_off_or_of_another_name_is_none() {
         let whole = written(key("nvcc"), &unit());
         assert_eq!(read(&whole, key("nvcc")), Some(unit()));
