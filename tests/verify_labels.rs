@@ -154,6 +154,25 @@ fn python_that_compiles_labels_a_folder_and_other_python_does_not() {
 }
 
 #[test]
+fn what_stands_behind_ptx_in_a_text_is_read() {
+    let sandbox = Sandbox::new();
+    let ptx = ".version 9.0\n.target sm_90\n.address_size 64\n.visible .entry k() { ret; }\n";
+    let template = "TEXT = \"\"\"\n.version 9.0\n.target {arch}\n\"\"\"\n";
+    let compiles = "import triton\n@triton.jit\ndef k(): pass\n";
+    for (name, rest, expected) in [
+        ("plain.py", "import numpy\n", serde_json::json!([])),
+        ("compiles.py", compiles, serde_json::json!(["runtime-jit"])),
+        ("template.py", template, serde_json::json!(["runtime-jit"])),
+        ("source.txt", "nvrtcCompileProgram(p, 0, 0);", serde_json::json!(["runtime-jit"])),
+    ] {
+        sandbox.write(name, format!("PTX = \"\"\"\n{ptx}\"\"\"\n{rest}"));
+        let document = sandbox.run(["verify", name, "--list", "--json"]).expect(0).json();
+        assert_eq!(document["labels"], expected, "{name}");
+        assert_eq!(document["entries"][0]["kind"], "ptx", "{name}");
+    }
+}
+
+#[test]
 fn what_one_object_of_an_archive_looks_up_is_a_sign_where_another_is_about_cuda() {
     let sandbox = Sandbox::new();
     let finder =

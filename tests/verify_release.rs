@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Cursor, Write as _};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Sandbox, repository, schema};
 
@@ -96,6 +96,36 @@ fn a_difference_names_what_appeared_and_what_went() {
     let document = sandbox.run(["verify", "--diff", &old, &new, "--json"]).expect(1).json();
     assert_eq!(document["difference"]["archs_gone"][0], "sm_90a", "{document:#}");
     sandbox.run(["verify", "--diff", &old]).expect(2);
+}
+
+#[test]
+fn two_files_are_compared_whatever_they_are_called() {
+    let sandbox = Sandbox::new();
+    let write = |name: &str, source: &str| sandbox.write(name, fixture(source)).display().to_string();
+    let old = write("k-1.0.fatbin", "exact_13.0.fatbin");
+    let same = write("k-1.1.fatbin", "exact_13.0.fatbin");
+    let other = write("k-1.2.fatbin", "with_ptx_13.0.fatbin");
+    sandbox.run(["verify", "--diff", &old, &same]).expect(0);
+    let document = sandbox.run(["verify", "--diff", &old, &other, "--json"]).expect(1).json();
+    let files = document["difference"]["files"].as_array().unwrap();
+    assert_eq!(files.len(), 1, "{document:#}");
+    assert_eq!((&files[0]["file"], &files[0]["change"]), (&json!("k-1.2.fatbin"), &json!("changed")));
+    // One file of a wheel is no other one's successor.
+    let wheels = [("a.whl", "pkg/k-1.0.so"), ("b.whl", "pkg/k-1.1.so")]
+        .map(|(name, member)| wheel(&sandbox, name, &[(member, "exact_13.0.so")]));
+    let text = sandbox.run(["verify", "--diff", &wheels[0], &wheels[1]]).expect(1).stdout;
+    assert!(text.contains("gone  pkg/k-1.0.so") && text.contains("appeared  pkg/k-1.1.so"), "{text}");
+}
+
+#[test]
+fn a_list_refuses_what_only_a_judgement_takes() {
+    let sandbox = Sandbox::new();
+    let exact = sandbox.write("k.so", fixture("exact_13.0.so")).display().to_string();
+    for more in [&["--arch", "sm_90a"][..], &["--allow-ptx"], &["--allow", "sm_90a"], &["--explain"]] {
+        let arguments = [&["verify", &exact, "--list"][..], more].concat();
+        let outcome = sandbox.run(&arguments).expect(2);
+        assert!(outcome.stderr.contains(more[0]) && outcome.stderr.contains("--list"), "{outcome:?}");
+    }
 }
 
 #[test]

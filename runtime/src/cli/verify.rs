@@ -73,11 +73,11 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["policy", "diff", "runs_on"])]
     arch: Option<Arch>,
     /// Accept PTX beside the machine code.
-    #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
+    #[arg(long, conflicts_with_all = ["list", "policy", "diff", "kernels_missing", "runs_on"])]
     allow_ptx: bool,
     /// Accept machine code for these architectures as well, such as sm_90a,sm_120a.
     #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
-    #[arg(conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
+    #[arg(conflicts_with_all = ["list", "policy", "diff", "kernels_missing", "runs_on"])]
     allow: Vec<Arch>,
     /// Rebuild a submission folder, artifact or solution.json first, and judge the library too.
     #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
@@ -104,7 +104,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     extract: Option<PathBuf>,
     /// Teach how the answer was found and what it is worth.
-    #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
+    #[arg(long, conflicts_with_all = ["list", "policy", "diff", "kernels_missing", "runs_on"])]
     explain: bool,
 }
 
@@ -159,6 +159,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     }
     if !arguments.runs_on.is_empty() {
         return runs_on::run(&arguments.paths, &arguments.runs_on, console);
+    }
+    if arguments.list && !arguments.build && arguments.arch.is_some() {
+        let text = "--list says what is there for every architecture and judges none: it takes no --arch";
+        return Err(
+            Failure::request(text).hint("leave --list out to be told whether that one is there, and alone")
+        );
     }
     let lists = arguments.lists();
     let mut extraction = arguments.extract.as_deref().map(Extraction::into_folder).transpose()?;

@@ -13,6 +13,8 @@ pub(super) enum Coverage {
     Cubin,
     /// PTX text.
     Ptx,
+    /// PTX text in the middle of other text: where it ends no rule says, so what follows is looked at all the same.
+    LoosePtx,
     /// `.nvFatBinSegment`.
     Wrappers,
 }
@@ -38,11 +40,14 @@ impl CoverageMap {
         (offset < end).then_some((start, coverage))
     }
 
-    /// The parts of `[0, end)` that are not known to be anything.
+    /// The parts of `[0, end)` that are not known to be anything, or nothing else.
     pub(super) fn unknown(&self, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::new();
         let mut at = 0;
-        for (&start, &(known_end, _)) in &self.ranges {
+        for (&start, &(known_end, coverage)) in &self.ranges {
+            if coverage == Coverage::LoosePtx {
+                continue;
+            }
             parts.push((at, start));
             // A later mark inside would cut the range short, see `at`.
             let next = self.ranges.range(start + 1..).next().map_or(known_end, |(&next, _)| next);
@@ -116,6 +121,15 @@ mod tests {
         map.mark(40, 60, Coverage::Opaque);
         map.mark(50, 52, Coverage::Header);
         assert_eq!(map.unknown(100), [(0, 10), (30, 40), (52, 100)]);
+    }
+
+    #[test]
+    fn ptx_in_other_text_hides_nothing_of_it() {
+        let mut map = CoverageMap::default();
+        map.mark(10, 40, Coverage::LoosePtx);
+        map.mark(20, 30, Coverage::Cubin);
+        assert_eq!(map.unknown(100), [(0, 20), (30, 100)]);
+        assert_eq!(map.legible(100), [(0, 100)]);
     }
 
     #[test]

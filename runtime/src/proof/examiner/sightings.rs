@@ -28,7 +28,7 @@ impl Examiner<'_> {
                 Mark::PtxTarget => self.is_debug_text(start, at),
                 _ => false,
             },
-            Coverage::Ptx => mark == Mark::PtxTarget,
+            Coverage::Ptx | Coverage::LoosePtx => mark == Mark::PtxTarget,
             Coverage::Wrappers => {
                 self.found.wrappers += u64::from(mark == Mark::Wrapper);
                 mark == Mark::Wrapper

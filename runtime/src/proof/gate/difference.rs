@@ -82,9 +82,10 @@ const NOT_KNOWN: &str = "not_known";
 impl Difference {
     /// Compares two inventories.
     pub fn between(old: &Inventory, new: &Inventory) -> Self {
-        let names: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
+        let old_files = old.files_as_in(new);
+        let names: BTreeSet<&String> = old_files.keys().chain(new.files.keys()).collect();
         let files = names.into_iter().filter_map(|name| {
-            let (before, after) = (old.files.get(name), new.files.get(name));
+            let (before, after) = (old_files.get(name), new.files.get(name));
             let nothing = FileInventory::default();
             let half_read = [before, after].into_iter().flatten().any(|file| !file.doubts.is_empty());
             // A file that is not there may be in what was not read.

@@ -1,5 +1,6 @@
 //! The device code of a wheel or folder, by file: what a release ships.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use proofmark_packager::Arch;
 use serde::Serialize;
 
-use super::survey::{doubts, survey};
+use super::survey::{doubts, inner_name, survey};
 use crate::proof::{EntryKind, Examination, InputError, Unread};
 
 /// In what form device code is there.
@@ -76,6 +77,8 @@ pub struct Inventory {
     pub files: BTreeMap<String, FileInventory>,
     /// What was not read at all.
     pub unread: Vec<Unread>,
+    /// The name of the only file, where it is not one of a wheel or folder.
+    single: Option<String>,
     names: HashSet<Rc<str>>,
 }
 
@@ -87,7 +90,21 @@ impl Inventory {
             inventory.take(one.name, one.examination, one.doubts.clone());
         })?;
         inventory.unread = unread;
+        let own = inner_name(path, &path.display().to_string());
+        let is_single = !path.is_dir() && inventory.files.keys().all(|name| *name == own);
+        inventory.single = is_single.then_some(own);
         Ok(inventory)
+    }
+
+    /// The files by the names that they have in another: where each is of a single file, that file's name says nothing.
+    pub(super) fn files_as_in(&self, other: &Self) -> Cow<'_, BTreeMap<String, FileInventory>> {
+        match (&self.single, &other.single) {
+            (Some(own), Some(name)) if own != name => {
+                let renamed = self.files.get(own).map(|file| (name.clone(), file.clone()));
+                Cow::Owned(renamed.into_iter().collect())
+            }
+            _ => Cow::Borrowed(&self.files),
+        }
     }
 
     /// Takes in one file.
