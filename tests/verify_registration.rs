@@ -7,7 +7,7 @@ use std::process::Command;
 use proofmark::proof::ProofVerdict;
 
 use crate::support::Sandbox;
-use crate::support::forge::{Forgeries, fixture, verdict};
+use crate::support::forge::{Forgeries, content, fixture, index, number, put, verdict};
 
 /// What each way of registering begins with: memory that no file fills stands for what is computed at run time.
 const DECLARED: &str = "extern \"C\" void** __cudaRegisterFatBinary(void*);
@@ -274,6 +274,48 @@ const NEIGHBOURS: [(&str, &str); 4] = [
         ".section .got,\"aw\"\n.balign 8\ng: .quad __cudaRegisterFatBinary + 4",
     ),
 ];
+
+#[test]
+fn what_separate_compilation_hands_on_is_a_wrapper() {
+    let honest = fixture("exact_unlinked_13.0.o");
+    assert_eq!(verdict(&honest).0, ProofVerdict::Exact);
+    let (symbols, _) = content(&honest, ".symtab");
+    let (code, _) = content(&honest, ".text");
+    let entry_at = |table: &str, place: u64| {
+        let (at, size) = content(&honest, table);
+        (at..at + size).step_by(24).find(|&at| number(&honest, at, 8) == place).expect("a relocation")
+    };
+    // `lea …(%rip), %rax; mov %rax, %rsi` at 0x35f, the callback's address in %rdi, and the call at 0x373.
+    let load = entry_at(".rela.text", 0x362);
+    let wrapper = symbols + index(&honest, load + 12, 4) * 24;
+    let pointer = entry_at(".rela.nvFatBinSegment", 8);
+    let mut forgeries = Forgeries::default();
+    let mut refuse = |name: &str, at: usize, width: usize, value: u64, words: &str| {
+        let mut forged = honest.clone();
+        put(&mut forged, at, width, value);
+        forgeries.refuse_because(format!("{name} {value:#x}"), &forged, words);
+    };
+    for symbol in [2, 3, 11, 16, 27, 33] {
+        refuse("another symbol", load + 12, 4, symbol, "no wrapper");
+    }
+    for addend in [0, 4, 8, 20] {
+        refuse("another place", load + 16, 8, addend, "no wrapper");
+    }
+    for kind in [0, 1, 9, 10, 42] {
+        refuse("another kind", load + 8, 4, kind, "no wrapper");
+    }
+    refuse("a load that is moved", load, 8, 0x10, "no wrapper");
+    for (at, width, value) in [(6, 2, 5), (6, 2, 0), (8, 8, 8), (8, 8, u64::MAX)] {
+        refuse("a wrapper's symbol", wrapper + at, width, value, "no wrapper");
+    }
+    refuse("a second load", code + 0x370, 3, 0x00C6_8948, "no wrapper");
+    refuse("a call that is none", code + 0x373, 1, 0x68, "is taken");
+    // Half of the pointer, beside which the other half stays.
+    for kind in [10, 11] {
+        refuse("half a pointer", pointer + 8, 4, kind, "not in this file");
+    }
+    forgeries.finish(22);
+}
 
 #[test]
 fn what_leads_to_the_function_by_a_detour_is_found() {

@@ -9,6 +9,9 @@ use crate::proof::scan;
 /// Writes that stand closer than this are looked at together, in bytes: longer than any pattern.
 const NEAR_BYTES: u64 = 64;
 
+/// Size of a pointer, in bytes.
+const POINTER_BYTES: u64 = 8;
+
 /// What the loader writes, in order of offset.
 pub(super) struct Image<'a> {
     writes: &'a [Relocation],
@@ -17,10 +20,11 @@ pub(super) struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// The pointer that the loader writes at an offset of the file.
+    /// The pointer that the loader writes at an offset of the file; of one that it writes in part, nothing is known.
     pub(super) fn written_at(&self, offset: u64) -> Option<Value> {
         let found = self.writes.binary_search_by_key(&offset, |write| write.offset).ok()?;
-        self.writes.get(found).map(|write| write.value)
+        let write = self.writes.get(found)?;
+        Some(if write.width == POINTER_BYTES { write.value } else { Value::Unknown })
     }
 
     /// Writes that touch `[start, end)`.

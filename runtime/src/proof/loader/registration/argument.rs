@@ -68,6 +68,44 @@ fn load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
     None
 }
 
+/// The same of a call of what separate compilation registers with others, whose second argument is the wrapper.
+pub(super) fn linked_wrapper_load(code: &[u8], call: usize, operands: &impl Operands) -> Option<usize> {
+    let is_load = |at: usize| {
+        let (operand, size) = match code[at..call] {
+            // `lea …(%rip), %rsi`, or from a table of addresses, also by way of `%rax`.
+            [0x48, 0x8D | 0x8B, 0x05, _, _, _, _, 0x48, 0x89, 0xC6, ..] => (3, 10),
+            [0x48, 0x8D | 0x8B, 0x35, _, _, _, _, ..] | [0x48, 0xC7, 0xC6, _, _, _, _, ..] => (3, 7),
+            // `mov $…, %esi`, where addresses have 32 bits.
+            [0xBE, _, _, _, _, ..] => (1, 5),
+            _ => return false,
+        };
+        operands.is_wrapper(at + operand) && keeps_second(&code[at + size..call])
+    };
+    (call.saturating_sub(REACH)..call).rev().find(|&at| is_load(at) && !is_jumped_over(code, at, call))
+}
+
+/// Whether code up to a call does nothing but load its other arguments, and what else compilers put there.
+fn keeps_second(mut code: &[u8]) -> bool {
+    while !code.is_empty() {
+        let size = match *code {
+            // What a linker puts before a call that was one through a pointer.
+            [0x67] | [0x50 | 0x90, ..] => 1,
+            [0x31, 0xC0 | 0xC9 | 0xD2 | 0xFF, ..] => 2,
+            [0x48, 0x89, 0xC1 | 0xC2 | 0xC7, ..] => 3,
+            [0x48, 0x83, 0xEC, ..] => 4,
+            [0xB8 | 0xB9 | 0xBA | 0xBF, ..] | [0x48, 0x89, 0x44, 0x24, ..] => 5,
+            [0x48, 0x8D | 0x8B, 0x05 | 0x0D | 0x15 | 0x3D, ..] | [0x48, 0xC7, 0xC0..=0xC2 | 0xC7, ..] => 7,
+            [0x48, 0x83, 0x05, _, _, _, _, 1, ..] => 8,
+            [0x64, 0x48, 0x8B, 0x04, 0x25, 0x28, 0, 0, 0, ..] => 9,
+            [0x48, 0xC7, 0x05, ..] => 11,
+            _ => return false,
+        };
+        let Some(rest) = code.get(size..) else { return false };
+        code = rest;
+    }
+    true
+}
+
 /// Where the operand of a load begins, counted from the load.
 pub(super) fn operand(load: &[u8]) -> usize {
     match load {
@@ -115,6 +153,23 @@ mod tests {
         let load = [0x48, 0x8D, 0x3D, 1, 2, 3, 4];
         assert!(is_loaded(&[&load[..], &[0x67, 0xE8]].concat(), 8));
         assert!(!is_loaded(&[&load[..], &[0x67, 0x90, 0xE8]].concat(), 9));
+    }
+
+    #[test]
+    fn the_second_argument_is_loaded_whatever_the_others_are() {
+        let (near, table) = ([0x48, 0x8D, 0x35, 1, 2, 3, 4], [0x48, 0x8B, 0x35, 1, 2, 3, 4]);
+        let by_way = [0x48, 0x8D, 0x05, 1, 2, 3, 4, 0x48, 0x89, 0xC6];
+        let first = [0x48, 0x8D, 0x05, 5, 6, 7, 8, 0x48, 0x89, 0xC7];
+        for load in [&near[..], &table, &by_way, &[0xBE, 1, 2, 3, 4]] {
+            let code = [load, &first, &[0xE8]].concat();
+            assert_eq!(linked_wrapper_load(&code, code.len() - 1, &All), Some(0), "{load:02x?}");
+            // `mov %rdi, %rsi`, `pop %rsi`, and a load of less.
+            for change in [&[0x48, 0x89, 0xFE][..], &[0x5E], &[0x40, 0xB6, 1]] {
+                let code = [load, &first, change, &[0xE8]].concat();
+                assert_eq!(linked_wrapper_load(&code, code.len() - 1, &All), None, "{change:02x?}");
+            }
+        }
+        assert_eq!(linked_wrapper_load(&[&first[..], &[0xE8]].concat(), first.len(), &All), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use memchr::memmem;
 
-use super::argument::{Operands, is_added_up, wrapper_load};
+use super::argument::{Operands, is_added_up, linked_wrapper_load, wrapper_load};
 use super::instruction::ends_before;
 use super::reference::Guarded;
 use super::site::{Site, Sites};
@@ -22,10 +22,16 @@ const RELA: u32 = 4;
 const REL: u32 = 9;
 /// Size of a relocation, in bytes.
 const RELOCATION_BYTES: usize = 24;
-/// How names of wrappers begin that separate compilation hands on.
+/// How names of wrappers begin that separate compilation hands on, and of the functions that it hands them to: each
+/// linked file gets one for each of its objects.
 const LINKED_WRAPPER: &[u8] = b"__fatbinwrap";
+const LINKED_FUNCTION: &[u8] = b"__cudaRegisterLinkedBinary";
 /// `R_X86_64_64`, and the two forms of 32 bits: addresses, and no distances.
 const ADDRESSES: [u32; 3] = [1, 10, 11];
+/// `R_X86_64_PC32` and `R_X86_64_PLT32`: distances.
+const DISTANCES: [u32; 2] = [2, 4];
+/// `R_X86_64_GOTPCREL` and its two forms that linkers relax: distances to a table of addresses.
+const SLOTS: [u32; 3] = [9, 41, 42];
 
 /// One relocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,15 +56,21 @@ impl Operands for Relocated<'_, '_> {
         let Ok(found) = self.entries.binary_search_by_key(&(at as u64), |one| one.place) else {
             return false;
         };
-        let Entry { symbol, addend, .. } = self.entries[found];
+        let Entry { symbol, addend, kind, .. } = self.entries[found];
         let Some(symbol) = self.elf.symbol(self.symbols, symbol) else { return false };
         let section = self.elf.sections.get(usize::from(symbol.section));
-        // A distance counts from the operand's end, an address does not.
-        let starts = [symbol.value.wrapping_add(addend), symbol.value.wrapping_add(addend).wrapping_add(4)];
-        section.is_some_and(|section| {
-            section.name == SECTION
-                && starts.iter().any(|&at| at < section.size && at.is_multiple_of(WRAPPER_BYTES))
-        })
+        let code = self.elf.content(self.section);
+        // What is written must be what the instruction takes; a distance counts from the operand's end.
+        let (kinds, behind): (&[u32], _) = match code.get(..at) {
+            Some([.., 0x8D, modifiers]) if modifiers & 0xC7 == 5 => (&DISTANCES, 4),
+            Some([.., 0x8B, modifiers]) if modifiers & 0xC7 == 5 => (&SLOTS, 4),
+            _ => (&ADDRESSES, 0),
+        };
+        let place = symbol.value.wrapping_add(addend).wrapping_add(behind);
+        kinds.contains(&kind)
+            && section.is_some_and(|section| {
+                section.name == SECTION && place < section.size && place.is_multiple_of(WRAPPER_BYTES)
+            })
     }
 }
 
@@ -118,7 +130,7 @@ pub(super) fn check(elf: &Elf<'_>) -> Vec<Problem> {
         sites.extend(index.filter(|_| !found.is_empty()).map(|index| (index, found)));
     }
     for one in &relocated {
-        let linked = linked_wrappers(elf, one.symbols);
+        let linked = symbols_beginning(elf, one.symbols, LINKED_WRAPPER);
         problems.extend(one.entries.iter().filter_map(|entry| reference(one, entry, &sites, &linked)));
     }
     // A distance within a section is in its code already.
@@ -149,9 +161,11 @@ fn constructors(relocated: &[Relocated<'_, '_>]) -> Vec<(u16, u64)> {
 /// Calls of the function with wrappers in a section; all else that is done with it is a problem.
 fn calls(one: &Relocated<'_, '_>, constructors: &[u64], problems: &mut Vec<Problem>) -> Sites {
     let functions = symbols_named(one.elf, &one.elf.sections[one.symbols]);
+    let linked = symbols_beginning(one.elf, one.symbols, LINKED_FUNCTION);
     let code = one.elf.content(one.section);
     let mut sites = Vec::new();
-    for entry in one.entries.iter().filter(|entry| functions.contains(&entry.symbol)) {
+    let is_named = |entry: &&Entry| functions.contains(&entry.symbol) || linked.contains(&entry.symbol);
+    for entry in one.entries.iter().filter(is_named) {
         let at = usize::try_from(entry.place).ok().filter(|&at| at <= code.len()).unwrap_or_default();
         let call = match code[..at] {
             _ if !one.section.is_executable() => None,
@@ -159,7 +173,11 @@ fn calls(one: &Relocated<'_, '_>, constructors: &[u64], problems: &mut Vec<Probl
             [.., 0xE8 | 0xE9] => Some(at - 1),
             _ => None,
         };
-        match call.map(|call| (call, wrapper_load(code, call, one))) {
+        let is_first = functions.contains(&entry.symbol);
+        let load = |call| {
+            if is_first { wrapper_load(code, call, one) } else { linked_wrapper_load(code, call, one) }
+        };
+        match call.map(|call| (call, load(call))) {
             None if one.section.is_executable() && is_added_up(code, at) => {
                 problems.push(one.problem(entry, ADDED_UP));
             }
@@ -175,16 +193,16 @@ fn calls(one: &Relocated<'_, '_>, constructors: &[u64], problems: &mut Vec<Probl
     Sites::new(sites, [])
 }
 
-/// The symbols of wrappers that separate compilation hands on.
-fn linked_wrappers(elf: &Elf<'_>, symbols: usize) -> BTreeSet<u32> {
+/// The symbols whose names begin so.
+fn symbols_beginning(elf: &Elf<'_>, symbols: usize, start: &[u8]) -> BTreeSet<u32> {
     let Some(table) = elf.sections.get(symbols) else { return BTreeSet::new() };
     let names = usize::try_from(table.link).ok().and_then(|index| elf.sections.get(index));
-    let is_named = names.is_some_and(|names| memmem::find(elf.content(names), LINKED_WRAPPER).is_some());
+    let is_named = names.is_some_and(|names| memmem::find(elf.content(names), start).is_some());
     if !is_named {
         return BTreeSet::new();
     }
-    let wrappers = (0..).zip(elf.symbols(table)).filter(|(_, (_, name))| name.starts_with(LINKED_WRAPPER));
-    wrappers.map(|(index, _)| index).collect()
+    let found = (0..).zip(elf.symbols(table)).filter(|(_, (_, name))| name.starts_with(start));
+    found.map(|(index, _)| index).collect()
 }
 
 /// What is wrong with what one relocation leads to, if anything.
