@@ -207,7 +207,7 @@ pub(super) fn packed_code(image: &[u8], base: u64) -> Vec<Problem> {
 
 /// Reads PTX, whose text may be followed by zero bytes alone.
 pub(super) fn ptx_image(entry: &mut Entry, image: &[u8], depth: Depth) {
-    let end = image.iter().position(|&byte| byte == 0).unwrap_or(image.len());
+    let end = memchr::memchr(0, image).unwrap_or(image.len());
     let (text, rest) = image.split_at(end);
     if let Some(offset) = first_nonzero(rest) {
         let offset = entry.payload_offset + (end + offset) as u64;

@@ -167,6 +167,9 @@ const AROUND_BYTES: usize = 64 << 10;
 
 /// Gives back the memory behind some bytes of a mapped file, which is read again where it is still needed:
 /// so a file of any size takes little of it. Does nothing for bytes that lie elsewhere.
+///
+/// Whoever reads on from there shares the last pages that the kernel mapped at one time, so these stay until what
+/// follows is given back: mapping them for each of many small pieces takes longer than reading them.
 pub(super) fn release(bytes: &[u8]) {
     let (from, to) = (bytes.as_ptr().addr(), bytes.as_ptr().addr() + bytes.len());
     for slot in &SLOTS {
@@ -174,8 +177,12 @@ pub(super) fn release(bytes: &[u8]) {
         if start == 0 || from < start || to > start + length || from == to {
             continue;
         }
-        let from = (from / AROUND_BYTES * AROUND_BYTES).max(start);
-        let to = to.next_multiple_of(4096).min((start + length).next_multiple_of(4096));
+        let from = (from / AROUND_BYTES * AROUND_BYTES).saturating_sub(AROUND_BYTES).max(start);
+        let is_last = to == start + length;
+        let to = if is_last { to.next_multiple_of(4096) } else { to / AROUND_BYTES * AROUND_BYTES };
+        if from >= to {
+            return;
+        }
         let page = std::ptr::with_exposed_provenance_mut(from);
         // SAFETY: the range lies in a mapping of a file, private and never written, which lives as long as
         // `bytes` borrows from it; what is dropped is read from the file again, or is zeros that the

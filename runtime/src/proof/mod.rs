@@ -20,6 +20,7 @@
 //! | `archive`, `thin_archive` | every byte of an `ar` archive, and one that only names its members |
 //! | `signature` | formats by their first bytes |
 //! | `embedded` | device code in other data: packed, written out as text, intermediate |
+//! | `distance` | what code refers to |
 //! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
@@ -44,6 +45,7 @@ mod coverage;
 mod cubin;
 mod cubin_reader;
 mod depth;
+mod distance;
 mod embedded;
 mod examination;
 mod examiner;

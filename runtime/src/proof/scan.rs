@@ -79,6 +79,17 @@ const PATTERNS: [Pattern; 5] = [
     Pattern { bytes: ptx::TARGET, probe: 3, mark: Mark::PtxTarget },
 ];
 
+/// The first bytes of all probes.
+const PROBES: [bool; 256] = {
+    let mut probes = [false; 256];
+    let mut index = 0;
+    while index < PATTERNS.len() {
+        probes[PATTERNS[index].bytes[PATTERNS[index].probe] as usize] = true;
+        index += 1;
+    }
+    probes
+};
+
 /// What follows the magic of a cubin: 64 bits, little-endian, version 1, and the system of CUDA by either of its
 /// numbers.
 const IDENTS: [&[u8]; 2] = [&[2, 1, 1, 0x33], &[2, 1, 1, 0x41]];
@@ -102,10 +113,11 @@ pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
 
 /// Collects the patterns whose probe lies in `[start, end)`.
 fn look_closely(bytes: &[u8], start: usize, end: usize, sightings: &mut Vec<Sighting>) {
-    for pattern in &PATTERNS {
-        for probe in start..end {
-            let Some(offset) = probe.checked_sub(pattern.probe) else { continue };
-            if bytes[probe] == pattern.bytes[pattern.probe] && matches(bytes, offset, pattern) {
+    for probe in (start..end).filter(|&probe| PROBES[usize::from(bytes[probe])]) {
+        for pattern in PATTERNS.iter().filter(|pattern| bytes[probe] == pattern.bytes[pattern.probe]) {
+            if let Some(offset) = probe.checked_sub(pattern.probe)
+                && matches(bytes, offset, pattern)
+            {
                 sightings.push(Sighting { offset: offset as u64, mark: pattern.mark });
             }
         }

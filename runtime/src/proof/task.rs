@@ -41,16 +41,28 @@ pub(super) enum TaskOutcome {
 }
 
 impl ReadingTask<'_> {
+    /// Where in the file its turn is. What lies side by side is read at the same time, so that its bytes come from
+    /// memory once: a payload that is stored as it is before the scan of the pieces that it lies in, which give
+    /// back the memory behind it.
+    pub(super) fn turn(&self) -> usize {
+        match self {
+            Self::Read(job) => usize::try_from(job.raw.payload_offset).unwrap_or(usize::MAX),
+            Self::Text(range) | Self::Unpack(range, _) => range.start,
+            Self::Scan(range) => range.end,
+        }
+    }
+
     /// Does it. Ranges end inside `file`.
     pub(super) fn run(self, file: &[u8], depth: Depth, kept: &Kept, budget: &Budget) -> TaskOutcome {
         let (outcome, used) = match self {
             Self::Read(job) => {
-                let payload = job.raw.payload;
+                let is_scanned = job.raw.header.is_legible() && !job.place.loose;
+                let used = if is_scanned { &[][..] } else { job.raw.payload };
                 let mut entries = image::read(*job, depth);
                 for entry in &mut entries {
                     keep(entry, kept);
                 }
-                (TaskOutcome::Entries(entries), payload)
+                (TaskOutcome::Entries(entries), used)
             }
             Self::Text(range) => {
                 let reach = file.len().min(range.end + runtime_jit::REACH_BYTES);
@@ -70,8 +82,9 @@ impl ReadingTask<'_> {
     }
 }
 
-/// From this size on, in bytes, a mapped file gives back the memory behind what was read.
-const LARGE_BYTES: usize = 128 << 20;
+/// From this size on, in bytes, a mapped file gives back the memory behind what was read; mapping it once more for
+/// the next look costs as much as reading it. Less than what one file may take beside [`allotment`](super::allotment).
+const LARGE_BYTES: usize = 512 << 20;
 
 /// Keeps the kernels of an entry, as long as those of one file together stay within bounds.
 pub(super) fn keep(entry: &mut Entry, kept: &Kept) {

@@ -8,7 +8,7 @@
 use object::read::elf::SectionHeader as _;
 
 use super::elf::{ENDIAN, Sections, is_code};
-use crate::proof::bytes::{text_of, u64_at};
+use crate::proof::bytes::text_of;
 use crate::proof::cubin::Cubin;
 
 /// The first number with instructions of this size.
@@ -18,8 +18,10 @@ const INSTRUCTION_BYTES: usize = 16;
 /// One word in so many may be none that we know: three of sixteen are not in kernels of CUPTI, which are
 /// patched before they run.
 const UNKNOWN_SHARE: usize = 4;
-/// Bits that no instruction sets, in its upper half.
-const NEVER_SET: u64 = 0xC000_0000_0000_0000;
+/// Bits that no instruction sets, in its last byte.
+const NEVER_SET: u8 = 0xC0;
+/// Bits of an instruction's first two bytes that are its opcode.
+const OPCODE: u16 = 0xFFF;
 
 /// Opcodes that occur, a bit each.
 const OPCODES: [u64; 64] = [
@@ -89,6 +91,17 @@ const OPCODES: [u64; 64] = [
     0x0000_0000_0000_0000,
 ];
 
+/// The same, a byte each: all code of a library that is stored as it is passes through here.
+static IS_OPCODE: [bool; OPCODE as usize + 1] = {
+    let mut table = [false; OPCODE as usize + 1];
+    let mut opcode = 0;
+    while opcode < table.len() {
+        table[opcode] = OPCODES[opcode >> 6] >> (opcode & 63) & 1 != 0;
+        opcode += 1;
+    }
+    table
+};
+
 /// Notes code sections that hold no instructions.
 pub(super) fn check(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) {
     if cubin.number < FIRST_NUMBER {
@@ -109,20 +122,20 @@ pub(super) fn check(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) {
 
 /// Why some bytes are no code.
 fn doubt(code: &[u8]) -> Option<String> {
-    if !code.len().is_multiple_of(INSTRUCTION_BYTES) {
+    let (words, rest) = code.as_chunks::<INSTRUCTION_BYTES>();
+    if !rest.is_empty() {
         return Some("holds no whole number of instructions".to_owned());
     }
-    let count = code.len() / INSTRUCTION_BYTES;
-    let unknown = code.chunks_exact(INSTRUCTION_BYTES).filter(|word| !is_instruction(word)).count();
+    let (unknown, count) = (words.iter().filter(|word| !is_instruction(word)).count(), words.len());
     (unknown * UNKNOWN_SHARE > count)
         .then(|| format!("holds {unknown} words of {count} that are no instructions"))
 }
 
-fn is_instruction(word: &[u8]) -> bool {
-    let (Some(low), Some(high)) = (u64_at(word, 0), u64_at(word, 8)) else { return false };
-    let opcode = low & 0xFFF;
-    let known = usize::try_from(opcode >> 6).ok().and_then(|index| OPCODES.get(index));
-    known.is_some_and(|bits| bits >> (opcode & 63) & 1 != 0) && high & NEVER_SET == 0
+#[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "a branch for each word costs more than both questions")]
+fn is_instruction(word: &[u8; INSTRUCTION_BYTES]) -> bool {
+    let opcode = u16::from_le_bytes([word[0], word[1]]) & OPCODE;
+    IS_OPCODE[usize::from(opcode)] & (word[INSTRUCTION_BYTES - 1] & NEVER_SET == 0)
 }
 
 #[cfg(test)]

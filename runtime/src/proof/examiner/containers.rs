@@ -5,7 +5,7 @@ use crate::proof::allotment;
 use crate::proof::bytes::slice;
 use crate::proof::coverage::Coverage;
 use crate::proof::examination::{Container, EntryPlace};
-use crate::proof::fatbin::{self, EntryKind, first_nonzero_in, flags};
+use crate::proof::fatbin::{self, EntryKind, first_nonzero_in};
 use crate::proof::image::PayloadJob;
 
 impl<'a> Examiner<'a> {
@@ -82,11 +82,10 @@ impl<'a> Examiner<'a> {
     fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &EntryPlace) {
         let payload_end = raw.payload_offset + raw.payload.len() as u64;
         self.coverage.mark(raw.offset, raw.payload_offset, Coverage::Header);
-        let stored = raw.header.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
         let coverage = match raw.header.kind() {
-            EntryKind::Elf if stored => Coverage::Cubin,
-            EntryKind::Ptx if stored => Coverage::Ptx,
-            _ => Coverage::Opaque,
+            _ if !raw.header.is_legible() => Coverage::Opaque,
+            EntryKind::Ptx => Coverage::Ptx,
+            _ => Coverage::Cubin,
         };
         self.coverage.mark(raw.payload_offset, payload_end, coverage);
         let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);

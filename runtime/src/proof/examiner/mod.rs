@@ -156,7 +156,8 @@ impl<'a> Examiner<'a> {
                 .into_iter()
                 .map(move |range| ReadingTask::Unpack(range, end_at))
         });
-        let tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).chain(unpacking).collect();
+        let mut tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).chain(unpacking).collect();
+        tasks.sort_by_key(ReadingTask::turn);
         let mut sightings = Vec::new();
         let (file, depth, kept, budget) = (self.bytes, self.depth, &self.kept, &self.budget);
         let outcomes: Vec<TaskOutcome> =
@@ -264,7 +265,8 @@ impl<'a> Examiner<'a> {
 
     fn bare_ptx(&mut self, start: u64, end: u64, place: &EntryPlace) {
         let Some(text) = slice(self.bytes, start, end - start) else { return };
-        self.coverage.mark(start, end, Coverage::Ptx);
+        let coverage = if place.loose { Coverage::LoosePtx } else { Coverage::Ptx };
+        self.coverage.mark(start, end, coverage);
         let mut entry = bare(EntryKind::Ptx, start, end - start, place);
         image::ptx_image(&mut entry, text, self.depth);
         entry.arch = entry.ptx.as_ref().and_then(|ptx| ptx.target);

@@ -176,6 +176,12 @@ impl EntryHeader {
             (true, true) => None,
         }
     }
+
+    /// Whether the payload means something as it is stored: neither compressed nor scrambled, nor made of several.
+    pub(super) fn is_legible(&self) -> bool {
+        let is_stored = self.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
+        is_stored && matches!(self.kind(), EntryKind::Elf | EntryKind::Ptx)
+    }
 }
 
 /// One entry where it lies.

@@ -11,6 +11,7 @@ use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, Rela as _, SectionHeader as _, Sym as _};
 
 use super::functions::{LOADERS, is_jit_function};
+use crate::proof::distance::{Destinations, target};
 
 /// What is called.
 #[derive(Debug, Default)]
@@ -93,7 +94,8 @@ fn is_of_runtime(name: &[u8]) -> bool {
         || (begins(b"cuda") && name.get(4).is_some_and(u8::is_ascii_uppercase))
 }
 
-/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that a `lea` takes.
+/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that a `lea` takes. The targets are in
+/// order.
 pub(super) fn find(
     code: &[u8],
     address: u64,
@@ -101,19 +103,16 @@ pub(super) fn find(
     functions: &[Function],
     calls: &mut Calls,
 ) {
-    for at in memchr::memchr3_iter(0xE8, 0xE9, 0x8D, code) {
-        let operand = match code[at] {
-            0x8D if code.get(at + 1).is_some_and(|modifiers| modifiers & 0xC7 == 5) => at + 2,
-            0x8D => continue,
-            _ => at + 1,
+    let destinations = Destinations::of(targets.iter().map(|(start, _)| *start));
+    for operand in destinations.leading_there(code, address) {
+        let at = match code[..operand] {
+            [.., 0xE8 | 0xE9] => operand - 1,
+            [.., 0x8D, modifiers] if modifiers & 0xC7 == 5 => operand - 2,
+            _ => continue,
         };
-        let Some(distance) = code.get(operand..operand + 4).and_then(|bytes| bytes.try_into().ok()) else {
-            continue;
-        };
-        let behind = address.wrapping_add(operand as u64 + 4);
-        let target = behind.wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
+        let Some(target) = target(code, address, operand) else { continue };
         let Ok(index) = targets.binary_search_by_key(&target, |(start, _)| *start) else { continue };
-        if is_called_by_runtime(address + at as u64, functions) {
+        if is_called_by_runtime(address.wrapping_add(at as u64), functions) {
             continue;
         }
         let name = targets[index].1.clone();

@@ -5,7 +5,7 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
 use super::functions::{LOADERS, is_jit_function};
-use super::host_data::HostData;
+use super::host_data::{HostData, PROGRAMS};
 use super::{RuntimeJit, calls, unnamed};
 
 /// Libraries that compile device code while a program runs. The driver's is none: linking against it
@@ -32,10 +32,6 @@ const STARTERS: [&str; 14] = [
     "posix_spawn",
     "posix_spawnp",
 ];
-/// Compilers that a starter may be told to start.
-const PROGRAMS: [&str; 4] = ["ptxas", "nvcc", "nvlink", "cicc"];
-/// A text that only the CUDA runtime holds.
-const RUNTIME: &str = "cudaErrorInsufficientDriver";
 
 /// What a host ELF tells of its way to device code that is in no file.
 #[derive(Default)]
@@ -118,8 +114,9 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
     let called = calls::calls(bytes);
     signs.extend(called.jit.iter().cloned().map(RuntimeJit::Calls));
     // A runtime that is linked in opens the driver itself; then only calls by others count.
+    let held = data.held();
     let has_static_runtime =
-        defines_runtime || called.has_static_runtime || holds_static_runtime(data, &imported);
+        defines_runtime || called.has_static_runtime || held.runtime && !imports_runtime(&imported);
     if has_static_runtime && !called.has_static_runtime {
         signs.extend(unnamed::calls(bytes).into_iter().map(RuntimeJit::Calls));
     }
@@ -128,16 +125,14 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
     let finders = finders.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();
     signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));
     if imported.iter().any(|name| STARTERS.contains(name)) {
-        let named = PROGRAMS.iter().filter(|program| data.names_program(program));
-        signs.extend(named.map(|program| RuntimeJit::Runs((*program).to_owned())));
+        let named = PROGRAMS.iter().zip(held.programs).filter(|(_, is_named)| *is_named);
+        signs.extend(named.map(|(program, _)| RuntimeJit::Runs((*program).to_owned())));
     }
     let hides_calls = has_static_runtime && !called.has_static_runtime;
     Ok(ElfSigns { signs, finders, is_about_cuda, has_static_runtime, hides_calls })
 }
 
-/// Whether a stripped library holds the static CUDA runtime: it registers kernels, and imports no runtime.
-fn holds_static_runtime(data: &HostData<'_>, imported: &[&str]) -> bool {
-    let imports_runtime =
-        imported.iter().any(|name| name.starts_with("__cudaRegister") || *name == "cudaLaunchKernel");
-    !imports_runtime && data.holds(RUNTIME)
+/// Whether functions of the CUDA runtime come from elsewhere: then what a stripped library holds is not the runtime.
+fn imports_runtime(imported: &[&str]) -> bool {
+    imported.iter().any(|name| name.starts_with("__cudaRegister") || *name == "cudaLaunchKernel")
 }

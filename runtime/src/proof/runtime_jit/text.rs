@@ -1,6 +1,8 @@
 //! Signs in texts: constants of programs, sources, Python.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::RuntimeJit;
 use crate::proof::prefilter::{Pair, prefilter};
@@ -24,7 +26,7 @@ const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
 pub(in crate::proof) const REACH_BYTES: usize = 32;
 
 /// Rare neighbours of which every text holds one, and how far from its start they may stand.
-const PAIRS: [Pair; 5] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_')];
+const PAIRS: [Pair; 6] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_'), (b'r', b'g')];
 const PAIR_REACH_BYTES: usize = 8;
 
 /// PTX whose target is filled in: behind this stands no digit but what a format fills.
@@ -79,19 +81,29 @@ const PROGRAMS: [(&str, [&str; 4]); 2] = [
     ("ptxas", ["\"ptxas\"", "'ptxas'", "bin/ptxas", "/ptxas\""]),
 ];
 
+/// Each of these texts with what it is a sign of. What is looked for many times is made ready once: between thousands of
+/// images lie as many short pieces.
+static FINDERS: LazyLock<Vec<(Finder<'static>, RuntimeJit)>> = LazyLock::new(|| {
+    let names = NAMES.iter().map(|name| (Finder::new(*name), RuntimeJit::Names((*name).to_owned())));
+    let sources =
+        SOURCE.iter().map(|text| (Finder::new(*text), RuntimeJit::CarriesSource((*text).to_owned())));
+    names.chain(sources).collect()
+});
+static TARGETS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TARGET));
+static IMPORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"import "));
+
 /// Looks for signs in CUDA, C++ or Python text, or in any bytes that may hold some.
 pub(in crate::proof) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
-    let names = NAMES.map(|name| (memmem::Finder::new(name), RuntimeJit::Names(name.to_owned())));
-    let sources = SOURCE.map(|text| (memmem::Finder::new(text), RuntimeJit::CarriesSource(text.to_owned())));
-    let finders = names.iter().chain(&sources);
-    let mut signs = Vec::new();
+    let (mut signs, mut open) = (Vec::new(), None);
     prefilter(text, PAIRS, |start, end| {
-        let near = &text[start.saturating_sub(PAIR_REACH_BYTES)..text.len().min(end + REACH_BYTES)];
-        let seen = finders.clone().filter(|(finder, _)| finder.find(near).is_some());
+        let start = start.saturating_sub(PAIR_REACH_BYTES);
+        let near = &text[start..text.len().min(end + REACH_BYTES)];
+        open = open.take().or_else(|| open_target(text, TARGETS.find_iter(near).map(|at| start + at)));
+        let seen = FINDERS.iter().filter(|(finder, _)| finder.find(near).is_some());
         signs.extend(seen.map(|(_, sign)| sign.clone()));
     });
-    signs.extend(open_target(text));
-    if !text[..text.len().min(PROBE_BYTES)].contains(&0) {
+    signs.extend(open);
+    if memchr::memchr(0, &text[..text.len().min(PROBE_BYTES)]).is_none() {
         signs.extend(python_signs(text));
     }
     signs.sort();
@@ -99,10 +111,10 @@ pub(in crate::proof) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
     signs
 }
 
-/// `.target %s`, `.target sm_%d`, `.target {arch}` and the like.
-fn open_target(text: &[u8]) -> Option<RuntimeJit> {
+/// `.target %s`, `.target sm_%d`, `.target {arch}` and the like, at one of some places.
+fn open_target(text: &[u8], mut places: impl Iterator<Item = usize>) -> Option<RuntimeJit> {
     let open = ["%s", "%d", "sm_%", "{", "sm_{", "$", "sm_\0", "sm_\"", "\" +", "' +"];
-    memmem::find_iter(text, TARGET).find_map(|at| {
+    places.find_map(|at| {
         let rest = &text[at + TARGET.len()..];
         let found = open.iter().find(|open| rest.starts_with(open.as_bytes()))?;
         Some(RuntimeJit::PtxTemplate(format!(".target {}", found.trim_end_matches('\0'))))
@@ -111,7 +123,7 @@ fn open_target(text: &[u8]) -> Option<RuntimeJit> {
 
 fn python_signs(text: &[u8]) -> Vec<RuntimeJit> {
     // Every Python program that does something imports something.
-    if memmem::find(text, b"import ").is_none() {
+    if IMPORT.find(text).is_none() {
         return Vec::new();
     }
     let has = |word: &str| memmem::find(text, word.as_bytes()).is_some();
@@ -171,7 +183,8 @@ mod tests {
 
     #[test]
     fn every_text_holds_a_rare_pair_near_its_start() {
-        for text in NAMES.iter().chain(&SOURCE) {
+        let target = str::from_utf8(TARGET).unwrap();
+        for text in NAMES.iter().chain(&SOURCE).chain([&target]) {
             let at = text.as_bytes().windows(2).position(|pair| PAIRS.contains(&(pair[0], pair[1])));
             assert!(at.is_some_and(|at| at <= PAIR_REACH_BYTES), "{text}");
             assert!(text.len() <= REACH_BYTES, "{text}");

@@ -10,6 +10,8 @@ use object::read::elf::{FileHeader, SectionHeader as _};
 use super::calls::find;
 use super::functions::is_jit_function;
 use crate::proof::bytes::u32_at;
+use crate::proof::distance::{Destinations, target};
+use crate::proof::host::role_of;
 
 /// How names of the runtime's functions begin.
 const PREFIX: &[u8] = b"\0cuda";
@@ -43,11 +45,14 @@ fn calls_in(bytes: &[u8]) -> object::Result<Vec<String>> {
             code.push(part);
         } else if sections.section_name(endian, section)? == b".eh_frame_hdr" {
             unwinding = Some(part);
-        } else if flags & elf::SHF_WRITE != elf::SHF_WRITE {
+        } else if flags & elf::SHF_WRITE != elf::SHF_WRITE
+            && !holds_device_code(sections.section_name(endian, section)?)
+        {
             data.push(part);
         }
     }
-    let names: Vec<(u64, String)> = data.iter().flat_map(|&part| names(part)).collect();
+    let mut names: Vec<(u64, String)> = data.iter().flat_map(|&part| names(part)).collect();
+    names.sort();
     let starts = unwinding.map(starts).unwrap_or_default();
     let mut targets: Vec<(u64, String)> =
         code.iter().flat_map(|&part| functions(part, &names, &starts)).collect();
@@ -87,22 +92,25 @@ fn starts((address, table): Part<'_>) -> Vec<u64> {
     entries.filter_map(start).collect()
 }
 
-/// The functions whose code loads the address of a name.
+/// Whether a section is one of device code, in which no name of the host's functions stands.
+fn holds_device_code(name: &[u8]) -> bool {
+    str::from_utf8(name).is_ok_and(|name| role_of(name).is_some())
+}
+
+/// The functions whose code loads the address of a name; the names in order of their places.
 fn functions((address, code): Part<'_>, names: &[(u64, String)], starts: &[u64]) -> Vec<(u64, String)> {
     if names.is_empty() || starts.is_empty() {
         return Vec::new();
     }
-    let loads = memchr::memchr_iter(0x8D, code).filter_map(|at| {
-        let behind = at.checked_add(6).filter(|&behind| behind <= code.len())?;
-        if code[at + 1] & 0xC7 != 5 {
-            return None;
-        }
-        let distance = u32_at(code, at + 2)?.cast_signed();
-        let target = address.wrapping_add(behind as u64).wrapping_add_signed(distance.into());
-        let (_, name) = names.iter().find(|(place, _)| *place == target)?;
-        let place = address.wrapping_add(at as u64);
+    let destinations = Destinations::of(names.iter().map(|(place, _)| *place));
+    let loads = destinations.leading_there(code, address).into_iter().filter_map(|at| {
+        // A `lea` of a distance from the instruction's end.
+        matches!(code[..at], [.., 0x8D, modifiers] if modifiers & 0xC7 == 5).then_some(())?;
+        let target = target(code, address, at)?;
+        let found = names.binary_search_by_key(&target, |(place, _)| *place).ok()?;
+        let place = address.wrapping_add(at as u64 - 2);
         let before = starts.partition_point(|&start| start <= place);
-        Some((*starts.get(before.checked_sub(1)?)?, name.clone()))
+        Some((*starts.get(before.checked_sub(1)?)?, names[found].1.clone()))
     });
     loads.collect()
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::argument::Operands;
 use crate::proof::bytes::u32_at;
+pub(super) use crate::proof::distance::target;
 use crate::proof::loader::wrapper::WRAPPER_BYTES;
 
 /// A linked file's code: operands are distances from the instruction's end, or addresses of 32 bits.
@@ -33,12 +34,6 @@ impl Linked<'_> {
             })
         })
     }
-}
-
-/// The address at a distance that ends an instruction.
-pub(super) fn target(code: &[u8], address: u64, at: usize) -> Option<u64> {
-    let distance = i32::from_le_bytes(code.get(at..at.checked_add(4)?)?.try_into().ok()?);
-    Some(address.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into()))
 }
 
 /// Operands relative to the instruction (`mod` 0, `r/m` 5) that lead to what is meant: offset and place.
