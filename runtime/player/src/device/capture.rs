@@ -311,7 +311,17 @@ fn bytes_of(found: &sys::CUDA_KERNEL_NODE_PARAMS_v2, layout: &[(u32, u32)]) -> R
         return Ok(bytes);
     }
     if found.kernelParams.is_null() {
-        return Err(Uncaptured::Refused("a kernel whose parameters come packed".to_owned()));
+        // SAFETY: the driver keeps the list that the launch was given, with what it points to.
+        let packed = unsafe { packed_parameters(found.extra.cast_const()) };
+        let packed = packed.ok_or_else(|| Uncaptured::Refused("a kernel without parameters".to_owned()))?;
+        for &(offset, size) in layout {
+            let part = packed.get(offset as usize..).and_then(|rest| rest.get(..size as usize));
+            let part = part.ok_or_else(|| {
+                Uncaptured::Refused("a kernel whose packed parameters are fewer than it takes".to_owned())
+            })?;
+            bytes.extend_from_slice(part);
+        }
+        return Ok(bytes);
     }
     for (index, (_, size)) in layout.iter().enumerate() {
         let place = found.kernelParams.wrapping_add(index);
@@ -322,6 +332,49 @@ fn bytes_of(found: &sys::CUDA_KERNEL_NODE_PARAMS_v2, layout: &[(u32, u32)]) -> R
     }
     Ok(bytes)
 }
+
+/// `CU_LAUNCH_PARAM_BUFFER_POINTER` and `CU_LAUNCH_PARAM_BUFFER_SIZE`: what the next pointer of a list is.
+const BUFFER: usize = 1;
+const BUFFER_SIZE: usize = 2;
+/// `CU_LAUNCH_PARAM_END`.
+const END: usize = 0;
+/// Most of what a list names: the two that there are, and room for one that is named again.
+const LIST_LIMIT: usize = 4;
+
+/// The buffer in which a launch was given all parameters at once, as cuBLAS does.
+///
+/// # Safety
+///
+/// `list` is null, or leads to pairs of a name and a pointer up to `CU_LAUNCH_PARAM_END`; those pointers lead to the
+/// buffer and to its size, for as long as the answer is used.
+unsafe fn packed_parameters<'a>(list: *const *mut c_void) -> Option<&'a [u8]> {
+    let (mut buffer, mut size_bytes) = (None, None);
+    if list.is_null() {
+        return None;
+    }
+    for pair in 0..LIST_LIMIT {
+        // SAFETY: the list goes on up to its end, which was not met yet.
+        let name = unsafe { list.wrapping_add(2 * pair).read() }.addr();
+        if name == END {
+            break;
+        }
+        // SAFETY: a name is followed by its pointer.
+        let pointer = unsafe { list.wrapping_add(2 * pair + 1).read() };
+        match name {
+            BUFFER => buffer = Some(pointer.cast::<u8>()).filter(|pointer| !pointer.is_null()),
+            // SAFETY: by the caller, it leads to a size.
+            BUFFER_SIZE if !pointer.is_null() => size_bytes = Some(unsafe { pointer.cast::<usize>().read() }),
+            _ => return None,
+        }
+    }
+    // SAFETY: by the caller, the buffer has so many bytes.
+    Some(unsafe {
+        std::slice::from_raw_parts(buffer?, size_bytes.filter(|&size| size <= LARGEST_PACKED_BYTES)?)
+    })
+}
+
+/// Most bytes of parameters that a kernel can take, with room.
+const LARGEST_PACKED_BYTES: usize = 1 << 16;
 
 fn attribute(
     node: sys::CUgraphNode,
@@ -431,4 +484,42 @@ pub(crate) fn is_known(address: u64) -> bool {
     // SAFETY: the answer is a live variable as wide as an address; an unknown address is refused.
     let code = unsafe { sys::cuPointerGetAttribute((&raw mut start).cast::<c_void>(), which, address) };
     code == CUresult::CUDA_SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the driver says of a launch with a list: names as pointers, each before its pointer.
+    fn with_list(list: &mut [*mut c_void]) -> sys::CUDA_KERNEL_NODE_PARAMS_v2 {
+        // SAFETY: all zeros is a valid value of this struct of numbers and pointers.
+        let mut found: sys::CUDA_KERNEL_NODE_PARAMS_v2 = unsafe { std::mem::zeroed() };
+        found.extra = list.as_mut_ptr();
+        found
+    }
+
+    #[test]
+    fn parameters_that_come_packed_are_taken_from_where_the_kernel_has_them() {
+        let name = |name: usize| std::ptr::without_provenance_mut::<c_void>(name);
+        let mut buffer: [u8; 16] = std::array::from_fn(|index| index as u8);
+        let mut size_bytes = buffer.len();
+        let buffer = buffer.as_mut_ptr().cast::<c_void>();
+        let size = (&raw mut size_bytes).cast::<c_void>();
+        // A gap between a number and an address belongs to neither.
+        let layout = [(0, 4), (8, 8)];
+        let mut list = [name(BUFFER_SIZE), size, name(BUFFER), buffer, name(END)];
+        let bytes = bytes_of(&with_list(&mut list), &layout).unwrap();
+        assert_eq!(bytes, [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let refused =
+            |list: &mut [*mut c_void], layout: &[(u32, u32)]| match bytes_of(&with_list(list), layout) {
+                Err(Uncaptured::Refused(reason)) => reason,
+                other => panic!("{other:?}"),
+            };
+        assert!(refused(&mut list, &[(0, 4), (12, 8)]).contains("fewer than it takes"));
+        for mut list in
+            [vec![name(END)], vec![name(BUFFER), buffer, name(END)], vec![name(7), buffer, name(END)]]
+        {
+            assert!(refused(&mut list, &layout).contains("without parameters"));
+        }
+    }
 }
