@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn costs_with_which_nothing_ever_ends_are_refused() {
         // A workload takes at most 2 s and 0.75 s here, and 2 s and 18 s where some hang.
-        let of = |death_every_s, hung_share| Costs { death_every_s, hung_share, ..COSTS }.check();
+        let of = |death_every_s, hung_share| Costs { hung_share, death_every_s, ..COSTS }.check();
         assert!(of(2.8, 0.0).is_ok() && of(20.1, 0.1).is_ok());
         for (death_every_s, hung_share) in [(2.7, 0.0), (1e-9, 0.0), (19.9, 0.1), (f64::NAN, 0.0)] {
             assert!(of(death_every_s, hung_share).is_err(), "{death_every_s}");

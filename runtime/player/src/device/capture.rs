@@ -501,7 +501,7 @@ mod tests {
     #[test]
     fn parameters_that_come_packed_are_taken_from_where_the_kernel_has_them() {
         let name = |name: usize| std::ptr::without_provenance_mut::<c_void>(name);
-        let mut buffer: [u8; 16] = std::array::from_fn(|index| index as u8);
+        let mut buffer = *b"0123456789abcdef";
         let mut size_bytes = buffer.len();
         let buffer = buffer.as_mut_ptr().cast::<c_void>();
         let size = (&raw mut size_bytes).cast::<c_void>();
@@ -509,7 +509,7 @@ mod tests {
         let layout = [(0, 4), (8, 8)];
         let mut list = [name(BUFFER_SIZE), size, name(BUFFER), buffer, name(END)];
         let bytes = bytes_of(&with_list(&mut list), &layout).unwrap();
-        assert_eq!(bytes, [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(bytes, *b"012389abcdef");
         let refused =
             |list: &mut [*mut c_void], layout: &[(u32, u32)]| match bytes_of(&with_list(list), layout) {
                 Err(Uncaptured::Refused(reason)) => reason,
