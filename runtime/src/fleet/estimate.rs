@@ -68,7 +68,7 @@ pub struct Estimate {
 /// Costs of which no simulation can be made: a worker dies before it comes to the end of one workload, again and again.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "workers that die every {death_every_s} s do not come to the end of a workload, which takes {workload_s} s"
+    "workers that die every {death_every_s:.1e} s do not come to the end of a workload, which takes {workload_s} s"
 )]
 pub struct NoEnd {
     /// How often a worker dies.

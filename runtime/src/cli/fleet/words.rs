@@ -14,9 +14,9 @@ pub(super) fn name(shard: &PlannedShard) -> String {
 /// How far a shard is, in a word.
 pub(super) fn state(state: &ShardState) -> String {
     match state {
-        ShardState::Finished(outcome) => ["verdict", "decision"]
+        ShardState::Finished(outcome) => ["/verdict", "/decision", "/report/decision"]
             .iter()
-            .find_map(|name| outcome[name].as_str())
+            .find_map(|place| outcome.pointer(place)?.as_str())
             .map_or_else(|| "measured".to_owned(), escape::line),
         ShardState::Invalid(fault) => format!("invalid ({})", escape::line(&fault.to_string())),
         ShardState::Ended(_) if is_refused(state) => "refused".to_owned(),
@@ -24,5 +24,23 @@ pub(super) fn state(state: &ShardState) -> String {
         ShardState::Lost => "lost".to_owned(),
         ShardState::Running => "running".to_owned(),
         ShardState::Untried => "open".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_called_by_its_verdict_or_decision() {
+        let said = |outcome| state(&ShardState::Finished(Box::new(outcome)));
+        assert_eq!(said(json!({ "verdict": "proven" })), "proven");
+        assert_eq!(said(json!({ "a": {}, "b": {}, "report": { "decision": "worse" } })), "worse");
+        let disqualified =
+            json!({ "decision": "disqualified", "verdict": { "status": "incorrect_numerical" } });
+        assert_eq!(said(disqualified), "disqualified");
+        assert_eq!(said(json!({ "passed": 3, "expected": 3 })), "measured");
     }
 }
