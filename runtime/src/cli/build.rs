@@ -25,7 +25,8 @@ const EXAMPLES: &str = "Examples:
 /// there, and has the same bytes wherever and whenever the same toolchain builds it.
 ///
 /// Of a Python entry that compiles CUDA while it runs, every library that it would compile is built and proven. What
-/// it would compile is found by importing it in a sandbox, with stand-ins for torch, Triton and the like.
+/// it would compile is found by importing it in a sandbox, with stand-ins for torch, Triton and the like: calls of
+/// `tvm_ffi.cpp` and of torch's `load` and `load_inline`, and nvcc as a program, from sources to a shared library.
 ///
 /// Exit code 0: proven. 1: it does not compile, or the bytes hold something else.
 #[derive(Debug, Args)]
