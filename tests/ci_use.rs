@@ -47,6 +47,57 @@ fn the_action_names_every_step_and_each_of_its_inputs() {
     }
 }
 
+/// What the book's page says between two words.
+fn of_the_book<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    page.split_once(from).unwrap().1.split_once(to).unwrap().0
+}
+
+#[test]
+fn the_book_shows_every_input_of_the_action_and_every_hook() {
+    let page = fs::read_to_string(repository().join("runtime/book/src/elsewhere.md")).unwrap();
+    let action = fs::read_to_string(repository().join("scripts/action/action.yml")).unwrap();
+    let inputs = action.split_once("\ninputs:\n").unwrap().1.split_once("\nruns:").unwrap().0;
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let inputs: Vec<&str> =
+        inputs.lines().filter(is_name).map(|line| line.trim().trim_end_matches(':')).collect();
+    let table = of_the_book(&page, "| input |", "\n\n");
+    let listed = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut listed: Vec<&str> = listed.collect();
+    let mut expected = inputs.clone();
+    listed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    let example = of_the_book(&page, "        with:\n", "```");
+    let used =
+        example.lines().filter(|line| line.starts_with("          ") && !line.starts_with("           "));
+    for name in used.filter_map(|line| line.trim().split(':').next()) {
+        assert!(inputs.contains(&name), "{name} is no input of the action");
+    }
+    let hooks = fs::read_to_string(repository().join(".pre-commit-hooks.yaml")).unwrap();
+    let ids = |text: &str| -> Vec<String> {
+        let ids = text.lines().filter_map(|line| line.trim().strip_prefix("- id: "));
+        let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(of_the_book(&page, "repos:\n", "```")), ids(&hooks));
+}
+
+#[test]
+fn the_hook_for_libraries_takes_the_arguments_that_the_book_gives_it() {
+    let sandbox = Sandbox::new();
+    let cubin = repository().join("tests/fixtures/proof/exact_13.0.cubin");
+    fs::copy(cubin, sandbox.path("one.cubin")).unwrap();
+    let page = fs::read_to_string(repository().join("runtime/book/src/elsewhere.md")).unwrap();
+    let arguments = of_the_book(&page, "args: [", "]");
+    let hook = |arguments: &str| {
+        let line = arguments.split(',').map(str::trim).filter(|word| !word.is_empty());
+        sandbox.run(["verify"].into_iter().chain(line).chain(["one.cubin"]))
+    };
+    hook("").expect(0);
+    hook(arguments).expect(1);
+}
+
 #[test]
 fn a_wheel_is_held_against_a_policy_and_the_table_posted() {
     let sandbox = Sandbox::new();

@@ -156,3 +156,131 @@ fn what_looks_like_a_misplaced_target_is_named() {
         assert_eq!(outcome.stderr.contains("[target]"), key == "`targets`", "{}", outcome.stderr);
     }
 }
+
+/// What every file below the working folder holds.
+fn contents(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
+    let files = sandbox.files().into_iter();
+    let read = |name: String| std::fs::read(sandbox.path(&name)).ok().map(|content| (name, content));
+    files.filter_map(read).collect()
+}
+
+/// Artifacts, records and submissions, of which each is an input of some verb.
+fn with_inputs() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let shelf = crate::support::repository().join("solutions");
+    for (name, sealed) in [
+        ("s.zip", "gdn_decode-0c1bddef06c8-sm_90a-h200.zip"),
+        ("t.zip", "gdn_decode-a2fb7a1b80a0-sm_90a-h200.zip"),
+    ] {
+        std::fs::copy(shelf.join(sealed), sandbox.path(name)).unwrap();
+    }
+    sandbox
+        .submission("task/mine", &[("kernel.cu", "#include \"tile.inl\"\n// run\n"), ("tile.inl", "// t\n")]);
+    sandbox.write("task/definition.json", "{}");
+    sandbox.submission("kit", &[("solution/cuda/kernel.cu", "// run\n")]);
+    sandbox.run(["pack", "kit", "-o", "a.zip"]).expect(0);
+    sandbox.run(["pack", "kit", "-o", "solution.json"]).expect(0);
+    std::os::unix::fs::symlink("s.zip", sandbox.path("linked.zip")).unwrap();
+    std::fs::hard_link(sandbox.path("s.zip"), sandbox.path("second.zip")).unwrap();
+    std::fs::create_dir(sandbox.path("shelf")).unwrap();
+    std::fs::copy(sandbox.path("s.zip"), sandbox.path("shelf/s.zip")).unwrap();
+    sandbox.write("signers", "");
+    sandbox.write("bounds.jsonl", "");
+    sandbox.write("data/definitions/one.json", "{}");
+    sandbox
+}
+
+#[test]
+fn no_verb_writes_over_what_it_reads_or_over_a_part_of_a_submission() {
+    let sandbox = with_inputs();
+    let before = contents(&sandbox);
+    for line in [
+        "report s.zip -o s.zip",
+        "report s.zip t.zip -o t.zip",
+        "report s.zip -o ./shelf/../s.zip",
+        "report s.zip -o linked.zip",
+        "report linked.zip -o s.zip",
+        "report s.zip -o second.zip",
+        "report shelf -o shelf/s.zip",
+        "report s.zip -o kit/solution/cuda/kernel.cu",
+        "report s.zip -o kit/config.toml",
+        "report s.zip -o task/mine/tile.inl",
+        "report s.zip -o task/definition.json",
+        "fleet plan s.zip -o s.zip",
+        "fleet plan kit task -o kit/config.toml",
+        "fleet plan shelf -o shelf/s.zip",
+        "fleet plan s.zip --verb compare --against t.zip -o t.zip",
+        "fleet reduce t.zip --report t.zip",
+        "fleet submit t.zip --slurm --report t.zip --dry-run",
+        "pack a.zip --format flashinfer -o a.zip",
+        "pack a.zip --format popcorn --leaderboard l --gpus B200 -o a.zip",
+        "pack solution.json --format sol-execbench -o solution.json",
+        "pack solution.json --format flashinfer -o .",
+        "pack kit -o kit/solution/cuda/kernel.cu",
+        "build a.zip -o a.zip",
+        "build kit -o task/mine/kernel.cu",
+        "seal s.zip -o s.zip --no-measure",
+        "seal solution.json -o solution.json",
+        "seal a.zip -o bounds.jsonl --workloads bounds.jsonl",
+        "bench s.zip --record s.zip",
+        "bench s.zip --traces s.zip",
+        "bench s.zip --bounds bounds.jsonl --record bounds.jsonl",
+        "bench s.zip --dataset data --traces data/definitions/one.json",
+        "bench kit --record kit/config.toml",
+        "compare s.zip t.zip --record t.zip",
+        "job run s.zip --record s.zip",
+        "job run s.zip -o s.zip",
+        "replay s.zip t.zip --resume s.zip",
+        "replay shelf --resume shelf/s.zip",
+        "sign s.zip --key signers -o signers",
+    ] {
+        let outcome = sandbox.run(line.split(' ')).expect(2);
+        let words = ["it would be lost", "is a part of"];
+        assert!(words.iter().any(|words| outcome.stderr.contains(words)), "{line}: {outcome:?}");
+        assert!(outcome.stderr.contains("hint: name another file with `-"), "{line}: {outcome:?}");
+        assert!(contents(&sandbox) == before, "{line} changed a file");
+    }
+}
+
+#[test]
+fn a_result_is_written_again_beside_what_it_is_made_from() {
+    let sandbox = with_inputs();
+    for line in [
+        "report shelf -o shelf/report.html",
+        "pack kit -o kit/out.zip",
+        "fleet plan kit -o kit/plan.jsonl",
+        "report s.zip -o kit/report.html",
+    ] {
+        sandbox.run(line.split(' ')).expect(0);
+        sandbox.run(line.split(' ')).expect(0);
+    }
+}
+
+#[test]
+fn what_is_no_document_refuses_json_instead_of_printing_none() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    for line in [
+        "skill show --json",
+        "completions bash --json",
+        "man --json",
+        "man verify --json",
+        "pack mine -o - --json",
+        "fleet plan mine -o - --json",
+    ] {
+        let outcome = sandbox.run(line.split(' ')).expect(2);
+        let document = outcome.json();
+        assert_eq!(document["schema"], "proofmark.error", "{line}");
+        assert!(document["error"].as_str().unwrap().starts_with("--json: "), "{line}: {document}");
+    }
+}
+
+#[test]
+fn a_toolkit_that_an_option_names_wrongly_is_a_wrong_request_and_one_of_a_variable_is_not() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    let by_option = sandbox.run(["build", "mine", "--cuda-home", "/nonexist"]).expect(2);
+    assert!(by_option.stderr.contains("leave it out"), "{by_option:?}");
+    let by_variable = run(sandbox.command().args(["build", "mine"]).env("CUDA_HOME", "/nonexist")).expect(3);
+    assert!(by_variable.stderr.contains("unset it"), "{by_variable:?}");
+}

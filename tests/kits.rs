@@ -67,3 +67,21 @@ fn what_a_source_calls_of_cublas_is_linked_by_name_as_the_contests_main_branch_d
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(said.contains("undefined symbol `cublasCreate_v2`") && said.contains("-lcublas"), "{said}");
 }
+
+#[test]
+fn a_python_that_does_not_answer_is_named_and_not_its_headers() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::sharing_builds();
+    let text = format!("#include <Python.h>\nstatic int called() {{ return 0; }}\n{MODULE}");
+    let failing = sandbox.write("failing", "#!/bin/sh\necho broken\nexit 1\n");
+    std::fs::set_permissions(&failing, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (python, code, words) in [
+        (failing.to_str().unwrap(), 3, "ended with 1: broken"),
+        ("/nonexist/py", 2, "is no program that starts"),
+    ] {
+        let refused = build(&sandbox, &text, &["--fresh", "--python", python]).expect(code);
+        assert!(refused.stderr.contains(python) && refused.stderr.contains(words), "{refused:?}");
+        assert!(refused.stderr.contains("--python names it"), "{refused:?}");
+        assert!(!refused.stderr.contains("Python.h"), "{refused:?}");
+    }
+}

@@ -278,3 +278,43 @@ fn several_processes_at_once_lose_nothing() {
     ledger(&sandbox, &["rebuild"]).expect(0);
     assert_eq!(everything(&sandbox), before);
 }
+
+#[test]
+fn what_only_reads_makes_no_ledger() {
+    let sandbox = Sandbox::new();
+    let sealed = solution(MEASURED[0]).display().to_string();
+    let verbs: [&[&str]; 7] = [
+        &["ledger", "list"],
+        &["ledger", "query"],
+        &["ledger", "show", "0c1bddef06c8"],
+        &["ledger", "lineage"],
+        &["ledger", "retain", "--older-than", "1d"],
+        &["ledger", "rebuild"],
+        &["report", &sealed],
+    ];
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    for verb in verbs {
+        for named in ["typo", "empty"] {
+            let refused = sandbox.run(verb.iter().copied().chain(["--ledger", named])).expect(2);
+            assert!(refused.stderr.contains(&format!("{named} holds no ledger")), "{verb:?}: {refused:?}");
+        }
+        assert_eq!(sandbox.files(), ["empty"], "{verb:?}");
+    }
+    for verb in &verbs[..6] {
+        let outcome = sandbox.run(*verb);
+        assert_eq!(outcome.code, if verb.contains(&"show") { 2 } else { 0 }, "{verb:?}: {outcome:?}");
+    }
+    assert_eq!(fs::read_dir(sandbox.home()).unwrap().count(), 0);
+    let of_variable = ledger(&sandbox, &["list"]).expect(0);
+    assert!(of_variable.stderr.contains("holds no ledger yet"), "{of_variable:?}");
+    assert_eq!(sandbox.files(), ["empty"]);
+}
+
+#[test]
+fn what_cannot_be_imported_is_named_before_a_ledger_is_begun() {
+    let sandbox = Sandbox::new();
+    let refused = sandbox.run(["ledger", "import", "nothere.jsonl", "--ledger", "t2"]).expect(2);
+    assert!(refused.stderr.contains("cannot read nothere.jsonl"), "{refused:?}");
+    assert!(refused.stderr.contains("hint: name JSONL files or artifacts"), "{refused:?}");
+    assert!(sandbox.files().is_empty(), "{:?}", sandbox.files());
+}

@@ -337,3 +337,31 @@ fn a_note_on_a_library_that_is_not_named_says_whose() {
     let text = sandbox.run(["verify", &wheel]).expect(1).stdout;
     assert!(text.contains("pkg/libnew.so: it will not load without libcudart"), "{text}");
 }
+
+#[test]
+fn where_nothing_is_looked_at_no_question_is_answered_with_yes() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("empty/inner")).unwrap();
+    for question in [
+        &["empty", "--kernels-missing"][..],
+        &["empty", "--kernels-missing", "--arch", "sm_100a"],
+        &["empty", "--policy", "only:sm_100a"],
+        &["empty", "--runs-on", "sm_100"],
+        &["--diff", "empty", "empty"],
+        &["empty", "--extract", "out"],
+    ] {
+        let outcome = sandbox.run(["verify"].iter().chain(question)).expect(2);
+        assert!(outcome.stderr.contains("empty is a folder without a file"), "{question:?}: {outcome:?}");
+        assert!(!sandbox.path("out").exists());
+    }
+    sandbox.write("empty/readme.txt", "no device code");
+    for question in [
+        &["empty", "--kernels-missing"][..],
+        &["empty", "--kernels-missing", "--arch", "sm_100a"],
+        &["empty", "--runs-on", "sm_100"],
+    ] {
+        let outcome = sandbox.run(["verify"].iter().chain(question)).expect(1);
+        let words = ["no machine code", "there is no device code"];
+        assert!(words.iter().any(|words| outcome.stdout.contains(words)), "{question:?}: {outcome:?}");
+    }
+}

@@ -50,8 +50,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return Err(Failure::request(format!("{} is a folder: expected a file name", folder.display())));
     }
     if let Some(path) = &arguments.output {
-        output::check(path, &arguments.path)?;
-        output::refuse_itself(path, &arguments.path)?;
+        output::check(path)?;
     }
     let opened = input::open_one(&arguments.path, console)?;
     let digest = opened.bundle.artifact.digest();

@@ -4,7 +4,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::CommandLine;
-use super::console::write_out;
+use super::console::{Console, write_out};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 
@@ -19,7 +19,8 @@ pub struct Arguments {
 }
 
 /// Runs the verb.
-pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    console.require_text("a shell's completions")?;
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut shown(), "proofmark", &mut text);
     write_out(&text)?;

@@ -40,6 +40,15 @@ impl Console {
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
+    /// Refuses `--json` where standard output belongs to something that is no document.
+    pub fn require_text(&self, what: &str) -> Result<(), Failure> {
+        match self.format {
+            AnswerFormat::Human => Ok(()),
+            AnswerFormat::Json => Err(Failure::request(format!("--json: {what} is no JSON document"))
+                .hint("leave --json out: standard output belongs to it")),
+        }
+    }
+
     /// Says something to the person at the terminal, on stderr.
     pub fn say(&self, text: impl AsRef<str>) {
         // A closed stderr must not stop the work.

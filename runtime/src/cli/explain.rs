@@ -1,16 +1,24 @@
 //! Library errors as failures: the exit code that each has, and the way out.
 
+use std::path::Path;
+
 use proofmark_player::device::DeviceError;
 
 use super::cache_folder;
 use super::failure::Failure;
+use super::line::DEFAULT_PYTHON;
 use crate::build::{BuildError, PlanError};
 use crate::capture::CaptureError;
 use crate::job::{ActionError, TaskError};
 use crate::measure::BenchError;
 use crate::pipeline::PipelineError;
+use crate::process_tree::ProcessError;
+use crate::python::InterpreterError;
 use crate::rebuild::RebuildError;
 use crate::shared_cache::ObjectError;
+use crate::toolchain::install::ObtainError;
+use crate::toolchain::search::Origin;
+use crate::toolchain::{PythonFault, ToolchainError};
 
 /// The way out where the library is missing that Python loads to be measured.
 pub(super) const KEEP_PLAYER_LIBRARY: &str =
@@ -30,7 +38,14 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ PipelineError::Sharing(_) => Failure::could_not_judge(error),
         PipelineError::Toolchain { source } => {
             let ways_out = source.ways_out();
-            ways_out.into_iter().fold(Failure::could_not_judge(*source), Failure::hint)
+            // What an option names is the request's own fault; what a variable names is the machine's.
+            let is_request = matches!(
+                &*source,
+                ObtainError::Search(ToolchainError::Unfit { origin: Origin::Flag, .. })
+            );
+            let failure =
+                if is_request { Failure::request(*source) } else { Failure::could_not_judge(*source) };
+            ways_out.into_iter().fold(failure, Failure::hint)
         }
         PipelineError::TvmFfi { source } => {
             Failure::could_not_judge(*source).hint("name libtvm_ffi.so with --tvm-ffi FILE")
@@ -53,9 +68,20 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ PipelineError::Reference { .. } => {
             Failure::could_not_judge(error).hint("--reference names another one")
         }
-        PipelineError::Interpreter(error) => {
-            let way_out = error.way_out();
-            Failure::could_not_judge(error).hint(way_out)
+        PipelineError::Interpreter(error) => interpreter(error),
+        PipelineError::Headers(error) => {
+            let is_missing = matches!(error.fault, PythonFault::NotStarted { .. });
+            let is_named = error.program != Path::new(DEFAULT_PYTHON);
+            let failure = if is_missing && is_named {
+                Failure::request(error)
+            } else {
+                Failure::could_not_judge(error)
+            };
+            failure.hint(if is_named {
+                "--python names it: name another one, or leave it out"
+            } else {
+                "name another one with --python PROGRAM"
+            })
         }
         PipelineError::PythonHome(error) => Failure::could_not_judge(error)
             .hint(KEEP_PLAYER_LIBRARY),
@@ -66,6 +92,18 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
             Failure::could_not_judge(error)
         }
     }
+}
+
+/// Why a Python cannot be used; one that is named and not there is the request's own fault.
+fn interpreter(error: InterpreterError) -> Failure {
+    let way_out = error.way_out();
+    let is_missing = matches!(
+        &error,
+        InterpreterError::Process { program, source: ProcessError::Start { .. } }
+            if program != Path::new(DEFAULT_PYTHON)
+    );
+    let failure = if is_missing { Failure::request(error) } else { Failure::could_not_judge(error) };
+    failure.hint(way_out)
 }
 
 fn capture(error: CaptureError) -> Failure {

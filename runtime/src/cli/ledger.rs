@@ -1,6 +1,7 @@
 //! `proofmark ledger`: every record in one place.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -38,18 +39,21 @@ pub struct Arguments {
     action: LedgerAction,
 }
 
+/// The variable that names a ledger.
+const VARIABLE: &str = "PROOFMARK_LEDGER";
+
 /// Where the ledger is.
 #[derive(Debug, Clone, Args)]
 pub struct LedgerFolder {
     /// The ledger's folder [default: ledger/ in the data folder].
-    #[arg(long, value_name = "DIR", global = true, env = "PROOFMARK_LEDGER")]
+    #[arg(long, value_name = "DIR", global = true, env = VARIABLE)]
     pub ledger: Option<PathBuf>,
 }
 
 impl LedgerFolder {
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
-        let named = self.ledger.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let named = self.ledger.as_deref().filter(|_| self.is_named());
         Ledger::place(named, |name| std::env::var_os(name)).ok_or_else(|| {
             Failure::could_not_judge("there is no place for a ledger: HOME is not set")
                 .hint("name a folder with --ledger or PROOFMARK_LEDGER")
@@ -63,12 +67,35 @@ impl LedgerFolder {
         Ok(ledger)
     }
 
+    /// Opens it to look things up: nothing is made where there is none. What an option names has to be there.
+    pub fn look(&self, console: &Console) -> Result<Ledger, Failure> {
+        let folder = self.folder()?;
+        if Ledger::is_at(&folder) {
+            return self.open(console);
+        }
+        // A variable is set once, before there is anything to keep; an option is typed for what is there.
+        if std::env::var_os(VARIABLE).is_some_and(|named| named == folder.as_os_str()) {
+            console.say(format!("note: {} holds no ledger yet", folder.display()));
+        } else if self.is_named() {
+            return Err(Failure::request(format!("{} holds no ledger", folder.display())).hint(
+                "--ledger names one that is there; `ledger import`, `bench` and `challenge` begin one",
+            ));
+        }
+        Ledger::of_nothing(&folder).map_err(explain)
+    }
+
+    /// The same where it was named.
+    pub fn look_named(&self, console: &Console) -> Result<Option<Ledger>, Failure> {
+        if self.is_named() { self.look(console).map(Some) } else { Ok(None) }
+    }
+
+    fn is_named(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+    }
+
     /// Opens it where it was named.
     pub fn open_named(&self, console: &Console) -> Result<Option<Ledger>, Failure> {
-        match &self.ledger {
-            Some(path) if !path.as_os_str().is_empty() => self.open(console).map(Some),
-            _ => Ok(None),
-        }
+        if self.is_named() { self.open(console).map(Some) } else { Ok(None) }
     }
 }
 
@@ -192,7 +219,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if let LedgerAction::Rebuild = arguments.action {
         return rebuild(arguments, console);
     }
-    let mut ledger = arguments.place.open(console)?;
+    let mut ledger = match &arguments.action {
+        LedgerAction::Import { paths } => {
+            check_imported(paths)?;
+            arguments.place.open(console)?
+        }
+        _ => arguments.place.look(console)?,
+    };
     match &arguments.action {
         LedgerAction::List(filter) => {
             let runs = ledger.runs(&filter.filter(None)).map_err(explain)?;
@@ -231,10 +264,36 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     Ok(if ledger.faults().is_empty() { ExitCode::Yes } else { ExitCode::No })
 }
 
+/// Refuses what is not there before a ledger is begun for it.
+fn check_imported(paths: &[PathBuf]) -> Result<(), Failure> {
+    for path in paths {
+        std::fs::metadata(path).map_err(|error| cannot_import(path, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_import(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("cannot read {}: {error}", path.display());
+    let failure = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Failure::request(text),
+        _ => Failure::could_not_judge(text),
+    };
+    failure.hint("name JSONL files or artifacts that can be read, or folders of them")
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
 fn import_all(ledger: &mut Ledger, paths: &[PathBuf], console: &Console) -> Result<(), Failure> {
     let mut all = Vec::new();
     for path in paths.iter().flat_map(|path| import::files(path)) {
-        let one = import::import(ledger, &path).map_err(explain)?;
+        let one = import::import(ledger, &path).map_err(|error| match error {
+            LedgerError::File { path: of, source, .. } if of == path && !is_too_large(&source) => {
+                cannot_import(&path, &source)
+            }
+            error => explain(error),
+        })?;
         let note = one.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
         console.print(format!(
             "{}: {} new entries, {} known{note}",
@@ -246,7 +305,12 @@ fn import_all(ledger: &mut Ledger, paths: &[PathBuf], console: &Console) -> Resu
 }
 
 fn rebuild(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let ledger = Ledger::rebuild(&arguments.place.folder()?).map_err(explain)?;
+    let folder = arguments.place.folder()?;
+    let ledger = if Ledger::is_at(&folder) {
+        Ledger::rebuild(&folder).map_err(explain)?
+    } else {
+        arguments.place.look(console)?
+    };
     say_faults(&ledger, console);
     let (entries, runs) = ledger.counts().map_err(explain)?;
     console.print(format!("{entries} entries and {runs} runs in {}", ledger.folder().display()))?;
@@ -277,7 +341,7 @@ pub(super) fn explain(error: LedgerError) -> Failure {
         LedgerError::Stale { .. } | LedgerError::Index { .. } => {
             Failure::could_not_judge(error).hint("`proofmark ledger rebuild` reads every record again")
         }
-        LedgerError::File { source, .. } if source.kind() == std::io::ErrorKind::FileTooLarge => {
+        LedgerError::File { source, .. } if is_too_large(source) => {
             Failure::request(error).hint("its lines count as well in several files, or in a folder of them")
         }
         LedgerError::File { .. } => {

@@ -26,6 +26,7 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    console.require_text("a manual page")?;
     let program = completions::shown();
     let Some(folder) = &arguments.into else {
         let found = arguments.verb.iter().try_fold(program, |command, word| {

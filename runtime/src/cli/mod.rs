@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod bench;
 mod board;
@@ -45,6 +45,7 @@ mod player;
 mod profile;
 mod profiled;
 mod progress;
+mod protected;
 mod protocol;
 mod replay;
 mod report;
@@ -114,13 +115,22 @@ enum Verb {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     crate::interruption::outlive_file_limits();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let line = match CommandLine::try_parse_from(&arguments) {
-        Ok(line) => line,
+    let (line, matches) = match parse(&arguments) {
+        Ok(parsed) => parsed,
         Err(usage) => return explain_usage(&usage, asked_format(&arguments)),
     };
     // A job's answer is a document, whatever was asked for.
     let wants_document = line.json || matches!(line.verb, Verb::Job(_));
     let console = Console::new(if wants_document { AnswerFormat::Json } else { AnswerFormat::Human });
+    if let Err(failure) = protected::guard(&matches) {
+        return console.fail(&failure);
+    }
+    if line.json
+        && protected::fills_standard_output(&matches)
+        && let Err(failure) = console.require_text("what `-o -` writes")
+    {
+        return console.fail(&failure);
+    }
     let answer = match line.verb {
         Verb::Build(arguments) => build::run(&arguments, &console),
         Verb::Seal(arguments) => seal::run(&arguments, &console),
@@ -134,7 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::New(arguments) => new::run(&arguments, &console),
         Verb::Target(arguments) => target::run(&arguments, &console),
         Verb::Cache(arguments) => cache::run(&arguments, &console),
-        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments, &console),
         Verb::Man(arguments) => man::run(&arguments, &console),
         Verb::Skill(arguments) => skill::run(&arguments, &console),
         Verb::Schema(arguments) => schema::run(&arguments, &console),
@@ -153,6 +163,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Profiled(arguments) => profiled::run(&arguments),
     };
     answer.unwrap_or_else(|failure: Failure| console.fail(&failure))
+}
+
+/// A command line as typed, and what each of its options holds.
+fn parse(arguments: &[OsString]) -> Result<(CommandLine, ArgMatches), clap::Error> {
+    let mut command = CommandLine::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let line = CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((line, matches))
 }
 
 /// The format that a command line asks for that could not be read as a whole.

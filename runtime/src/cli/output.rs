@@ -49,13 +49,11 @@ fn cannot_write(path: &Path, error: &impl std::fmt::Display) -> Failure {
     Failure::could_not_judge(format!("cannot write {}: {error}", path.display()))
 }
 
-/// Refuses, before anything takes time, an output that could not be written or that would replace what
-/// it is made from.
-pub(super) fn check(output: &Path, submission: &Path) -> Result<(), Failure> {
+/// Refuses, before anything takes time, an output that could not be written.
+pub(super) fn check(output: &Path) -> Result<(), Failure> {
     if output.as_os_str() == "-" {
         return Ok(());
     }
-    refuse_inside(output, submission)?;
     if output.exists() && !output.is_file() {
         return Ok(());
     }
@@ -146,31 +144,6 @@ pub(super) fn refuse_to_lose(
     if artifact_at(output).is_some_and(|there| is_lost(&there.evidence)) {
         return Err(Failure::request(format!("{} {why}", output.display()))
             .hint("name another file with `-o`, or remove this one first"));
-    }
-    Ok(())
-}
-
-/// Refuses to replace the one file that is read.
-pub(super) fn refuse_itself(output: &Path, input: &Path) -> Result<(), Failure> {
-    match (output.canonicalize(), input.canonicalize()) {
-        (Ok(output_place), Ok(input_place)) if output_place == input_place => {
-            let text = format!("{} is what is read: it would be lost", output.display());
-            Err(Failure::request(text).hint("name another file with `-o`"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses an output that would replace a part of the submission that it is made from.
-pub(super) fn refuse_inside(output: &Path, submission: &Path) -> Result<(), Failure> {
-    let (Ok(output_place), Ok(root)) = (output.canonicalize(), submission.canonicalize()) else {
-        return Ok(());
-    };
-    let is_result = output.extension().is_some_and(|end| ["zip", "json", "so"].iter().any(|one| end == *one));
-    let is_part = output_place.ends_with("definition.json") || !is_result;
-    if root.is_dir() && output_place.is_file() && output_place.starts_with(&root) && is_part {
-        let text = format!("{} is a part of the submission", output.display());
-        return Err(Failure::request(text).hint("name another file with `-o`"));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::board::{self, Board, LeaderboardOptions};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::{input, output};
+use super::{input, output, protected};
 use crate::build::{FlagRefusal, Flags};
 
 /// Pack a submission into one self-contained file
@@ -266,7 +266,9 @@ fn pack_one(
         }
         Some(file) => file.clone(),
     };
-    output::refuse_inside(&path, place)?;
+    if arguments.output.is_some() {
+        protected::refuse(&path, &[place]).map_err(|failure| failure.hint("name another file with `-o`"))?;
+    }
     let kept = (format == Format::Zip).then_some(&opened.bundle.evidence);
     let is_lost = |there: &Evidence| !there.is_empty() && Some(there) != kept;
     output::refuse_to_lose(&path, is_lost, "is a sealed artifact: its evidence would be lost")?;

@@ -10,7 +10,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::ledger::{self, LedgerFolder};
-use super::output;
+use super::{output, protected};
 use crate::ledger::{Filter, import};
 use crate::path_text;
 use crate::record::journal;
@@ -42,6 +42,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let mut draft = PageDraft::default();
     for path in &arguments.paths {
         let files = import::files(path);
+        protected::refuse(&arguments.output, &files)
+            .map_err(|failure| failure.hint("name another file with `-o`"))?;
         for file in &files {
             // A shelf may hold what was only packed; a file that was named must have something to show.
             add(&mut draft, file, path.is_dir(), console)?;
@@ -52,7 +54,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
             .hint("name a sealed artifact, or a file that `bench --record` or `compare --record` wrote"));
     }
     let mut history = Vec::new();
-    if let Some(ledger) = arguments.ledger.open_named(console)? {
+    if let Some(ledger) = arguments.ledger.look_named(console)? {
         for definition in draft.definitions() {
             let filter = Filter {
                 definition: Some(definition.to_owned()),

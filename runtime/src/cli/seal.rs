@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proofmark_packager::format::{MEASUREMENTS_EVIDENCE, RECORDINGS_EVIDENCE};
-use proofmark_packager::{Arch, Artifact, Digest, Evidence, bundle};
+use proofmark_packager::{Arch, Artifact, Digest, Evidence, InputKind, bundle};
 use serde_json::json;
 
 use super::console::Console;
@@ -12,7 +12,7 @@ use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::measuring::MeasuringOptions;
 use super::sign::{self, KeyOptions};
-use super::{input, line, output};
+use super::{input, line, output, protected};
 use crate::job::{Action, Measure, MeasurementOutcome, Measuring, Outcome, Reference};
 
 /// Pack, rebuild, prove, and write the evidence into the artifact.
@@ -88,7 +88,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         Some(folder) if folder.is_dir() => folder.join(name_for(artifact, arch)),
         Some(file) => file.clone(),
     };
-    output::check(&path, &arguments.path)?;
+    // What was packed is sealed where it stands; what holds evidence would lose it.
+    let in_place = opened.origin == InputKind::Artifact && is_packed(&path, artifact.digest());
+    if arguments.output.is_some() && !in_place {
+        protected::refuse(&path, &[&arguments.path])
+            .map_err(|failure| failure.hint("name another file with `-o`"))?;
+    }
+    output::check(&path)?;
     let measure = if arguments.no_measure {
         Measure::Not { reason: "not asked for".to_owned() }
     } else {

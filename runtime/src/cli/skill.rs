@@ -76,7 +76,10 @@ const MARK: &str = "<!-- written by proofmark, sha256 ";
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let text = sealed(&text::text());
     match &arguments.verb {
-        SkillVerb::Show => write_out(text.as_bytes())?,
+        SkillVerb::Show => {
+            console.require_text("the skill")?;
+            write_out(text.as_bytes())?;
+        }
         SkillVerb::Install { agent, project, user } => {
             let root = if *user { home()? } else { project.clone() };
             if !root.is_dir() {

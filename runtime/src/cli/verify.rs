@@ -44,10 +44,11 @@ const SCHEMA: &str = "proofmark.verify";
 /// reads what is piped in.
 ///
 /// Exit code 0: exact, every path of several; with --policy: nothing but what is
-/// waived; with --diff: no difference; with --kernels-missing: none; with --runs-on:
-/// every file with device code, on all; with --extract and nothing to judge by: all
-/// was read and written. 1: anything else, and whatever could not be read.
-/// 2: no such input, or a policy that cannot be read. 3: could not judge.
+/// waived; with --diff: no difference; with --kernels-missing: there is machine code
+/// and it lacks none; with --runs-on: every file with device code, on all; with
+/// --extract and nothing to judge by: all was read and written. 1: anything else, and
+/// whatever could not be read. 2: no such input, a folder without a file, or a policy
+/// that cannot be read. 3: could not judge.
 ///
 /// Examples:
 ///   proofmark verify kernel.so
@@ -148,6 +149,10 @@ each file must ship what the file of its name in old.whl ships.";
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    let asks = arguments.policy.is_some() || arguments.diff || arguments.kernels_missing;
+    if asks || !arguments.runs_on.is_empty() || arguments.extract.is_some() {
+        require_files(&arguments.paths)?;
+    }
     if let Some(policy) = &arguments.policy {
         return release::run(policy, &arguments.paths, console);
     }
@@ -191,6 +196,22 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     let exact = || answers.iter().all(|answer| answer.verdict == ProofVerdict::Exact);
     let yes = all_written && (lists || exact());
     Ok(if yes { ExitCode::Yes } else { ExitCode::No })
+}
+
+/// Refuses a folder without a file: where nothing is looked at, no question has the answer yes.
+fn require_files(paths: &[PathBuf]) -> Result<(), Failure> {
+    let holds_files = |path: &Path| {
+        let mut entries = walkdir::WalkDir::new(path).into_iter();
+        // What cannot be listed is named later, as what could not be read.
+        entries.any(|entry| entry.map_or(true, |entry| !entry.file_type().is_dir()))
+    };
+    match paths.iter().find(|path| path.is_dir() && !holds_files(path)) {
+        None => Ok(()),
+        Some(path) => {
+            let text = format!("{} is a folder without a file: there is nothing to look at", path.display());
+            Err(Failure::request(text).hint("name the wheel, the library or the folder that was built"))
+        }
+    }
 }
 
 fn say_that_it_holds_sources(path: &Path, console: &Console) {

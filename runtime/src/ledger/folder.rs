@@ -68,6 +68,16 @@ impl Ledger {
         Ok(Self { folder: folder.to_owned(), index, faults })
     }
 
+    /// Whether a folder holds a ledger.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(RECORDS).is_dir()
+    }
+
+    /// A ledger that is not there yet, to look things up in: nothing is made.
+    pub fn of_nothing(folder: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { folder: folder.to_owned(), index: Index::of_nothing(folder)?, faults: Vec::new() })
+    }
+
     /// Reads every record again and makes the index anew.
     pub fn rebuild(folder: &Path) -> Result<Self, LedgerError> {
         let (index, faults) = Index::rebuild(folder)?;

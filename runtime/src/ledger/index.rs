@@ -89,6 +89,15 @@ pub struct Index {
 }
 
 impl Index {
+    /// The index of a ledger that does not exist: in memory, and empty.
+    pub fn of_nothing(ledger: &Path) -> Result<Self, LedgerError> {
+        let path = ledger.join(INDEX);
+        let connection = Connection::open_in_memory().map_err(failed(&path))?;
+        let index = Self { path, connection };
+        index.lay_out()?;
+        Ok(index)
+    }
+
     /// Opens the index of a ledger and brings it up to date. One that is damaged or of another layout is
     /// made again; where none can be written, one in memory will do.
     pub fn open(ledger: &Path) -> Result<(Self, Vec<Fault>), LedgerError> {
@@ -104,12 +113,7 @@ impl Index {
                 remove_files(&path);
                 on_disk()?
             }
-            Err(_) => {
-                let connection = Connection::open_in_memory().map_err(failed(&path))?;
-                let index = Self { connection, path: path.clone() };
-                index.lay_out()?;
-                index
-            }
+            Err(_) => Self::of_nothing(ledger)?,
         };
         match index.catch_up(ledger) {
             Err(LedgerError::Index { source, .. }) if is_damaged(&source) => {
@@ -122,9 +126,7 @@ impl Index {
             Ok(faults) => Ok((index, faults)),
             // A full disk, say: what the records hold can be looked up all the same.
             Err(_) => {
-                let connection = Connection::open_in_memory().map_err(failed(&path))?;
-                let mut index = Self { path, connection };
-                index.lay_out()?;
+                let mut index = Self::of_nothing(ledger)?;
                 let faults = index.catch_up(ledger)?;
                 Ok((index, faults))
             }

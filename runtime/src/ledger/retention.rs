@@ -50,6 +50,10 @@ pub fn sweep(
     shelves: &[PathBuf],
     extent: Extent,
 ) -> Result<Dropped, LedgerError> {
+    // Where there is no ledger, nothing goes, and nothing is made to hold a lock.
+    if !Ledger::is_at(ledger.folder()) {
+        return Ok(Dropped::default());
+    }
     let _lock = ledger.lock()?;
     let named = named(ledger, shelves)?;
     let mut done = Dropped::default();

@@ -17,8 +17,8 @@ use crate::rebuild::{Finding, RebuildError};
 use crate::record::JournalError;
 use crate::record::line::LineError;
 use crate::shared_cache::ObjectError;
-use crate::toolchain::ToolchainError;
 use crate::toolchain::install::ObtainError;
+use crate::toolchain::{ToolchainError, UnansweringPython};
 
 /// Why a job could not be judged.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,9 @@ pub enum PipelineError {
     /// There is no Python that could run what is written in it.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
+    /// A Python does not say where its headers are.
+    #[error(transparent)]
+    Headers(#[from] UnansweringPython),
     /// There is no place for code in Python.
     #[error(transparent)]
     PythonHome(#[from] HomeError),

@@ -17,7 +17,8 @@ use crate::rebuild::{self, BuildContext, BuildEvent, Built, RebuildError};
 use crate::shared_cache::{SharedCache, Sharing};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
-    self, DigestTrust, FileDigests, Kit, KitName, KitSearch, Search, Toolchain, search::find_tvm_ffi,
+    self, DigestTrust, FileDigests, Kit, KitName, KitSearch, KitSearchError, Search, Toolchain,
+    search::find_tvm_ffi,
 };
 
 /// Where things are on this machine, and what may be spent.
@@ -219,7 +220,10 @@ impl<'job> Resources<'job> {
         };
         let may_fetch = self.settings.download == Download::Allowed;
         let found = search.find(names, &mut self.digests, may_fetch, progress);
-        found.map_err(|error| PipelineError::Toolchain { source: Box::new(error.into()) })
+        found.map_err(|error| match error {
+            KitSearchError::Install(error) => PipelineError::Toolchain { source: Box::new(error.into()) },
+            KitSearchError::Python(error) => error.into(),
+        })
     }
 
     /// Finds the toolchain, and installs the pinned one if there is none and that is allowed.

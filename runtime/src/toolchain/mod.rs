@@ -40,7 +40,7 @@ pub use host_compiler::{HostCompiler, HostCompilerError};
 pub use install::{InstallError, InstallRequest, ObtainError, Progress, Step, find_or_install, install};
 pub use kit::Kit;
 pub use kit_name::KitName;
-pub use kit_search::KitSearch;
+pub use kit_search::{KitSearch, KitSearchError, PythonFault, UnansweringPython};
 pub use search::{Origin, Search, Toolchain, ToolchainError, find};
 pub use toolkit::{Release, Toolkit, ToolkitFault};
 pub use tvm_ffi::TvmFfi;

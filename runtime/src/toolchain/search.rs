@@ -185,6 +185,9 @@ impl ToolchainError {
     /// The ways out, for people.
     pub fn ways_out(&self) -> Vec<String> {
         let ways: &[&str] = match self {
+            Self::Unfit { origin: Origin::Flag, .. } => {
+                &["leave it out to let proofmark find another one, or name another folder"]
+            }
             Self::Unfit { .. } => &["unset it to let proofmark find another one, or name another folder"],
             Self::NoCompiler { .. } | Self::NoTvmFfi => &["run `proofmark toolchain install`"],
             Self::BrokenTvmFfi { .. } => &["run `proofmark toolchain install --force`"],

@@ -12,7 +12,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::cli::measuring::MeasuringOptions;
 use crate::cli::protocol::ProtocolOptions;
-use crate::cli::{input, line, output};
+use crate::cli::{input, line, output, protected};
 use crate::fleet::Shard;
 use crate::fleet::plan::{self as file, PassedOver};
 use crate::job::{Action, Input};
@@ -86,6 +86,8 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
             return Err(Failure::request(format!("no submission is below {}", named.display()))
                 .hint("a submission is a folder with a config.toml, an artifact (.zip) or a solution.json"));
         }
+        protected::refuse(&arguments.output, &found.submissions)
+            .map_err(|failure| failure.hint("name another file with `-o`"))?;
         passed_over.extend(found.passed_over);
         for path in found.submissions {
             match shard(arguments, &path, &incumbents, console) {

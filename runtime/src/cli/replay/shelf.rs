@@ -13,6 +13,7 @@ use super::{Arguments, replay};
 use crate::cli::console::Console;
 use crate::cli::exit_code::{self, ExitCode};
 use crate::cli::failure::Failure;
+use crate::cli::protected;
 use crate::evidence::Sameness;
 use crate::job::{Outcome, ReplayedSpeed};
 use crate::ledger::import;
@@ -64,7 +65,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, 
         );
     }
     let mut log = match &arguments.resume {
-        Some(path) => Some(ShelfLog::open(path)?),
+        Some(path) => {
+            protected::refuse(path, &files)
+                .map_err(|failure| failure.hint("name another file with `--resume`"))?;
+            Some(ShelfLog::open(path)?)
+        }
         None => None,
     };
     let how = how(arguments);

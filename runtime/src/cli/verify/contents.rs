@@ -17,7 +17,8 @@ pub(super) struct Row {
     pub(super) stubs: usize,
     /// Kernels, each name once, by a hash of it: only their number is shown.
     pub(super) kernels: HashSet<u64>,
-    pub(super) packed: bool,
+    /// Whether some images were not read, so that the number of kernels is not known.
+    pub(super) unlooked: bool,
     pub(super) image_bytes: u64,
     pub(super) stored_bytes: u64,
     pub(super) compressions: BTreeSet<&'static str>,
@@ -32,10 +33,17 @@ pub(super) struct Contents {
     pub(super) rows: BTreeMap<(Option<Arch>, &'static str), Row>,
     /// Kernels by name, for a list.
     pub(super) kernels: BTreeMap<String, (Kernel, BTreeSet<Arch>)>,
-    /// Machine code that stayed packed.
+    /// Machine code and PTX that stayed packed.
     pub(super) packed: usize,
     pub(super) unaccounted: Vec<String>,
     pub(super) more_unaccounted: usize,
+}
+
+impl Row {
+    /// How many kernels there are, if all of it was read.
+    pub(super) fn kernel_count(&self) -> Option<usize> {
+        (!self.unlooked).then_some(self.kernels.len())
+    }
 }
 
 impl Contents {
@@ -70,7 +78,8 @@ impl Contents {
 }
 
 fn is_packed(entry: &Entry) -> bool {
-    entry.is_machine_code() && entry.cubin.is_none() && entry.problems.is_empty()
+    let names_kernels = entry.is_machine_code() || entry.kind == EntryKind::Ptx;
+    names_kernels && entry.cubin.is_none() && entry.ptx.is_none() && entry.problems.is_empty()
 }
 
 fn hash_of(name: &str) -> u64 {
@@ -86,7 +95,7 @@ fn add(row: &mut Row, entry: &Entry) {
     } else {
         row.images += 1;
     }
-    row.packed |= is_packed(entry);
+    row.unlooked |= entry.cubin.is_none() && entry.ptx.is_none();
     row.image_bytes += entry.image_bytes;
     row.stored_bytes += match &entry.header {
         Some(header) if header.compressed_bytes != 0 => u64::from(header.compressed_bytes),
@@ -120,5 +129,35 @@ fn kind(entry: &Entry) -> &'static str {
         EntryKind::Lto => "LTO-IR",
         EntryKind::Concat => "concatenated",
         EntryKind::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::{Depth, Policy, examine_to, judge};
+
+    /// What a list says of the kernels of each kind, and how many images stayed packed.
+    fn listed(depth: Depth) -> (Vec<(&'static str, Option<usize>)>, usize) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/proof/");
+        let bytes = std::fs::read(format!("{folder}with_ptx_13.0.fatbin")).unwrap();
+        let examination = examine_to(&bytes, depth);
+        let judgement = judge(&examination, None, &Policy::for_file(Arch::SM_100A));
+        let one = Examined { name: "k", examination: &examination, judgement: &judgement, claim: None };
+        let mut contents = Contents::default();
+        contents.add(&one, true);
+        let rows = contents.rows.iter().map(|((_, kind), row)| (*kind, row.kernel_count())).collect();
+        (rows, contents.packed)
+    }
+
+    #[test]
+    fn kernels_of_images_that_stay_packed_are_not_counted_as_none() {
+        let (read, packed) = listed(Depth::Facts);
+        assert!(read.iter().all(|(_, kernels)| kernels.is_some_and(|count| count > 0)), "{read:?}");
+        assert_eq!(packed, 0);
+        let (unread, packed) = listed(Depth::Headers);
+        let ptx: Vec<_> = unread.iter().filter(|(kind, _)| *kind == "PTX").collect();
+        assert!(!ptx.is_empty() && ptx.iter().all(|(_, kernels)| kernels.is_none()), "{unread:?}");
+        assert!(packed > 0);
     }
 }

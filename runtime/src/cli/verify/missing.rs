@@ -26,9 +26,11 @@ pub(super) fn run(paths: &[PathBuf], arch: Option<Arch>, console: &Console) -> R
     let mut none_missing = true;
     for path in paths {
         let inventory = Inventory::of(path).map_err(could_not_read)?;
-        let missing = missing(&inventory.kernels_by_arch(), arch);
+        let by_arch = inventory.kernels_by_arch();
+        // Where there is no machine code, nothing has every kernel.
+        let missing = if by_arch.is_empty() { BTreeMap::new() } else { missing(&by_arch, arch) };
         let unread = inventory.not_known();
-        none_missing &= missing.values().all(BTreeSet::is_empty) && unread.is_empty();
+        none_missing &= !missing.is_empty() && missing.values().all(BTreeSet::is_empty) && unread.is_empty();
         if paths.len() > 1 {
             console.print(format!("{}:", escape::line(&path.display().to_string())))?;
         }

@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::headline::{headline, word};
 use super::lines::{SHOWN, limited, unread_lines};
 use crate::proof::{Kernel, Unread, VisitTally, demangle};
+use crate::report::figures::or_none;
 
 /// Most files in a table.
 const SHOWN_FILES: usize = 40;
@@ -189,7 +190,7 @@ fn contents(answer: &Answer) -> String {
         } else {
             row.images.to_string()
         };
-        let kernels = if row.packed { "packed".to_owned() } else { row.kernels.len().to_string() };
+        let kernels = or_none(row.kernel_count().map(|count| count.to_string()));
         let texts = row.text_archs.iter().map(|arch| format!("built as {arch}"));
         let special: Vec<String> = texts.chain(row.special.then(|| "tcgen05".to_owned())).collect();
         let toolkits: Vec<String> = row.toolkits.iter().map(|toolkit| escape::line(toolkit)).collect();
