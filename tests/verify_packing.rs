@@ -90,6 +90,7 @@ fn a_zip_that_unpackers_could_read_otherwise_is_found() {
         ("another size", directory + 24, 4, 100, "another size"),
         ("a member outside of the file", directory + 42, 4, 0x70_0000, "broken"),
         ("the first member twice", directory + 46 + 4 + 42, 4, 0, "lie over each other"),
+        ("a header that ends behind the directory", directory + 46 + 4 + 32, 2, 22, "directory is broken"),
         ("more members than there are", end_of(&honest) + 10, 2, 40, "without the end"),
         ("fewer members than there are", end_of(&honest) + 10, 2, 1, "list no member"),
         ("another name in the member's own header", 30, 1, u64::from(b'x'), "own header"),
@@ -122,7 +123,7 @@ fn a_zip_that_unpackers_could_read_otherwise_is_found() {
         put(&mut forged, end + 12, 4, size + field.len() as u64);
         forgeries.refuse_because(name, &forged, "extra fields");
     }
-    forgeries.finish(25);
+    forgeries.finish(26);
 }
 
 #[test]

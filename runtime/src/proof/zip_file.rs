@@ -191,6 +191,9 @@ fn member(
     let extra = slice(bytes, at + CENTRAL_BYTES + name_bytes, extra_bytes)?;
     let comment = slice(bytes, at + CENTRAL_BYTES + name_bytes + extra_bytes, comment_bytes)?;
     let next = at + CENTRAL_BYTES + name_bytes + extra_bytes + comment_bytes;
+    if next > directory_end {
+        return None;
+    }
     check_comment(zip, at, comment);
     check_extra(zip, at, extra);
     let flags = u16_at(header, 8)?;
