@@ -222,7 +222,7 @@ fn steps(sandbox: &Sandbox) -> [Vec<String>; 2] {
 fn goes_on(sandbox: &Sandbox, steps: &[Vec<String>; 2]) {
     let before = everything(sandbox);
     let found = before.to_string();
-    for file in fs::read_dir(sandbox.path("ledger/records")).unwrap().flatten() {
+    for file in fs::read_dir(sandbox.path("ledger/records")).into_iter().flatten().flatten() {
         let name = file.file_name().into_string().unwrap();
         let text = fs::read_to_string(file.path()).unwrap();
         for line in text.lines().skip(1).filter(|_| !name.starts_with(".partial-")) {
