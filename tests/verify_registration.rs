@@ -333,6 +333,69 @@ fn what_leads_to_the_function_by_a_detour_is_found() {
     forgeries.finish(6);
 }
 
+/// A call of the function from some section.
+fn calling_from(section: &str) -> String {
+    let code = "g: mov %rsp, %rdi\\ncall __cudaRegisterFatBinary@PLT\\nret\\n.text\\n";
+    format!(
+        "{DECLARED}asm(\"{}\\n.globl g\\n{code}\");\nextern \"C\" int f() {{ return 1; }}",
+        section.replace('"', "\\\"")
+    )
+}
+
+/// The same file with the segment of a section executed.
+fn executed(mut file: Vec<u8>, section: &str) -> Vec<u8> {
+    const RUNS: u64 = 1;
+    let (offset, _) = content(&file, section);
+    let (table, count) = (index(&file, 32, 8), index(&file, 56, 2));
+    let headers = (0..count).map(|one| table + one * 56);
+    let of_section = |at: &usize| {
+        let begin = index(&file, at + 8, 8);
+        number(&file, *at, 4) == 1 && (begin..begin + index(&file, at + 32, 8)).contains(&offset)
+    };
+    let found = headers.into_iter().find(of_section).expect("a segment");
+    let flags = number(&file, found + 4, 4) | RUNS;
+    put(&mut file, found + 4, 4, flags);
+    file
+}
+
+#[test]
+fn code_in_data_that_can_run_is_found() {
+    let mut forgeries = Forgeries::default();
+    let constant = calling_from(".section .rodata,\"a\"");
+    let apart = ["-shared", "-fPIC", "-Wl,-z,separate-code"];
+    let (found, why) = verdict(&built(&constant, &apart));
+    assert_eq!(found, ProofVerdict::Exact, "what cannot run is no code: {why}");
+    for (section, host) in [(".rodata", &constant), (".data", &calling_from(".data"))] {
+        forgeries.refuse(format!("{section}, shared runtime"), &executed(built(host, &apart), section));
+        forgeries.refuse(
+            format!("{section}, static runtime"),
+            &executed(built_with_runtime(host, &apart), section),
+        );
+    }
+    let together = ["-shared", "-fPIC", "-Wl,-z,noseparate-code"];
+    forgeries.refuse("in one segment with code", &built(&constant, &together));
+    forgeries.finish(5);
+}
+
+/// A program at fixed addresses whose runtime is a library that it needs.
+fn program_with_shared_runtime(arguments: &[&str]) -> Vec<u8> {
+    let sandbox = beside_exact("int main() { return 0; }");
+    sandbox.write("runtime.cpp", STATIC_RUNTIME.replace("__attribute__((visibility(\"hidden\"))) ", ""));
+    compile(&sandbox, &["-shared", "-fPIC", "runtime.cpp", "-o", "libruntime.so"]);
+    let inputs =
+        ["-O2", "k.cpp", "exact.o", "-L.", "-lruntime", "-Wl,--unresolved-symbols=ignore-all", "-o", "k"];
+    compile(&sandbox, &[arguments, &inputs].concat());
+    fs::read(sandbox.path("k")).unwrap()
+}
+
+#[test]
+fn a_slot_of_a_program_that_leads_to_its_stub_takes_no_address() {
+    for arguments in [&["-no-pie", "-Wl,-z,lazy"][..], &["-no-pie", "-Wl,-z,now"], &["-pie", "-Wl,-z,lazy"]] {
+        let (found, why) = verdict(&program_with_shared_runtime(arguments));
+        assert_eq!(found, ProofVerdict::Exact, "{arguments:?}: {why}");
+    }
+}
+
 #[test]
 fn calls_as_compilers_make_them_stay_exact() {
     let shared = "extern \"C\" int f() { return 1; }";
@@ -341,6 +404,7 @@ fn calls_as_compilers_make_them_stay_exact() {
         &["-shared", "-fPIC"][..],
         &["-shared", "-fPIC", "-Wl,-z,lazy"],
         &["-shared", "-fPIC", "-fcf-protection=full", "-Wl,-z,now"],
+        &["-shared", "-fPIC", "-Wl,-z,noseparate-code"],
     ] {
         for host in [shared.to_owned(), around("nop")] {
             let (found, why) = verdict(&built(&host, arguments));

@@ -220,11 +220,13 @@ pub fn rebuild(
         Lookup::Hit(entry) => return Ok(hit(*entry, request, context)),
         Lookup::Miss(reason) => reason,
     };
-    // One builder a plan: whoever waited finds the other's build.
+    // One builder a plan: whoever waited finds the other's build. Waiting for another builder counts, waiting for a
+    // shared cache does not: that has a patience of its own.
     let began = Instant::now();
     let plan_key = ingredients.plan_key();
     let right =
         context.store.lock(plan_key, context.limits.time, || (context.narrate)(BuildEvent::Waiting))?;
+    let time = context.limits.time.saturating_sub(began.elapsed());
     if let Lookup::Hit(entry) = look_up(name, &ingredients, context)? {
         return Ok(hit(*entry, request, context));
     }
@@ -240,8 +242,6 @@ pub fn rebuild(
     (context.narrate)(BuildEvent::Building(&reason));
     let units = unit_keys(&plan, &ingredients);
     let reused = reusable(&units, &ingredients, context);
-    // Waiting for another builder counts.
-    let time = context.limits.time.saturating_sub(began.elapsed());
     let limits = BuildLimits { time, ..*context.limits };
     let ended = build::run(&plan, reused, &context.store.scratch(), &limits, context.digests)?;
     for (index, unit) in &ended.compiled {

@@ -10,14 +10,12 @@ use super::distance::{Linked, near_operands, target};
 use super::function::{Function, stub_start};
 use super::instruction::ends_before;
 use super::site::{Site, Sites};
-use super::{ADDED_UP, COMPUTED, TAKEN, code, is_table_of_functions};
+use super::{ADDED_UP, COMPUTED, TAKEN, UNWINDING, code, is_table_of_functions};
 use crate::proof::bytes::{u32_at, u64_at};
 use crate::proof::coverage::overlaps;
 use crate::proof::loader::elf::{Elf, Kind, Section};
 use crate::proof::problem::Problem;
 
-/// Tables of unwinders, the first of which names every function once.
-const UNWINDING: [&str; 3] = [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"];
 /// `SHT_PROGBITS`, and arrays of functions that are called: what is no table of linkers.
 const DATA: [u32; 4] = [1, 14, 15, 16];
 
@@ -169,6 +167,10 @@ impl Words<'_> {
         // Numbers in instructions stand anywhere and are alike.
         let is_number = section.is_executable() && (!is_aligned || self.is_in_branch(bytes, at));
         let is_distance = function.begins_at(far) && !is_number;
+        // Until the loader writes there, a slot leads to the stub that asks for it.
+        if function.slots.contains(&here) && function.is_entered_at(fixed) {
+            return None;
+        }
         if is_distance || self.is_fixed && (is_pointer || function.begins_at(fixed)) {
             return Some(TAKEN);
         }

@@ -41,7 +41,7 @@ use memchr::memmem;
 use rayon::prelude::*;
 
 use super::dynamic::Dynamic;
-use super::elf::{Elf, Kind, Section};
+use super::elf::{Elf, Kind, LOAD, Section};
 use super::relocation::{Relocation, Value};
 use super::wrapper::{SECTION, WRAPPER_BYTES};
 use crate::proof::bytes::{u32_at, u64_at};
@@ -58,6 +58,12 @@ const X86_64: u16 = 62;
 const FUNCTION: &[u8] = b"__cudaRegisterFatBinary\0";
 /// `STT_TLS`, whose values are no addresses.
 const THREAD_LOCAL: u8 = 6;
+/// `SHT_PROGBITS`.
+const PROGBITS: u32 = 1;
+/// `PF_X`.
+const RUNS: u32 = 1;
+/// Tables of unwinders, the first of which names every function once.
+const UNWINDING: [&str; 3] = [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"];
 /// `SHT_DYNSYM`.
 const DYNSYM: u32 = 11;
 /// `SHT_STRTAB`.
@@ -288,12 +294,29 @@ fn is_named(elf: &Elf<'_>) -> bool {
     names.any(|names| memmem::find(elf.content(names), FUNCTION).is_some())
 }
 
-/// Sections of code.
+/// Sections of code, and data that can run: that lies in a segment which is executed, as older linkers have it for what
+/// is only read.
 fn code<'e, 'a>(elf: &'e Elf<'a>) -> impl Iterator<Item = (&'e Section, &'a [u8])> {
     elf.sections
         .iter()
-        .filter(|section| section.is_executable() && section.has_bytes())
+        .filter(|section| section.has_bytes() && (section.is_executable() || can_run(elf, section)))
         .map(|section| (section, elf.content(section)))
+}
+
+/// Whether a section of data can run. Tables of unwinders hold distances to every function, and device code is read as
+/// such: they are left out.
+fn can_run(elf: &Elf<'_>, section: &Section) -> bool {
+    let is_data = section.kind == PROGBITS
+        && section.is_allocated()
+        && !UNWINDING.contains(&section.name.as_str())
+        && host::role_of(&section.name) != Some(Role::Fatbin);
+    is_data
+        && elf.segments.iter().filter(|segment| segment.kind == LOAD && segment.flags & RUNS != 0).any(
+            |segment| {
+                let end = segment.address.saturating_add(segment.memory_bytes);
+                section.address < end && segment.address < section.address.saturating_add(section.size)
+            },
+        )
 }
 
 /// The numbers of the symbols in a table whose name is the function's, or ends with it: linkers that wrap a
