@@ -114,9 +114,13 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     }
     // A job that is not the one that its shard is named by is not done.
     sandbox.write("plan.jsonl", text.replace("\"freshness\":\"cached\"", "\"freshness\":\"fresh\""));
-    fleet_run(&sandbox, &[]).expect(0);
+    let run = fleet_run(&sandbox, &[]).expect(3).json();
+    assert_eq!((&run["tally"]["refused"], &run["tally"]["not_judged"]), (&json!(0), &json!(2)));
     let document = reduced(&sandbox, 3);
     assert_eq!((&document["invalid"], &document["finished"]), (&json!(2), &json!(0)));
+    let reduce = sandbox.run(["fleet", "reduce", "plan.jsonl"]).expect(3);
+    let hints: Vec<&str> = reduce.stderr.lines().filter(|line| line.starts_with("hint: ")).collect();
+    assert_eq!(hints, ["hint: `proofmark fleet plan` writes it anew; what was done stays done"]);
     let reason = document["shards"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("was changed after it was planned: its job is another one"), "{reason}");
 }

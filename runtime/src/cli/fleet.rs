@@ -47,6 +47,9 @@ enum FleetVerb {
 /// What helps where a file of the results counts for nothing.
 const INVALID_IS_REMOVED: &str = "remove the files that are named invalid: their shards are then done again";
 
+/// What helps where a plan is at fault.
+const PLANNED_ANEW: &str = "`proofmark fleet plan` writes it anew; what was done stays done";
+
 /// Where results are.
 #[derive(Debug, Clone, Args)]
 struct ResultsFolder {
@@ -74,10 +77,13 @@ fn explain_plan(error: PlanError) -> Failure {
         | PlanError::Count { .. }
         | PlanError::Changed { .. }
         | PlanError::Kind { .. }
-        | PlanError::Job { .. } => {
-            Failure::request(error).hint("`proofmark fleet plan` writes it anew; what was done stays done")
-        }
+        | PlanError::Job { .. } => Failure::request(error).hint(PLANNED_ANEW),
     }
+}
+
+/// Says what a plan's failure means for one of its shards: nothing about the shard, which a plan that is right again does.
+fn explain_shard(error: PlanError) -> Failure {
+    Failure::could_not_judge(error).hint(PLANNED_ANEW)
 }
 
 /// Says what a failure of the results means for the caller.

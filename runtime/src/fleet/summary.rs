@@ -51,6 +51,9 @@ pub struct ShardSummary {
     pub verb: String,
     /// How far it is.
     pub standing: Standing,
+    /// Whether its lines in the plan do not agree, so that no result is at fault.
+    #[serde(skip)]
+    pub is_misplanned: bool,
     /// What its outcome says.
     pub answer: Option<ShardAnswer>,
     /// Why there is none, in words.
@@ -162,6 +165,7 @@ impl ShardSummary {
             arch: String::new(),
             verb: String::new(),
             standing: Standing::Invalid,
+            is_misplanned: true,
             answer: None,
             reason: Some(cause_text::text(error)),
             attempts: 0,
@@ -194,6 +198,7 @@ impl ShardSummary {
             arch: label.arch.to_string(),
             verb: label.verb.clone(),
             standing,
+            is_misplanned: false,
             answer: None,
             reason,
             attempts: attempts.len(),

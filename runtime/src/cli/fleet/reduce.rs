@@ -6,7 +6,7 @@ use clap::Args;
 use proofmark_packager::escape;
 use serde::Serialize;
 
-use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results};
+use super::{INVALID_IS_REMOVED, PLANNED_ANEW, ResultsFolder, explain_plan, explain_results};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -106,7 +106,11 @@ pub(super) fn run(arguments: &ReduceArguments, console: &Console) -> Result<Exit
         console.say("note: no page was written: nothing was measured that it could show");
         console.say("hint: `fleet plan --verb bench` or `--verb compare` measures");
     }
-    if summary.count(Standing::Invalid) > 0 {
+    let misplanned = summary.shards.iter().filter(|shard| shard.is_misplanned).count();
+    if misplanned > 0 {
+        console.say(format!("hint: {PLANNED_ANEW}"));
+    }
+    if summary.count(Standing::Invalid) > misplanned {
         console.say(format!("hint: {INVALID_IS_REMOVED}"));
     }
     let report = arguments.report.as_ref().filter(|_| written == Some(Page::Written));

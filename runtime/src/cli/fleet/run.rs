@@ -13,7 +13,7 @@ use clap::Args;
 use proofmark_packager::Digest;
 use serde_json::json;
 
-use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results, words};
+use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results, explain_shard, words};
 use crate::cli::console::{self, Console};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -45,7 +45,8 @@ use crate::record::RunId;
   proofmark fleet run plan.jsonl --shard 3/16          the fourth of sixteen parts
 
 Exit code 0: every shard that was asked for has an answer, whatever it is. 3: one could not be judged, what stands in
-the place of its outcome is none, or the run was ended early; start it again.")]
+the place of its outcome is none, or the run was ended early; start it again. Whether an outcome answers its job,
+`fleet reduce` says.")]
 pub(super) struct RunArguments {
     /// The plan.
     plan: PathBuf,
@@ -291,9 +292,9 @@ fn judge(
     results: &Results,
     console: &Console,
 ) -> Result<(String, ExitCode), Failure> {
-    let plan = FleetPlan::read_one(&arguments.plan, id, place).map_err(explain_plan)?;
+    let plan = FleetPlan::read_one(&arguments.plan, id, place).map_err(explain_shard)?;
     let shard = plan.shard(id).ok_or_else(|| Failure::request(format!("the plan has no shard {id}")))?;
-    let planned = plan.job(shard).map_err(explain_plan)?;
+    let planned = plan.job(shard).map_err(explain_shard)?;
     // A plan that is run again is another run.
     let job = Job { run_id: RunId::fresh(), ..planned };
     let record = match job.action {
