@@ -186,8 +186,11 @@ fn references(
     };
     let mut problems = written(elf, writes, &guarded);
     for (section, code) in code(elf) {
+        // Device code is so large that numbers in data lead there by chance.
+        let counts = |reason: &str| section.is_executable() || reason != PLACED;
         let found = pieces(code.len())
             .flat_map_iter(|range| guarded.references(code, section.address, range, |_| true))
+            .filter(|(_, reason)| counts(reason))
             .map(|(at, reason)| Problem::at(section.offset + at as u64, reason));
         problems.par_extend(found);
     }
