@@ -19,7 +19,7 @@ use crate::sources::{LARGEST_SOURCE_BYTES, LARGEST_SUBMISSION_BYTES, MOST_SOURCE
 
 /// What the contest's packer takes at the top level, in any case
 /// (flashinfer-bench, `agents/solution_handler.py`).
-const CONTEST_EXTENSIONS: [&str; 9] = ["py", "cu", "cuh", "cpp", "c", "h", "hpp", "cc", "cxx"];
+pub const CONTEST_EXTENSIONS: [&str; 9] = ["py", "cu", "cuh", "cpp", "c", "h", "hpp", "cc", "cxx"];
 
 /// What looks like a source in the list of left-out files.
 const OTHER_EXTENSIONS: [&str; 5] = ["inl", "hxx", "ipp", "tpp", "ptx"];

@@ -70,6 +70,7 @@ use serde_json::{Map, Value};
 
 use crate::sources::SourceFile;
 
+pub use collector::CONTEST_EXTENSIONS;
 pub use config::{CONFIG_NAME, target_of};
 pub use config_writer::edit_target;
 pub(crate) use config_writer::write_config;

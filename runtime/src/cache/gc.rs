@@ -179,7 +179,7 @@ impl Store {
                 kept_bytes -= slot.size_bytes;
                 swept.entries += 1;
                 let _alone = UseLock::take(self.root(), Use::Alone);
-                self.remove_entry(&slot)?;
+                self.take_away(&slot.folder)?;
             }
         }
         swept.units = self.sweep_units(limits, kept_bytes, now)?;
@@ -210,7 +210,7 @@ impl Store {
         let mut swept = self.sweep(SweepLimits::default(), now)?;
         let _alone = UseLock::take(self.root(), Use::Alone);
         for slot in self.slots() {
-            self.remove_entry(&slot)?;
+            self.take_away(&slot.folder)?;
             swept.entries += 1;
         }
         for path in children(&self.staging_root()).filter(|path| staging::is_set_aside(path)) {
@@ -225,10 +225,6 @@ impl Store {
         swept.left = self.stats();
         swept.freed_bytes = old + before.bytes().saturating_sub(swept.left.bytes());
         Ok(swept)
-    }
-
-    fn remove_entry(&self, slot: &Slot) -> Result<(), CacheError> {
-        self.take_away(&slot.folder)
     }
 
     /// Takes something away by one rename, and removes it then: no reader sees half of it, and whoever writes into it

@@ -8,7 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
 use clap::ArgMatches;
-use proofmark_packager::submission::{self, CONFIG_NAME, DEFINITION_NAME, WORKLOADS_NAME};
+use proofmark_packager::submission::{
+    self, CONFIG_NAME, CONTEST_EXTENSIONS, DEFINITION_NAME, WORKLOADS_NAME,
+};
 
 use super::failure::Failure;
 
@@ -25,9 +27,6 @@ const READ_WHOLE: [(&str, &[&str]); 3] = [
     ("ledger", &["."]),
     ("results", &["outcomes", "attempts", "records"]),
 ];
-
-/// How the names of files end that every submission folder packs.
-const SOURCE_ENDINGS: [&str; 9] = ["py", "cu", "cuh", "cpp", "c", "h", "hpp", "cc", "cxx"];
 
 /// The paths of a command line, each with the option that holds it and that option's verb.
 fn paths_of(matches: &ArgMatches) -> Vec<(&str, &str, &Path)> {
@@ -139,7 +138,7 @@ fn packs(root: &Path, place: &Path) -> bool {
             let mut paths = read.submission.sources.iter().map(|source| source.path.as_str());
             paths.any(|path| is_at(root.join(path)) || is_at(kit.join(path)))
         }
-        Err(_) => place.extension().is_some_and(|end| SOURCE_ENDINGS.iter().any(|one| end == *one)),
+        Err(_) => place.extension().is_some_and(|end| CONTEST_EXTENSIONS.iter().any(|one| end == *one)),
     }
 }
 

@@ -120,10 +120,10 @@ fn of_lines(file: &str, bytes: &[u8]) -> Result<(Vec<String>, Option<String>), L
         found.iter().any(|one| matches!(one, Found::Trace(TraceLine { board: Board::SolExecbench, .. })));
     let written = found.into_iter().map(|one| match one {
         Found::Kept(line) => Ok(line),
-        Found::Trace(trace) if is_sol => {
-            LedgerLine::Trace(TraceLine { board: Board::SolExecbench, ..trace }).to_line()
+        Found::Trace(trace) => {
+            let board = if is_sol { Board::SolExecbench } else { trace.board };
+            LedgerLine::Trace(TraceLine { board, ..trace }).to_line()
         }
-        Found::Trace(trace) => LedgerLine::Trace(trace).to_line(),
     });
     let lines = written.collect::<Result<Vec<String>, _>>();
     let lines = lines.map_err(|error| LedgerError::Foreign {

@@ -180,7 +180,6 @@ pub enum SolutionError {
 
 /// Reads a `solution.json` as an artifact for the default target.
 pub fn read(text: &str) -> Result<Artifact, SolutionError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let foreign = json::parse(text, Budget::DOCUMENT);
     let Foreign { name, definition, author, spec, sources, description, mut unknown } = match foreign {
         Err(_) if is_of_sol_execbench(text) => return Err(SolutionError::SolExecBench),

@@ -93,8 +93,7 @@ struct WrittenSource<'a> {
 /// Whether a text is a solution of this board: `spec` has `languages` where FlashInfer-Bench's has one
 /// `language`, or `compile_options`, or a language that only this board has.
 pub fn is_one(text: &str) -> bool {
-    let value =
-        crate::json::parse::<Value>(text.trim_start_matches('\u{feff}'), crate::json::Budget::DOCUMENT);
+    let value = crate::json::parse::<Value>(text, crate::json::Budget::DOCUMENT);
     value.is_ok_and(|value| {
         let spec = &value["spec"];
         let is_theirs = |name: &str| ONLY_THEIRS.contains(&name);
@@ -266,7 +265,6 @@ fn check_architecture(target: &Target, hardware: &[String], violations: &mut Vec
 
 /// Reads a solution as an artifact; every violation of their rules comes back at once.
 pub fn read(text: &str) -> Result<Artifact, Invalid> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     document::read(DOCUMENT, text, artifact)
 }
 
