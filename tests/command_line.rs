@@ -243,6 +243,53 @@ fn no_verb_writes_over_what_it_reads_or_over_a_part_of_a_submission() {
 }
 
 #[test]
+fn nothing_is_written_where_it_would_become_a_part_of_a_submission() {
+    let sandbox = with_inputs();
+    let before = contents(&sandbox);
+    for line in [
+        "report s.zip -o task/mine/page.PY",
+        "pack a.zip --format popcorn --leaderboard l --gpus B200 -o kit/solution/cuda/submission.py",
+        "build a.zip -o task/mine/kernel_2.cu",
+        "fleet plan s.zip -o task/workloads.jsonl",
+        "bench s.zip --traces task/mine/definition.json",
+        "bench s.zip --record task/workloads.jsonl",
+    ] {
+        let outcome = sandbox.run(line.split(' ')).expect(2);
+        assert!(outcome.stderr.contains("would become a part of the submission"), "{line}: {outcome:?}");
+        assert!(contents(&sandbox) == before, "{line} wrote a file");
+    }
+    // Beside the sources of a kit's layout nothing is taken for one.
+    sandbox.run(["report", "s.zip", "-o", "kit/page.py"]).expect(0);
+    sandbox.run(["report", "s.zip", "-o", "task/page.py"]).expect(0);
+}
+
+#[test]
+fn a_dash_is_standard_output_or_refused() {
+    let sandbox = with_inputs();
+    let before = sandbox.files();
+    for line in [
+        "job run job.json -o -",
+        "bench s.zip --record -",
+        "bench s.zip --traces -",
+        "unpack s.zip -o -",
+        "new fresh -o -",
+        "replay s.zip --resume -",
+        "verify s.zip --extract -",
+        "verify-signature s.zip --allowed-signers signers --extract -",
+        "man --into -",
+        "fleet submit t.zip --slurm --report - --dry-run",
+    ] {
+        let outcome = sandbox.run(line.split(' ')).expect(2);
+        assert!(outcome.stderr.contains("does not go to standard output"), "{line}: {outcome:?}");
+        assert!(outcome.stderr.contains("`./-`"), "{line}: {outcome:?}");
+    }
+    for line in ["report s.zip -o -", "fleet plan kit -o -"] {
+        assert!(!sandbox.run(line.split(' ')).expect(0).stdout.is_empty(), "{line}");
+    }
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
 fn a_result_is_written_again_beside_what_it_is_made_from() {
     let sandbox = with_inputs();
     for line in [
