@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use proofmark_packager::Arch;
+
 use super::headers::MissingHeader;
 use crate::process_tree::ProcessError;
 use crate::sandbox::SandboxError;
@@ -35,7 +37,7 @@ pub enum BuildError {
         /// What nvcc says.
         complaint: String,
         /// What it can build for, if the architecture is what it does not know.
-        archs: Vec<String>,
+        archs: Vec<Arch>,
     },
     /// The compiler failed for a reason that is not in the sources.
     #[error("the compiler could not work: {reason}")]
@@ -61,11 +63,11 @@ pub enum BuildError {
     },
 }
 
-fn unsupported(complaint: &str, archs: &[String]) -> String {
+fn unsupported(complaint: &str, archs: &[Arch]) -> String {
     if archs.is_empty() {
         return format!("nvcc does not support what the submission asks for: {complaint}");
     }
-    let archs = archs.join(" ");
+    let archs = archs.iter().map(Arch::to_string).collect::<Vec<_>>().join(" ");
     format!(
         "nvcc does not support what is asked for: {complaint}: expected one of {archs}, some also with `a` or `f`"
     )

@@ -1,11 +1,14 @@
 //! Runs a plan: the one file that starts the compiler.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+
+use proofmark_packager::Arch;
 
 use super::blame::{self, Blame, Memory};
 use super::dependencies;
@@ -229,12 +232,18 @@ impl Build<'_> {
         })
     }
 
-    /// What this nvcc can build for, as it says itself; empty if it does not say.
-    fn supported_archs(&self, program: &str) -> Vec<String> {
+    /// What this nvcc can build for, as it says itself, the oldest first; empty if it does not say.
+    fn supported_archs(&self, program: &str) -> Vec<Arch> {
         let listed = self.start_program(program, &["--list-gpu-code".to_owned()]);
         let log = listed.map(|done| done.log).unwrap_or_default();
-        log.split_whitespace().filter(|word| word.starts_with("sm_")).map(str::to_owned).collect()
+        archs_in(&log)
     }
+}
+
+/// The architectures that a list names, the oldest first; nvcc gives them in the order of its own table.
+fn archs_in(list: &str) -> Vec<Arch> {
+    let archs: BTreeSet<Arch> = list.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    archs.into_iter().collect()
 }
 
 /// What a failed command means: the submission does not build, or a library's header is missing.
@@ -340,9 +349,9 @@ mod tests {
 
     #[test]
     fn an_unknown_architecture_is_answered_with_the_known_ones() {
-        let archs = ["sm_90", "sm_100"].map(str::to_owned).to_vec();
+        let archs = archs_in("sm_110\nsm_103\nsm_90\nsm_100\nlto_90\n");
         let complaint = "Unsupported gpu architecture 'compute_42a'".to_owned();
         let text = BuildError::Unsupported { complaint, archs }.to_string();
-        assert!(text.contains("'compute_42a': expected one of sm_90 sm_100"), "{text}");
+        assert!(text.contains("'compute_42a': expected one of sm_90 sm_100 sm_103 sm_110,"), "{text}");
     }
 }

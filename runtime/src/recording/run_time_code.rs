@@ -151,16 +151,17 @@ impl RunTimeCode {
 
     /// Why the recording is not one of proven code alone, in words; `None` where it is.
     pub fn foreign(&self, arch: Arch) -> Option<String> {
-        let mut libraries: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let mut libraries: BTreeMap<&str, BTreeSet<Option<Arch>>> = BTreeMap::new();
         for code in &self.launched {
             if let Some(library) = &code.library {
-                let of =
-                    code.arch.map_or_else(|| "an unknown architecture".to_owned(), |arch| arch.to_string());
-                libraries.entry(library).or_default().insert(of);
+                libraries.entry(library).or_default().insert(code.arch);
             }
         }
-        let words = |(library, archs): (&str, BTreeSet<String>)| {
-            format!("{library} ({})", archs.into_iter().collect::<Vec<_>>().join(", "))
+        let named = |arch: Option<Arch>| {
+            arch.map_or_else(|| "an unknown architecture".to_owned(), |arch| arch.to_string())
+        };
+        let words = |(library, archs): (&str, BTreeSet<Option<Arch>>)| {
+            format!("{library} ({})", archs.into_iter().map(named).collect::<Vec<_>>().join(", "))
         };
         let words: Vec<String> = libraries.into_iter().map(words).collect();
         (!words.is_empty()).then(|| {

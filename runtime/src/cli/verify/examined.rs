@@ -1,6 +1,9 @@
 //! One file or member with what was found in it.
 
 use std::collections::BTreeSet;
+use std::fmt;
+
+use proofmark_packager::Arch;
 
 use crate::proof::{Examination, Judgement, ProofVerdict, RequestedClaim};
 
@@ -19,12 +22,25 @@ pub(super) struct Examined<'a> {
     pub(super) claim: Option<&'a RequestedClaim>,
 }
 
+/// What something is for: machine code in the order of architectures, then PTX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MadeFor {
+    pub(super) is_ptx: bool,
+    pub(super) arch: Arch,
+}
+
+impl fmt::Display for MadeFor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}", if self.is_ptx { "PTX " } else { "" }, self.arch)
+    }
+}
+
 /// A file that has something to say, as a table shows it.
 pub(super) struct FileLine {
     pub(super) name: String,
     pub(super) size_bytes: u64,
     pub(super) device_bytes: u64,
-    pub(super) archs: BTreeSet<String>,
+    pub(super) archs: BTreeSet<MadeFor>,
     pub(super) verdict: ProofVerdict,
     pub(super) reasons: Vec<String>,
     pub(super) more_reasons: usize,
@@ -40,7 +56,10 @@ impl FileLine {
             name: one.name.to_owned(),
             size_bytes: one.examination.size_bytes,
             device_bytes: entries().map(|entry| entry.image_bytes).sum(),
-            archs: archs.map(|arch| arch.to_string()).chain(ptx.map(|arch| format!("PTX {arch}"))).collect(),
+            archs: archs
+                .map(|arch| MadeFor { is_ptx: false, arch })
+                .chain(ptx.map(|arch| MadeFor { is_ptx: true, arch }))
+                .collect(),
             verdict: one.judgement.verdict(),
             reasons: reasons.iter().take(KEPT_REASONS).cloned().collect(),
             more_reasons: reasons.len().saturating_sub(KEPT_REASONS),

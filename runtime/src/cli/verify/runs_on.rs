@@ -9,6 +9,7 @@ use proofmark_packager::{Arch, escape};
 use serde_json::{Value, json};
 
 use super::could_not_read;
+use super::examined::MadeFor;
 use super::lines::unread_lines;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
@@ -64,7 +65,7 @@ impl Answer {
 /// What runs on one GPU.
 #[derive(Default)]
 struct OnGpu {
-    archs: BTreeSet<String>,
+    archs: BTreeSet<MadeFor>,
     files: BTreeMap<String, Answer>,
 }
 
@@ -74,8 +75,8 @@ impl OnGpu {
         for entry in one.examination.entries.iter().filter(|entry| !entry.is_stub()) {
             let Some(by) = reach(entry, gpu) else { continue };
             best = best.into_iter().chain([by]).min();
-            let form = if by == Reach::Ptx { "PTX " } else { "" };
-            self.archs.extend(entry.arch.map(|arch| format!("{form}{arch}")));
+            let is_ptx = by == Reach::Ptx;
+            self.archs.extend(entry.arch.map(|arch| MadeFor { is_ptx, arch }));
         }
         let answer = Answer::of(one, best);
         let known = self.files.entry(one.name.to_owned()).or_insert(answer);
@@ -92,6 +93,11 @@ impl OnGpu {
         }
     }
 
+    /// What runs there, in words.
+    fn archs(&self) -> Vec<String> {
+        self.archs.iter().map(MadeFor::to_string).collect()
+    }
+
     fn sentence(&self, unread: &[Unread]) -> String {
         let of =
             |answer| self.files.iter().filter(move |(_, one)| **one == answer).map(|(name, _)| &name[..]);
@@ -105,7 +111,7 @@ impl OnGpu {
             }
             runs @ Answer::Runs(_) => format!("yes, by {}", runs.word()),
         };
-        let archs: Vec<&str> = self.archs.iter().map(String::as_str).collect();
+        let archs = self.archs();
         let archs = if archs.is_empty() { String::new() } else { format!("  ({})", archs.join(", ")) };
         said + &archs
     }
@@ -164,7 +170,7 @@ fn document(gpu: u32, on_gpu: &OnGpu, unread: &[Unread]) -> Value {
     let files: BTreeMap<&String, Value> =
         on_gpu.files.iter().map(|(name, answer)| (name, answer.means())).collect();
     json!({
-        "gpu": format!("sm_{gpu}"), "runs": runs, "by": by, "archs": on_gpu.archs, "files": files,
+        "gpu": format!("sm_{gpu}"), "runs": runs, "by": by, "archs": on_gpu.archs(), "files": files,
     })
 }
 

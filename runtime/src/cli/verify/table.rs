@@ -72,7 +72,7 @@ fn by_file(answer: &Answer) -> String {
             escape::line(&one.name),
             size(one.size_bytes),
             size(one.device_bytes),
-            one.archs.iter().cloned().collect::<Vec<_>>().join(" "),
+            one.archs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             word(one.verdict).to_lowercase(),
         ]);
     }
@@ -163,7 +163,7 @@ fn by_file_listed(answer: &Answer) -> String {
             escape::line(&one.name),
             size(one.size_bytes),
             size(one.device_bytes),
-            one.archs.iter().cloned().collect::<Vec<_>>().join(" "),
+            one.archs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         ]);
     }
     let rest = answer.speaking.saturating_sub(SHOWN_FILES);
