@@ -9,7 +9,6 @@ use clap::Args;
 use super::failure::Failure;
 use super::sign;
 use crate::shared_cache::{CachePlace, PlaceError, Sharing};
-use crate::signing::AllowedSigners;
 
 /// How long a shared cache is waited for where nothing else is said: less than most builds take.
 const PATIENCE_SECONDS: u64 = 10;
@@ -54,11 +53,11 @@ impl SharingOptions {
             return Err(Failure::request(format!("nothing is known of who may sign in {place}"))
                 .hint("--cache-signers FILE names whose builds are taken, --cache-key FILE signs yours"));
         }
-        let allowed = self.cache_signers.as_deref().map(AllowedSigners::open).transpose();
+        let allowed = self.cache_signers.as_deref().map(sign::open_signers).transpose()?;
         let key = self.cache_key.as_deref().map(sign::open_key).transpose()?;
         Ok(Some(Sharing {
             place,
-            allowed: allowed.map_err(Failure::request)?,
+            allowed,
             key: key.map(Arc::new),
             patience: Duration::from_secs(self.cache_patience.unwrap_or(PATIENCE_SECONDS)),
         }))

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::{input, output};
 use crate::attestation::{self, SignError};
 use crate::path_text;
-use crate::signing::{KeyError, SigningKey};
+use crate::signing::{AllowedSigners, AllowedSignersError, KeyError, SigningKey};
 
 /// Sign a sealed artifact with your OpenSSH key.
 ///
@@ -56,6 +56,18 @@ impl KeyOptions {
 /// Opens the key of a file, with a way out for each failure.
 pub(super) fn open_key(file: &Path) -> Result<SigningKey, Failure> {
     SigningKey::open(file, path_of("SSH_AUTH_SOCK").as_deref()).map_err(explain_key)
+}
+
+/// Opens a file that says who may have signed, with a way out for each failure.
+pub(super) fn open_signers(file: &Path) -> Result<AllowedSigners, Failure> {
+    AllowedSigners::open(file).map_err(|error| match &error {
+        AllowedSignersError::Writable { path } => {
+            let hint =
+                format!("`chmod o-w` for {} and its folder; look at what it says before", path.display());
+            Failure::request(error).hint(hint)
+        }
+        AllowedSignersError::File { .. } | AllowedSignersError::Line { .. } => Failure::request(error),
+    })
 }
 
 fn path_of(variable: &str) -> Option<PathBuf> {

@@ -1,5 +1,8 @@
 //! Who may have signed, in the format of OpenSSH's `allowed_signers`.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use glob::Pattern;
@@ -40,7 +43,13 @@ pub enum AllowedSignersError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// Others could add themselves to it.
+    #[error("everybody can write to `{}`, or to its folder: it says nothing of who may sign", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
     },
     /// A line is not of the format.
     #[error("`{}`, line {line}: {reason}", path.display())]
@@ -65,8 +74,11 @@ impl AllowedSigners {
 
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self, AllowedSignersError> {
-        let bytes = regular_file::read_through_links(path, LARGEST_BYTES)
-            .map_err(|source| AllowedSignersError::File { path: path.to_owned(), source })?;
+        let unreadable = |source| AllowedSignersError::File { path: path.to_owned(), source };
+        let bytes = regular_file::read_through_links(path, LARGEST_BYTES).map_err(unreadable)?;
+        if is_open_to_all(&path.canonicalize().map_err(unreadable)?).map_err(unreadable)? {
+            return Err(AllowedSignersError::Writable { path: path.to_owned() });
+        }
         Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, reason)| AllowedSignersError::Line {
             path: path.to_owned(),
             line,
@@ -110,6 +122,16 @@ impl AllowedSigners {
             |signer: &&AllowedSigner| signer.key.fingerprint(HashAlg::Sha256).to_string() == fingerprint;
         self.lines.iter().find(is_it).map(|signer| &signer.key)
     }
+}
+
+/// Whether everybody may write to a file, or put another in its place.
+fn is_open_to_all(path: &Path) -> io::Result<bool> {
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let folder = path.parent().map_or(Ok(0), |folder| fs::metadata(folder).map(|found| found.mode()))?;
+    let is_open = fs::metadata(path)?.mode() & OTHERS_WRITE != 0;
+    // In a sticky folder, such as /tmp, nobody replaces what is another's.
+    Ok(is_open || folder & OTHERS_WRITE != 0 && folder & STICKY == 0)
 }
 
 /// Whether a list of patterns, such as `*@example.com,!mallory@*`, holds a name.
@@ -203,6 +225,9 @@ fn moment(text: &str) -> Result<DateTime, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIHAk0PFmfMLNqaVyy6vhDVXUSZ5UPYMRBcbm5hDH3lS";
@@ -231,6 +256,23 @@ mod tests {
             assert_eq!(AllowedSigners::parse(&format!("{nobody} {KEY}")).unwrap().passed_over.len(), 1);
         }
         assert!(principals(&format!("# me {KEY}\n\nme cert-authority {KEY}"), None).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_write_or_replace_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("signers");
+        fs::write(&path, format!("me {KEY}\n")).unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for (of_file, of_folder, is_open) in
+            [(0o644, 0o755, false), (0o664, 0o1777, false), (0o646, 0o755, true), (0o644, 0o777, true)]
+        {
+            set(&path, of_file);
+            set(folder.path(), of_folder);
+            let opened = AllowedSigners::open(&path);
+            let is_refused = matches!(opened, Err(AllowedSignersError::Writable { .. }));
+            assert_eq!(is_refused, is_open, "{of_file:o} in {of_folder:o}: {opened:?}");
+        }
     }
 
     #[test]
