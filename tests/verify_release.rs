@@ -41,6 +41,26 @@ fn a_wheel_whose_libraries_hold_what_each_rule_requires_conforms() {
 }
 
 #[test]
+fn a_release_without_device_code_conforms_to_no_policy_about_device_code() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plain/pkg/__init__.py", "x = 1\n");
+    let allows = "[[rule]]\nfiles = [\"**\"]\nallow = [\"sm_100a\"]\n";
+    let file = policy(&sandbox, allows);
+    for policy in ["only:sm_100a", file.as_str()] {
+        let document = sandbox.run(["verify", "plain", "--policy", policy, "--json"]).expect(1).json();
+        let findings = document["inputs"][0]["findings"].as_array().unwrap();
+        assert_eq!((findings.len(), &findings[0]["kind"]), (1, &"no-device-code".into()), "{document:#}");
+    }
+    let waiver =
+        "[[waiver]]\nfiles = [\"**\"]\nfindings = [\"no-device-code\"]\nreason = \"for processors\"\n";
+    let file = policy(&sandbox, &format!("{allows}{waiver}"));
+    sandbox.run(["verify", "plain", "--policy", &file]).expect(0);
+    let file = policy(&sandbox, "[[rule]]\nfiles = [\"**\"]\ndevice_code = false\n");
+    sandbox.run(["verify", "plain", "--policy", &file]).expect(0);
+    sandbox.run(["verify", "plain", "--policy", "like:plain"]).expect(0);
+}
+
+#[test]
 fn a_finding_names_its_file_and_a_waiver_its_reason() {
     let sandbox = Sandbox::new();
     let wheel = wheel(&sandbox, "p.whl", TWO);

@@ -141,7 +141,7 @@ const POLICY_HELP: &str = "A policy file:
   findings = [\"unreadable\"]     kinds; all when left out: missing,
                                 machine-code, ptx, lto-ir, device-code,
                                 runs-on, contradicted, unreadable,
-                                runtime-jit, unused-rule
+                                runtime-jit, unused-rule, no-device-code
   reason = \"unpacked and read by hand for 3.5.0\"
 
 Without a file: `--policy only:sm_100a`, and `--policy like:old.whl`:

@@ -118,7 +118,8 @@ fn hold(policy: &ReleasePolicy, path: &Path) -> Result<Held, Failure> {
         tally.unread.iter().map(|one| policy.unread(&inner_name(path, &one.path), &one.reason)).collect();
     keep(&mut held, unread);
     keep(&mut held, policy.open_questions());
-    keep(&mut held, policy.unused(&used));
+    let unused = policy.unused(&used, held.with_code);
+    keep(&mut held, unused);
     Ok(held)
 }
 

@@ -26,11 +26,13 @@ pub enum FindingKind {
     RuntimeJit,
     /// A rule that is about no file with device code.
     UnusedRule,
+    /// No file holds device code, and the policy is about files that do.
+    NoDeviceCode,
 }
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Missing,
         Self::MachineCode,
         Self::Ptx,
@@ -41,6 +43,7 @@ impl FindingKind {
         Self::Unreadable,
         Self::RuntimeJit,
         Self::UnusedRule,
+        Self::NoDeviceCode,
     ];
 
     /// Its word.
@@ -56,6 +59,7 @@ impl FindingKind {
             Self::Unreadable => "unreadable",
             Self::RuntimeJit => "runtime-jit",
             Self::UnusedRule => "unused-rule",
+            Self::NoDeviceCode => "no-device-code",
         }
     }
 }
@@ -63,7 +67,7 @@ impl FindingKind {
 /// One thing that is not as the policy asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The file, from the root of the wheel or folder; a rule's name where it is about no file.
+    /// The file, from the root of the wheel or folder; a rule's or the policy's name where it is about no file.
     pub file: String,
     /// What kind of thing it is.
     pub kind: FindingKind,

@@ -182,8 +182,12 @@ impl ReleasePolicy {
         self.not_known.iter().map(of).collect()
     }
 
-    /// Rules that turned out to be about nothing.
-    pub fn unused(&self, used: &BTreeSet<usize>) -> Vec<Finding> {
+    /// Rules that turned out to be about nothing, of `with_code` files that hold device code.
+    pub fn unused(&self, used: &BTreeSet<usize>, with_code: usize) -> Vec<Finding> {
+        if with_code == 0 && self.rules.iter().any(|rule| rule.device_code) {
+            let what = "no file holds device code, and this policy is about files that do".to_owned();
+            return vec![self.finding(&self.name, FindingKind::NoDeviceCode, what)];
+        }
         let asks = |rule: &Rule| !rule.require.is_empty() || !rule.runs_on.is_empty();
         let rules = self.rules.iter().enumerate().filter(|(index, rule)| asks(rule) && !used.contains(index));
         rules
@@ -360,7 +364,7 @@ mod tests {
         assert_eq!(kinds(&policy, "bin/k.so", &exact()), [(FindingKind::DeviceCode, false)]);
         assert_eq!(kinds(&policy, "lib/deep/k.so", &exact()), [(FindingKind::DeviceCode, false)]);
         assert!(kinds(&policy, "lib/k.so", &exact()).is_empty());
-        assert_eq!(policy.unused(&BTreeSet::new())[0].kind, FindingKind::UnusedRule);
+        assert_eq!(policy.unused(&BTreeSet::new(), 1)[0].kind, FindingKind::UnusedRule);
     }
 
     #[test]
