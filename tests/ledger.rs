@@ -81,6 +81,16 @@ fn the_shelf_comes_in_once_and_its_runs_say_how_far_they_can_be_believed() {
 }
 
 #[test]
+fn a_ledger_without_runs_says_what_it_holds_instead() {
+    let sandbox = Sandbox::new();
+    assert_eq!(ledger(&sandbox, &["list"]).expect(0).stdout, "no runs\n");
+    import(&sandbox, &solution("gdn_decode-0c1bddef06c8.zip"));
+    let said = ledger(&sandbox, &["list"]).expect(0).stdout;
+    assert_eq!(said, "no runs, and 1 seal: `proofmark ledger query` lists them\n");
+    assert_eq!(ledger(&sandbox, &["list", "--solution", "other"]).expect(0).stdout, "no runs\n");
+}
+
+#[test]
 fn filters_find_what_they_name_and_no_more() {
     let sandbox = Sandbox::new();
     import(&sandbox, &repository().join("solutions"));

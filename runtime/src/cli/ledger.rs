@@ -214,6 +214,20 @@ impl FilterOptions {
     }
 }
 
+/// What to say where no run is as asked: what else there is.
+fn no_runs(ledger: &Ledger, filter: &Filter) -> Result<String, Failure> {
+    let rows = ledger.rows(&Filter { limit: None, ..filter.clone() }).map_err(explain)?;
+    let count = |kind: LedgerKind| {
+        let count = rows.iter().filter(|row| row.kind == kind).count();
+        (count > 0).then(|| format!("{count} {}{}", kind.name(), if count == 1 { "" } else { "s" }))
+    };
+    let kinds: Vec<String> = LedgerKind::ALL.into_iter().filter_map(count).collect();
+    if kinds.is_empty() {
+        return Ok("no runs".to_owned());
+    }
+    Ok(format!("no runs, and {}: `proofmark ledger query` lists them", kinds.join(", ")))
+}
+
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     if let LedgerAction::Rebuild = arguments.action {
@@ -228,8 +242,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     };
     match &arguments.action {
         LedgerAction::List(filter) => {
-            let runs = ledger.runs(&filter.filter(None)).map_err(explain)?;
-            console.print(if runs.is_empty() { "no runs".to_owned() } else { run_table(&runs) })?;
+            let filter = filter.filter(None);
+            let runs = ledger.runs(&filter).map_err(explain)?;
+            let text = if runs.is_empty() { no_runs(&ledger, &filter)? } else { run_table(&runs) };
+            console.print(text)?;
             console.document("proofmark.ledger-list", 1, &json!({ "runs": runs }))?;
         }
         LedgerAction::Query { kind, filter } => {
