@@ -302,7 +302,7 @@ mod tests {
         let mut broken = scale();
         broken["name"] = json!("");
         broken["axes"]["columns"] = json!({"type": "const", "value": -1});
-        broken["inputs"]["x"]["dtype"] = json!("uint8");
+        broken["inputs"]["x"]["dtype"] = json!("uint16");
         broken["outputs"]["factor"] = json!({"shape": ["depth"], "dtype": "float32"});
         broken["reference"] = json!("def running(x): pass\n  def run(x): pass");
         let invalid = Definition::from_json(&broken.to_string()).unwrap_err();

@@ -1,4 +1,4 @@
-//! The element types of FlashInfer-Bench.
+//! The element types of FlashInfer-Bench, and two that other boards have beside them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,11 +28,15 @@ pub enum Dtype {
     Int8,
     /// One byte, zero or one.
     Bool,
+    /// Unsigned, one byte: what problems of GPU MODE hold, and no model of FlashInfer-Bench.
+    Uint8,
+    /// IEEE 754 binary64: what SOL-ExecBench has, and no model of FlashInfer-Bench.
+    Float64,
 }
 
 impl Dtype {
-    /// Every element type, in the order of their model.
-    pub const ALL: [Self; 11] = [
+    /// Every element type, in the order of their model; those that it has not come last.
+    pub const ALL: [Self; 13] = [
         Self::Float32,
         Self::Float16,
         Self::Bfloat16,
@@ -44,6 +48,8 @@ impl Dtype {
         Self::Int16,
         Self::Int8,
         Self::Bool,
+        Self::Uint8,
+        Self::Float64,
     ];
 
     /// The name in a document.
@@ -61,6 +67,8 @@ impl Dtype {
             Self::Int16 => "int16",
             Self::Int8 => "int8",
             Self::Bool => "bool",
+            Self::Uint8 => "uint8",
+            Self::Float64 => "float64",
         }
     }
 
@@ -68,10 +76,10 @@ impl Dtype {
     #[must_use]
     pub fn size_bits(self) -> u64 {
         match self {
-            Self::Int64 => 64,
+            Self::Int64 | Self::Float64 => 64,
             Self::Float32 | Self::Int32 => 32,
             Self::Float16 | Self::Bfloat16 | Self::Int16 => 16,
-            Self::Float8E4m3fn | Self::Float8E5m2 | Self::Int8 | Self::Bool => 8,
+            Self::Float8E4m3fn | Self::Float8E5m2 | Self::Int8 | Self::Bool | Self::Uint8 => 8,
             Self::Float4E2m1 => 4,
         }
     }
@@ -79,7 +87,7 @@ impl Dtype {
     /// Whether values can be fractions.
     #[must_use]
     pub fn is_float(self) -> bool {
-        !matches!(self, Self::Int64 | Self::Int32 | Self::Int16 | Self::Int8 | Self::Bool)
+        !matches!(self, Self::Int64 | Self::Int32 | Self::Int16 | Self::Int8 | Self::Bool | Self::Uint8)
     }
 
     /// Size of that many elements in bytes, rounded up to whole bytes; `None` on overflow.
@@ -123,7 +131,7 @@ mod tests {
         for dtype in Dtype::ALL {
             assert_eq!(dtype.name().parse(), Ok(dtype));
         }
-        assert!("uint8".parse::<Dtype>().is_err());
+        assert!("uint16".parse::<Dtype>().is_err());
         assert!("Float32".parse::<Dtype>().is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The element types: FlashInfer-Bench's, and two more.
+//! The element types: ours but for one, and one more.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,8 @@ use crate::interop::flashinfer::Dtype;
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementType {
-    /// One that FlashInfer-Bench has too.
+    /// One that is measured.
     Shared(Dtype),
-    /// IEEE 754 binary64.
-    Float64,
     /// Two 4-bit floats in a byte, as torch names the pair.
     Float4E2m1fnX2,
 }
@@ -22,15 +20,14 @@ impl ElementType {
     pub fn name(self) -> &'static str {
         match self {
             Self::Shared(dtype) => dtype.name(),
-            Self::Float64 => "float64",
             Self::Float4E2m1fnX2 => "float4_e2m1fn_x2",
         }
     }
 
     /// Every name, for a message.
     pub(super) fn names() -> String {
-        let shared = Dtype::ALL.map(Dtype::name).join(", ");
-        format!("one of {shared}, {}, {}", Self::Float64, Self::Float4E2m1fnX2)
+        let shared: Vec<_> = Dtype::ALL.into_iter().filter(is_theirs).map(Dtype::name).collect();
+        format!("one of {}, {}", shared.join(", "), Self::Float4E2m1fnX2)
     }
 }
 
@@ -44,7 +41,14 @@ impl FromStr for ElementType {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let own = [Self::Float64, Self::Float4E2m1fnX2].into_iter().find(|one| one.name() == text);
-        own.or_else(|| text.parse().ok().map(Self::Shared)).ok_or(())
+        if text == Self::Float4E2m1fnX2.name() {
+            return Ok(Self::Float4E2m1fnX2);
+        }
+        text.parse().ok().filter(is_theirs).map(Self::Shared).ok_or(())
     }
+}
+
+/// Whether their model has it.
+fn is_theirs(dtype: &Dtype) -> bool {
+    *dtype != Dtype::Uint8
 }

@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn an_element_type_that_is_not_measured_is_refused_by_name() {
         let wide =
-            DEFINITION.replace("\"bfloat16\"}},\n        \"custom", "\"float64\"}},\n        \"custom");
+            DEFINITION.replace("\"bfloat16\"}},\n        \"custom", "\"float4_e2m1fn_x2\"}},\n        \"custom");
         let line = r#"{"axes": {"rows": 3}, "inputs": {"x": {}}, "uuid": "a"}"#;
         let refused = problem(&wide, line).unwrap().measurable().unwrap_err();
         assert_eq!(refused.violations[0].place, "outputs.y.dtype");

@@ -72,7 +72,7 @@ INSTRUMENT(count_cycles)(uint64_t* answer, uint64_t stretch_ns) {
 }
 
 // Element types in the order of the Rust enum.
-enum Dtype { F32, F16, BF16, E4M3, E5M2, E2M1, I64, I32, I16, I8, BOOL };
+enum Dtype { F32, F16, BF16, E4M3, E5M2, E2M1, I64, I32, I16, I8, BOOL, U8, F64 };
 
 // ---- inputs ---------------------------------------------------------------------------------
 // The exact specification is in the judge's generator.rs; these kernels and that file must agree
@@ -170,6 +170,7 @@ INSTRUMENT(make)(void* out, uint32_t dtype, uint32_t form, float multiplier, flo
     }
     for (uint64_t e = first; e < count; e += stride) {
         switch (dtype) {
+            case F64: ((double*)out)[e] = as_float(r, e); break;
             case F32: ((float*)out)[e] = as_float(r, e); break;
             case F16: ((__half*)out)[e] = __float2half_rn(as_float(r, e)); break;
             case BF16: ((__nv_bfloat16*)out)[e] = __float2bfloat16_rn(as_float(r, e)); break;
@@ -217,6 +218,8 @@ static __device__ double element(const void* data, uint64_t i, int dtype) {
         case I32: return ((const int32_t*)data)[i];
         case I16: return ((const int16_t*)data)[i];
         case I8: return ((const int8_t*)data)[i];
+        case U8: return ((const uint8_t*)data)[i];
+        case F64: return ((const double*)data)[i];
         default: return ((const uint8_t*)data)[i] != 0;
     }
 }

@@ -72,14 +72,15 @@ impl Distribution {
     }
 
     /// What FlashInfer-Bench draws for an element type: `randn`, clamped to ±2 for eight bits and
-    /// less; all of int8; −1024 to 1023 for wider integers; both booleans.
+    /// less; all of int8 and uint8; −1024 to 1023 for wider integers; both booleans.
     pub fn of_dtype(dtype: Dtype) -> Self {
         match dtype {
-            Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16 => Self::STANDARD,
+            Dtype::Float64 | Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16 => Self::STANDARD,
             Dtype::Float8E4m3fn | Dtype::Float8E5m2 | Dtype::Float4E2m1 => {
                 Self::Bell { mean: 0.0, deviation: 1.0, limit: 2.0 }
             }
             Dtype::Int8 => Self::Whole { low: -128, span: 256 },
+            Dtype::Uint8 => Self::Whole { low: 0, span: 256 },
             Dtype::Int16 | Dtype::Int32 | Dtype::Int64 => Self::Whole { low: -1024, span: 2048 },
             Dtype::Bool => Self::Whole { low: 0, span: 2 },
         }

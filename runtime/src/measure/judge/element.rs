@@ -71,22 +71,23 @@ fn power_of_two(power: i32) -> f32 {
     f32::from_bits(((power + 127) as u32) << 23)
 }
 
-/// Narrows a value to an element of a float type; the bits stand in the low end.
+/// Makes a value an element of a float type; the bits stand in the low end.
 ///
 /// # Panics
 /// For a type that is no float: callers match on the type first.
-pub(super) fn encode_float(dtype: Dtype, value: f32) -> u32 {
-    match dtype {
+pub(super) fn encode_float(dtype: Dtype, value: f32) -> u64 {
+    u64::from(match dtype {
+        Dtype::Float64 => return f64::from(value).to_bits(),
         Dtype::Float32 => value.to_bits(),
         Dtype::Float16 => u32::from(f16::from_f32(value).to_bits()),
         Dtype::Bfloat16 => u32::from(bf16::from_f32(value).to_bits()),
         Dtype::Float8E4m3fn => u32::from(E4M3FN.encode(value)),
         Dtype::Float8E5m2 => u32::from(E5M2.encode(value)),
         Dtype::Float4E2m1 => u32::from(E2M1.encode(value)),
-        Dtype::Int64 | Dtype::Int32 | Dtype::Int16 | Dtype::Int8 | Dtype::Bool => {
+        Dtype::Int64 | Dtype::Int32 | Dtype::Int16 | Dtype::Int8 | Dtype::Uint8 | Dtype::Bool => {
             unreachable!("an integer type has no float coding")
         }
-    }
+    })
 }
 
 /// The value of one element of a dense little-endian tensor; `None` past its end. Whole numbers
@@ -105,6 +106,8 @@ pub fn decode(dtype: Dtype, bytes: &[u8], index: usize) -> Option<f64> {
         Dtype::Int16 => f64::from(i16::from_le_bytes(element(bytes, index)?)),
         Dtype::Int8 => f64::from(i8::from_le_bytes(element(bytes, index)?)),
         Dtype::Bool => f64::from(u8::from(*bytes.get(index)? != 0)),
+        Dtype::Uint8 => f64::from(*bytes.get(index)?),
+        Dtype::Float64 => f64::from_le_bytes(element(bytes, index)?),
     })
 }
 
@@ -130,6 +133,8 @@ pub fn decode_all(dtype: Dtype, bytes: &[u8], count: usize) -> Option<Vec<f64>> 
         Dtype::Int16 => each(bytes, |word| f64::from(i16::from_le_bytes(word))),
         Dtype::Int8 => each(bytes, |word| f64::from(i8::from_le_bytes(word))),
         Dtype::Bool => each(bytes, |[byte]| f64::from(u8::from(byte != 0))),
+        Dtype::Uint8 => each(bytes, |[byte]| f64::from(byte)),
+        Dtype::Float64 => each(bytes, f64::from_le_bytes),
     })
 }
 
@@ -149,12 +154,16 @@ pub fn spacing(dtype: Dtype, value: f64) -> Option<f64> {
         Dtype::Float8E4m3fn => (3, -6),
         Dtype::Float8E5m2 => (2, -14),
         Dtype::Float4E2m1 => (1, 0),
-        Dtype::Int64 | Dtype::Int32 | Dtype::Int16 | Dtype::Int8 | Dtype::Bool => return None,
+        // Below this the unit is no normal number, and no output is that small.
+        Dtype::Float64 => (52, -970),
+        Dtype::Int64 | Dtype::Int32 | Dtype::Int16 | Dtype::Int8 | Dtype::Uint8 | Dtype::Bool => {
+            return None;
+        }
     };
     // The exponent's bits, not a logarithm: exact just below a power of two.
     let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
     let power = exponent.max(least_exponent) - mantissa_bits;
-    // From −149 on: always a normal number of double precision.
+    // From −1022 on: always a normal number of double precision.
     value.is_finite().then(|| f64::from_bits(u64::from((power + 1023).unsigned_abs()) << 52))
 }
 
@@ -194,7 +203,7 @@ mod tests {
                 if value.is_finite() {
                     #[expect(clippy::cast_possible_truncation, reason = "a narrow value fits")]
                     let back = encode_float(dtype, value as f32);
-                    assert_eq!(back, code, "{dtype} {code:#x} {value}");
+                    assert_eq!(back, u64::from(code), "{dtype} {code:#x} {value}");
                 }
             }
         }
@@ -208,10 +217,10 @@ mod tests {
             for code in 0..highest {
                 #[expect(clippy::cast_possible_truncation, reason = "a narrow midpoint fits")]
                 let middle = f64::midpoint(value(code), value(code + 1)) as f32;
-                let even = u32::from(code + code % 2);
+                let even = u64::from(code + code % 2);
                 assert_eq!(encode_float(dtype, middle), even, "{dtype} {code:#x}");
-                assert_eq!(encode_float(dtype, middle.next_down()), u32::from(code), "{dtype} {code:#x}");
-                assert_eq!(encode_float(dtype, middle.next_up()), u32::from(code + 1), "{dtype} {code:#x}");
+                assert_eq!(encode_float(dtype, middle.next_down()), u64::from(code), "{dtype} {code:#x}");
+                assert_eq!(encode_float(dtype, middle.next_up()), u64::from(code + 1), "{dtype} {code:#x}");
             }
         }
     }
@@ -257,6 +266,8 @@ mod tests {
         assert_eq!(spacing(Dtype::Bfloat16, 1.0), Some(f64::powi(2.0, -7)));
         assert_eq!(spacing(Dtype::Float16, 0.0), Some(f64::powi(2.0, -24)));
         assert_eq!(spacing(Dtype::Int32, 1.0), None);
+        assert_eq!(spacing(Dtype::Float64, 1.0), Some(f64::EPSILON));
+        assert_eq!(spacing(Dtype::Float64, 0.0), Some(f64::MIN_POSITIVE));
         assert_eq!(spacing(Dtype::Float32, f64::INFINITY), None);
     }
 
@@ -267,6 +278,9 @@ mod tests {
         assert_eq!(decode(Dtype::Float4E2m1, &[0x21], 1), Some(1.0));
         assert_eq!(decode(Dtype::Int64, &[0xff; 8], 0), Some(-1.0));
         assert_eq!(decode(Dtype::Float32, &[], usize::MAX), None);
+        assert_eq!(decode(Dtype::Uint8, &[1, 0xff], 1), Some(255.0));
+        assert_eq!(decode(Dtype::Float64, &0.1_f64.to_le_bytes(), 0), Some(0.1));
+        assert_eq!(encode_float(Dtype::Float64, -0.5), (-0.5_f64).to_bits());
         assert!(decode(Dtype::Float8E5m2, &[0xfc], 0).unwrap().is_infinite());
         assert!(decode(Dtype::Float8E4m3fn, &[0xff], 0).unwrap().is_nan());
     }

@@ -184,8 +184,8 @@ pub fn generate_scalar(recipe: &Recipe, stream: &Stream, dtype: Dtype) -> Scalar
 )]
 fn bits(recipe: &Recipe, stream: &Stream, dtype: Dtype, element: u64) -> u64 {
     match (dtype.is_float(), recipe.form) {
-        (true, Form::Whole) => u64::from(encode_float(dtype, recipe.whole(stream, element) as f32)),
-        (true, _) => u64::from(encode_float(dtype, recipe.float(stream, element))),
+        (true, Form::Whole) => encode_float(dtype, recipe.whole(stream, element) as f32),
+        (true, _) => encode_float(dtype, recipe.float(stream, element)),
         (false, Form::Whole) => recipe.whole(stream, element) as u64,
         (false, _) => recipe.float(stream, element) as i64 as u64,
     }

@@ -132,13 +132,15 @@ pub fn dlpack(dtype: Dtype) -> (u8, u8) {
         Dtype::Int16 => (0, 16),
         Dtype::Int8 => (0, 8),
         Dtype::Bool => (6, 8),
+        Dtype::Uint8 => (1, 8),
+        Dtype::Float64 => (2, 64),
     }
 }
 
 /// The number by which the instruments know an element type: its place among all.
 pub fn number(dtype: Dtype) -> u32 {
     let place = Dtype::ALL.iter().position(|known| *known == dtype);
-    u32::try_from(place.expect("every type is among all")).expect("eleven types")
+    u32::try_from(place.expect("every type is among all")).expect("a few types")
 }
 
 #[cfg(test)]
@@ -173,5 +175,6 @@ mod tests {
     #[test]
     fn numbers_types_as_the_instruments_do() {
         assert_eq!((number(Dtype::Float32), number(Dtype::Bfloat16), number(Dtype::Bool)), (0, 2, 10));
+        assert_eq!((number(Dtype::Uint8), number(Dtype::Float64)), (11, 12));
     }
 }

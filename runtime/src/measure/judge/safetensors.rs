@@ -122,6 +122,8 @@ fn name_of(dtype: Dtype) -> tensor::Dtype {
         Dtype::Int16 => tensor::Dtype::I16,
         Dtype::Int8 => tensor::Dtype::I8,
         Dtype::Bool => tensor::Dtype::BOOL,
+        Dtype::Uint8 => tensor::Dtype::U8,
+        Dtype::Float64 => tensor::Dtype::F64,
     }
 }
 

@@ -205,7 +205,7 @@ fn whole(dtype: Dtype, values: &[i64]) -> Vec<u8> {
 }
 
 fn floats(dtype: Dtype, values: impl Iterator<Item = f32>) -> Vec<u8> {
-    let width = usize::try_from(dtype.size_bits() / 8).expect("four bytes at most");
+    let width = usize::try_from(dtype.size_bits() / 8).expect("eight bytes at most");
     values.flat_map(|value| encode_float(dtype, value).to_le_bytes().into_iter().take(width)).collect()
 }
 
