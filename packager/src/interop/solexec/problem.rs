@@ -16,7 +16,7 @@ use super::definition::{AxisValue, Definition, TensorSpec};
 use super::element_type::ElementType;
 use super::workload::Workload;
 use crate::escape;
-use crate::interop::flashinfer;
+use crate::interop::flashinfer::{self, InputSpec};
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::sources::{LARGEST_DEFINITION_BYTES, LARGEST_WORKLOADS_BYTES};
 
@@ -178,6 +178,8 @@ fn check(definition: &Definition, workload: Workload, before: &[Workload]) -> Re
             ));
         }
     }
+    check_values(definition, &workload, &mut violations);
+    check_kinds(definition, &workload, &mut violations);
     for name in definition.inputs().names().filter(|name| !workload.inputs.contains(name)) {
         let expected = "`random`, `scalar`, `safetensors` or `custom`, as for every input of the definition";
         violations.push(FormatViolation::new(format!("inputs.{name}"), expected, "nothing"));
@@ -203,6 +205,49 @@ fn check(definition: &Definition, workload: Workload, before: &[Workload]) -> Re
         Ok(workload)
     } else {
         Err(Invalid { document: "SOL-ExecBench workload", violations })
+    }
+}
+
+/// Their models take a value for any name: one that no axis has is a slip, and another one than the definition's would
+/// be in force there.
+fn check_values(definition: &Definition, workload: &Workload, violations: &mut Vec<FormatViolation>) {
+    let of = |name: &str| match definition.axes().get(name)?.value {
+        AxisValue::Constant(value) => Some(value),
+        AxisValue::Variable | AxisValue::Expression(_) => workload.axes.get(name).copied(),
+    };
+    for (name, &value) in workload.axes.iter() {
+        let expected = match definition.axes().get(name).map(|axis| &axis.value) {
+            None => {
+                let names: Vec<_> = definition.axes().names().collect();
+                format!("an axis of the definition: {}", names.join(", "))
+            }
+            Some(AxisValue::Variable) => continue,
+            Some(AxisValue::Constant(constant)) if *constant == value => continue,
+            Some(AxisValue::Constant(constant)) => format!("{constant}, as the definition says, or nothing"),
+            Some(AxisValue::Expression(expression)) => match expression.value(&of) {
+                Ok(result) if result == value => continue,
+                Ok(result) => format!("{result}, which is `{expression}`, or nothing"),
+                Err(_) => continue,
+            },
+        };
+        violations.push(FormatViolation::new(format!("axes.{name}"), expected, value.to_string()));
+    }
+}
+
+/// A tensor is never given as a number, nor a scalar as a file.
+fn check_kinds(definition: &Definition, workload: &Workload, violations: &mut Vec<FormatViolation>) {
+    for (name, source) in workload.inputs.iter() {
+        let Some(spec) = definition.inputs().get(name) else { continue };
+        let (expected, found) = match (&spec.shape, source) {
+            (Some(_), InputSpec::Scalar(_)) => {
+                ("`random`, `safetensors` or `custom`: it is a tensor", "`scalar`")
+            }
+            (None, InputSpec::Safetensors { .. }) => {
+                ("`random`, `scalar` or `custom`: it is a scalar", "`safetensors`")
+            }
+            _ => continue,
+        };
+        violations.push(FormatViolation::new(format!("inputs.{name}"), expected, found));
     }
 }
 
@@ -317,8 +362,8 @@ mod tests {
 
     #[test]
     fn an_element_type_that_is_not_measured_is_refused_by_name() {
-        let wide =
-            DEFINITION.replace("\"bfloat16\"}},\n        \"custom", "\"float4_e2m1fn_x2\"}},\n        \"custom");
+        let wide = DEFINITION
+            .replace("\"bfloat16\"}},\n        \"custom", "\"float4_e2m1fn_x2\"}},\n        \"custom");
         let line = r#"{"axes": {"rows": 3}, "inputs": {"x": {}}, "uuid": "a"}"#;
         let refused = problem(&wide, line).unwrap().measurable().unwrap_err();
         assert_eq!(refused.violations[0].place, "outputs.y.dtype");
@@ -338,9 +383,17 @@ mod tests {
             (good.replace("\"a\"", "\"b\"").replace("\"rows\": 3", ""), "axes.rows"),
             (good.replace("\"a\"", "\"b\"").replace("\"x\"", "\"y\""), "inputs.x inputs.y"),
             (good.to_owned(), "uuid"),
+            (good.replace("\"a\"", "\"b\"").replace("3}", "3, \"rwos\": 4}"), "axes.rwos"),
+            (
+                good.replace("\"a\"", "\"b\"").replace("3}", "3, \"head\": 127, \"half\": 9}"),
+                "axes.head axes.half",
+            ),
+            (good.replace("\"a\"", "\"b\"").replace("\"custom\"", "\"scalar\", \"value\": 1"), "inputs.x"),
         ] {
             assert_eq!(refused(DEFINITION, &second), (2, places.to_owned()));
         }
+        let same = good.replace("\"a\"", "\"b\"").replace("3}", "3, \"head\": 128, \"half\": 192}");
+        assert_eq!(problem(DEFINITION, &same).unwrap().workloads.len(), 1);
         let none = DEFINITION.replace("\"custom_inputs_entrypoint\": \"make\", ", "");
         assert_eq!(refused(&none, good), (1, "inputs".to_owned()));
         assert!(matches!(problem(DEFINITION, "\n"), Err(ProblemError::NoWorkload { .. })));
