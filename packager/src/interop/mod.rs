@@ -12,6 +12,7 @@
 //! | `document` | takes a JSON document apart, field by field |
 //! | `unread` | fields of a solution.json that nothing reads |
 //! | `pieces` | C++ text taken apart into comments, texts and names |
+//! | `python` | Python text as far as its shape tells: code, statements, what they give a name |
 //! | `operator` | what definitions of both boards say alike |
 
 mod document;
@@ -20,6 +21,7 @@ pub mod named;
 mod operator;
 mod pieces;
 pub mod popcorn;
+mod python;
 pub mod python_surface;
 pub mod solexec;
 pub mod torch_binding;

@@ -7,6 +7,7 @@ use super::dtype::Dtype;
 use crate::interop::document::{self, Object, quote};
 use crate::interop::named::Named;
 use crate::interop::operator::{check_dimensions, check_names, constant, named, object, shape};
+use crate::interop::python;
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// The field that names the function which says whether outputs are right.
@@ -41,8 +42,7 @@ pub struct TensorSpec {
 /// A valid definition: every shape names known axes, no output is called like an input.
 ///
 /// Two of their rules need a Python parser: that the reference parses, and that constraints are
-/// expressions. Here a reference must have a line that starts with `def run`, and constraints
-/// are kept as they are.
+/// expressions. Here a reference must have a top-level `def run(…)`, and constraints are kept as they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
     name: String,
@@ -243,11 +243,7 @@ fn dtypes() -> String {
 }
 
 fn defines_run(reference: &str, violations: &mut Vec<FormatViolation>) -> bool {
-    let is_run = |line: &str| {
-        let name = line.strip_prefix("def").map(str::trim_start).filter(|rest| rest.len() + 3 < line.len());
-        name.and_then(|rest| rest.strip_prefix("run")).is_some_and(|rest| rest.trim_start().starts_with('('))
-    };
-    let defined = reference.lines().any(is_run);
+    let defined = python::parameters(reference, "run").is_some();
     if !defined {
         let first_line = reference.lines().next().unwrap_or_default();
         violations.push(FormatViolation::new(

@@ -18,7 +18,9 @@ use serde_json::{Map, Number, Value};
 use yaml_rust2::parser::{EventReceiver, Parser};
 use yaml_rust2::{Event, Yaml, YamlLoader};
 
+use super::python_entry::ENTRY;
 use crate::escape;
+use crate::interop::python;
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// The task's file.
@@ -104,7 +106,7 @@ impl Problem {
         if let Some(other) = text(&document, "lang").filter(|lang| *lang != "py") {
             violations.push(FormatViolation::new("lang", "`py`", format!("`{}`", escape::line(other))));
         }
-        for function in FUNCTIONS.iter().filter(|function| !defines(&reference, function)) {
+        for function in FUNCTIONS.iter().filter(|function| !python::gives(&reference, function)) {
             violations.push(FormatViolation::new(
                 REFERENCE_NAME,
                 format!("a top-level `{function}`"),
@@ -126,7 +128,7 @@ impl Problem {
     /// A submission to start from: the problem's own, or one that says what is missing.
     #[must_use]
     pub fn scaffold(&self) -> String {
-        if let Some(template) = self.template.as_ref().filter(|text| defines(text, "custom_kernel")) {
+        if let Some(template) = self.template.as_ref().filter(|text| python::gives(text, ENTRY)) {
             return template.clone();
         }
         "import torch\n\n\n# `data` is what generate_input of the problem's reference.py gives.\n\
@@ -162,17 +164,6 @@ fn text_at(folder: &Path, path: &str) -> Option<String> {
     let is_plain = !name.contains(['/', '\\', ':']) && !name.starts_with('.') && !name.is_empty();
     let place = if path.starts_with("../") { folder.join("..").join(name) } else { folder.join(name) };
     is_plain.then(|| read_text(&place).ok()).flatten()
-}
-
-/// Whether a text defines or assigns a name at its top level.
-fn defines(text: &str, name: &str) -> bool {
-    text.lines().any(|line| {
-        let rest = line.strip_prefix("def ").map_or(line, str::trim_start).strip_prefix(name);
-        rest.is_some_and(|rest| {
-            let rest = rest.trim_start();
-            if line.starts_with("def ") { rest.starts_with('(') } else { rest.starts_with('=') }
-        })
-    })
 }
 
 /// Notes what could make a small text large or deep.

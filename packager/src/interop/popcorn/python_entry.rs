@@ -1,6 +1,7 @@
-//! What is wrong with a Python entry, as far as its lines tell: no parser of Python.
+//! What is wrong with a Python entry, as far as its statements tell.
 
 use crate::escape;
+use crate::interop::python::{self, Statement};
 
 /// The function that a problem calls.
 pub(super) const ENTRY: &str = "custom_kernel";
@@ -29,78 +30,35 @@ pub(super) fn without_directives(text: &str, ours: [&str; 2]) -> (String, Vec<(u
     (kept, dropped)
 }
 
-/// Whether a text gives a name to who imports it: a function, an assignment, a class or an import.
-pub(super) fn gives(text: &str, name: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim_start();
-        let words = || line.split(|one: char| !one.is_ascii_alphanumeric() && one != '_');
-        let is_import =
-            (line.starts_with("from ") || line.starts_with("import ")) && words().any(|one| one == name);
-        let starts =
-            |before: &str| line.strip_prefix(before).is_some_and(|rest| words_start(rest.trim_start(), name));
-        let assigned = line.strip_prefix(name).map(str::trim_start);
-        is_import
-            || starts("def ")
-            || starts("async def ")
-            || starts("class ")
-            || assigned.is_some_and(|rest| rest.starts_with([':', '=']) && !rest.starts_with("=="))
-    })
-}
-
-fn words_start(text: &str, name: &str) -> bool {
-    let is_part = |one: char| one.is_alphanumeric() || one == '_';
-    text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part))
-}
-
 /// The only statement of the entry, where that does nothing yet.
 pub(super) fn placeholder(text: &str) -> Option<(usize, String)> {
-    let mut lines = text.lines().enumerate().skip_while(|(_, line)| {
-        !line.strip_prefix("def ").is_some_and(|rest| words_start(rest.trim_start(), ENTRY))
-    });
-    let mut depth = 0_i64;
-    let mut rest_of_head = String::new();
-    for (_, line) in lines.by_ref() {
-        let code = line.split('#').next().unwrap_or_default();
-        let count = |one: &[char]| i64::try_from(code.matches(one).count()).unwrap_or(i64::MAX);
-        depth += count(&['(', '[']) - count(&[')', ']']);
-        if depth <= 0 {
-            code.rsplit_once(':').unwrap_or_default().1.trim().clone_into(&mut rest_of_head);
-            break;
-        }
+    let statements = python::statements(text);
+    let is_entry = |one: &Statement| {
+        let name = one.code.strip_prefix("def ").map(str::trim_start);
+        one.indent == 0 && name.is_some_and(|name| python::starts_with_word(name, ENTRY))
+    };
+    let at = statements.iter().position(is_entry)?;
+    let (entry, rest) = (&statements[at], &statements[at + 1..]);
+    let beside = entry.code.rsplit_once(':').map(|(_, beside)| beside.trim());
+    let mut body = rest.iter().take_while(|one| one.indent > 0);
+    let (line, code) = match beside.filter(|beside| !beside.is_empty()) {
+        Some(beside) => (entry.line, beside),
+        None => body.next().map(|one| (one.line, one.code.as_str()))?,
+    };
+    if body.next().is_some() || !is_nothing(code) {
+        return None;
     }
-    if is_nothing(&rest_of_head) {
-        return Some((text.lines().position(|line| line.contains(&rest_of_head))? + 1, rest_of_head));
-    }
-    let (mut found, mut open) = (None, None);
-    for (index, line) in lines.take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '\t', '#'])) {
-        let line = line.trim();
-        if let Some(quotes) = open {
-            open = (!line.contains(quotes)).then_some(quotes);
-            continue;
-        }
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        if let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| line.starts_with(quotes)) {
-            open = (!line[quotes.len()..].contains(quotes)).then_some(quotes);
-            continue;
-        }
-        if found.is_some() || !is_nothing(line) {
-            return None;
-        }
-        found = Some((index + 1, escape::line(line)));
-    }
-    found
+    let shown = if beside == Some(code) { code } else { text.lines().nth(line - 1)?.trim() };
+    Some((line, escape::line(shown)))
 }
 
-fn is_nothing(statement: &str) -> bool {
-    let statement = statement.split('#').next().unwrap_or_default().trim();
-    matches!(statement, "pass" | "...") || statement.starts_with("raise NotImplementedError")
+fn is_nothing(code: &str) -> bool {
+    matches!(code, "pass" | "...") || code.starts_with("raise NotImplementedError")
 }
 
 /// The lines that let torch compile a text, where no flag in the file names an architecture.
 pub(super) fn compiles_for_the_default(text: &str) -> Vec<usize> {
-    let code = |line: &&str| !line.trim_start().starts_with('#');
+    let text = python::without_comments(text);
     let names_one = |line: &str| {
         ["arch=", "-gencode", "ARCH_LIST"].iter().any(|mark| {
             line.match_indices(mark)
@@ -108,16 +66,13 @@ pub(super) fn compiles_for_the_default(text: &str) -> Vec<usize> {
                 || *mark == "ARCH_LIST" && line.contains(mark)
         })
     };
-    if text.lines().filter(code).any(names_one) {
+    if text.lines().any(names_one) {
         return Vec::new();
     }
-    let compiles = |line: &str| COMPILERS.iter().any(|call| line.contains(call));
-    let is_call = |line: &&str| compiles(line) && !line.trim_start().starts_with("def ");
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| code(line) && is_call(line))
-        .map(|(index, _)| index + 1)
-        .collect()
+    let compiles = |code: &str| COMPILERS.iter().any(|call| code.contains(call));
+    let code = python::code(&text);
+    let is_call = |line: &str| compiles(line) && !line.trim_start().starts_with("def ");
+    code.lines().zip(1..).filter(|(line, _)| is_call(line)).map(|(_, number)| number).collect()
 }
 
 #[cfg(test)]
@@ -133,27 +88,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_by_whatever_binds_it() {
-        for text in [
-            "def custom_kernel(data):\n",
-            "if x:\n    def custom_kernel (data): pass\n",
-            "custom_kernel = run\n",
-            "from a import b as custom_kernel\n",
-            "custom_kernel: object = run",
-        ] {
-            assert!(gives(text, ENTRY), "{text}");
-        }
-        for text in [
-            "def custom_kernels(data):\n",
-            "# def custom_kernel(data)\n",
-            "custom_kernel(data)\n",
-            "x == custom_kernel",
-        ] {
-            assert!(!gives(text, ENTRY), "{text}");
-        }
-    }
-
-    #[test]
     fn an_entry_that_does_nothing_is_found() {
         for (text, line) in [
             ("def custom_kernel(data: input_t) -> output_t:\n    pass\n", 2),
@@ -162,12 +96,14 @@ mod tests {
                 8,
             ),
             ("def custom_kernel(data): ...\n", 1),
+            ("'''\ndef custom_kernel(data):\n    return 1\n'''\ndef custom_kernel(data):\n    pass\n", 6),
         ] {
             assert_eq!(placeholder(text).map(|(line, _)| line), Some(line), "{text}");
         }
         for text in [
             "def custom_kernel(data):\n    return data\n",
             "def custom_kernel(data):\n    pass\n    return 1\n",
+            "# def custom_kernel(data): pass\n",
             "x = 1\n",
         ] {
             assert_eq!(placeholder(text), None, "{text}");
@@ -185,6 +121,7 @@ mod tests {
         ] {
             assert!(compiles_for_the_default(&format!("{text}{flag}\n")).is_empty(), "{flag}");
         }
-        assert_eq!(compiles_for_the_default(&format!("{text}# -arch=sm_100a\n")), [2]);
+        assert_eq!(compiles_for_the_default(&format!("{text}x = 1  # -arch=sm_100a\n")), [2]);
+        assert!(compiles_for_the_default("'''\nload_inline(x)\n'''\n").is_empty());
     }
 }

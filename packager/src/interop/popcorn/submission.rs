@@ -13,6 +13,7 @@ use super::python_entry::{self, ENTRY};
 use super::{adapter, literal, word};
 use crate::artifact::Artifact;
 use crate::interop::flashinfer::Definition;
+use crate::interop::python;
 use crate::interop::torch_binding::{self, CallersStream};
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::target::{Arch, Feature, Gencode};
@@ -267,7 +268,7 @@ fn python(
     };
     let (path, symbol) = (source.path.as_str(), &artifact.manifest().build.entry_point.symbol);
     let mut violations = Vec::new();
-    if !python_entry::gives(&source.content, symbol) {
+    if !python::gives(&source.content, symbol) {
         let expected = format!("a function `{symbol}`, which the problem calls with its data");
         violations.push(FormatViolation::new(path, expected, "none"));
     }

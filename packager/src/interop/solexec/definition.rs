@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::element_type::ElementType;
 use super::expression::Expression;
-use super::python;
 use crate::interop::document::{self, Object, quote};
 use crate::interop::named::Named;
 use crate::interop::operator::{check_dimensions, check_names, constant, named, object, shape};
+use crate::interop::python;
 use crate::interop::violation::{FormatViolation, Invalid};
 
 /// Where an axis takes its value from.

@@ -13,7 +13,6 @@
 //! | [`workload`] | one point of use with its tolerance |
 //! | [`trace`] | one line of results |
 //! | [`score()`] | their score of one workload |
-//! | `python` | what must be known of a reference's Python text |
 //!
 //! Read from their repository at 8d2237d. Their rules are checked one by one, all violations at once; what
 //! is written names every field of their models. Stricter than they are: a solution names a language, a
@@ -27,7 +26,6 @@ pub mod expression;
 mod extension;
 pub mod languages;
 pub mod problem;
-mod python;
 mod score;
 pub mod solution;
 pub mod trace;
