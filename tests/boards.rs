@@ -214,6 +214,53 @@ fn a_problem_of_gpu_mode_with_its_signature_becomes_a_task_whose_own_python_says
 }
 
 #[test]
+fn data_in_dictionaries_is_said_with_its_keys_and_taken_apart_for_the_kernel() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "problems/scale/task.yml",
+        "lang: py\ntests:\n  - {\"size\": 3, \"seed\": 1}\nbenchmarks:\n  - {\"size\": 4, \"seed\": 2}\n",
+    );
+    sandbox.write(
+        "problems/scale/reference.py",
+        "class Row(list):\n    device = 'here'\n    shape = property(lambda self: (len(self),))\n\n\n\
+         def generate_input(size, seed):\n    return [0] * size, Row([seed % 7] * size), {'norm.weight': Row([3] * size), 'k': 2}\n\n\n\
+         def ref_kernel(data):\n    answer, row, w = data\n    answer[:] = [x * y * w['k'] for x, y in zip(row, w['norm.weight'])]\n    \
+         return answer\n\n\ndef check_implementation(data, output):\n    return output == ref_kernel(data), ''\n",
+    );
+    // The answer's buffer comes first here.
+    let signature =
+        "y: uint8[size], x: uint8[size], w: {norm.weight: uint8[size], k: int64} -> y: uint8[size]";
+    sandbox.run(["new", "problems/scale", "--signature", signature, "-o", "mine"]).expect(0);
+    let ask = "import json, sys, types\n\
+        sys.modules['torch'] = types.SimpleNamespace(uint8='b', empty=lambda shape, dtype, device: [0] * shape[0])\n\
+        definition = json.load(open('mine/definition.json'))\n\
+        names = {'__name__': 'definition'}\n\
+        exec(compile(definition['reference'], 'reference', 'exec'), names)\n\
+        made = names['make_inputs']({'case': 1, 'size': 3}, 'here')\n\
+        answer = names['run'](*[made[name] for name in definition['inputs']])\n\
+        print(list(made), made['w_k'], answer == [made['x'][0] * 6] * 3, names['check'](list(made.values()), [answer]))\n";
+    let python = |text: &str| {
+        let ran = Command::new("python3").args(["-c", text]).current_dir(sandbox.path("")).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert_eq!(python(ask), "['x', 'w_norm_weight', 'w_k'] 2 True (True, '')\n");
+
+    sandbox
+        .run(["pack", "mine", "--format", "popcorn", "--leaderboard", "scale", "--gpus", "B200"])
+        .expect(0);
+    // What the board calls, with the extension that it would build replaced.
+    let call = "import ast\n\
+        tree = ast.parse(open('submission.py').read())\n\
+        tree.body = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == 'custom_kernel']\n\
+        class Extension:\n    def run(self, *given): print(*given)\n\
+        names = {'_extension': Extension()}\n\
+        exec(compile(tree, 'submission', 'exec'), names)\n\
+        print(names['custom_kernel'](('y', 'x', {'k': 2, 'norm.weight': 'w'})))\n";
+    assert_eq!(python(call), "x w 2 y\ny\n");
+}
+
+#[test]
 fn a_problem_whose_checker_is_code_of_its_own_is_judged_by_that() {
     let sandbox = Sandbox::new();
     row_problem(&sandbox);

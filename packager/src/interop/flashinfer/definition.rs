@@ -111,13 +111,18 @@ impl Definition {
     /// The function of the reference that makes the inputs which a workload leaves to the definition, as
     /// SOL-ExecBench's definitions name it.
     pub fn custom_inputs(&self) -> Option<&str> {
-        self.unknown.get("custom_inputs_entrypoint").and_then(Value::as_str)
+        self.unknown("custom_inputs_entrypoint").and_then(Value::as_str)
     }
 
     /// The function of the reference that says whether outputs are right, where no comparison with the reference's
     /// own can: `fn(inputs, outputs)` gives `(right, why not)`. An extension of ours, which other readers pass over.
     pub fn own_check(&self) -> Option<&str> {
-        self.unknown.get(OWN_CHECK).and_then(Value::as_str)
+        self.unknown(OWN_CHECK).and_then(Value::as_str)
+    }
+
+    /// A field that the format does not know.
+    pub(in crate::interop) fn unknown(&self, field: &str) -> Option<&Value> {
+        self.unknown.get(field)
     }
 
     /// The axes that a workload must give a value.

@@ -1,21 +1,35 @@
 //! `custom_kernel(data)`: unpacks what the problem gives, makes outputs, and calls the entry.
 
+use std::fmt::Write as _;
+
+use super::data::Data;
+use super::python_entry::ENTRY;
 use crate::interop::flashinfer::{Definition, Dtype};
 use crate::interop::torch_binding::signature::{Parameter, Signature};
 use crate::interop::violation::{FormatViolation, Invalid};
 
+/// Turns `data` into a list.
+const GIVEN: &str = "    given = list(data) if isinstance(data, (tuple, list)) else [data]\n";
+
+/// The function's text where the callee returns its outputs.
+pub(super) fn returning(definition: &Definition, callee: &str) -> String {
+    let places = Places::of(definition);
+    let inputs: Vec<_> =
+        definition.inputs().names().enumerate().map(|(index, name)| places.input(index, name)).collect();
+    format!("def {ENTRY}(data):\n{GIVEN}    return {callee}({})\n", inputs.join(", "))
+}
+
 /// The function's text; `callee` is what it calls with inputs and outputs.
 pub(super) fn text(definition: &Definition, callee: &str) -> Result<String, Invalid> {
     let signature = Signature::of(definition);
+    let places = Places::of(definition);
     let mut violations = Vec::new();
     let mut made = Vec::new();
-    for (index, output) in signature.outputs.iter().enumerate() {
+    for (index, (name, output)) in definition.outputs().names().zip(&signature.outputs).enumerate() {
         match empty_tensor(definition, &signature, output) {
-            Ok(tensor) => made.push(format!(
-                "    {name} = given[{place}] if len(given) > {place} else {tensor}\n",
-                name = output.name,
-                place = signature.inputs.len() + index,
-            )),
+            Ok(tensor) => {
+                made.push(format!("    {} = {}\n", output.name, places.output(index, name, &tensor)));
+            }
             Err(violation) => violations.push(violation),
         }
     }
@@ -25,23 +39,54 @@ pub(super) fn text(definition: &Definition, callee: &str) -> Result<String, Inva
     let names = |parameters: &[Parameter]| {
         parameters.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let unpacked = match signature.inputs.as_slice() {
-        [] => String::new(),
-        [one] => format!("    {} = given[0]\n", one.name),
-        inputs => format!("    {} = given[:{}]\n", names(inputs), inputs.len()),
-    };
+    let inputs = definition.inputs().names().zip(&signature.inputs).enumerate();
+    let mut unpacked = String::new();
+    for (index, (name, input)) in inputs {
+        let _ = writeln!(unpacked, "    {} = {}", input.name, places.input(index, name));
+    }
     let described: Vec<&str> = signature.all().map(|one| one.described.as_str()).collect();
     let comment = described
         .iter()
         .fold(String::new(), |lines, one| lines + &format!("# {}\n", crate::escape::line(one)));
+    let order = if places.data.is_some() {
+        "What the problem gives, and what it is called here"
+    } else {
+        "The problem gives inputs in this order, and may give the outputs behind them"
+    };
     Ok(format!(
-        "# The problem gives inputs in this order, and may give the outputs behind them:\n{comment}\
-         def custom_kernel(data):\n    given = list(data) if isinstance(data, (tuple, list)) else [data]\n\
-         {unpacked}{made}    {callee}({arguments})\n    return {outputs}\n",
+        "# {order}:\n{comment}def {ENTRY}(data):\n{GIVEN}{unpacked}{made}    {callee}({arguments})\n    return {outputs}\n",
         made = made.concat(),
         arguments = signature.all().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", "),
         outputs = names(&signature.outputs),
     ))
+}
+
+/// Where inputs and outputs are found in what a problem gives.
+struct Places {
+    /// As the definition keeps it.
+    data: Option<Data>,
+    inputs: usize,
+}
+
+impl Places {
+    fn of(definition: &Definition) -> Self {
+        Self { data: Data::of(definition), inputs: definition.inputs().len() }
+    }
+
+    /// An input, in the order of inputs where nothing else is known.
+    fn input(&self, index: usize, name: &str) -> String {
+        let known = self.data.as_ref().and_then(|data| data.place_of(name));
+        known.unwrap_or_else(|| format!("given[{index}]"))
+    }
+
+    /// An output: what the problem brings for it, or else a new one.
+    fn output(&self, index: usize, name: &str, made: &str) -> String {
+        if let Some(data) = &self.data {
+            return data.place_of(name).unwrap_or_else(|| made.to_owned());
+        }
+        let place = self.inputs + index;
+        format!("given[{place}] if len(given) > {place} else {made}")
+    }
 }
 
 /// An output without contents, its extents taken from constants and from inputs.

@@ -7,6 +7,7 @@
 //! | [`signature`] | what a problem's data and answer hold, as a person says it |
 //! | [`task`] | a problem as a task that can be measured |
 //! | [`word`] | the word that the server refuses wherever it stands |
+//! | `data` | how `data` holds what a kernel reads, as a definition keeps it |
 //! | `adapter` | `custom_kernel(data)`, from the definition's signature |
 //! | `python_entry` | what is wrong with a Python entry |
 //! | `literal` | texts as Python writes them |
@@ -16,6 +17,7 @@
 //! name no architecture gets plain `sm_100`.
 
 mod adapter;
+mod data;
 mod literal;
 pub mod problem;
 mod python_entry;

@@ -292,12 +292,7 @@ fn python(
     if artifact.manifest().build.destination_passing_style {
         let _ = write!(body, "\n\n\nimport torch\n\n\n{}", adapter::text(&definition, symbol)?);
     } else {
-        let count = definition.inputs().len();
-        let _ = write!(
-            body,
-            "\n\n\ndef {ENTRY}(data):\n    given = list(data) if isinstance(data, (tuple, list)) else [data]\n    \
-             return {symbol}(*given[:{count}])\n"
-        );
+        let _ = write!(body, "\n\n\n{}", adapter::returning(&definition, symbol));
     }
     Ok(body)
 }
@@ -362,7 +357,7 @@ mod tests {
         assert!(!word::stands_in(&packed.text));
         for part in [
             "FLAGS = [\"-gencode=arch=compute_100a,code=sm_100a\", \"-use_fast_math\"]",
-            "    x, factor = given[:2]\n    y = given[2] if len(given) > 2 else torch.empty([x.shape[0], 8], dtype=torch.bfloat16, device=x.device)\n    _extension.run(x, factor, y)\n    return y\n",
+            "    x = given[0]\n    factor = given[1]\n    y = given[2] if len(given) > 2 else torch.empty([x.shape[0], 8], dtype=torch.bfloat16, device=x.device)\n    _extension.run(x, factor, y)\n    return y\n",
             "r'''#include \"proofmark_queue.h\"\n#include \"proofmark_tvm_ffi.h\"\n",
             "static_cast<proofmark::Queue>(TVMFFIEnvGetQueue(0, 0))",
         ] {

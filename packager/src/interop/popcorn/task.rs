@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::data;
 use super::literal::python;
 use super::problem::Problem;
 use super::signature::{Dimension, Signature, SignatureTensor};
@@ -89,15 +90,15 @@ impl Problem {
     fn definition(&self, signature: &Signature) -> Value {
         let tensors = |all: &mut dyn Iterator<Item = &SignatureTensor>| -> Map<String, Value> {
             all.map(|one| {
-                let shape: Vec<String> = one.shape.iter().map(axis_name).collect();
+                let shape: Option<Vec<String>> =
+                    one.shape.as_ref().map(|shape| shape.iter().map(axis_name).collect());
                 (one.name.clone(), json!({"shape": shape, "dtype": one.dtype.name()}))
             })
             .collect()
         };
         let mut axes = Map::from_iter([(CASE.to_owned(), json!({"type": "var"}))]);
         axes.extend(signature.arguments().into_iter().map(|name| (name.to_owned(), json!({"type": "var"}))));
-        let dimensions = signature.data.iter().chain(&signature.outputs).flat_map(|one| &one.shape);
-        for dimension in dimensions {
+        for dimension in signature.dimensions() {
             if let Dimension::Number(number) = dimension {
                 axes.insert(axis_name(dimension), json!({"type": "const", "value": number}));
             }
@@ -111,6 +112,7 @@ impl Problem {
             "outputs": tensors(&mut signature.outputs.iter()),
             "reference": self.reference_code(signature),
             "custom_inputs_entrypoint": MAKE_INPUTS,
+            (data::FIELD): signature.data.to_value(),
         })
     }
 
@@ -128,17 +130,13 @@ impl Problem {
                 case.iter().map(|(name, value)| format!("{}: {}", json!(name), python_value(value)));
             code += &format!("    {{{}}},\n", arguments.collect::<Vec<_>>().join(", "));
         }
-        let names = |all: &[SignatureTensor]| json!(all.iter().map(|one| &one.name).collect::<Vec<_>>());
+        let outputs: Vec<&String> = signature.outputs.iter().map(|one| &one.name).collect();
         let shape = |one: &SignatureTensor| {
-            json!(
-                one.shape
-                    .iter()
-                    .map(|dimension| match dimension {
-                        Dimension::Argument(name) => json!(name),
-                        Dimension::Number(number) => json!(number),
-                    })
-                    .collect::<Vec<_>>()
-            )
+            let dimensions = one.shape.iter().flatten().map(|dimension| match dimension {
+                Dimension::Argument(name) => json!(name),
+                Dimension::Number(number) => json!(number),
+            });
+            json!(dimensions.collect::<Vec<_>>())
         };
         let buffers: Map<String, Value> = signature
             .outputs
@@ -149,8 +147,8 @@ impl Problem {
         let shapes: Vec<Value> = signature.inputs().map(shape).collect();
         code += &format!(
             "]\n\nDATA = {}\nOUTPUTS = {}\nBUFFERS = {}\nSHAPES = {}\n",
-            names(&signature.data),
-            names(&signature.outputs),
+            signature.data.to_value(),
+            json!(outputs),
             json!(buffers),
             json!(shapes)
         );
