@@ -136,7 +136,8 @@ fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
     );
     let template = "#!POPCORN leaderboard other\n\nfrom task import input_t, output_t\n\n\ndef custom_kernel(data: input_t) -> output_t:\n    pass\n";
     sandbox.write("problems/template.py", template);
-    let begun = sandbox.run(["new", "problems/vectoradd", "-o", "mine"]).expect(0);
+    let begun = sandbox.run(["new", "problems/vectoradd", "-o", "mine", "--arch", "sm_90a"]).expect(0);
+    assert!(begun.stdout.contains("--leaderboard vectoradd --gpus H100\n"), "{}", begun.stdout);
     assert!(begun.stdout.contains("1 tests, 1 benchmarks; its template is the start"), "{}", begun.stdout);
     sandbox
         .run(["pack", "mine", "--format", "popcorn", "--leaderboard", "vectoradd", "--gpus", "A100"])

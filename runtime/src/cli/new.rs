@@ -78,6 +78,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         None => folder_named(name)?,
     };
     let artifact = scaffold(arguments, name, operator.as_ref())?;
+    let lacks_workloads = artifact.workloads().is_none_or(str::is_empty);
     let kernel = artifact.manifest().build.entry_point.file.clone();
     let unpacked = write(artifact, &folder)?;
     let mut notes = operator.as_ref().map(|known| known.notes.clone()).unwrap_or_default();
@@ -88,6 +89,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         );
         console.say(format!("note: {unknown}"));
         notes.push(unknown);
+    } else if lacks_workloads {
+        let none = format!(
+            "no workloads of {name:?} are known, and measuring needs them: in a {WORKLOADS_NAME} beside the definition, \
+             or from --dataset"
+        );
+        console.say(format!("note: {none}"));
+        notes.push(none);
     }
     let edited = unpacked.files.iter().find(|file| file.ends_with(kernel.as_str()));
     let edited = edited.map_or_else(|| kernel.to_string(), crate::path_text::text);

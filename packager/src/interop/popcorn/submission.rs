@@ -35,6 +35,12 @@ fn arch_of(gpu: &str) -> Option<Arch> {
     Arch::of_gpu(gpu).or_else(|| Arch::of_gpu(plain))
 }
 
+/// The server's first GPU of an architecture, whatever its features.
+#[must_use]
+pub fn gpu_of(arch: Arch) -> Option<&'static str> {
+    GPUS.into_iter().find(|gpu| arch_of(gpu).is_some_and(|own| own.number == arch.number))
+}
+
 /// Whether a GPU is one of AMD's, which the server has too.
 fn is_amd(gpu: &str) -> bool {
     gpu.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("MI"))

@@ -81,9 +81,10 @@ pub(super) fn of_gpu_mode(
         None => folder_named(&format!("{name}-submission"))?,
     };
     let unpacked = write(artifact(arguments, &problem)?, &folder)?;
+    let gpu = popcorn::submission::gpu_of(arguments.arch).unwrap_or("GPU");
     let files: Vec<_> = unpacked.files.iter().map(crate::path_text::text).collect();
     console.print(format!(
-        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {name} --gpus B200\n\
+        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {name} --gpus {gpu}\n\
          or       name with --signature what its data and answer hold: it becomes a task that `bench` measures",
         files.join(", "),
         problem.tests.len(),
