@@ -334,7 +334,13 @@ fn section_headers_that_lie_are_found() {
         put(&mut forged, at, width, value);
         forgeries.refuse(name, &forged);
     }
-    forgeries.finish(17);
+    // As `llvm-objcopy --strip-sections` leaves it.
+    let mut stripped = honest.clone();
+    for (at, width) in [(40, 8), (60, 2), (62, 2)] {
+        put(&mut stripped, at, width, 0);
+    }
+    forgeries.refuse_because("without sections", &stripped, "prove the library before they are taken out");
+    forgeries.finish(18);
 }
 
 #[test]
@@ -359,8 +365,115 @@ fn whatever_stands_behind_or_between_the_parts_of_an_elf_is_found() {
     let mut hidden = honest.clone();
     let at = name_of(&hidden, ".comment");
     hidden[at..at + 8].copy_from_slice(b".payload");
-    forgeries.refuse_because("a section of its own", &hidden, "no known part");
+    forgeries.refuse_because(
+        "a section of its own",
+        &hidden,
+        "no known part; objcopy --remove-section takes it out",
+    );
     forgeries.finish(8);
+}
+
+/// Made by patchelf of the library beside them: 0.17 with another path for libraries, 0.19 with another name and then
+/// another path.
+const PATCHED: [&str; 2] = ["patched_0.17.so", "patched_0.19.so"];
+
+/// What stands in a file between its parts, each `(start, end)`.
+fn gaps(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let tables = [(32, 56, 56), (40, 60, 64)]
+        .map(|(at, count, size)| (index(bytes, at, 8), index(bytes, count, 2) * size));
+    let headers = (0..index(bytes, 60, 2)).map(|section| index(bytes, 40, 8) + section * 64);
+    let stored = headers.filter(|&header| ![0, 8].contains(&number(bytes, header + 4, 4)));
+    let sections = stored.map(|header| (index(bytes, header + 24, 8), index(bytes, header + 32, 8)));
+    let mut parts: Vec<_> = sections.chain(tables).chain([(0, 64), (bytes.len(), 0)]).collect();
+    parts.sort_unstable();
+    let between = parts.windows(2).map(|pair| (pair[0].0 + pair[0].1, pair[1].0));
+    between.filter(|(start, end)| start < end).collect()
+}
+
+#[test]
+fn libraries_whose_tables_patchelf_moved_are_exact() {
+    for name in PATCHED {
+        let bytes = fixture(name);
+        assert!(gaps(&bytes).iter().any(|&(start, end)| end - start > 300 && bytes[start..end].contains(&0)));
+        let (found, why) = verdict(&bytes);
+        assert_eq!(found, ProofVerdict::Exact, "{name}: {why}");
+    }
+}
+
+#[test]
+fn nothing_hides_where_tables_stood() {
+    let mut forgeries = Forgeries::default();
+    for name in PATCHED {
+        let honest = fixture(name);
+        let gaps = gaps(&honest);
+        for &(start, end) in &gaps {
+            // Whatever it is: one byte, the start of a cubin, the start of a container, a text, a number.
+            let pieces: [(&str, &[u8]); 5] = [
+                ("a byte", b"Y"),
+                ("a cubin", &fixture("hopper_12.9.cubin")[..64]),
+                ("a container", &fixture("family_13.0.fatbin")[..80]),
+                ("a text", b"ld.global.f32 %f1, [%rd1];"),
+                ("many changes", &b"XZ".repeat(70)),
+            ];
+            for (what, piece) in pieces {
+                for at in [start, start.midpoint(end), end.saturating_sub(piece.len()).max(start)] {
+                    if end - at >= piece.len() {
+                        let mut forged = honest.clone();
+                        forged[at..at + piece.len()].copy_from_slice(piece);
+                        forgeries.refuse(format!("{name}: {what} at {at:#x}"), &forged);
+                    }
+                }
+            }
+        }
+        forgeries.refuse(format!("{name}: zeros behind"), &[&honest[..], &[0; 8]].concat());
+        // In the first segment, which nothing may write.
+        let &(start, _) = gaps.iter().find(|(start, end)| end - start > 300).expect("gaps");
+        let mut led = honest.clone();
+        let at = wrapper_relocation(&led);
+        put(&mut led, at + 16, 8, start as u64);
+        forgeries.refuse_because(
+            format!("{name}: a wrapper that leads there"),
+            &led,
+            "where no container starts",
+        );
+    }
+    forgeries.finish(90);
+}
+
+#[test]
+fn a_former_table_of_sections_says_nothing_but_what_stood_where() {
+    let honest = fixture("patched_0.19.so");
+    // The entry of `.rela.dyn`, which was not moved, and that of `.dynsym`, which was.
+    for name in [".rela.dyn", ".dynsym"] {
+        let word = number(&honest, section_header(&honest, name), 4);
+        let kind = number(&honest, section_header(&honest, name) + 4, 4);
+        let former: Vec<usize> = gaps(&honest)
+            .iter()
+            .flat_map(|&(start, end)| (start.next_multiple_of(8)..end.saturating_sub(63)).step_by(8))
+            .filter(|&at| number(&honest, at, 4) == word && number(&honest, at + 4, 4) == kind)
+            .collect();
+        assert!(!former.is_empty(), "no former entry of {name}");
+        let mut forgeries = Forgeries::default();
+        for at in former {
+            for (what, offset, width, value) in [
+                ("another name", 0, 4, word + 1),
+                ("another type", 4, 4, 1),
+                ("other flags", 8, 8, 6),
+                ("at another address", 16, 8, 0x1_2345_6789),
+                ("where the container is", 24, 8, content(&honest, ".nv_fatbin").0 as u64),
+                ("longer than the file", 32, 8, 0x10_0000),
+                ("linked with one there is none", 40, 4, 0x4000_0000),
+                ("of another number", 44, 4, 0x4000_0000),
+                ("aligned as nothing is", 48, 8, 0x4000_0000),
+                ("of other entries", 56, 8, 0x4000_0000),
+            ] {
+                let mut forged = honest.clone();
+                put(&mut forged, at + offset, width, value);
+                forgeries.refuse_because(format!("{name} {what}"), &forged, "between the parts");
+            }
+        }
+        forgeries.finish(10);
+    }
 }
 
 #[test]

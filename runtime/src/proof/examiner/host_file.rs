@@ -18,6 +18,8 @@ use crate::proof::signature;
 pub(super) struct HostFile {
     start: u64,
     end: u64,
+    /// Whether a table says what its bytes are for.
+    has_sections: bool,
     registration: Option<Registration>,
 }
 
@@ -35,7 +37,8 @@ impl Examiner<'_> {
                 None
             }
         };
-        self.host_files.push(HostFile { start, end: start + bytes.len() as u64, registration });
+        let has_sections = !sections.is_empty();
+        self.host_files.push(HostFile { start, end: start + bytes.len() as u64, has_sections, registration });
         let texts = sections.iter().filter(|section| section.holds_text());
         self.host_texts.extend(texts.map(|text| (start + text.offset, start + text.end())));
         let code = sections.iter().filter(|section| section.executable);
@@ -91,6 +94,11 @@ impl Examiner<'_> {
         view.registration
     }
 
+    /// Whether an offset lies in a host ELF without a table of sections.
+    pub(super) fn is_without_sections(&self, at: u64) -> bool {
+        self.host_files.iter().any(|file| !file.has_sections && (file.start..file.end).contains(&at))
+    }
+
     /// Asks host ELFs what they can load by themselves, and whom they call to register what: in `unknown`, which
     /// holds none of the containers.
     pub(super) fn ask_host_files(&mut self, unknown: &[(u64, u64)]) {
@@ -98,7 +106,7 @@ impl Examiner<'_> {
         let texts = overlaps(unknown, &self.host_texts);
         let answers: Vec<(ElfSigns, Vec<Problem>, Vec<Problem>)> = std::mem::take(&mut self.host_files)
             .into_par_iter()
-            .map(|HostFile { start, end, registration }| {
+            .map(|HostFile { start, end, registration, .. }| {
                 let Some(file) = slice(bytes, start, end - start) else { return Default::default() };
                 let first = texts.partition_point(|&(_, text_end)| text_end <= start);
                 let behind = texts.partition_point(|&(text_start, _)| text_start < end);

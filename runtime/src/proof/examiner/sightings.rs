@@ -15,6 +15,10 @@ use crate::proof::scan::{self, Mark, Sighting};
 pub(super) const OPERAND: &str = "the magic of containers in an instruction: this program reads or makes containers itself, and what it loads is \
      in no file";
 
+/// A library from which the table of sections was taken out: no loader needs it.
+const NO_SECTIONS: &str = "a fatbin wrapper in an ELF without sections, by which what is registered is told from other \
+     data: prove the library before they are taken out (llvm-objcopy --strip-sections), or keep them";
+
 impl Examiner<'_> {
     /// Holds a sighting against what is known of its coverage.
     pub(super) fn account(&mut self, sighting: Sighting) {
@@ -64,6 +68,7 @@ impl Examiner<'_> {
             }
             Mark::CudaElf => self.bare_cubin(at, end, &place),
             Mark::PtxTarget => self.loose_ptx(at, &place),
+            Mark::Wrapper if self.is_without_sections(at) => self.unaccounted(at, NO_SECTIONS),
             Mark::Wrapper => self.unaccounted(at, "a fatbin wrapper outside .nvFatBinSegment"),
             Mark::Ancient => self.unaccounted(at, "the container magic of CUDA 2 and 3"),
         }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `elf` | headers, sections, segments, symbols |
 //! | `parts` | every byte of the file, held against a closed list of parts |
+//! | `leftover` | what a tool leaves where it moved tables elsewhere |
 //! | `debug` | sections for debuggers that are stored compressed |
 //! | `dynamic` | the dynamic table |
 //! | `relocation` | what the loader or the linker writes |
@@ -22,6 +23,7 @@ mod debug;
 mod dynamic;
 mod elf;
 mod image;
+mod leftover;
 mod needs;
 mod parts;
 mod registration;

@@ -5,14 +5,17 @@
 //! | header, tables of sections and segments | where the header says |
 //! | sections | `sh_type` and `sh_flags` below; those that are not mapped also by name |
 //! | padding | zeros, or traps, between parts, less than the largest page |
+//! | what is left where tables were moved | see `leftover` |
 //!
 //! The list of types and flags: what GNU ld, gold, lld and mold write, seen in our own builds and in the
 //! libraries of 24 wheels (torch, cupy, cuBLAS, cuDNN, triton, …).
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use super::debug;
 use super::elf::{Elf, HEADER_BYTES, Kind, LOAD, Section};
+use super::leftover::Leftovers;
 use crate::proof::bytes::{first_nonzero, slice, u32_at};
 use crate::proof::host;
 use crate::proof::problem::Problem;
@@ -113,13 +116,22 @@ pub(in crate::proof) fn unexplained(elf: &Elf<'_>) -> Vec<Problem> {
     }
     parts.retain(|(start, end)| start < end);
     parts.sort_unstable();
+    let leftovers = OnceCell::new();
+    let leftovers = || leftovers.get_or_init(|| Leftovers::of(elf));
     let mut at = 0;
     for (start, part_end) in parts.into_iter().chain([(end, end)]) {
         if start < at {
             let reason = "two parts of the ELF share these bytes";
             found.push(Problem::over(start, at.min(part_end).saturating_sub(start), reason));
         } else {
-            found.extend(gap_doubt(elf.bytes, at, start, start == end));
+            found.extend(gap_doubt(elf.bytes, at, start, start == end).filter(|_| {
+                let gap = slice(elf.bytes, at, start - at).unwrap_or_default();
+                if start == end {
+                    first_nonzero(gap).is_some() || !leftovers().explain_tail(end)
+                } else {
+                    !leftovers().explain(at, gap)
+                }
+            }));
         }
         at = at.max(part_end);
     }
@@ -151,8 +163,12 @@ fn section_doubt(elf: &Elf<'_>, section: &Section, budget: &mut u64) -> Option<S
         PROGBITS => UNMAPPED.iter().any(|known| name.starts_with(known)),
         kind => TYPES.contains(&kind),
     };
-    (!known)
-        .then(|| format!("section {name} is of type {kind:#x} and flags {flags:#x}, which is no known part"))
+    (!known).then(|| {
+        format!(
+            "section {name} is of type {kind:#x} and flags {flags:#x}, which is no known part; \
+             objcopy --remove-section takes it out, and a policy can waive it"
+        )
+    })
 }
 
 /// What stands between two parts, unless it is padding.

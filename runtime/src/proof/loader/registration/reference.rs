@@ -148,10 +148,13 @@ fn is_call_of_missing(code: &[u8]) -> bool {
     match *code {
         // The second with a frame, as compilers before GCC 5 made it.
         [0x74, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0xFF, 0xE0, ..]
-        | [0x74 | 0x76, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0x5D, 0xFF, 0xE0, ..] => {
+        | [0x74 | 0x76, _, 0x48, 0x8B, 0x05, _, _, _, _, 0x48, 0x85, 0xC0, 0x74, _, 0x5D, 0xFF, 0xE0, ..]
+        // Where it is known to be missing: `mov $0, %rax`, as linkers make it of the first for programs that load
+        // anywhere without a loader.
+        | [0x74, _, 0x48, 0xC7, 0xC0, 0, 0, 0, 0, 0x48, 0x85, 0xC0, 0x74, _, 0xFF, 0xE0, ..] => {
             returns(0) && returns(12)
         }
-        // Where it is known to be missing: `mov $0, %eax; test %rax, %rax; je; mov $…, %edi; jmp *%rax`.
+        // The same at fixed addresses: `mov $0, %eax; test %rax, %rax; je; mov $…, %edi; jmp *%rax`.
         [0x74, _, 0xB8, 0, 0, 0, 0, 0x48, 0x85, 0xC0, 0x74, _, 0xBF, _, _, _, _, 0xFF, 0xE0, ..] => {
             returns(0) && returns(10)
         }
@@ -232,6 +235,27 @@ mod tests {
     fn loads(register: u8, distances: [i32; 2]) -> Vec<u8> {
         let load = |register, distance: i32| [&[0x48, 0x8D, register][..], &distance.to_le_bytes()].concat();
         [load(0x3D, distances[0]), load(register, distances[1])].concat()
+    }
+
+    /// `register_tm_clones` of a program that loads anywhere without a loader: what is missing is known to be.
+    #[test]
+    fn a_call_of_what_is_known_to_be_missing_takes_no_address() {
+        let missing = [
+            0x74, 0x15, 0x48, 0xC7, 0xC0, 0, 0, 0, 0, 0x48, 0x85, 0xC0, 0x74, 0x09, 0xFF, 0xE0, 0x0F, 0x1F,
+            0x80, 0, 0, 0, 0, 0xC3,
+        ];
+        let ends = |register: u8, between: &[u8], call: &[u8]| {
+            let code = [&loads(register, [0x507, 0x500]), between, call].concat();
+            [0, 7].map(|begin| is_end_of_data_near(&code, 0x1000, begin))
+        };
+        let (compared, halved) = ([0x48, 0x39, 0xF8], [&[0x48, 0x29, 0xFE][..], &HALVES].concat());
+        assert_eq!(ends(0x05, &compared, &missing), [true, true]);
+        assert_eq!(ends(0x35, &halved, &missing), [true, true]);
+        // An address in place of nothing.
+        let mut called = missing;
+        called[5] = 1;
+        assert_eq!(ends(0x05, &compared, &called), [false, false]);
+        assert_eq!(ends(0x35, &halved, &called), [false, false]);
     }
 
     #[test]
