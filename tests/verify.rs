@@ -39,6 +39,7 @@ fn every_other_build_gets_its_own_verdict_and_exits_one() {
     for (name, expected) in [
         ("plain_13.0.cubin", "weaker"),
         ("family_13.0.fatbin", "weaker"),
+        ("family_lineinfo_13.0.cubin", "weaker"),
         ("lto_13.0.o", "weaker"),
         ("weak_front_end_13.0.fatbin", "weaker"),
         ("hopper_12.9.cubin", "absent"),
@@ -48,6 +49,35 @@ fn every_other_build_gets_its_own_verdict_and_exits_one() {
         let (document, code) = verdict(&sandbox, &fixture(name), &[]);
         assert_eq!((document["verdict"].as_str(), code), (Some(expected), 1), "{name}: {document:#}");
     }
+}
+
+#[test]
+fn a_bare_cubin_of_a_family_names_it_with_and_without_the_ptx_for_debuggers() {
+    let sandbox = Sandbox::new();
+    let bytes = fs::read(fixture("family_lineinfo_13.0.cubin")).unwrap();
+    let found = |bytes: &[u8], arch: &str| {
+        let path = sandbox.write("k.cubin", bytes);
+        let (document, _) = verdict(&sandbox, path.to_str().unwrap(), &["--arch", arch]);
+        (
+            document["verdict"].as_str().unwrap().to_owned(),
+            document["reasons"][0].as_str().unwrap().to_owned(),
+        )
+    };
+    let (verdict, why) = found(&bytes, "sm_100a");
+    assert!(verdict == "weaker" && why.contains("made for the family sm_100f"), "{verdict}: {why}");
+    // For the plain architecture itself there is no proof: its tool was asked for the family.
+    assert_eq!(found(&bytes, "sm_100").0, "contradicted");
+    // PTX of the family in what its tool made for the plain architecture.
+    let mut forged = bytes.clone();
+    let options = b"sm_100f ";
+    let mut at = 0;
+    while let Some(next) = forged[at..].windows(options.len()).position(|window| window == options) {
+        at += next;
+        forged[at..at + options.len()].copy_from_slice(b"sm_100  ");
+    }
+    assert!(at > 0, "the tool's options name the family");
+    let (verdict, why) = found(&forged, "sm_100a");
+    assert!(verdict == "contradicted" && why.contains("debug PTX says sm_100f"), "{verdict}: {why}");
 }
 
 #[test]

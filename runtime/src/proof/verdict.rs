@@ -11,7 +11,7 @@ use super::examination::{Entry, Examination, FileFormat};
 use super::fatbin::EntryKind;
 use super::folder::Unread;
 use super::requested::{RequestedClaim, RequestedForm};
-use super::witness::{Stance, Witness, front_end, linked_in, question};
+use super::witness::{Stance, Witness, bare_family, front_end, linked_in, question};
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -285,7 +285,7 @@ fn is_permitted(entry: &Entry, policy: &Policy) -> bool {
     match entry.kind {
         EntryKind::Elf | EntryKind::Cubin => {
             let named = |arch| arch == policy.arch || policy.also_allowed.contains(&arch);
-            entry.arch.is_some_and(named) && front_end(entry).is_none()
+            entry.arch.is_some_and(named) && family_of(entry).is_none_or(named) && front_end(entry).is_none()
         }
         EntryKind::Ptx => policy.allow_ptx,
         EntryKind::Lto | EntryKind::Concat | EntryKind::Unknown => false,
@@ -309,13 +309,13 @@ fn counts(entry: &Entry, format: FileFormat, policy: &Policy) -> bool {
 
 /// A bare cubin whose text names the family is no proof of the plain architecture.
 fn family_doubt(entry: &Entry) -> Option<String> {
-    let arch = entry.arch.filter(|arch| entry.kind == EntryKind::Cubin && arch.feature == Feature::Plain)?;
-    let named = Arch { feature: Feature::Family, ..arch };
-    let cubin = entry.cubin.as_ref()?;
-    let doubtful = cubin.tools.iter().any(|tool| tool.arch == Some(named));
-    doubtful.then(|| {
-        format!("the tool that made it was asked for {named}, which leaves no other mark in a bare cubin")
-    })
+    let named = family_of(entry)?;
+    Some(format!("the tool that made it was asked for {named}, which leaves no other mark in a bare cubin"))
+}
+
+/// The family that the tool of a bare cubin for the plain architecture was asked for.
+fn family_of(entry: &Entry) -> Option<Arch> {
+    bare_family(entry.cubin.as_ref()?, entry.arch?).filter(|_| entry.kind == EntryKind::Cubin)
 }
 
 fn without_target(examination: &Examination, policy: &Policy) -> (ProofVerdict, Vec<String>) {
@@ -352,6 +352,7 @@ fn describe_linked_in(entry: &Entry, policy: &Policy) -> Option<String> {
 
 fn describe(entry: &Entry) -> String {
     let arch = entry.arch.map_or("an unknown architecture".to_owned(), |arch| arch.to_string());
+    let family = family_of(entry).map_or(String::new(), |family| format!(", made for the family {family}"));
     let what = match entry.kind {
         EntryKind::Elf | EntryKind::Cubin if entry.is_stub() => "empty machine code",
         EntryKind::Elf | EntryKind::Cubin => "machine code",
@@ -362,7 +363,7 @@ fn describe(entry: &Entry) -> String {
     };
     let front_end =
         front_end(entry).map_or(String::new(), |number| format!(", compiled for compute_{number}"));
-    format!("at {:#x}: {what} for {arch}{front_end}", entry.offset)
+    format!("at {:#x}: {what} for {arch}{family}{front_end}", entry.offset)
 }
 
 /// The requested claim as a witness about the policy.

@@ -178,11 +178,11 @@ impl Inquiry {
         }
         self.tools(cubin, arch, kind);
         self.arch_notes(cubin, arch);
-        self.debug_ptx(cubin, arch);
+        self.debug_ptx(cubin, arch, kind);
     }
 
     /// A build for debuggers repeats the PTX that it was made from.
-    fn debug_ptx(&mut self, cubin: &Cubin, arch: Arch) {
+    fn debug_ptx(&mut self, cubin: &Cubin, arch: Arch, kind: EntryKind) {
         for ptx in &cubin.debug_ptx {
             let found = ptx.target.map_or("none".to_owned(), |target| target.to_string());
             let (meaning, stance) = match ptx.target {
@@ -192,6 +192,10 @@ impl Inquiry {
                 Some(target) if target.number < arch.number => {
                     ("the front end compiled for an earlier architecture", Stance::Silent)
                 }
+                Some(target) if kind == EntryKind::Cubin && bare_family(cubin, arch) == Some(target) => (
+                    "the PTX that it repeats for debuggers names the family, as its tool does",
+                    Stance::Silent,
+                ),
                 _ => ("the PTX that it repeats for debuggers names another target", Stance::Contradicts),
             };
             self.say("debug PTX", self.base + ptx.offset, found, meaning, stance);
@@ -269,6 +273,14 @@ fn hear_tool(tool: &ToolNote, cubin: &Cubin, arch: Arch, kind: EntryKind) -> (&'
         }
         None => ("the tool's options do not spell an architecture as the tools do", Stance::Contradicts),
     }
+}
+
+/// The family that a tool was asked for, where all else in a cubin is as for the plain architecture: outside of a
+/// container nothing but the tool's text tells them apart.
+pub(super) fn bare_family(cubin: &Cubin, arch: Arch) -> Option<Arch> {
+    let family = Arch { feature: Feature::Family, ..arch };
+    let is_named = cubin.tools.iter().any(|tool| tool.arch == Some(family));
+    (arch.feature == Feature::Plain && is_named).then_some(family)
 }
 
 /// The patch of 12.8 that was released first; cuSPARSE and CUPTI hold code of 12.8.0 and 12.8.13.
