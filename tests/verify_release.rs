@@ -119,6 +119,24 @@ fn a_difference_names_what_appeared_and_what_went() {
 }
 
 #[test]
+fn a_difference_of_code_alone_names_the_kernel() {
+    let sandbox = Sandbox::new();
+    let mut bytes = fixture("exact_13.0.so");
+    let image = proofmark::proof::examine(&bytes).entries.remove(0);
+    let kernel = &image.cubin.as_ref().unwrap().kernels[0];
+    let old = sandbox.write("old.so", &bytes).display().to_string();
+    bytes[usize::try_from(image.payload_offset + kernel.code_offset).unwrap() + 5] ^= 1;
+    let new = sandbox.write("new.so", &bytes).display().to_string();
+    let text = sandbox.run(["verify", "--diff", &old, &new]).expect(1).stdout;
+    let line = format!("~ {}: other machine code", kernel.demangled());
+    assert!(text.contains(&line) && text.matches('~').count() == 1, "{line} is missing in {text}");
+    let document = sandbox.run(["verify", "--diff", &old, &new, "--json"]).expect(1).json();
+    let images = &document["difference"]["files"][0]["images"][0];
+    assert_eq!((&images["kernels_changed"], &images["images_changed"]), (&json!([kernel.name]), &json!(1)));
+    sandbox.run(["verify", "--diff", &old, &old]).expect(0);
+}
+
+#[test]
 fn two_files_are_compared_whatever_they_are_called() {
     let sandbox = Sandbox::new();
     let write = |name: &str, source: &str| sandbox.write(name, fixture(source)).display().to_string();

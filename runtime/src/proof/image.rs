@@ -5,6 +5,7 @@ use proofmark_packager::Digest;
 use super::allotment::Share;
 use super::bytes::{first_nonzero, slice};
 use super::compression::{self, Compression};
+use super::cubin::Cubin;
 use super::cubin_reader;
 use super::depth::Depth;
 use super::embedded::{self, Budget};
@@ -163,12 +164,23 @@ fn read_image(entry: &mut Entry, image: &[u8], depth: Depth) {
 }
 
 fn digest(image: &[u8], depth: Depth) -> Option<Digest> {
-    (depth == Depth::Digests).then(|| Digest::of_bytes(image))
+    depth.has_digests().then(|| Digest::of_bytes(image))
+}
+
+/// Digests the code of each kernel, where that is asked for.
+pub(super) fn digest_code(cubin: &mut Cubin, image: &[u8], depth: Depth) {
+    // Each byte belongs to one kernel, whatever sections lie over each other.
+    let mut budget = image.len() as u64;
+    for kernel in cubin.kernels.iter_mut().filter(|_| depth == Depth::Code) {
+        let Some(rest) = budget.checked_sub(kernel.code_bytes) else { break };
+        budget = rest;
+        kernel.code = slice(image, kernel.code_offset, kernel.code_bytes).map(Digest::of_bytes);
+    }
 }
 
 fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     let base = entry.payload_offset;
-    let cubin = match cubin_reader::read(image) {
+    let mut cubin = match cubin_reader::read(image) {
         Ok(cubin) => cubin,
         Err(error) => {
             return entry.problems.push(Problem::at(base, error.to_string()));
@@ -180,6 +192,7 @@ fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     }
     entry.image_bytes = end;
     entry.digest = slice(image, 0, end).and_then(|image| digest(image, depth));
+    digest_code(&mut cubin, image, depth);
     entry.cubin = Some(cubin);
     if entry.compression != Some(Compression::None) {
         entry.problems.extend(inner_sightings(image));

@@ -1,5 +1,6 @@
 //! The kernels of a cubin: what each of them takes, and its name as written.
 
+use proofmark_packager::Digest;
 use serde::Serialize;
 
 /// One kernel.
@@ -15,6 +16,12 @@ pub struct Kernel {
     pub stack_bytes: Option<u32>,
     /// Static shared memory a block, in bytes, without what the system reserves.
     pub shared_bytes: u64,
+    /// Offset of its machine code in the image, in bytes.
+    #[serde(skip)]
+    pub code_offset: u64,
+    /// SHA-256 of its machine code, where that was asked for.
+    #[serde(skip)]
+    pub code: Option<Digest>,
 }
 
 impl Kernel {

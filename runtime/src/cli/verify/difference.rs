@@ -12,8 +12,8 @@ use super::table::size;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
-use crate::proof::demangle;
-use crate::proof::gate::{Comparison, Difference, FileDifference, ImageDifference, Inventory};
+use crate::proof::gate::{Comparison, Difference, FileDifference, Form, ImageDifference, Inventory};
+use crate::proof::{Depth, demangle};
 
 /// Most files shown; the JSON has all.
 const SHOWN: usize = 40;
@@ -24,8 +24,8 @@ pub(super) fn run(paths: &[PathBuf], console: &Console) -> Result<ExitCode, Fail
         let text = format!("--diff takes two paths, the old and the new one; {} were given", paths.len());
         return Err(Failure::request(text).hint("`proofmark verify --diff OLD NEW`"));
     };
-    let (before, after) =
-        (Inventory::of(old).map_err(could_not_read)?, Inventory::of(new).map_err(could_not_read)?);
+    let read = |path: &Path| Inventory::of(path, Depth::Code).map_err(could_not_read);
+    let (before, after) = (read(old)?, read(new)?);
     let difference = Difference::between(&before, &after);
     console.print(described(&difference, [(old, &before), (new, &after)]))?;
     console.document(
@@ -47,7 +47,7 @@ fn described(difference: &Difference, sides: [(&PathBuf, &Inventory); 2]) -> Str
     }
     match difference.answer {
         Comparison::Same => {
-            return text + "the same architectures, kernels and sizes of device code in every file";
+            return text + "the same device code in every file, byte for byte";
         }
         Comparison::NotKnown => {
             text += "not known  whether the device code is the same: the rest shows no difference\n";
@@ -103,14 +103,35 @@ fn of_images(images: &ImageDifference) -> String {
         size(sizes.old_bytes),
         size(sizes.new_bytes)
     );
-    for (names, sign) in [(&images.kernels_gone, "-"), (&images.kernels_appeared, "+")] {
+    let changes = [
+        (&images.kernels_gone, "-", ""),
+        (&images.kernels_appeared, "+", ""),
+        (&images.kernels_changed, "~", ": other machine code"),
+    ];
+    for (names, sign, how) in changes {
         const NAMES: usize = 5;
         for name in names.iter().take(NAMES) {
-            let _ = writeln!(text, "      {sign} {}", escape::line(&demangle(name)));
+            let _ = writeln!(text, "      {sign} {}{how}", escape::line(&demangle(name)));
         }
         if names.len() > NAMES {
-            let _ = writeln!(text, "      {sign} … and {} more kernels", names.len() - NAMES);
+            let _ = writeln!(text, "      {sign} … and {} more kernels{how}", names.len() - NAMES);
         }
     }
+    if images.images_changed > 0 && changes.iter().all(|(names, ..)| names.is_empty()) {
+        let _ = writeln!(text, "      ~ {}", elsewhere(images));
+    }
     text
+}
+
+/// What differs where every kernel is as before.
+fn elsewhere(images: &ImageDifference) -> String {
+    let count = images.images_changed;
+    let differ = if count == 1 { "image differs" } else { "images differ" };
+    match images.form {
+        Form::MachineCode => format!(
+            "{count} {differ} in other bytes than the kernels' machine code: constants, other functions, or words of \
+             the build"
+        ),
+        Form::Ptx | Form::LtoIr | Form::Unknown => format!("{count} {differ}"),
+    }
 }

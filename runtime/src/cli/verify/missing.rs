@@ -14,7 +14,7 @@ use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::proof::gate::Inventory;
-use crate::proof::{Unread, demangle};
+use crate::proof::{Depth, Unread, demangle};
 
 /// Most kernels shown for an architecture; the JSON has all.
 const SHOWN: usize = 12;
@@ -25,7 +25,7 @@ pub(super) fn run(paths: &[PathBuf], arch: Option<Arch>, console: &Console) -> R
     let mut documents = Vec::new();
     let mut none_missing = true;
     for path in paths {
-        let inventory = Inventory::of(path).map_err(could_not_read)?;
+        let inventory = Inventory::of(path, Depth::Facts).map_err(could_not_read)?;
         let by_arch = inventory.kernels_by_arch();
         // Where there is no machine code, nothing has every kernel.
         let missing = if by_arch.is_empty() { BTreeMap::new() } else { missing(&by_arch, arch) };

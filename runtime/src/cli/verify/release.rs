@@ -60,7 +60,7 @@ fn read(policy: &str) -> Result<ReleasePolicy, Failure> {
     }
     if let Some(model) = policy.strip_prefix("like:") {
         let path = Path::new(model);
-        let inventory = Inventory::of(path).map_err(could_not_read)?;
+        let inventory = Inventory::of(path, Depth::Facts).map_err(could_not_read)?;
         let name = path.file_name().map_or_else(|| model.into(), |name| name.to_string_lossy());
         return Ok(like(&name, &inventory));
     }

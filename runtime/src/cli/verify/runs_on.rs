@@ -15,7 +15,7 @@ use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::proof::gate::{Surveyed, survey};
-use crate::proof::{Reach, Unread, reach};
+use crate::proof::{Depth, Reach, Unread, reach};
 
 /// Most files shown; the JSON has all.
 const SHOWN: usize = 40;
@@ -133,7 +133,7 @@ pub(super) fn run(paths: &[PathBuf], gpus: &[Arch], console: &Console) -> Result
     for path in paths {
         let mut found: Vec<(u32, OnGpu)> = gpus.iter().map(|gpu| (gpu.number, OnGpu::default())).collect();
         let mut doubted = Vec::new();
-        let unread = survey(path, |one| {
+        let unread = survey(path, Depth::Facts, |one| {
             let holds_code = one.examination.entries.iter().any(|entry| !entry.is_stub());
             // A file without device code does not matter, unless it may hold some.
             if !holds_code && one.doubts.is_empty() {

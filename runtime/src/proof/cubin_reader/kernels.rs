@@ -92,6 +92,8 @@ pub(super) fn read_kernels(
             registers: facts.registers.get(&number).copied(),
             stack_bytes: facts.stacks.get(&number).copied(),
             shared_bytes: facts.shared.get(name).copied().unwrap_or_default(),
+            code_offset: section.sh_offset.get(ENDIAN),
+            code: None,
         });
     }
     Ok(())

@@ -239,7 +239,7 @@ impl<'a> Examiner<'a> {
 
     fn bare_cubin(&mut self, start: u64, end: u64, place: &EntryPlace) {
         let Some(image) = slice(self.bytes, start, end - start) else { return };
-        let cubin = match cubin_reader::read(image) {
+        let mut cubin = match cubin_reader::read(image) {
             Ok(cubin) => cubin,
             Err(error) => {
                 self.unaccounted(start, format!("starts like a cubin: {error}"));
@@ -253,8 +253,9 @@ impl<'a> Examiner<'a> {
         self.coverage.mark(start, start + size, Coverage::Cubin);
         let mut entry = bare(EntryKind::Cubin, start, size, place);
         entry.arch = cubin.arch();
-        let whole = slice(image, 0, size).filter(|_| self.depth == Depth::Digests);
+        let whole = slice(image, 0, size).filter(|_| self.depth.has_digests());
         entry.digest = whole.map(Digest::of_bytes);
+        image::digest_code(&mut cubin, image, self.depth);
         entry.cubin = Some(cubin);
         if self.depth != Depth::Headers {
             entry.problems.extend(image::packed_code(image, start));

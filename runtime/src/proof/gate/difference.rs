@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proofmark_packager::Arch;
+use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
 use super::inventory::{FileInventory, Form, Images, Inventory};
@@ -32,6 +32,10 @@ pub struct ImageDifference {
     pub kernels_appeared: Vec<String>,
     /// Kernels that are gone.
     pub kernels_gone: Vec<String>,
+    /// Kernels of both whose machine code differs.
+    pub kernels_changed: Vec<String>,
+    /// How many of the new images are none of the old, byte for byte.
+    pub images_changed: u64,
 }
 
 /// One file, before and after.
@@ -143,7 +147,15 @@ fn images_between(before: &FileInventory, after: &FileInventory) -> Vec<ImageDif
         let old = before.images.get(key).unwrap_or(&nothing);
         let new = after.images.get(key).unwrap_or(&nothing);
         let names = |one: &Images, other: &Images| {
-            one.kernels.difference(&other.kernels).map(ToString::to_string).collect::<Vec<_>>()
+            let names = one.kernels.keys().filter(|name| !other.kernels.contains_key(*name));
+            names.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let changed = new
+            .kernels
+            .iter()
+            .filter(|(name, code)| old.kernels.get(*name).is_some_and(|before| before != *code));
+        let is_new = |(digest, count): (&Digest, &u64)| {
+            count.saturating_sub(old.digests.get(digest).copied().unwrap_or_default())
         };
         (old != new).then(|| ImageDifference {
             arch: key.0,
@@ -152,6 +164,8 @@ fn images_between(before: &FileInventory, after: &FileInventory) -> Vec<ImageDif
             sizes: Sizes { old_bytes: old.size_bytes, new_bytes: new.size_bytes },
             kernels_appeared: names(new, old),
             kernels_gone: names(old, new),
+            kernels_changed: changed.map(|(name, _)| name.to_string()).collect(),
+            images_changed: new.digests.iter().map(is_new).sum(),
         })
     });
     differences.collect()
@@ -160,12 +174,12 @@ fn images_between(before: &FileInventory, after: &FileInventory) -> Vec<ImageDif
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::examine;
+    use crate::proof::{Depth, examine_to};
 
     fn inventory(files: &[(&str, &[u8])]) -> Inventory {
         let mut inventory = Inventory::default();
         for (name, bytes) in files {
-            inventory.add(name, &examine(bytes));
+            inventory.add(name, &examine_to(bytes, Depth::Code));
         }
         inventory
     }
@@ -177,6 +191,28 @@ mod tests {
     fn the_same_device_code_does_not_differ() {
         let (old, new) = (inventory(&[("k.so", EXACT)]), inventory(&[("k.so", EXACT)]));
         assert_eq!(Difference::between(&old, &new).answer, Comparison::Same);
+    }
+
+    #[test]
+    fn code_that_changes_is_named_by_its_kernel_and_other_bytes_are_counted() {
+        let image = crate::proof::examine(EXACT).entries.remove(0);
+        let kernel = &image.cubin.as_ref().unwrap().kernels[0];
+        let start = image.payload_offset;
+        let changed = |at: u64| {
+            let mut bytes = EXACT.to_vec();
+            bytes[usize::try_from(start + at).unwrap()] ^= 1;
+            let difference =
+                Difference::between(&inventory(&[("k.so", EXACT)]), &inventory(&[("k.so", &bytes)]));
+            assert_eq!(difference.answer, Comparison::Different, "at {at:#x}");
+            let [file] = &difference.files[..] else { panic!("{difference:#?}") };
+            (file.images[0].kernels_changed.clone(), file.images[0].images_changed)
+        };
+        // A bit of the number in the first instruction, and the number of a build in a note.
+        assert_eq!(changed(kernel.code_offset + 5), (vec![kernel.name.clone()], 1));
+        let bytes = &EXACT[usize::try_from(start).unwrap()..];
+        let word = b"/compiler.";
+        let note = bytes.windows(word.len()).position(|window| window == word).unwrap() + word.len();
+        assert_eq!(changed(note as u64), (Vec::new(), 1));
     }
 
     #[test]

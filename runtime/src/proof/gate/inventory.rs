@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use proofmark_packager::Arch;
+use proofmark_packager::{Arch, Digest};
 use serde::Serialize;
 
 use super::survey::{doubts, inner_name, survey};
-use crate::proof::{EntryKind, Examination, InputError, Unread};
+use crate::proof::{Depth, EntryKind, Examination, InputError, Unread};
 
 /// In what form device code is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,8 +53,10 @@ pub struct Images {
     pub count: u64,
     /// Their size together, decompressed.
     pub size_bytes: u64,
-    /// Their kernels.
-    pub kernels: BTreeSet<Rc<str>>,
+    /// Their kernels, each with a number for its code: equal numbers tell of equal code, where it was digested.
+    pub kernels: BTreeMap<Rc<str>, u64>,
+    /// How many images there are of each digest, where they were digested.
+    pub digests: BTreeMap<Digest, u64>,
 }
 
 /// One file with device code.
@@ -83,10 +85,10 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads a wheel, a folder or a single file.
-    pub fn of(path: &Path) -> Result<Self, InputError> {
+    /// Reads a wheel, a folder or a single file, only as deep as needed.
+    pub fn of(path: &Path, depth: Depth) -> Result<Self, InputError> {
         let mut inventory = Self::default();
-        let unread = survey(path, |one| {
+        let unread = survey(path, depth, |one| {
             inventory.take(one.name, one.examination, one.doubts.clone());
         })?;
         inventory.unread = unread;
@@ -131,11 +133,16 @@ impl Inventory {
             let images = file.images.entry((entry.arch, Form::of(entry.kind))).or_default();
             images.count += 1;
             images.size_bytes += entry.image_bytes;
-            let machine =
-                entry.cubin.iter().flat_map(|cubin| cubin.kernels.iter().map(|kernel| &kernel.name));
-            let ptx = entry.ptx.iter().flat_map(|ptx| &ptx.kernels);
-            for kernel in machine.chain(ptx) {
-                images.kernels.insert(shared(&mut self.names, kernel));
+            if let Some(digest) = entry.digest {
+                *images.digests.entry(digest).or_default() += 1;
+            }
+            let kernels = entry.cubin.iter().flat_map(|cubin| &cubin.kernels);
+            let machine = kernels.map(|kernel| (&kernel.name, kernel.code.map_or(0, number_of)));
+            let ptx = entry.ptx.iter().flat_map(|ptx| &ptx.kernels).map(|name| (name, 0));
+            for (kernel, code) in machine.chain(ptx) {
+                // Kernels of one name in several images are told apart by none of them: their order says nothing.
+                let all = images.kernels.entry(shared(&mut self.names, kernel)).or_default();
+                *all = all.wrapping_add(code);
             }
         }
         if self.files.contains_key(name) {
@@ -151,11 +158,16 @@ impl Inventory {
         let mut by_arch: BTreeMap<Arch, BTreeSet<Rc<str>>> = BTreeMap::new();
         for ((arch, form), images) in self.files.values().flat_map(|file| &file.images) {
             if let (Some(arch), Form::MachineCode) = (arch, form) {
-                by_arch.entry(*arch).or_default().extend(images.kernels.iter().cloned());
+                by_arch.entry(*arch).or_default().extend(images.kernels.keys().cloned());
             }
         }
         by_arch
     }
+}
+
+/// The first bytes of a digest.
+fn number_of(digest: Digest) -> u64 {
+    digest.as_bytes().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {

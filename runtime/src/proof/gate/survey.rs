@@ -21,11 +21,15 @@ pub struct Surveyed<'a> {
 
 /// Examines every part of a path that may hold device code, but for a build system's own compiler check, and
 /// hands back what was not read at all, by its path from the root.
-pub fn survey(path: &Path, mut look: impl FnMut(&Surveyed<'_>)) -> Result<Vec<Unread>, InputError> {
+pub fn survey(
+    path: &Path,
+    depth: Depth,
+    mut look: impl FnMut(&Surveyed<'_>),
+) -> Result<Vec<Unread>, InputError> {
     let real = path.canonicalize().ok();
     let place = |name: &str| Some(real.as_ref()?.join(Path::new(name).strip_prefix(path).ok()?));
     let tally = visit(path, |specimen| {
-        let examination = examine_to(specimen.bytes, Depth::Facts);
+        let examination = examine_to(specimen.bytes, depth);
         if place(&specimen.name).is_some_and(|place| is_compiler_check(&place, &examination)) {
             return;
         }
