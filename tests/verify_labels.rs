@@ -24,7 +24,7 @@ fn is_labelled(source: &str, output: &str) -> bool {
     document["labels"] == serde_json::json!(["runtime-jit"])
 }
 
-const LOADERS: [(&str, &str); 13] = [
+const LOADERS: [(&str, &str); 16] = [
     (
         "the driver's entry points",
         "extern \"C\" int cuGetProcAddress_v2(...); int f() { return cuGetProcAddress_v2(0); }",
@@ -52,6 +52,19 @@ const LOADERS: [(&str, &str); 13] = [
     (
         "OpenCL",
         "extern \"C\" void* clCreateProgramWithBinary(...); void* f() { return clCreateProgramWithBinary(0); }",
+    ),
+    (
+        "a program of OpenCL",
+        "extern \"C\" int clBuildProgram(...); int f(void* p) { return clBuildProgram(p); }",
+    ),
+    (
+        "a callback that cuFFT links",
+        "extern \"C\" int cufftXtSetJITCallback(...); int f(void* p) { return cufftXtSetJITCallback(p); }",
+    ),
+    (
+        "an interpreter",
+        "extern \"C\" int PyRun_SimpleStringFlags(...); extern \"C\" int cudaMalloc(...);\n\
+         int f(const char* text) { cudaMalloc(0, 0); return PyRun_SimpleStringFlags(text, 0); }",
     ),
     (
         "a loader under another name",
@@ -98,6 +111,20 @@ fn whatever_does_nothing_of_the_kind_is_not_labelled() {
         (
             "tensor maps of the driver",
             "extern \"C\" int cuTensorMapEncodeTiled(...); int f() { return cuTensorMapEncodeTiled(0); }",
+        ),
+        (
+            "an interpreter without CUDA",
+            "extern \"C\" int PyRun_SimpleStringFlags(...); int f(const char* t) { return PyRun_SimpleStringFlags(t, 0); }",
+        ),
+        (
+            "plans of transforms",
+            "extern \"C\" int cufftPlan1d(...); extern \"C\" int cufftXtSetCallback(...);\n\
+             int f() { return cufftPlan1d(0) + cufftXtSetCallback(0); }",
+        ),
+        (
+            "modules of Python",
+            "extern \"C\" void* PyImport_ImportModule(...); extern \"C\" int cudaMalloc(...);\n\
+             void* f() { cudaMalloc(0, 0); return PyImport_ImportModule(\"numpy\"); }",
         ),
         ("words", "const char* f() { return \"nvcc and ptxas are compilers; .target is a directive\"; }"),
     ] {

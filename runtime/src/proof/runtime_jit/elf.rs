@@ -4,7 +4,7 @@ use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
-use super::functions::{LOADERS, is_jit_function};
+use super::functions::{LOADERS, is_interpreter, is_jit_function};
 use super::host_data::{HostData, PROGRAMS};
 use super::{RuntimeJit, calls, unnamed};
 
@@ -121,6 +121,9 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
         signs.extend(unnamed::calls(bytes).into_iter().map(RuntimeJit::Calls));
     }
     let is_about_cuda = needs_cuda || imports_cuda || holds_code;
+    // A program without CUDA runs Python for other ends.
+    let interpreters = imported.iter().filter(|name| is_about_cuda && is_interpreter(name));
+    signs.extend(interpreters.map(|name| RuntimeJit::Imports((*name).to_owned())));
     let finders = LOADERS.iter().filter(|loader| imported.contains(loader));
     let finders = finders.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();
     signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));

@@ -15,7 +15,7 @@ pub(super) const LOADERS: [&str; 10] = [
 ];
 
 /// Beginnings of functions that compile or load device code, or find such a function by its name.
-const FUNCTIONS: [&str; 21] = [
+const FUNCTIONS: [&str; 25] = [
     "nvrtcCompileProgram",
     "nvrtcCreateProgram",
     "nvPTXCompilerC",
@@ -37,9 +37,23 @@ const FUNCTIONS: [&str; 21] = [
     "cudaGetExportTable",
     // Other ways to a driver that compiles, or takes machine code.
     "clCreateProgramWith",
+    "clBuildProgram",
+    "clCompileProgram",
+    "clLinkProgram",
     "vkCreateCuModule",
     "optixModuleCreate",
+    // A library that links what its caller hands over.
+    "cufftXtSetJITCallback",
 ];
+
+/// How functions begin by which Python's interpreter runs a text or a file. What only compiles a text says nothing:
+/// every module of some bindings imports it (seen in Triton).
+const INTERPRETER: &str = "PyRun_";
+
+/// Whether a symbol is a function by which an interpreter runs a text or a file.
+pub(super) fn is_interpreter(name: &str) -> bool {
+    name.starts_with(INTERPRETER)
+}
 
 /// Whether a symbol is a function that compiles or loads device code.
 pub(super) fn is_jit_function(name: &str) -> bool {
