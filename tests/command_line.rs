@@ -258,6 +258,12 @@ fn nothing_is_written_where_it_would_become_a_part_of_a_submission() {
         assert!(outcome.stderr.contains("would become a part of the submission"), "{line}: {outcome:?}");
         assert!(contents(&sandbox) == before, "{line} wrote a file");
     }
+    let config = CONFIG.replace("\"cuda\"", "\"python\"").replace("kernel.cu::run", "k.py::custom_kernel");
+    sandbox.write("entry/config.toml", config);
+    sandbox.write("entry/k.py", "def custom_kernel(data):\n    return data\n");
+    let board = ["pack", "../../entry", "--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"];
+    let unnamed = run(sandbox.command().args(board).current_dir(sandbox.path("task/mine"))).expect(2);
+    assert!(unnamed.stderr.contains("submission.py would become a part"), "{unnamed:?}");
     // Beside the sources of a kit's layout nothing is taken for one.
     sandbox.run(["report", "s.zip", "-o", "kit/page.py"]).expect(0);
     sandbox.run(["report", "s.zip", "-o", "task/page.py"]).expect(0);

@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::console::{write_out, written_out};
 use super::failure::Failure;
+use super::protected;
 
 /// How the name of a file starts that is about to become a result.
 const TEMPORARY_PREFIX: &str = ".proofmark-";
@@ -118,13 +119,16 @@ pub(super) fn write_pieces_to(
     write_pieces(path, write).map_err(elsewhere)
 }
 
-/// Writes to a place that the user did not name: nothing else that stands there is replaced.
+/// Writes to a place that the user did not name: nothing else that stands there is replaced, and no submission gets
+/// another source.
 pub(super) fn write_unnamed(path: &Path, content: &[u8]) -> Result<(), Failure> {
     match std::fs::read(path) {
         Ok(there) if there == content => Ok(()),
         Ok(_) => Err(Failure::request(format!("{} exists and holds something else", path.display()))
             .hint(format!("`-o {}` replaces it; another name keeps both", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_file(path, content).map_err(elsewhere),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            protected::refuse_new_part(path).and_then(|()| write_file(path, content)).map_err(elsewhere)
+        }
         Err(error) => Err(Failure::could_not_judge(format!("cannot read {}: {error}", path.display()))),
     }
 }

@@ -140,7 +140,7 @@ fn is_same(output: &Path, found: &Metadata, input: &Path) -> bool {
 }
 
 /// Refuses a file that is not there yet, and would be packed with a submission from then on.
-fn refuse_new_part(output: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_new_part(output: &Path) -> Result<(), Failure> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(folder), Some(name)) = (folder.canonicalize(), output.file_name()) else { return Ok(()) };
     let root = folder.ancestors().find(|folder| is_submission(folder));

@@ -258,11 +258,11 @@ impl Rule {
                 | ProofVerdict::Unreadable => {}
             }
         }
-        let mut strangers: BTreeSet<(FindingKind, String)> = BTreeSet::new();
+        let mut strangers: BTreeSet<(FindingKind, Option<Arch>, String)> = BTreeSet::new();
         for entry in code {
             let required = entry.arch.is_some_and(|arch| self.require.contains(&arch));
             for what in self.foreign_parts(entry) {
-                strangers.insert((FindingKind::MachineCode, what));
+                strangers.insert((FindingKind::MachineCode, entry.arch, what));
             }
             let kind = match entry.kind {
                 EntryKind::Elf | EntryKind::Cubin if required || self.allow.allows(entry.arch) => continue,
@@ -273,9 +273,9 @@ impl Rule {
                 EntryKind::Lto => FindingKind::LtoIr,
                 EntryKind::Concat | EntryKind::Unknown => FindingKind::Unreadable,
             };
-            strangers.insert((kind, described(entry)));
+            strangers.insert((kind, entry.arch, described(entry)));
         }
-        found.extend(strangers);
+        found.extend(strangers.into_iter().map(|(kind, _, what)| (kind, what)));
         for &gpu in &self.runs_on {
             if !code.iter().any(|entry| reach(entry, gpu).is_some()) {
                 found.push((FindingKind::RunsOn, format!("nothing in it runs on sm_{gpu}")));
