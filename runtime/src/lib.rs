@@ -6,7 +6,7 @@
 //! | artifact → what builds it | [`toolchain`]: find, install, fingerprint |
 //! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
 //! | a Python entry → what it compiles when it runs | [`capture`] |
-//! | → proof | [`proof`]: from bytes alone, usable without the rest |
+//! | → proof | [`proof`]: from bytes alone, a crate that is usable without the rest |
 //! | → cache entry | [`cache`]: takes only what is proven, trusts nothing that it reads; [`shared_cache`]: what others built |
 //! | → evidence, and back | [`evidence`] |
 //! | who says it | [`signing`], [`attestation`] |
@@ -40,7 +40,6 @@ pub mod path_text;
 pub mod pipeline;
 pub mod process_tree;
 pub mod profile;
-pub mod proof;
 pub mod python;
 pub mod rebuild;
 pub mod record;
@@ -52,3 +51,5 @@ pub mod sandbox;
 pub mod shared_cache;
 pub mod signing;
 pub mod toolchain;
+
+pub use proofmark_proof as proof;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::{RequestedClaim, claim_of_file, requests_in_folder};
+use proofmark_proof::{RequestedClaim, claim_of_file, requests_in_folder};
 
 fuzz_target!(|text: &str| {
     let _ = RequestedClaim::from_command(text.split(' '));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::{Policy, examine, judge};
+use proofmark_proof::{Policy, examine, judge};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut image = bytes.to_vec();

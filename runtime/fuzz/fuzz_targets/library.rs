@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::{Depth, Policy, ProofVerdict, examine_to, judge};
+use proofmark_proof::{Depth, Policy, ProofVerdict, examine_to, judge};
 use proofmark_packager::Arch;
 
 #[path = "../../../tests/support/image.rs"]

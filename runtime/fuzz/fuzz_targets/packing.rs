@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::{Depth, examine_to, visit_bytes};
+use proofmark_proof::{Depth, examine_to, visit_bytes};
 
 fuzz_target!(|bytes: &[u8]| {
     visit_bytes("fuzzed.zip", bytes, |specimen| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::examine;
+use proofmark_proof::examine;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&[choice, a, b, c, d], stream)) = bytes.split_first_chunk() else { return };

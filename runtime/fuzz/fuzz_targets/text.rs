@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proofmark::proof::{Depth, Policy, examine_to, judge, visit_bytes};
+use proofmark_proof::{Depth, Policy, examine_to, judge, visit_bytes};
 use proofmark_packager::Arch;
 
 fuzz_target!(|bytes: &[u8]| {
