@@ -229,6 +229,23 @@ fn device_code_in_other_data_takes_exact_away() {
             ptx.iter().flat_map(|&byte| [&[byte][..], &vec![0; width - 1]].concat()).collect();
         forgeries.refuse(format!("PTX in characters of {width} bytes"), &library(READS, &wide));
     }
+    let (cubin, container) = (fixture("plain_13.0.cubin"), fixture("family_13.0.fatbin"));
+    let turned = |content: &[u8], width: usize| -> Vec<u8> {
+        content.chunks(width).flat_map(|word| word.iter().rev().copied()).collect()
+    };
+    let alone = |content: &[u8], width: usize| -> Vec<u8> {
+        content.iter().flat_map(|&byte| [&vec![0; width - 1][..], &[byte]].concat()).collect()
+    };
+    for (form, data) in [
+        ("a cubin in the other order of bytes", turned(&cubin, 4)),
+        ("a fat binary in the other order of bytes", turned(&container, 8)),
+        ("PTX in the other order of bytes", turned(ptx, 2)),
+        ("a cubin in numbers of 16 bits", alone(&cubin, 2)),
+        ("a fat binary in numbers of 64 bits", alone(&container, 8)),
+        ("PTX in numbers of 64 bits", alone(ptx, 8)),
+    ] {
+        forgeries.refuse(form, &library(READS, &data));
+    }
     forgeries.refuse(
         "PTX with an escape",
         &library(READS, b".version 9.0\\n.target\\x20sm_90\\n.visible .entry kernel(.param .u64 p) { ret; }"),
@@ -243,7 +260,7 @@ fn device_code_in_other_data_takes_exact_away() {
             forgeries.refuse(kind, &library(READS, &[lead, &data].concat()));
         }
     }
-    forgeries.finish(72);
+    forgeries.finish(78);
 }
 
 #[test]
@@ -278,6 +295,16 @@ fn ordinary_data_stays_exact() {
         .into_iter()
         .chain(spellings(&text[..4000]))
         .chain([("plain", text.to_vec()), ("random", random(4096))])
+        .chain([
+            (
+                "in the other order of bytes",
+                text[..4000].chunks(4).flat_map(|word| word.iter().rev().copied()).collect::<Vec<u8>>(),
+            ),
+            (
+                "in numbers of 32 bits",
+                text[..4000].iter().flat_map(|&byte| [byte, 0, 0, 0]).collect::<Vec<u8>>(),
+            ),
+        ])
     {
         let (found, why) = verdict(&library(READS, &data));
         assert_eq!(found, ProofVerdict::Exact, "{form}: {why}");

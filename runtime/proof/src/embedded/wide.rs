@@ -1,4 +1,4 @@
-//! Text in wide characters: each with one zero byte behind it, or three.
+//! Text in wide characters: each with one zero byte behind it, or three, or seven.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ const REACH: usize = 4 << 10;
 /// Texts whose mark starts in `range`, as single bytes: offset, form, bytes.
 pub(super) fn wide_texts(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)> {
     let mut found = Vec::new();
-    for width in [2, 4] {
+    for width in [2, 4, 8] {
         let mark: Vec<u8> =
             MARK.iter().flat_map(|&byte| [&[byte][..], &vec![0; width - 1]].concat()).collect();
         let reach = data.len().min(range.end.saturating_add(mark.len()));
@@ -30,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_found_in_characters_of_either_width() {
-        for width in [2_usize, 4] {
+    fn a_target_is_found_in_characters_of_every_width() {
+        for width in [2_usize, 4, 8] {
             let text: Vec<u8> = b".version 8.0\n.target sm_90\n"
                 .iter()
                 .flat_map(|&byte| [&[byte][..], &vec![0; width - 1]].concat())
