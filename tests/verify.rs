@@ -63,6 +63,13 @@ fn a_bare_cubin_of_a_family_names_it_with_and_without_the_ptx_for_debuggers() {
             document["reasons"][0].as_str().unwrap().to_owned(),
         )
     };
+    // It may not stand beside another where the plain architecture may.
+    let beside = [&fs::read(fixture("exact_13.0.so")).unwrap()[..], &bytes].concat();
+    let path = sandbox.write("k.so", beside);
+    let document = verdict(&sandbox, path.to_str().unwrap(), &["--arch", "sm_100a", "--allow", "sm_100"]).0;
+    let reasons = document["reasons"].as_array().unwrap();
+    let is_named = |reason: &Value| reason.as_str().unwrap().ends_with("made for the family sm_100f");
+    assert!(reasons.iter().any(is_named), "{reasons:?}");
     let (verdict, why) = found(&bytes, "sm_100a");
     assert!(verdict == "weaker" && why.contains("made for the family sm_100f"), "{verdict}: {why}");
     // For the plain architecture itself there is no proof: its tool was asked for the family.
