@@ -7,7 +7,8 @@
 #   proofmark-VERSION-ARCH.tar.gz                        the same files without Python
 #   SHA256SUMS
 #
-# Needs Rust, g++, git and python3 with venv. maturin, cargo-zigbuild and ziglang, which links against glibc
+# Needs Rust, for another architecture its target too (`rustup target add aarch64-unknown-linux-gnu`), g++, git and
+# python3 with venv. maturin, cargo-zigbuild and ziglang, which links against glibc
 # 2.28 anywhere, come from PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
