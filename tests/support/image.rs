@@ -67,13 +67,18 @@ fn relocate(file: &[u8], memory: &mut [u8]) -> Option<()> {
         for entry in (start..start.checked_add(size)?).step_by(24) {
             let (place, kind) = (read_index(memory, entry, 8)?, read(memory, entry + 8, 4)?);
             let (symbol, addend) = (read_index(memory, entry + 12, 4)?, read(memory, entry + 16, 8)?);
-            let symbol = tags[6].checked_add(symbol * 24)?;
-            let defined = read(memory, symbol + 6, 2)?;
-            let value = read(memory, symbol + 8, 8)?;
-            let written = match (kind, defined) {
-                (8, _) => BASE.wrapping_add(addend),
-                (1 | 6 | 7, 0xFFF1) => value.wrapping_add(addend),
-                (1 | 6 | 7, 1..) => BASE.wrapping_add(value).wrapping_add(addend),
+            // Only these kinds look at their symbol, which may be none that there is for all others.
+            let written = match kind {
+                8 => BASE.wrapping_add(addend),
+                1 | 6 | 7 => {
+                    let symbol = tags[6].checked_add(symbol * 24)?;
+                    let value = read(memory, symbol + 8, 8)?;
+                    match read(memory, symbol + 6, 2)? {
+                        0 => continue,
+                        0xFFF1 => value.wrapping_add(addend),
+                        _ => BASE.wrapping_add(value).wrapping_add(addend),
+                    }
+                }
                 _ => continue,
             };
             if place.checked_add(8)? <= memory.len() {
