@@ -193,6 +193,18 @@ fn a_list_names_architectures_and_kernels_without_judging() {
 }
 
 #[test]
+fn a_list_says_what_it_does_not_look_for_where_it_finds_nothing() {
+    let sandbox = Sandbox::new();
+    let cubin = fs::read(fixture("exact_13.0.cubin")).unwrap();
+    let spelled: Vec<String> = cubin.iter().map(|byte| format!("{byte:02x}")).collect();
+    sandbox.write("code.txt", spelled.concat());
+    let listed = sandbox.run(["verify", "code.txt", "--list"]).expect(0).stdout;
+    assert!(listed.contains("no device code found") && listed.contains("without --list"), "{listed}");
+    let judged = sandbox.run(["verify", "code.txt"]).expect(1).stdout;
+    assert!(judged.starts_with("UNREADABLE") && !judged.contains("--list"), "{judged}");
+}
+
+#[test]
 fn an_explanation_teaches_why_e_flags_prove_no_letter() {
     let sandbox = Sandbox::new();
     let text = sandbox.run(["verify", &fixture("exact_13.0.cubin"), "--explain"]).expect(0).stdout;

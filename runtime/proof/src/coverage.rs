@@ -88,6 +88,32 @@ pub(super) fn overlaps(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64
     found
 }
 
+/// Ranges in order of their starts without overlaps: all that lies in one of some.
+pub(super) fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in ranges {
+        match joined.last_mut().filter(|(_, last)| start <= *last) {
+            Some((_, last)) => *last = end.max(*last),
+            None => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+/// The parts of some ranges that lie in none of others; both lists in order of their starts and without overlaps.
+pub(super) fn without(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
+    let mut at = 0;
+    for &(start, end) in others {
+        gaps.push((at, start));
+        at = end;
+    }
+    gaps.push((at, u64::MAX));
+    gaps.retain(|(start, end)| start < end);
+    overlaps(ranges, &gaps)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +156,16 @@ mod tests {
         map.mark(20, 30, Coverage::Cubin);
         assert_eq!(map.unknown(100), [(0, 20), (30, 100)]);
         assert_eq!(map.legible(100), [(0, 100)]);
+    }
+
+    #[test]
+    fn what_lies_in_others_and_what_does_not_is_all() {
+        let others = joined(vec![(50, 60), (5, 15), (10, 20), (20, 22)]);
+        assert_eq!(others, [(5, 22), (50, 60)]);
+        let ranges = [(0, 8), (15, 55), (58, 59), (70, 80)];
+        assert_eq!(overlaps(&ranges, &others), [(5, 8), (15, 22), (50, 55), (58, 59)]);
+        assert_eq!(without(&ranges, &others), [(0, 5), (22, 50), (70, 80)]);
+        assert_eq!(without(&ranges, &[]), ranges);
     }
 
     #[test]

@@ -41,11 +41,16 @@ impl Destinations {
 
     /// The offsets in some code, loaded at an address, of distances that lead near one of the places, in order.
     pub(super) fn leading_there(&self, code: &[u8], address: u64) -> Vec<usize> {
-        let pieces: Vec<usize> = (0..code.len()).step_by(PIECE_BYTES).collect();
+        self.leading_from(code, 0..code.len(), address)
+    }
+
+    /// The same of those that start in a part of the code.
+    pub(super) fn leading_from(&self, code: &[u8], part: Range<usize>, address: u64) -> Vec<usize> {
+        let pieces: Vec<usize> = part.clone().step_by(PIECE_BYTES).collect();
         let found = pieces.into_par_iter().flat_map_iter(|start| {
             let mut found = Vec::new();
             for span in &self.spans {
-                let end = code.len().min(start + PIECE_BYTES);
+                let end = part.end.min(start + PIECE_BYTES);
                 in_piece(code, address, start..end, span, &mut found);
             }
             found.sort_unstable();

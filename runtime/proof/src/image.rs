@@ -197,7 +197,7 @@ fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     if entry.compression != Some(Compression::None) {
         entry.problems.extend(inner_sightings(image));
     }
-    if depth != Depth::Headers {
+    if depth.is_whole() {
         entry.problems.extend(packed_code(image, base));
     }
 }

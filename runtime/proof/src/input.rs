@@ -10,6 +10,7 @@ use proofmark_packager::escape;
 use rayon::prelude::*;
 
 use super::bytes::slice;
+use super::depth::Depth;
 use super::embedded::{self, Budget};
 use super::examination::FileFormat;
 use super::folder::{Listing, Unread, name_of_kind};
@@ -82,9 +83,18 @@ pub struct VisitTally {
 /// device code are passed over; a single file never is. A pipe is read to its end. What cannot be read
 /// is noted, not an error, unless it is the path itself.
 pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<VisitTally, InputError> {
+    visit_to(path, Depth::Facts, look)
+}
+
+/// The same, where files are only looked at so deep.
+pub fn visit_to(
+    path: &Path,
+    depth: Depth,
+    look: impl FnMut(&Specimen<'_>),
+) -> Result<VisitTally, InputError> {
     let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
     let kind = fs::metadata(path).map_err(unreadable)?.file_type();
-    let mut visitor = Visitor { look, tally: VisitTally::default(), budget: 0, unnamed: 0 };
+    let mut visitor = Visitor { look, tally: VisitTally::default(), budget: 0, unnamed: 0, depth };
     if kind.is_dir() {
         visitor.folder(&Listing::of(path).map_err(unreadable)?);
     } else if kind.is_socket() || kind.is_block_device() {
@@ -98,7 +108,8 @@ pub fn visit(path: &Path, look: impl FnMut(&Specimen<'_>)) -> Result<VisitTally,
 
 /// The same for bytes that are already in memory.
 pub fn visit_bytes(name: &str, bytes: &[u8], look: impl FnMut(&Specimen<'_>)) -> VisitTally {
-    let mut visitor = Visitor { look, tally: VisitTally::default(), budget: budget_for(bytes), unnamed: 0 };
+    let (budget, depth) = (budget_for(bytes), Depth::Facts);
+    let mut visitor = Visitor { look, tally: VisitTally::default(), budget, unnamed: 0, depth };
     visitor.part(name, bytes, 0, Company::Alone);
     visitor.finish()
 }
@@ -128,6 +139,8 @@ struct Visitor<F> {
     budget: u64,
     /// How many things were not read beyond those that are named.
     unnamed: u64,
+    /// How deep files are looked at.
+    depth: Depth,
 }
 
 impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
@@ -174,7 +187,7 @@ impl<F: FnMut(&Specimen<'_>)> Visitor<F> {
             }
         } else {
             self.count(bytes);
-            if company == Company::Alone || is_candidate(name, bytes) {
+            if company == Company::Alone || is_candidate(name, bytes, self.depth) {
                 (self.look)(&Specimen { name: name.to_owned(), bytes });
             }
         }
@@ -298,7 +311,7 @@ fn holds_embedded(bytes: &[u8]) -> bool {
 
 /// Whether a file among others is worth a look: anything of a known format, anything that holds what
 /// looks like device code or makes some, and PTX by its name. Texts count like all else: PTX is one.
-fn is_candidate(name: &str, bytes: &[u8]) -> bool {
+fn is_candidate(name: &str, bytes: &[u8], depth: Depth) -> bool {
     let named = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ptx"));
     let is_python = Path::new(name).extension().is_some_and(|extension| extension == "py");
     let is_text = !bytes[..bytes.len().min(PROBE_BYTES)].contains(&0);
@@ -308,7 +321,7 @@ fn is_candidate(name: &str, bytes: &[u8]) -> bool {
             !scan::scan(piece).is_empty()
                 || ((!is_text || is_python) && !runtime_jit::text_signs(piece).is_empty())
         })
-        || holds_embedded(bytes)
+        || (depth.is_whole() && holds_embedded(bytes))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@
 //! | `signature` | formats by their first bytes |
 //! | `embedded` | device code in other data: packed, written out as text, intermediate |
 //! | `distance` | what code refers to |
-//! | `prefilter`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
+//! | `prefilter`, `search`, `scan`, `coverage` | every byte offset of a file, and which are accounted for |
 //! | `allotment` | how much memory that takes |
 //! | `task` | pieces of the reading, spread over every core |
 //! | `examiner`, `depth`, `examination`, `problem` | the walk over a file, and what it found |
@@ -70,6 +70,7 @@ mod reach;
 mod requested;
 mod runtime_jit;
 mod scan;
+mod search;
 mod signature;
 mod stream;
 mod tar_file;
@@ -88,7 +89,7 @@ pub use examiner::{examine, examine_to};
 pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
-pub use input::{InputError, Specimen, VisitTally, visit, visit_bytes};
+pub use input::{InputError, Specimen, VisitTally, visit, visit_bytes, visit_to};
 pub use kernel::{Kernel, demangle};
 pub use loader::MissingLibrary;
 pub use marker::{Marker, MarkerSource};

@@ -11,14 +11,17 @@
 //! a header that we cannot read must not vanish from the answer, and a program that handles
 //! containers itself can load what is in no file.
 //!
-//! One pass behind a [`prefilter`](super::prefilter): only blocks that hold two neighbouring bytes of a pattern are
-//! looked at byte by byte.
+//! In the data of host programs and in texts, words that mean something are seen in the same pass.
+
+use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::bytes::u16_at;
 use super::cubin_reader::EM_CUDA;
-use super::fatbin::{ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
-use super::prefilter::{Pair, prefilter};
+use super::fatbin::{self, ANCIENT_MAGIC, CONTAINER_MAGIC, WRAPPER_MAGIC};
 use super::ptx;
+use super::runtime_jit::{self, Words};
+use super::search::Search;
 
 /// What was seen at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,38 +60,20 @@ pub(super) struct Sighting {
     pub(super) mark: Mark,
 }
 
-/// A pattern with the position of the neighbouring bytes by which blocks are tested.
-#[derive(Clone, Copy)]
-struct Pattern {
-    bytes: &'static [u8],
-    probe: usize,
-    mark: Mark,
-}
-
-impl Pattern {
-    fn pair(&self) -> Pair {
-        (self.bytes[self.probe], self.bytes[self.probe + 1])
-    }
-}
-
-const PATTERNS: [Pattern; 5] = [
-    Pattern { bytes: &CONTAINER_MAGIC.to_le_bytes(), probe: 1, mark: Mark::Container },
-    Pattern { bytes: &WRAPPER_MAGIC.to_le_bytes(), probe: 0, mark: Mark::Wrapper },
-    Pattern { bytes: &ANCIENT_MAGIC.to_le_bytes(), probe: 1, mark: Mark::Ancient },
-    Pattern { bytes: b"\x7FELF", probe: 0, mark: Mark::CudaElf },
-    Pattern { bytes: ptx::TARGET, probe: 3, mark: Mark::PtxTarget },
+/// The first bytes of each.
+const PATTERNS: [(&[u8], Mark); 5] = [
+    (&CONTAINER_MAGIC.to_le_bytes(), Mark::Container),
+    (&WRAPPER_MAGIC.to_le_bytes(), Mark::Wrapper),
+    (&ANCIENT_MAGIC.to_le_bytes(), Mark::Ancient),
+    (b"\x7FELF", Mark::CudaElf),
+    (ptx::TARGET, Mark::PtxTarget),
 ];
 
-/// The first bytes of all probes.
-const PROBES: [bool; 256] = {
-    let mut probes = [false; 256];
-    let mut index = 0;
-    while index < PATTERNS.len() {
-        probes[PATTERNS[index].bytes[PATTERNS[index].probe] as usize] = true;
-        index += 1;
-    }
-    probes
-};
+static MARKS: LazyLock<Search> = LazyLock::new(|| Search::of(&PATTERNS.map(|(bytes, _)| bytes)));
+static MARKS_AND_WORDS: LazyLock<Search> = LazyLock::new(|| {
+    let marks = PATTERNS.iter().map(|&(bytes, _)| bytes);
+    Search::of(&marks.chain(runtime_jit::beginnings()).collect::<Vec<_>>())
+});
 
 /// What follows the magic of a cubin: 64 bits, little-endian, version 1, and the system of CUDA by either of its
 /// numbers.
@@ -104,39 +89,98 @@ pub(super) const LOOK_BEHIND_BYTES: usize = ptx::LOOK_BEHIND_BYTES;
 /// Every sighting, in order of offset.
 pub(super) fn scan(bytes: &[u8]) -> Vec<Sighting> {
     let mut sightings = Vec::new();
-    prefilter(bytes, PATTERNS.map(|pattern| pattern.pair()), |start, end| {
-        look_closely(bytes, start, end, &mut sightings);
-    });
-    sightings.sort_by_key(|sighting| sighting.offset);
+    MARKS.each(bytes, |at, index| sightings.extend(sighting(bytes, at, index)));
+    sightings.sort_unstable_by_key(|sighting| sighting.offset);
     sightings
 }
 
-/// Collects the patterns whose probe lies in `[start, end)`.
-fn look_closely(bytes: &[u8], start: usize, end: usize, sightings: &mut Vec<Sighting>) {
-    for probe in (start..end).filter(|&probe| PROBES[usize::from(bytes[probe])]) {
-        for pattern in PATTERNS.iter().filter(|pattern| bytes[probe] == pattern.bytes[pattern.probe]) {
-            if let Some(offset) = probe.checked_sub(pattern.probe)
-                && matches(bytes, offset, pattern)
-            {
-                sightings.push(Sighting { offset: offset as u64, mark: pattern.mark });
-            }
-        }
-    }
+/// Whether what a container says is packed is looked at too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// It is.
+    Scanned,
+    /// It means nothing as it stands, so it is passed over.
+    PassedOver,
 }
 
-fn matches(bytes: &[u8], offset: usize, pattern: &Pattern) -> bool {
-    let rest = &bytes[offset..];
-    match pattern.mark {
+/// Every sighting that starts in a range of a file, in order of offset. Reads a little around the range, so that each
+/// belongs to the one range in which it starts.
+pub(super) fn scan_range(file: &[u8], range: &Range<usize>, packed: Packed) -> Vec<Sighting> {
+    let mut sightings = Vec::new();
+    MARKS.each_but(around(file, range), |at, index| {
+        let found = sighting_in(file, range, at, index);
+        sightings.extend(found);
+        behind(file, range, found, packed)
+    });
+    sightings.sort_unstable_by_key(|sighting| sighting.offset);
+    sightings
+}
+
+/// The same with the words that start there.
+pub(super) fn scan_text(file: &[u8], range: &Range<usize>, packed: Packed) -> (Vec<Sighting>, Words) {
+    let mut sightings = Vec::new();
+    let words = Words::of_piece(range, |take| {
+        MARKS_AND_WORDS.each_but(around(file, range), |at, index| {
+            let found = sighting_in(file, range, at, index);
+            sightings.extend(found);
+            let at = at + start_around(range);
+            if let Some(word) = runtime_jit::word_at(&file[..end_around(file, range)], at) {
+                take(word);
+            }
+            behind(file, range, found, packed)
+        });
+    });
+    sightings.sort_unstable_by_key(|sighting| sighting.offset);
+    (sightings, words)
+}
+
+/// Up to which offset, from where the bytes around a range start, a sighting leaves nothing to be looked at.
+fn behind(file: &[u8], range: &Range<usize>, found: Option<Sighting>, packed: Packed) -> usize {
+    let container = found.filter(|one| one.mark == Mark::Container && packed == Packed::PassedOver);
+    let end = container.and_then(|one| fatbin::end_of_packed(file, one.offset));
+    end.and_then(|end| usize::try_from(end).ok()?.checked_sub(start_around(range))).unwrap_or(0)
+}
+
+fn around<'a>(file: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    &file[start_around(range)..end_around(file, range)]
+}
+
+fn start_around(range: &Range<usize>) -> usize {
+    range.start.saturating_sub(LOOK_BEHIND_BYTES)
+}
+
+fn end_around(file: &[u8], range: &Range<usize>) -> usize {
+    file.len().min(range.end.saturating_add(REACH_BYTES))
+}
+
+/// A sighting by its offset in the bytes around a range, if it starts in it.
+fn sighting_in(file: &[u8], range: &Range<usize>, at: usize, index: usize) -> Option<Sighting> {
+    let start = start_around(range);
+    if !range.contains(&(start + at)) {
+        return None;
+    }
+    let found = sighting(around(file, range), at, index)?;
+    Some(Sighting { offset: found.offset + start as u64, ..found })
+}
+
+/// The sighting at an offset at which a pattern starts; none for what is no pattern.
+fn sighting(bytes: &[u8], at: usize, index: usize) -> Option<Sighting> {
+    let &(_, mark) = PATTERNS.get(index)?;
+    is_meant(bytes, at, mark).then_some(Sighting { offset: at as u64, mark })
+}
+
+/// Whether the bytes of a pattern are more than that.
+fn is_meant(bytes: &[u8], at: usize, mark: Mark) -> bool {
+    let rest = &bytes[at..];
+    match mark {
+        // Packers that keep bytes as they are keep a cubin's first eight, its machine further on not always.
         Mark::CudaElf => {
-            // Packers that keep bytes as they are keep a cubin's first eight, its machine further on not always.
-            rest.starts_with(pattern.bytes)
-                && (u16_at(rest, 18) == Some(EM_CUDA)
-                    || rest.get(4..8).is_some_and(|ident| IDENTS.contains(&ident)))
+            u16_at(rest, 18) == Some(EM_CUDA) || rest.get(4..8).is_some_and(|ident| IDENTS.contains(&ident))
         }
         Mark::PtxTarget => {
-            ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true) && ptx::may_stand_at(bytes, offset)
+            ptx::names_target(&rest[..rest.len().min(REACH_BYTES)], true) && ptx::may_stand_at(bytes, at)
         }
-        _ => rest.starts_with(pattern.bytes),
+        Mark::Container | Mark::Wrapper | Mark::Ancient => true,
     }
 }
 
@@ -179,6 +223,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn words_are_seen_along_with_marks_across_two_pieces_too() {
+        let file = b".target %s, libnvrtc.so; .target sm_90 P\xEDU\xBA ptxas -v".as_slice();
+        let whole = scan_text(file, &(0..file.len()), Packed::Scanned);
+        let marks: Vec<_> = whole.0.iter().map(|one| one.mark).collect();
+        assert_eq!(marks, [Mark::PtxTarget, Mark::Container]);
+        assert_eq!(whole.1.found, runtime_jit::distinct(file, &(0..file.len())));
+        for cut in 0..=file.len() {
+            let (mut sightings, mut words) = scan_text(file, &(0..cut), Packed::PassedOver);
+            let behind = scan_text(file, &(cut..file.len()), Packed::Scanned);
+            sightings.extend(behind.0);
+            words.extend(behind.1);
+            assert_eq!((&sightings, &words.found), (&whole.0, &whole.1.found), "{cut}");
+            let marks =
+                [0..cut, cut..file.len()].map(|range| scan_range(file, &range, Packed::PassedOver)).concat();
+            assert_eq!(marks, whole.0, "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_a_container_says_is_packed_is_passed_over_on_demand_alone() {
+        let container = include_bytes!("../../../tests/fixtures/proof/exact_compressed_13.0.fatbin");
+        let [_, packed @ ..] = &fatbin::read(container, 0).unwrap().entries[..] else { panic!("no entry") };
+        assert!(packed.is_empty(), "one entry");
+        let end = fatbin::end_of_packed(container, 0).unwrap();
+        assert_eq!(end, container.len() as u64);
+        let mut file = [&[0; 100][..], container, b"\n.target sm_90"].concat();
+        file[100 + 100..100 + 104].copy_from_slice(&CONTAINER_MAGIC.to_le_bytes());
+        let marks = |packed| -> Vec<u64> {
+            scan_range(&file, &(0..file.len()), packed).into_iter().map(|one| one.offset).collect()
+        };
+        assert_eq!(marks(Packed::Scanned), [100, 200, 101 + end]);
+        assert_eq!(marks(Packed::PassedOver), [100, 101 + end]);
     }
 
     #[test]

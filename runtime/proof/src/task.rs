@@ -7,23 +7,26 @@
 use std::ops::Range;
 
 use super::allotment::{KERNEL_BYTES, Kept};
+use super::coverage::overlaps;
 use super::depth::Depth;
 use super::embedded::{self, Budget, Embedded};
 use super::examination::Entry;
 use super::image::{self, PayloadJob};
 use super::mapped;
 use super::problem::Problem;
-use super::runtime_jit::{self, RuntimeJit};
-use super::scan::{self, Sighting};
+use super::runtime_jit::{self, RuntimeJit, Word, Words};
+use super::scan::{self, Packed, Sighting};
 
 /// One piece of work.
 pub(super) enum ReadingTask<'a> {
     /// Read a payload.
     Read(Box<PayloadJob<'a>>),
-    /// Look for signs of device code made at run time.
-    Text(Range<usize>),
-    /// Look at every byte offset.
-    Scan(Range<usize>),
+    /// Look for Python that makes device code at run time.
+    Python(Range<usize>),
+    /// Look at every byte offset for device code.
+    Scan(Range<usize>, Packed),
+    /// The same, and for words in data and texts.
+    ScanText(Range<usize>, Packed),
     /// Look for device code in other forms, in a part of the file up to an end.
     Unpack(Range<usize>, usize),
 }
@@ -32,10 +35,10 @@ pub(super) enum ReadingTask<'a> {
 pub(super) enum TaskOutcome {
     /// From a payload.
     Entries(Vec<Entry>),
-    /// From a text.
+    /// From Python.
     Signs(Vec<RuntimeJit>),
     /// From the scan, by offset in the file.
-    Sightings(Vec<Sighting>),
+    Sightings(Vec<Sighting>, Words),
     /// From other forms, by offset in the file.
     Embedded(Embedded),
 }
@@ -47,8 +50,8 @@ impl ReadingTask<'_> {
     pub(super) fn turn(&self) -> usize {
         match self {
             Self::Read(job) => usize::try_from(job.raw.payload_offset).unwrap_or(usize::MAX),
-            Self::Text(range) | Self::Unpack(range, _) => range.start,
-            Self::Scan(range) => range.end,
+            Self::Python(range) | Self::Unpack(range, _) => range.start,
+            Self::Scan(range, _) | Self::ScanText(range, _) => range.end,
         }
     }
 
@@ -64,12 +67,18 @@ impl ReadingTask<'_> {
                 }
                 (TaskOutcome::Entries(entries), used)
             }
-            Self::Text(range) => {
-                let reach = file.len().min(range.end + runtime_jit::REACH_BYTES);
-                let signs = runtime_jit::text_signs(&file[range.start..reach]);
+            Self::Python(range) => {
+                let signs = runtime_jit::python_signs(with_reach(file, &range));
                 (TaskOutcome::Signs(signs), &file[range])
             }
-            Self::Scan(range) => (TaskOutcome::Sightings(sightings(file, range.clone())), &file[range]),
+            Self::Scan(range, packed) => {
+                let found = scan::scan_range(file, &range, packed);
+                (TaskOutcome::Sightings(found, Words::default()), &file[range])
+            }
+            Self::ScanText(range, packed) => {
+                let (found, words) = scan::scan_text(file, &range, packed);
+                (TaskOutcome::Sightings(found, words), &file[range])
+            }
             Self::Unpack(range, end) => {
                 let found = embedded::find(&file[..end], range.clone(), budget);
                 (TaskOutcome::Embedded(found), &file[range])
@@ -107,16 +116,28 @@ pub(super) fn keep(entry: &mut Entry, kept: &Kept) {
     entry.problems.push(Problem::at(entry.offset, reason));
 }
 
-/// Reads a little around the range, so that each sighting belongs to the one range in which it starts.
-fn sightings(file: &[u8], range: Range<usize>) -> Vec<Sighting> {
-    let start = range.start.saturating_sub(scan::LOOK_BEHIND_BYTES);
-    let reach = file.len().min(range.end + scan::REACH_BYTES);
-    let mut sightings = scan::scan(&file[start..reach]);
-    for sighting in &mut sightings {
-        sighting.offset += start as u64;
+/// A range with what may belong to a word that starts in it.
+fn with_reach<'a>(file: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    &file[range.start..file.len().min(range.end.saturating_add(runtime_jit::REACH_BYTES))]
+}
+
+/// Whether a piece looks like text, which may be Python.
+pub(super) fn is_text(file: &[u8], piece: &Range<usize>) -> bool {
+    runtime_jit::is_text(with_reach(file, piece))
+}
+
+/// The words in some parts of a file, each in order of offset, of those that the scan saw; where it saw too many, each
+/// once for a piece.
+pub(super) fn words_in(file: &[u8], parts: &[(u64, u64)], seen: &Words) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    for &(start, end) in parts {
+        words.extend(runtime_jit::between(&seen.found, start, end));
     }
-    sightings.retain(|sighting| (range.start as u64..range.end as u64).contains(&sighting.offset));
-    sightings
+    for piece in chunks(file, &overlaps(&seen.crowded, parts)) {
+        words.extend(runtime_jit::distinct(file, &piece));
+    }
+    words.sort_by_key(|word| word.offset);
+    words
 }
 
 /// Bytes of one piece: what stays in a core's own cache, and thousands of times what it costs to
@@ -147,8 +168,11 @@ mod tests {
             file[at..at + 4].copy_from_slice(&CONTAINER_MAGIC.to_le_bytes());
             let pieces = chunks(&file, &[(0, file.len() as u64)]);
             assert_eq!(pieces.len(), 3);
-            let seen: Vec<u64> =
-                pieces.into_iter().flat_map(|piece| sightings(&file, piece)).map(|one| one.offset).collect();
+            let seen: Vec<u64> = pieces
+                .into_iter()
+                .flat_map(|piece| scan::scan_range(&file, &piece, Packed::Scanned))
+                .map(|one| one.offset)
+                .collect();
             assert_eq!(seen, [at as u64]);
         }
     }
@@ -160,7 +184,10 @@ mod tests {
             file[CHUNK_BYTES - 20..CHUNK_BYTES - 20 + word.len()].copy_from_slice(word);
             file[CHUNK_BYTES..CHUNK_BYTES + 13].copy_from_slice(b".target sm_60");
             let pieces = chunks(&file, &[(0, file.len() as u64)]);
-            assert_eq!(pieces.into_iter().flat_map(|piece| sightings(&file, piece)).count(), seen);
+            assert_eq!(
+                pieces.into_iter().flat_map(|piece| scan::scan_range(&file, &piece, Packed::Scanned)).count(),
+                seen
+            );
             file.fill(b' ');
         }
     }
@@ -169,12 +196,27 @@ mod tests {
     fn a_text_across_two_pieces_is_a_sign() {
         let mut file = vec![b' '; 2 * CHUNK_BYTES];
         let name = b"nvrtcCompileProgram";
-        file[CHUNK_BYTES - 5..CHUNK_BYTES - 5 + name.len()].copy_from_slice(name);
-        let pieces = chunks(&file, &[(0, file.len() as u64)]);
-        let signs = pieces.into_iter().filter(|piece| {
-            matches!(ReadingTask::Text(piece.clone()).run(&file, Depth::Facts, &Kept::default(), &Budget::of(0)), TaskOutcome::Signs(signs) if !signs.is_empty())
-        });
-        assert_eq!(signs.count(), 1);
+        let at = CHUNK_BYTES - 5;
+        file[at..at + name.len()].copy_from_slice(name);
+        let mut seen = Words::default();
+        for piece in chunks(&file, &[(0, file.len() as u64)]) {
+            seen.extend(scan::scan_text(&file, &piece, Packed::Scanned).1);
+        }
+        let whole = [(0, file.len() as u64)];
+        let [word] = words_in(&file, &whole, &seen)[..] else { panic!("{seen:?}") };
+        assert_eq!(word.offset, at as u64);
+        assert!(words_in(&file, &[(0, at as u64), (at as u64 + 1, 2 << 20)], &seen).is_empty());
+    }
+
+    #[test]
+    fn one_word_is_known_behind_very_many_others() {
+        let mut file = b"nvcc -".repeat(CHUNK_BYTES / 6);
+        file.extend_from_slice(b"libnvvm.so");
+        let whole = [(0, file.len() as u64)];
+        let seen = scan::scan_text(&file, &(0..file.len()), Packed::Scanned).1;
+        assert_eq!(words_in(&file, &whole, &seen).len(), 2);
+        let end = file.len() as u64;
+        assert_eq!(words_in(&file, &[(end - 10, end)], &seen).len(), 1);
     }
 
     #[test]

@@ -83,10 +83,10 @@ pub struct Arguments {
     /// Rebuild a submission folder, artifact or solution.json first, and judge the library too.
     #[arg(long, conflicts_with_all = ["policy", "diff", "kernels_missing", "runs_on"])]
     build: bool,
-    /// Say what is in it, without judging.
+    /// Say what is in it, without judging: device code as it stands, and not what other data packs or writes out.
     #[arg(long)]
     list: bool,
-    /// With --list, also unpack large compressed libraries to name their kernels.
+    /// With --list, also unpack the compressed images of files above 8 MiB, to name their kernels.
     #[arg(long, requires = "list")]
     kernels: bool,
     /// Hold every file against a policy: a TOML file, or `only:ARCH`, or `like:WHEEL`.

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 
 use super::{Examiner, Registered};
 use crate::coverage::overlaps;
-use crate::depth::Depth;
 use crate::embedded::opaque;
 use crate::examination::Entry;
 use crate::problem::Problem;
@@ -63,7 +62,7 @@ impl Examiner<'_> {
     pub(super) fn name_opaque_data(&mut self) {
         let named = self.found.runtime_jit.iter().find(|sign| matches!(sign, RuntimeJit::Names(_)));
         let Some(loads) = self.loads.take().or_else(|| named.map(RuntimeJit::words)) else { return };
-        if self.depth == Depth::Headers {
+        if !self.depth.is_whole() {
             return;
         }
         let unknown = self.coverage.unknown(self.bytes.len() as u64);

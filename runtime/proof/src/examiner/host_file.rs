@@ -5,13 +5,12 @@ use rayon::prelude::*;
 use super::containers::Padding;
 use super::{Examiner, Registered};
 use crate::bytes::slice;
-use crate::coverage::{Coverage, overlaps};
-use crate::depth::Depth;
+use crate::coverage::Coverage;
 use crate::examination::EntryPlace;
 use crate::host::{self, Role};
 use crate::loader::{self, Elf, Registration, Section};
 use crate::problem::Problem;
-use crate::runtime_jit::{self, ElfSigns, HostData, RuntimeJit};
+use crate::runtime_jit::{self, ElfSigns, RuntimeJit, SignsWanted, Word};
 use crate::signature;
 
 /// A host ELF of which more is asked once the rest of the file is known.
@@ -99,20 +98,24 @@ impl Examiner<'_> {
         self.host_files.iter().any(|file| !file.has_sections && (file.start..file.end).contains(&at))
     }
 
-    /// Asks host ELFs what they can load by themselves, and whom they call to register what: in `unknown`, which
-    /// holds none of the containers.
-    pub(super) fn ask_host_files(&mut self, unknown: &[(u64, u64)]) {
+    /// Asks host ELFs what they can load by themselves, by the words in their data among others, and whom they call to
+    /// register what: in `unknown`, which holds none of the containers.
+    pub(super) fn ask_host_files(&mut self, unknown: &[(u64, u64)], words: &[Word]) {
         let (bytes, depth) = (self.bytes, self.depth);
-        let texts = overlaps(unknown, &self.host_texts);
+        let wanted = if depth.is_whole() {
+            SignsWanted::All
+        } else if self.found.runtime_jit.is_empty() {
+            SignsWanted::Any
+        } else {
+            SignsWanted::NoMore
+        };
         let answers: Vec<(ElfSigns, Vec<Problem>, Vec<Problem>)> = std::mem::take(&mut self.host_files)
             .into_par_iter()
             .map(|HostFile { start, end, registration, .. }| {
                 let Some(file) = slice(bytes, start, end - start) else { return Default::default() };
-                let first = texts.partition_point(|&(_, text_end)| text_end <= start);
-                let behind = texts.partition_point(|&(text_start, _)| text_start < end);
-                let data = HostData { bytes, parts: &texts[first..behind.max(first)] };
-                let signs = runtime_jit::elf_signs(file, &data);
-                let registration = registration.filter(|_| depth != Depth::Headers);
+                let signs =
+                    runtime_jit::elf_signs(file, start, runtime_jit::between(words, start, end), wanted);
+                let registration = registration.filter(|_| depth.is_whole());
                 let (problems, doubts) = registration
                     .zip(Elf::read(file).ok())
                     .map(|(registration, elf)| registration.search(&elf, start, unknown))

@@ -12,7 +12,7 @@ mod cross_checks;
 mod host_file;
 mod sightings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use object::read::archive::ArchiveFile;
 use proofmark_packager::Digest;
@@ -21,15 +21,16 @@ use rayon::prelude::*;
 use super::allotment::Kept;
 use super::archive;
 use super::bytes::{slice, text_of};
-use super::coverage::{Coverage, CoverageMap, overlaps};
+use super::coverage::{Coverage, CoverageMap, joined, overlaps, without};
 use super::cubin_reader;
 use super::depth::Depth;
 use super::embedded::{Budget, Embedded};
 use super::examination::{EntryPlace, Examination, FileFormat};
-use super::fatbin::EntryKind;
+use super::fatbin::{self, EntryKind};
 use super::image::{self, PayloadJob, bare};
 use super::problem::Problem;
-use super::scan::Sighting;
+use super::runtime_jit::{self, Word, Words};
+use super::scan::{Mark, Packed, Sighting};
 use super::signature::{self, format_of};
 use super::task::{self, ReadingTask, TaskOutcome, chunks};
 use super::thin_archive;
@@ -83,6 +84,7 @@ struct Examiner<'a> {
     written: Vec<(u64, u64)>,
     kept: Kept,
     budget: Budget,
+    packed: Packed,
     found: Examination,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Examiner<'a> {
             written: Vec::new(),
             kept: Kept::default(),
             budget: Budget::of(bytes.len()),
+            packed: if depth.is_whole() { Packed::Scanned } else { Packed::PassedOver },
             found: Examination { format: format_of(bytes), size_bytes, ..Examination::default() },
         }
     }
@@ -113,19 +116,29 @@ impl<'a> Examiner<'a> {
         let end = self.bytes.len() as u64;
         self.region(0, end, &EntryPlace::default(), 0);
         let legible = self.coverage.legible(end);
-        for sighting in self.work_off(&legible, &[], &[]) {
+        self.host_texts = joined(std::mem::take(&mut self.host_texts));
+        let texts = chunks(self.bytes, &overlaps(&legible, &self.host_texts));
+        let others = chunks(self.bytes, &without(&legible, &self.host_texts));
+        let packed = self.packed;
+        let texts = texts.into_iter().map(|range| ReadingTask::ScanText(range, packed));
+        let scans = texts.chain(others.into_iter().map(|range| ReadingTask::Scan(range, packed))).collect();
+        let (sightings, seen) = self.work_off(scans);
+        for &sighting in &sightings {
             if self.found.unaccounted.len() >= UNACCOUNTED_LIMIT {
                 break;
             }
             self.account(sighting);
         }
+        if packed == Packed::PassedOver && self.may_hide_any(&sightings) {
+            return Self { packed: Packed::Scanned, ..Self::new(self.bytes, self.depth) }.run();
+        }
         // What the scan came upon has been scanned, and is none of the other data.
         let unknown = self.coverage.unknown(end);
-        self.host_texts.sort_unstable();
-        self.ask_host_files(&unknown);
         let texts = overlaps(&unknown, &self.host_texts);
-        let to_unpack = if self.depth == Depth::Headers { &[][..] } else { &unknown };
-        self.work_off(&[], &texts, to_unpack);
+        let words = task::words_in(self.bytes, &texts, &seen);
+        let python = self.look_into_texts(&texts, &words);
+        self.ask_host_files(&unknown, &words);
+        self.work_off(python.chain(self.look_for_other_forms(&unknown)).collect());
         self.follow_wrappers();
         self.hold_against_writes();
         self.name_opaque_data();
@@ -139,26 +152,48 @@ impl<'a> Examiner<'a> {
         self.found
     }
 
-    /// Reads the payloads gathered so far, scans some parts of the file, and looks at others for texts and for
-    /// device code in other forms: all of it on every core at once.
-    fn work_off(
+    /// Whether something that is read as no container says that what follows is packed, which was passed over.
+    fn may_hide_any(&self, sightings: &[Sighting]) -> bool {
+        let read: HashSet<u64> = self.found.containers.iter().map(|one| one.offset).collect();
+        let mut others =
+            sightings.iter().filter(|one| one.mark == Mark::Container && !read.contains(&one.offset));
+        others.any(|one| fatbin::end_of_packed(self.bytes, one.offset).is_some())
+    }
+
+    /// Takes the words of data and texts for signs, piece by piece, and leaves what may be Python for later.
+    fn look_into_texts(
         &mut self,
-        to_scan: &[(u64, u64)],
         texts: &[(u64, u64)],
-        to_unpack: &[(u64, u64)],
-    ) -> Vec<Sighting> {
-        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| ReadingTask::Read(Box::new(job)));
-        let texts = chunks(self.bytes, texts).into_iter().map(ReadingTask::Text);
-        let scans = chunks(self.bytes, to_scan).into_iter().map(ReadingTask::Scan);
-        let unpacking = to_unpack.iter().flat_map(|&(start, end)| {
+        words: &[Word],
+    ) -> impl Iterator<Item = ReadingTask<'a>> + use<'a> {
+        let pieces = chunks(self.bytes, texts);
+        let signs = pieces.iter().flat_map(|piece| {
+            runtime_jit::signs_of(runtime_jit::between(words, piece.start as u64, piece.end as u64))
+        });
+        self.found.runtime_jit.extend(signs);
+        let file = self.bytes;
+        pieces.into_iter().filter(move |piece| task::is_text(file, piece)).map(ReadingTask::Python)
+    }
+
+    /// Leaves for later what may be device code in other forms.
+    fn look_for_other_forms(&self, unknown: &[(u64, u64)]) -> Vec<ReadingTask<'a>> {
+        let unknown = if self.depth.is_whole() { unknown } else { &[] };
+        let pieces = |&(start, end): &(u64, u64)| {
             let end_at = usize::try_from(end).unwrap_or(usize::MAX).min(self.bytes.len());
             chunks(self.bytes, &[(start, end)])
                 .into_iter()
                 .map(move |range| ReadingTask::Unpack(range, end_at))
-        });
-        let mut tasks: Vec<ReadingTask<'a>> = payloads.chain(texts).chain(scans).chain(unpacking).collect();
+        };
+        unknown.iter().flat_map(pieces).collect()
+    }
+
+    /// Reads the payloads gathered so far, and does some other pieces of work: all of it on every core at once. Gives
+    /// what scans came upon.
+    fn work_off(&mut self, more: Vec<ReadingTask<'a>>) -> (Vec<Sighting>, Words) {
+        let payloads = std::mem::take(&mut self.jobs).into_iter().map(|job| ReadingTask::Read(Box::new(job)));
+        let mut tasks: Vec<ReadingTask<'a>> = payloads.chain(more).collect();
         tasks.sort_by_key(ReadingTask::turn);
-        let mut sightings = Vec::new();
+        let (mut sightings, mut words) = (Vec::new(), Words::default());
         let (file, depth, kept, budget) = (self.bytes, self.depth, &self.kept, &self.budget);
         let outcomes: Vec<TaskOutcome> =
             tasks.into_par_iter().map(|task| task.run(file, depth, kept, budget)).collect();
@@ -166,7 +201,10 @@ impl<'a> Examiner<'a> {
             match outcome {
                 TaskOutcome::Entries(entries) => self.found.entries.extend(entries),
                 TaskOutcome::Signs(signs) => self.found.runtime_jit.extend(signs),
-                TaskOutcome::Sightings(found) => sightings.extend(found),
+                TaskOutcome::Sightings(found, seen) => {
+                    sightings.extend(found);
+                    words.extend(seen);
+                }
                 TaskOutcome::Embedded(Embedded { found, unclear }) => {
                     for problem in found {
                         self.refuse(problem);
@@ -175,7 +213,7 @@ impl<'a> Examiner<'a> {
                 }
             }
         }
-        sightings
+        (sightings, words)
     }
 
     /// Reads the file, archive member or other range `[start, end)` by its own format.
@@ -257,7 +295,7 @@ impl<'a> Examiner<'a> {
         entry.digest = whole.map(Digest::of_bytes);
         image::digest_code(&mut cubin, image, self.depth);
         entry.cubin = Some(cubin);
-        if self.depth != Depth::Headers {
+        if self.depth.is_whole() {
             entry.problems.extend(image::packed_code(image, start));
         }
         task::keep(&mut entry, &self.kept);
@@ -290,7 +328,7 @@ impl<'a> Examiner<'a> {
 mod tests {
     use super::sightings::OPERAND;
     use super::*;
-    use crate::{fatbin, host};
+    use crate::host;
 
     /// A member of an archive: header and, in a thin one, no content.
     fn member(name: &str, size: usize) -> String {
@@ -319,6 +357,30 @@ mod tests {
         assert_eq!(found.format, FileFormat::Windows);
         assert_eq!(found.entries.len(), 1);
         assert!(found.entries[0].place.loose);
+    }
+
+    #[test]
+    fn what_lies_in_an_image_and_says_that_all_behind_is_packed_hides_no_container() {
+        let mut holder = include_bytes!("../../../../tests/fixtures/proof/exact_13.0.fatbin").to_vec();
+        let other = include_bytes!("../../../../tests/fixtures/proof/exact_compressed_13.0.fatbin");
+        let at = {
+            let entry = &fatbin::read(&holder, 0).unwrap().entries[0];
+            let sections = host::sections(entry.payload).unwrap();
+            let code = sections.iter().find(|section| section.executable && section.size >= 80).unwrap();
+            usize::try_from(entry.payload_offset + code.offset).unwrap()
+        };
+        let size = holder.len() + other.len() - at - 16;
+        holder[at..at + 80].fill(0);
+        holder[at..at + 8].copy_from_slice(&[0x50, 0xED, 0x55, 0xBA, 1, 0, 16, 0]);
+        holder[at + 8..at + 16].copy_from_slice(&(size as u64).to_le_bytes());
+        holder[at + 16..at + 24].copy_from_slice(&[2, 0, 1, 1, 64, 0, 0, 0]);
+        holder[at + 24..at + 32].copy_from_slice(&(size as u64 - 64).to_le_bytes());
+        holder[at + 56..at + 64].copy_from_slice(&fatbin::flags::ZSTD.to_le_bytes());
+        let file = [&[0; 64][..], &holder, other].concat();
+        assert_eq!(fatbin::end_of_packed(&file, at as u64 + 64), Some(file.len() as u64));
+        for depth in [Depth::Facts, Depth::Images, Depth::Headers] {
+            assert_eq!(examine_to(&file, depth).containers.len(), 2, "{depth:?}");
+        }
     }
 
     #[test]

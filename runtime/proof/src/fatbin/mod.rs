@@ -177,10 +177,9 @@ impl EntryHeader {
         }
     }
 
-    /// Whether the payload means something as it is stored: neither compressed nor scrambled, nor made of several.
+    /// Whether the payload means something as it is stored.
     pub(super) fn is_legible(&self) -> bool {
-        let is_stored = self.flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
-        is_stored && matches!(self.kind(), EntryKind::Elf | EntryKind::Ptx)
+        is_legible(self.kind(), self.flags)
     }
 }
 
@@ -261,6 +260,37 @@ pub(super) fn read(bytes: &[u8], offset: u64) -> Result<RawContainer<'_>, String
         }
     }
     Ok(container)
+}
+
+/// Where the entries end with which the container at `offset` begins and whose payloads mean nothing as they are stored,
+/// if it begins with any.
+pub(super) fn end_of_packed(bytes: &[u8], offset: u64) -> Option<u64> {
+    let header = slice(bytes, offset, CONTAINER_HEADER_BYTES)?;
+    let body_at = offset + CONTAINER_HEADER_BYTES;
+    let end = body_at.checked_add(u64_at(header, 8)?).filter(|&end| end <= bytes.len() as u64)?;
+    if u16_at(header, 4)? != 1 || u64::from(u16_at(header, 6)?) != CONTAINER_HEADER_BYTES {
+        return None;
+    }
+    let mut at = body_at;
+    while let Some(next) = behind_packed(bytes, at, end) {
+        at = next;
+    }
+    (at > body_at).then_some(at)
+}
+
+/// The end of the entry at `at`, if it ends by `end` and is no legible one.
+fn behind_packed(bytes: &[u8], at: u64, end: u64) -> Option<u64> {
+    let fixed = slice(bytes, at, ENTRY_HEADER_BYTES)?;
+    let header_bytes = u64::from(u32_at(fixed, 4)?);
+    let next = at.checked_add(header_bytes)?.checked_add(u64_at(fixed, 8)?).filter(|&next| next <= end)?;
+    let is_packed = !is_legible(EntryKind::of(u16_at(fixed, 0)?), u64_at(fixed, 40)?);
+    (header_bytes >= ENTRY_HEADER_BYTES && is_packed).then_some(next)
+}
+
+/// Whether a payload means something as it is stored: neither compressed nor scrambled, nor made of several.
+fn is_legible(kind: EntryKind, flags: u64) -> bool {
+    let is_stored = flags & (flags::LZ4 | flags::ZSTD | flags::SCRAMBLED) == 0;
+    is_stored && matches!(kind, EntryKind::Elf | EntryKind::Ptx)
 }
 
 /// Reads the entry at `at`, which must end by `end`; gives the offset of the next one.

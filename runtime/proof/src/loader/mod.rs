@@ -57,7 +57,7 @@ pub(super) struct View {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Reads the loader's view; host code only where more than headers is asked for.
+/// Reads the loader's view; host code only where a judgement is to rest on it.
 pub(super) fn view(elf: &Elf<'_>, depth: Depth) -> View {
     let mut problems = parts::misplaced(elf);
     problems.extend(parts::rearranged(elf));
@@ -67,10 +67,10 @@ pub(super) fn view(elf: &Elf<'_>, depth: Depth) -> View {
     let image = image::apply(elf, &relocations, &mut problems);
     let wrappers = wrapper::read(elf, &image, &mut problems);
     let mut doubts = Vec::new();
-    let registration = if depth == Depth::Headers {
-        None
-    } else {
+    let registration = if depth.is_whole() {
         registration::check(elf, dynamic.as_ref(), &relocations, &mut problems, &mut doubts)
+    } else {
+        None
     };
     let writes = relocations.iter().map(|write| (write.offset, write.width)).collect();
     View { wrappers, writes, missing_libraries, doubts, registration, problems }

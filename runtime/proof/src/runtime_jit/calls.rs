@@ -10,6 +10,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, Rela as _, SectionHeader as _, Sym as _};
 
+use super::SignsWanted;
 use super::functions::{LOADERS, is_jit_function};
 use crate::distance::{Destinations, target};
 
@@ -24,9 +25,15 @@ pub(super) struct Calls {
     pub(super) has_static_runtime: bool,
 }
 
+impl Calls {
+    fn is_empty(&self) -> bool {
+        self.jit.is_empty() && self.loaders.is_empty()
+    }
+}
+
 /// Finds them; nothing in what is stripped or for another processor.
-pub(super) fn calls(bytes: &[u8]) -> Calls {
-    calls_in(bytes).ok().flatten().unwrap_or_default()
+pub(super) fn calls(bytes: &[u8], wanted: SignsWanted) -> Calls {
+    calls_in(bytes, wanted).ok().flatten().unwrap_or_default()
 }
 
 /// A function that is linked in.
@@ -36,7 +43,7 @@ pub(super) struct Function {
     of_runtime: bool,
 }
 
-fn calls_in(bytes: &[u8]) -> object::Result<Option<Calls>> {
+fn calls_in(bytes: &[u8], wanted: SignsWanted) -> object::Result<Option<Calls>> {
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let endian = LittleEndian;
     if header.e_machine(endian) != elf::EM_X86_64 || header.e_type(endian) == elf::ET_REL {
@@ -81,7 +88,7 @@ fn calls_in(bytes: &[u8]) -> object::Result<Option<Calls>> {
     for section in sections.iter() {
         if section.sh_flags(endian) & elf::SHF_EXECINSTR == elf::SHF_EXECINSTR {
             let Ok(code) = section.data(endian, bytes) else { continue };
-            find(code, section.sh_addr(endian), &targets, &functions, &mut calls);
+            find(code, section.sh_addr(endian), &targets, &functions, wanted, &mut calls);
         }
     }
     Ok(Some(calls))
@@ -94,17 +101,40 @@ fn is_of_runtime(name: &[u8]) -> bool {
         || (begins(b"cuda") && name.get(4).is_some_and(u8::is_ascii_uppercase))
 }
 
-/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that a `lea` takes. The targets are in
-/// order.
+/// Bytes of code that are read before it is asked whether what they hold is enough.
+const WINDOW_BYTES: usize = 4 << 20;
+
+/// Looks at every `call` and `jmp` with a 32-bit distance, and every address that a `lea` takes, up to the first window
+/// that holds some where any is enough. The targets are in order.
 pub(super) fn find(
     code: &[u8],
     address: u64,
     targets: &[(u64, String)],
     functions: &[Function],
+    wanted: SignsWanted,
     calls: &mut Calls,
 ) {
     let destinations = Destinations::of(targets.iter().map(|(start, _)| *start));
-    for operand in destinations.leading_there(code, address) {
+    let window_bytes = if wanted == SignsWanted::All { code.len().max(1) } else { WINDOW_BYTES };
+    for start in (0..code.len()).step_by(window_bytes) {
+        if wanted != SignsWanted::All && !calls.is_empty() {
+            return;
+        }
+        let operands = destinations.leading_from(code, start..code.len().min(start + window_bytes), address);
+        take(code, address, &operands, targets, functions, calls);
+    }
+}
+
+/// Takes the calls with these operands.
+fn take(
+    code: &[u8],
+    address: u64,
+    operands: &[usize],
+    targets: &[(u64, String)],
+    functions: &[Function],
+    calls: &mut Calls,
+) {
+    for &operand in operands {
         let at = match code[..operand] {
             [.., 0xE8 | 0xE9] => operand - 1,
             [.., 0x8D, modifiers] if modifiers & 0xC7 == 5 => operand - 2,

@@ -5,7 +5,7 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 
 use super::functions::{LOADERS, is_interpreter, is_jit_function};
-use super::host_data::{HostData, PROGRAMS};
+use super::words::{Meaning, PROGRAMS, Word};
 use super::{RuntimeJit, calls, unnamed};
 
 /// Libraries that compile device code while a program runs. The driver's is none: linking against it
@@ -49,18 +49,32 @@ pub(crate) struct ElfSigns {
     pub(crate) hides_calls: bool,
 }
 
-/// Looks for what a host ELF with this data needs to make device code while it runs.
-pub(crate) fn elf_signs(bytes: &[u8], data: &HostData<'_>) -> ElfSigns {
+/// Which signs are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignsWanted {
+    /// All of them.
+    All,
+    /// Any: host code is read for calls only where nothing else is a sign, and only up to the first.
+    Any,
+    /// None that takes reading host code: there is one already.
+    NoMore,
+}
+
+/// Looks for what a host ELF needs to make device code while it runs, where its data holds these words, at offsets in
+/// some larger file in which it starts at `start`.
+pub(crate) fn elf_signs(bytes: &[u8], start: u64, words: &[Word], wanted: SignsWanted) -> ElfSigns {
     let signs = match bytes.get(4) {
-        Some(1) => signs_of::<FileHeader32<Endianness>>(bytes, data),
-        _ => signs_of::<FileHeader64<Endianness>>(bytes, data),
+        Some(1) => signs_of::<FileHeader32<Endianness>>(bytes, start, words, wanted),
+        _ => signs_of::<FileHeader64<Endianness>>(bytes, start, words, wanted),
     };
     signs.unwrap_or_default()
 }
 
 fn signs_of<Elf: FileHeader<Endian = Endianness>>(
     bytes: &[u8],
-    data: &HostData<'_>,
+    start: u64,
+    words: &[Word],
+    wanted: SignsWanted,
 ) -> object::Result<ElfSigns> {
     let header = Elf::parse(bytes)?;
     let endian = header.endian()?;
@@ -111,26 +125,34 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
         behind.is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_uppercase()))
     });
     let holds_code = named(".nv_fatbin") || named("__nv_relfatbin");
-    let called = calls::calls(bytes);
-    signs.extend(called.jit.iter().cloned().map(RuntimeJit::Calls));
-    // A runtime that is linked in opens the driver itself; then only calls by others count.
-    let held = data.held();
-    let has_static_runtime =
-        defines_runtime || called.has_static_runtime || held.runtime && !imports_runtime(&imported);
-    if has_static_runtime && !called.has_static_runtime {
-        signs.extend(unnamed::calls(bytes).into_iter().map(RuntimeJit::Calls));
-    }
+    let holds = |meaning: Meaning| words.iter().any(|word| word.meaning == meaning);
+    let starts_programs = imported.iter().any(|name| STARTERS.contains(name));
+    let named =
+        PROGRAMS.iter().enumerate().filter(|&(index, _)| starts_programs && holds(Meaning::Program(index)));
+    let runs = named.map(|(_, program)| RuntimeJit::Runs((*program).to_owned()));
     let is_about_cuda = needs_cuda || imports_cuda || holds_code;
     // A program without CUDA runs Python for other ends.
     let interpreters = imported.iter().filter(|name| is_about_cuda && is_interpreter(name));
-    signs.extend(interpreters.map(|name| RuntimeJit::Imports((*name).to_owned())));
+    let interpreters: Vec<_> = interpreters.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();
+    let has_any = !signs.is_empty() || !interpreters.is_empty();
+    if wanted == SignsWanted::NoMore || wanted == SignsWanted::Any && has_any {
+        signs.extend(interpreters.into_iter().chain(runs));
+        return Ok(ElfSigns { signs, ..ElfSigns::default() });
+    }
+    let called = calls::calls(bytes, wanted);
+    signs.extend(called.jit.iter().cloned().map(RuntimeJit::Calls));
+    // A runtime that is linked in opens the driver itself; then only calls by others count.
+    let has_static_runtime = defines_runtime
+        || called.has_static_runtime
+        || holds(Meaning::Runtime) && !imports_runtime(&imported);
+    if has_static_runtime && !called.has_static_runtime {
+        signs.extend(unnamed::calls(bytes, start, words, wanted).into_iter().map(RuntimeJit::Calls));
+    }
+    signs.extend(interpreters);
     let finders = LOADERS.iter().filter(|loader| imported.contains(loader));
     let finders = finders.map(|name| RuntimeJit::Imports((*name).to_owned())).collect();
     signs.extend(called.loaders.into_iter().map(RuntimeJit::Calls));
-    if imported.iter().any(|name| STARTERS.contains(name)) {
-        let named = PROGRAMS.iter().zip(held.programs).filter(|(_, is_named)| *is_named);
-        signs.extend(named.map(|(program, _)| RuntimeJit::Runs((*program).to_owned())));
-    }
+    signs.extend(runs);
     let hides_calls = has_static_runtime && !called.has_static_runtime;
     Ok(ElfSigns { signs, finders, is_about_cuda, has_static_runtime, hides_calls })
 }

@@ -15,7 +15,7 @@ pub(super) const LOADERS: [&str; 10] = [
 ];
 
 /// Beginnings of functions that compile or load device code, or find such a function by its name.
-const FUNCTIONS: [&str; 25] = [
+pub(super) const FUNCTIONS: [&str; 25] = [
     "nvrtcCompileProgram",
     "nvrtcCreateProgram",
     "nvPTXCompilerC",

@@ -19,15 +19,15 @@
 mod calls;
 mod elf;
 mod functions;
-mod host_data;
 mod text;
 mod unnamed;
+mod words;
 
 use serde::Serialize;
 
-pub(super) use elf::{ElfSigns, elf_signs};
-pub(super) use host_data::HostData;
-pub(super) use text::{REACH_BYTES, text_signs};
+pub(super) use elf::{ElfSigns, SignsWanted, elf_signs};
+pub(super) use text::{is_text, python_signs, signs_of, text_signs};
+pub(super) use words::{REACH_BYTES, Word, Words, beginnings, between, distinct, word_at};
 
 /// One sign.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

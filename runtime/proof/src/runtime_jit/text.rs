@@ -5,32 +5,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{self, Finder};
 
 use super::RuntimeJit;
-use crate::prefilter::{Pair, prefilter};
-
-/// Names that mean that a library or function is looked for. `libcuda.so` is not among them, nor are the
-/// driver's functions: the static CUDA runtime holds them all.
-const NAMES: [&str; 8] = [
-    "libnvrtc.so",
-    "nvrtcCompileProgram",
-    "libnvJitLink.so",
-    "nvJitLinkCreate",
-    "nvPTXCompilerCompile",
-    "libnvvm.so",
-    "nvvmCompileProgram",
-    "nvrtc64_",
-];
-/// Texts that CUDA source cannot do without, and host programs hardly hold otherwise.
-const SOURCE: [&str; 2] = ["__global__ void", "__global__ __launch_bounds__"];
-
-/// Bytes from a text's start within which it is decided: more than the longest of them.
-pub(crate) const REACH_BYTES: usize = 32;
-
-/// Rare neighbours of which every text holds one, and how far from its start they may stand.
-const PAIRS: [Pair; 6] = [(b'v', b'r'), (b'v', b'J'), (b'v', b'P'), (b'v', b'v'), (b'l', b'_'), (b'r', b'g')];
-const PAIR_REACH_BYTES: usize = 8;
-
-/// PTX whose target is filled in: behind this stands no digit but what a format fills.
-const TARGET: &[u8] = b".target ";
+use super::words::{Word, distinct};
 
 /// How much of a range tells whether it is text.
 const PROBE_BYTES: usize = 4096;
@@ -81,29 +56,12 @@ const PROGRAMS: [(&str, [&str; 4]); 2] = [
     ("ptxas", ["\"ptxas\"", "'ptxas'", "bin/ptxas", "/ptxas\""]),
 ];
 
-/// Each of these texts with what it is a sign of. What is looked for many times is made ready once: between thousands of
-/// images lie as many short pieces.
-static FINDERS: LazyLock<Vec<(Finder<'static>, RuntimeJit)>> = LazyLock::new(|| {
-    let names = NAMES.iter().map(|name| (Finder::new(*name), RuntimeJit::Names((*name).to_owned())));
-    let sources =
-        SOURCE.iter().map(|text| (Finder::new(*text), RuntimeJit::CarriesSource((*text).to_owned())));
-    names.chain(sources).collect()
-});
-static TARGETS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TARGET));
 static IMPORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"import "));
 
 /// Looks for signs in CUDA, C++ or Python text, or in any bytes that may hold some.
 pub(crate) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
-    let (mut signs, mut open) = (Vec::new(), None);
-    prefilter(text, PAIRS, |start, end| {
-        let start = start.saturating_sub(PAIR_REACH_BYTES);
-        let near = &text[start..text.len().min(end + REACH_BYTES)];
-        open = open.take().or_else(|| open_target(text, TARGETS.find_iter(near).map(|at| start + at)));
-        let seen = FINDERS.iter().filter(|(finder, _)| finder.find(near).is_some());
-        signs.extend(seen.map(|(_, sign)| sign.clone()));
-    });
-    signs.extend(open);
-    if memchr::memchr(0, &text[..text.len().min(PROBE_BYTES)]).is_none() {
+    let mut signs = signs_of(&distinct(text, &(0..text.len())));
+    if is_text(text) {
         signs.extend(python_signs(text));
     }
     signs.sort();
@@ -111,17 +69,25 @@ pub(crate) fn text_signs(text: &[u8]) -> Vec<RuntimeJit> {
     signs
 }
 
-/// `.target %s`, `.target sm_%d`, `.target {arch}` and the like, at one of some places.
-fn open_target(text: &[u8], mut places: impl Iterator<Item = usize>) -> Option<RuntimeJit> {
-    let open = ["%s", "%d", "sm_%", "{", "sm_{", "$", "sm_\0", "sm_\"", "\" +", "' +"];
-    places.find_map(|at| {
-        let rest = &text[at + TARGET.len()..];
-        let found = open.iter().find(|open| rest.starts_with(open.as_bytes()))?;
-        Some(RuntimeJit::PtxTemplate(format!(".target {}", found.trim_end_matches('\0'))))
-    })
+/// The signs that words of one piece are, each once; of targets that are filled in the first.
+pub(crate) fn signs_of(words: &[Word]) -> Vec<RuntimeJit> {
+    let is_open = |sign: &RuntimeJit| matches!(sign, RuntimeJit::PtxTemplate(_));
+    let mut signs: Vec<RuntimeJit> = words.iter().filter_map(|word| word.meaning.sign()).collect();
+    let first_open = signs.iter().position(is_open);
+    let mut at = 0..;
+    signs.retain(|sign| at.next() == first_open || !is_open(sign));
+    signs.sort();
+    signs.dedup();
+    signs
 }
 
-fn python_signs(text: &[u8]) -> Vec<RuntimeJit> {
+/// Whether bytes look like text, which may be Python.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    memchr::memchr(0, &bytes[..bytes.len().min(PROBE_BYTES)]).is_none()
+}
+
+/// Signs in Python.
+pub(crate) fn python_signs(text: &[u8]) -> Vec<RuntimeJit> {
     // Every Python program that does something imports something.
     if IMPORT.find(text).is_none() {
         return Vec::new();
@@ -179,26 +145,6 @@ mod tests {
             ]
         );
         assert!(text_signs(b"int main() {}").is_empty());
-    }
-
-    #[test]
-    fn every_text_holds_a_rare_pair_near_its_start() {
-        let target = str::from_utf8(TARGET).unwrap();
-        for text in NAMES.iter().chain(&SOURCE).chain([&target]) {
-            let at = text.as_bytes().windows(2).position(|pair| PAIRS.contains(&(pair[0], pair[1])));
-            assert!(at.is_some_and(|at| at <= PAIR_REACH_BYTES), "{text}");
-            assert!(text.len() <= REACH_BYTES, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_text_is_a_sign_at_every_offset() {
-        for text in NAMES.iter().chain(&SOURCE) {
-            for offset in 0..200 {
-                let bytes = [&vec![b'.'; offset][..], text.as_bytes(), b"...."].concat();
-                assert_eq!(text_signs(&bytes).len(), 1, "{text} at {offset}");
-            }
-        }
     }
 
     #[test]

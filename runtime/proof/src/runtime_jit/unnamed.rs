@@ -7,34 +7,34 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader as _};
 
+use super::SignsWanted;
 use super::calls::find;
-use super::functions::is_jit_function;
+use super::words::{Meaning, Word, between};
 use crate::bytes::u32_at;
 use crate::distance::{Destinations, target};
 use crate::host::role_of;
 
-/// How names of the runtime's functions begin.
-const PREFIX: &[u8] = b"\0cuda";
 /// Longest name, in bytes.
 const NAME_LIMIT: usize = 64;
 
 /// A section: its address and bytes.
 type Part<'a> = (u64, &'a [u8]);
 
-/// The functions that compile or load device code which the program calls or takes the address of.
-pub(super) fn calls(bytes: &[u8]) -> Vec<String> {
-    calls_in(bytes).unwrap_or_default()
+/// The functions that compile or load device code which the program calls or takes the address of. Words lie at offsets
+/// in a file in which the program starts at `start`.
+pub(super) fn calls(bytes: &[u8], start: u64, words: &[Word], wanted: SignsWanted) -> Vec<String> {
+    calls_in(bytes, start, words, wanted).unwrap_or_default()
 }
 
-fn calls_in(bytes: &[u8]) -> object::Result<Vec<String>> {
+fn calls_in(bytes: &[u8], start: u64, words: &[Word], wanted: SignsWanted) -> object::Result<Vec<String>> {
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let endian = LittleEndian;
     if header.e_machine(endian) != elf::EM_X86_64 || header.e_type(endian) == elf::ET_REL {
         return Ok(Vec::new());
     }
     let sections = header.sections(endian, bytes)?;
-    let (mut code, mut data, mut unwinding): (Vec<Part<'_>>, Vec<Part<'_>>, Option<Part<'_>>) =
-        Default::default();
+    let (mut code, mut unwinding): (Vec<Part<'_>>, Option<Part<'_>>) = Default::default();
+    let mut names = Vec::new();
     for section in sections.iter() {
         let (flags, kind) = (section.sh_flags(endian), section.sh_type(endian));
         if flags & elf::SHF_ALLOC != elf::SHF_ALLOC || kind != elf::SHT_PROGBITS {
@@ -48,10 +48,10 @@ fn calls_in(bytes: &[u8]) -> object::Result<Vec<String>> {
         } else if flags & elf::SHF_WRITE != elf::SHF_WRITE
             && !holds_device_code(sections.section_name(endian, section)?)
         {
-            data.push(part);
+            let at = start.saturating_add(section.sh_offset(endian));
+            names.extend(names_in(part, at, between(words, at, at.saturating_add(part.1.len() as u64))));
         }
     }
-    let mut names: Vec<(u64, String)> = data.iter().flat_map(|&part| names(part)).collect();
     names.sort();
     let starts = unwinding.map(starts).unwrap_or_default();
     let mut targets: Vec<(u64, String)> =
@@ -60,19 +60,21 @@ fn calls_in(bytes: &[u8]) -> object::Result<Vec<String>> {
     targets.dedup();
     let mut calls = super::calls::Calls::default();
     for &(address, code) in code.iter().filter(|_| !targets.is_empty()) {
-        find(code, address, &targets, &[], &mut calls);
+        find(code, address, &targets, &[], wanted, &mut calls);
     }
     Ok(calls.jit.into_iter().collect())
 }
 
-/// The names of functions that load device code, and where each begins.
-fn names((address, data): Part<'_>) -> Vec<(u64, String)> {
-    let first = data.starts_with(&PREFIX[1..]).then_some(0);
-    let starts = first.into_iter().chain(memchr::memmem::find_iter(data, PREFIX).map(|zero| zero + 1));
-    let found = starts.filter_map(|at| {
-        let rest = &data[at..];
+/// The names of functions that load device code, and the address of each, in data that lies at an offset and holds
+/// these words.
+fn names_in((address, data): Part<'_>, offset: u64, words: &[Word]) -> Vec<(u64, String)> {
+    let functions = words.iter().filter(|word| word.meaning == Meaning::Function);
+    let found = functions.filter_map(|word| {
+        let at = usize::try_from(word.offset.checked_sub(offset)?).ok()?;
+        let is_whole = at.checked_sub(1).is_none_or(|before| data.get(before) == Some(&0));
+        let rest = data.get(at..).filter(|_| is_whole)?;
         let end = memchr::memchr(0, &rest[..rest.len().min(NAME_LIMIT)])?;
-        let name = str::from_utf8(&rest[..end]).ok().filter(|name| is_jit_function(name))?;
+        let name = str::from_utf8(&rest[..end]).ok()?;
         Some((address.wrapping_add(at as u64), name.to_owned()))
     });
     found.collect()

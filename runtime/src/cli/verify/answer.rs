@@ -18,12 +18,13 @@ use crate::cli::failure::Failure;
 use crate::proof::{
     Depth, Entry, Examination, Policy, ProofVerdict, RequestedClaim, Requests, RuntimeJit, Specimen,
     VisitTally, claim_of_file, combine, examine_to, is_compiler_check, judge, requests_in_folder, say, visit,
+    visit_to,
 };
 use crate::rebuild::ProvenBuild;
 
-/// Compressed device code beyond this stays packed in a list unless kernels are asked for, in
-/// bytes: up to here, unpacking is not felt.
-const LIST_UNPACK_BYTES: u64 = 64 << 20;
+/// Compressed images of larger files stay packed in a list unless kernels are asked for, in bytes: up to here, unpacking
+/// is not felt.
+const LIST_UNPACK_BYTES: u64 = 8 << 20;
 /// Most files of which more than their verdict is kept for a table; the JSON has all.
 const KEPT_FILES: usize = 1000;
 
@@ -48,6 +49,8 @@ pub(super) struct Answer {
     /// Files, each with a library that it needs and does not name, in words.
     pub(super) missing_libraries: BTreeSet<(String, String)>,
     pub(super) tally: VisitTally,
+    /// Whether device code was looked for in other forms too.
+    pub(super) is_whole: bool,
     pub(super) spool: Option<Spool>,
 }
 
@@ -82,11 +85,12 @@ impl Answer {
                 runtime_jit: BTreeSet::new(),
                 missing_libraries: BTreeSet::new(),
                 tally: VisitTally::default(),
+                is_whole: !arguments.lists() || extraction.is_some(),
                 spool: (console.format() == AnswerFormat::Json).then(Spool::default),
             },
             said: BTreeSet::new(),
             lists: arguments.lists(),
-            kernels: arguments.kernels || arguments.extract.is_some(),
+            kernels: arguments.kernels,
             root: None,
             failure: None,
         };
@@ -100,8 +104,9 @@ impl Answer {
         if rebuilt.is_none() || path.is_dir() {
             gathering.answer.requests = requests_beside(path);
             gathering.root = path.canonicalize().ok().map(|real| (path.to_owned(), real));
-            let found = visit(path, |specimen| gathering.look(specimen, None, extraction.as_deref_mut()))
-                .map_err(could_not_read)?;
+            let depth = if gathering.answer.is_whole { Depth::Facts } else { Depth::Images };
+            let look = |specimen: &Specimen<'_>| gathering.look(specimen, None, extraction.as_deref_mut());
+            let found = visit_to(path, depth, look).map_err(could_not_read)?;
             tally.files += found.files;
             tally.size_bytes += found.size_bytes;
             tally.unread.extend(found.unread);
@@ -172,14 +177,14 @@ impl Gathering {
         let claim = claim.cloned().or_else(own);
         // A claim speaks about files that hold device code.
         let claim = claim.filter(|_| !examination.entries.iter().all(Entry::is_stub));
-        let judgement = judge(&examination, claim.as_ref(), &self.answer.policy);
+        let judgement = (!self.lists).then(|| judge(&examination, claim.as_ref(), &self.answer.policy));
         let one = Examined {
             name: &specimen.name,
             examination: &examination,
-            judgement: &judgement,
+            judgement: judgement.as_ref(),
             claim: claim.as_ref(),
         };
-        self.said.extend(say(&examination, &judgement));
+        self.said.extend(judgement.as_ref().and_then(|judgement| say(&examination, judgement)));
         self.keep(&one);
     }
 
@@ -206,11 +211,15 @@ impl Gathering {
         let missing = missing.map(|missing| (one.name.to_owned(), missing.to_string()));
         answer.missing_libraries.extend(missing);
         if let Some(spool) = &mut answer.spool
-            && let Err(error) = spool.add(one, self.lists)
+            && let Err(error) = spool.add(one)
         {
             self.failure = Some(Failure::could_not_judge(error));
         }
-        let speaks = !one.examination.entries.is_empty() || one.judgement.verdict() != ProofVerdict::Absent;
+        let speaks = !one.examination.entries.is_empty()
+            || match one.judgement {
+                Some(judgement) => judgement.verdict() != ProofVerdict::Absent,
+                None => !one.examination.unaccounted.is_empty(),
+            };
         if !speaks {
             return;
         }
@@ -222,10 +231,10 @@ impl Gathering {
 
     /// How deep to read: a proof reads all, a list no more than is cheap.
     fn depth(&self, bytes: &[u8]) -> Depth {
-        match (self.lists, self.kernels) {
+        match (self.lists, self.answer.is_whole) {
             (false, _) => Depth::Digests,
             (true, true) => Depth::Facts,
-            (true, false) if bytes.len() as u64 <= LIST_UNPACK_BYTES => Depth::Facts,
+            (true, false) if self.kernels || bytes.len() as u64 <= LIST_UNPACK_BYTES => Depth::Images,
             (true, false) => Depth::Headers,
         }
     }

@@ -16,8 +16,8 @@ pub(super) struct Examined<'a> {
     pub(super) name: &'a str,
     /// What it holds.
     pub(super) examination: &'a Examination,
-    /// What that is worth.
-    pub(super) judgement: &'a Judgement,
+    /// What that is worth; a list does not ask.
+    pub(super) judgement: Option<&'a Judgement>,
     /// What was asked of it.
     pub(super) claim: Option<&'a RequestedClaim>,
 }
@@ -41,7 +41,7 @@ pub(super) struct FileLine {
     pub(super) size_bytes: u64,
     pub(super) device_bytes: u64,
     pub(super) archs: BTreeSet<MadeFor>,
-    pub(super) verdict: ProofVerdict,
+    pub(super) verdict: Option<ProofVerdict>,
     pub(super) reasons: Vec<String>,
     pub(super) more_reasons: usize,
 }
@@ -49,7 +49,7 @@ pub(super) struct FileLine {
 impl FileLine {
     pub(super) fn of(one: &Examined<'_>) -> Self {
         let entries = || one.examination.entries.iter().filter(|entry| !entry.is_stub());
-        let reasons = one.judgement.reasons();
+        let reasons = one.judgement.map(Judgement::reasons).unwrap_or_default();
         let archs = entries().filter(|entry| entry.is_machine_code()).filter_map(|entry| entry.arch);
         let ptx = entries().filter_map(|entry| entry.ptx.as_ref()?.target);
         Self {
@@ -60,7 +60,7 @@ impl FileLine {
                 .map(|arch| MadeFor { is_ptx: false, arch })
                 .chain(ptx.map(|arch| MadeFor { is_ptx: true, arch }))
                 .collect(),
-            verdict: one.judgement.verdict(),
+            verdict: one.judgement.map(Judgement::verdict),
             reasons: reasons.iter().take(KEPT_REASONS).cloned().collect(),
             more_reasons: reasons.len().saturating_sub(KEPT_REASONS),
         }

@@ -53,7 +53,7 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Takes in one file.
-    pub(super) fn add(&mut self, one: &Examined<'_>, lists: bool) -> io::Result<()> {
+    pub(super) fn add(&mut self, one: &Examined<'_>) -> io::Result<()> {
         let first_entry = self.entries.elements;
         for entry in &one.examination.entries {
             let mut value = json!(entry);
@@ -76,12 +76,12 @@ impl Spool {
             "runtime_jit": one.examination.runtime_jit,
             "requested": one.claim,
         });
-        if !lists {
-            file["verdict"] = json!(one.judgement.verdict());
-            file["reasons"] = json!(one.judgement.reasons());
-            file["witnesses"] = json!(one.judgement.witnesses());
-            for reason in one.judgement.reasons() {
-                let verdict = one.judgement.verdict();
+        if let Some(judgement) = one.judgement {
+            let verdict = judgement.verdict();
+            file["verdict"] = json!(verdict);
+            file["reasons"] = json!(judgement.reasons());
+            file["witnesses"] = json!(judgement.witnesses());
+            for reason in judgement.reasons() {
                 self.findings.push(&json!({ "file": one.name, "verdict": verdict, "reason": reason }))?;
                 if self.reasons.len() < REASONS {
                     self.reasons.push(reason.clone());

@@ -30,7 +30,12 @@ pub(super) fn report(answer: &Answer) -> String {
     let several = answer.examined > 1 || !answer.tally.unread.is_empty();
     for one in answer.files.iter().take(SHOWN) {
         if several {
-            let _ = writeln!(text, "{}: {}", escape::line(&one.name), word(one.verdict).to_lowercase());
+            let _ = writeln!(
+                text,
+                "{}: {}",
+                escape::line(&one.name),
+                one.verdict.map(word).unwrap_or_default().to_lowercase()
+            );
         }
         text += &limited(&one.reasons, one.more_reasons, "  because  ");
     }
@@ -73,7 +78,7 @@ fn by_file(answer: &Answer) -> String {
             size(one.size_bytes),
             size(one.device_bytes),
             one.archs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            word(one.verdict).to_lowercase(),
+            one.verdict.map(word).unwrap_or_default().to_lowercase(),
         ]);
     }
     let rest = answer.speaking.saturating_sub(SHOWN_FILES);
@@ -173,7 +178,8 @@ fn by_file_listed(answer: &Answer) -> String {
 fn contents(answer: &Answer) -> String {
     let rows = &answer.contents.rows;
     if rows.is_empty() {
-        return nothing_in(&answer.tally);
+        let not_looked_for = "\nwhether other data holds some, packed or written out, is told without --list";
+        return nothing_in(&answer.tally) + if answer.is_whole { "" } else { not_looked_for };
     }
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -237,7 +243,8 @@ fn kernel_table(kernels: &BTreeMap<String, (Kernel, BTreeSet<Arch>)>) -> String 
 
 fn labels(answer: &Answer) -> String {
     let Some(first) = answer.runtime_jit.first() else { return String::new() };
-    let rest = answer.runtime_jit.len() - 1;
+    // A list looks for one.
+    let rest = if answer.is_whole { answer.runtime_jit.len() - 1 } else { 0 };
     let more = if rest > 0 { format!(" and {rest} other signs") } else { String::new() };
     let what = escape::line(&first.words());
     format!(
