@@ -44,7 +44,7 @@ fn every_type_of_the_glossary_exists() {
     let text = read("runtime/ARCHITECTURE.md");
     let glossary = text.split("## Glossary").nth(1).unwrap();
     let mut code = String::new();
-    for source in ["packager/src", "runtime/src", "runtime/player/src"] {
+    for source in ["packager/src", "runtime/src", "runtime/player/src", "runtime/proof/src"] {
         for entry in walkdir::WalkDir::new(repository().join(source)) {
             let path = entry.unwrap().into_path();
             if path.extension().is_some_and(|end| end == "rs") {
@@ -93,8 +93,12 @@ fn every_test_that_security_names_exists() {
     assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 14 + 1, "a row for each class");
     let mut seen = 0;
     for (file, test) in quoted(table).filter_map(|word| word.split_once("::")) {
-        let inside = walkdir::WalkDir::new(repository().join("runtime/src")).into_iter().flatten();
-        let units = inside.map(walkdir::DirEntry::into_path);
+        let units = ["runtime/src", "runtime/proof/src"].into_iter().flat_map(|source| {
+            walkdir::WalkDir::new(repository().join(source))
+                .into_iter()
+                .flatten()
+                .map(walkdir::DirEntry::into_path)
+        });
         let name = format!("{file}.rs");
         let mut files = std::iter::once(repository().join("tests").join(&name))
             .chain(units)
