@@ -209,3 +209,21 @@ fn an_entry_reaches_nothing_while_it_is_imported() {
     let spied = run(sandbox.builder().args(["build", "entry"])).expect(3);
     assert!(spied.stdout.contains("ValueError: found []"), "{}", spied.stdout);
 }
+
+#[test]
+fn modules_in_the_folder_where_somebody_builds_are_none_of_the_interpreter_s() {
+    let sandbox = Sandbox::sharing_builds();
+    let ran = sandbox.path("ran");
+    let module = format!("open({ran:?}, 'a').write(__name__ + '\\n')\n");
+    for name in ["json.py", "os.py", "importlib.py", "sitecustomize.py"] {
+        sandbox.write(name, module.clone());
+    }
+    submission(&sandbox, "import tvm_ffi, sys\nraise ValueError('looks in ' + repr(sys.path))\n");
+    for path in [":", "", "."] {
+        let asked = run(sandbox.builder().args(["build", "entry"]).env("PYTHONPATH", path)).expect(3);
+        assert!(asked.stdout.contains("ValueError: looks in ["), "{}", asked.stdout);
+        let here = sandbox.path("").display().to_string();
+        assert!(!asked.stdout.contains(here.trim_end_matches('/')), "{}", asked.stdout);
+        assert!(!ran.exists(), "{}", std::fs::read_to_string(&ran).unwrap_or_default());
+    }
+}

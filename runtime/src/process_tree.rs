@@ -8,7 +8,7 @@
 use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -130,6 +130,13 @@ impl ProcessError {
             Self::Interrupted => Self::Interrupted,
         }
     }
+}
+
+/// A program whose path stays valid in another folder; a bare name is looked up on PATH.
+pub(crate) fn spelled_out(program: &Path) -> PathBuf {
+    let is_path = program.components().count() > 1;
+    let absolute = is_path.then(|| std::path::absolute(program).ok()).flatten();
+    absolute.unwrap_or_else(|| program.to_owned())
 }
 
 /// Runs a program to its end. Each complete line of its output is shown to `on_line` as it comes.

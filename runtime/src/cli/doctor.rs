@@ -315,9 +315,11 @@ fn standing(path: &Path) -> Option<&Path> {
         .find(|place| place.symlink_metadata().is_ok())
 }
 
+/// Asked in an empty folder: Python imports modules from the one that it runs in, where a stranger's may lie.
 fn pip() -> Option<String> {
+    let empty = tempfile::tempdir().ok()?;
     let mut command = Command::new("python3");
-    command.args(["-m", "pip", "--version", "--disable-pip-version-check"]);
+    command.current_dir(empty.path()).args(["-m", "pip", "--version", "--disable-pip-version-check"]);
     let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
     let finished = process_tree::run(command, limits, &mut |_| ()).ok()?;
     // `pip 23.2.1 from /…/pip (python 3.11)`: the folder says nothing.

@@ -83,12 +83,17 @@ pub enum InterpreterError {
 }
 
 impl Interpreter {
-    /// Asks an interpreter what it has.
+    /// Asks an interpreter what it has, in an empty folder: it imports modules from the one that it runs in, and
+    /// where `PYTHONPATH` has an empty part it counts that among the folders of its own modules. A stranger's
+    /// submission may lie in the current one.
     pub fn find(program: &Path) -> Result<Self, InterpreterError> {
-        let mut command = Command::new(program);
-        command.args(["-B", "-c", PROBE]).args(PACKAGES);
-        let finished = process_tree::run(command, LIMITS, &mut |_| {})
-            .map_err(|source| InterpreterError::Process { program: program.to_owned(), source })?;
+        let refuse = |source| InterpreterError::Process { program: program.to_owned(), source };
+        let name = || program.display().to_string();
+        let empty =
+            tempfile::tempdir().map_err(|source| refuse(ProcessError::Start { program: name(), source }))?;
+        let mut command = Command::new(process_tree::spelled_out(program));
+        command.current_dir(empty.path()).args(["-B", "-c", PROBE]).args(PACKAGES);
+        let finished = process_tree::run(command, LIMITS, &mut |_| {}).map_err(refuse)?;
         let answer = finished.log.lines().rev().find_map(|line| serde_json::from_str::<Self>(line).ok());
         let Some(found) = answer.filter(|_| finished.status.success()) else {
             let said = proofmark_packager::escape::line(finished.log.trim());

@@ -10,13 +10,15 @@ for name in sys.argv[1:]:
         packages[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         pass
+here = os.getcwd()
+paths = [os.path.abspath(path) for path in sys.path if path and os.path.exists(path)]
 prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
 print(
     json.dumps(
         {
             "version": "%d.%d.%d" % sys.version_info[:3],
             "executable": sys.executable,
-            "paths": [os.path.abspath(path) for path in sys.path if path and os.path.exists(path)],
+            "paths": [path for path in paths if path != here],
             "prefixes": sorted(path for path in prefixes if os.path.isdir(path)),
             "packages": packages,
         }

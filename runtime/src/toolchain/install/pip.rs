@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::super::lock_file::Component;
 use super::{Progress, Step};
-use crate::process_tree::{ProcessError, RunLimits};
+use crate::process_tree::{ProcessError, RunLimits, spelled_out};
 use crate::sandbox::{self, SandboxError};
 
 /// 105 MB in half an hour is 60 kB/s; slower networks retry with what pip has cached.
@@ -109,13 +109,6 @@ pub(super) fn download(
         }
         Err(source) => Err(PipError::Unfinished { source }),
     }
-}
-
-/// A path stays valid in another folder; a bare name is looked up on PATH.
-pub(super) fn spelled_out(python: &Path) -> PathBuf {
-    let is_path = python.components().count() > 1;
-    let absolute = is_path.then(|| std::path::absolute(python).ok()).flatten();
-    absolute.unwrap_or_else(|| python.to_owned())
 }
 
 fn requirements(component: &Component) -> String {
