@@ -19,7 +19,7 @@ pub(super) const PAYLOAD_LIMIT_BYTES: u64 = 512 << 20;
 const EXPANSION_LIMIT: u64 = 1 << 15;
 
 /// Magic of a Zstandard data frame; RFC 8878, section 3.1.1.
-const ZSTD_FRAME_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+pub(super) const ZSTD_FRAME_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
 /// How a payload is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -30,6 +30,7 @@
 //! | `zip_file`, `tar_file`, `stream` | what archives and compressed streams hold, every byte of them |
 //! | `witness`, `verdict` | questions, and the judgement |
 //! | `reach`, `extract` | on which GPUs an image runs, and the image itself |
+//! | `held_images` | whether a file holds an image, packed or not |
 //! | `gate` | what a maintainer asks of every file of a release |
 //! | `proven` | the proof, stored and checked again |
 //!
@@ -53,6 +54,7 @@ mod extract;
 mod fatbin;
 mod folder;
 pub mod gate;
+mod held_images;
 mod host;
 mod image;
 mod input;
@@ -89,6 +91,7 @@ pub use examiner::{examine, examine_to};
 pub use extract::image_of;
 pub use fatbin::{EntryHeader, EntryKind, flags};
 pub use folder::Unread;
+pub use held_images::HeldImages;
 pub use input::{InputError, Specimen, VisitTally, visit, visit_bytes, visit_to};
 pub use kernel::{Kernel, demangle};
 pub use loader::MissingLibrary;

@@ -3,22 +3,24 @@
 //! A recorder says for each module what the driver was given. That is a claim, and it need not be believed: the
 //! stage launches these very bytes, so they are what is proven. Text that the driver would compile itself is in no
 //! proof's reach, and is refused. Code that a library of the interpreter brings, such as torch's own kernels, is
-//! rarely for the one architecture that was asked for; it is launched and named as that library's, where its bytes
-//! stand in the library's file.
+//! rarely for the one architecture that was asked for; it is launched and named as that library's, where the
+//! library's file holds the image, packed or as it is. What a library makes while it runs is in no file: such are the
+//! kernels `nvjet_…`, which cuBLASLt puts together itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use memchr::memmem::Finder;
 use proofmark_packager::{Arch, Digest, escape};
 use proofmark_player::device::context::GpuFacts;
 use proofmark_player::recording::Recording;
 use serde::{Deserialize, Serialize};
 
 use super::images::DeviceImages;
-use crate::proof::{Entry, EntryKind, Examination, Policy, ProofVerdict, examine, image_of, judge};
+use crate::proof::{
+    Entry, EntryKind, Examination, HeldImages, Policy, ProofVerdict, examine, image_of, judge,
+};
 
 /// One image that is launched, and what its bytes say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct LaunchedCode {
 /// The libraries of an interpreter that bring machine code, by file.
 #[derive(Debug, Default)]
 pub struct CodeLibraries {
-    files: Vec<PathBuf>,
+    files: Vec<HeldImages>,
     /// What was looked for, and where it stands.
     known: Mutex<BTreeMap<Digest, Option<String>>>,
 }
@@ -64,20 +66,19 @@ impl CodeLibraries {
             }));
         }
         files.sort();
-        Self { files, known: Mutex::default() }
+        Self { files: files.into_iter().map(HeldImages::of).collect(), known: Mutex::default() }
     }
 
-    /// The library in whose file these bytes stand, by name.
-    fn holding(&self, bytes: &[u8]) -> Option<String> {
-        let digest = Digest::of_bytes(bytes);
+    /// The library whose file holds an image, by name. A file that cannot be read, or that changes meanwhile, holds
+    /// none.
+    fn holding(&self, image: &[u8], digest: Digest) -> Option<String> {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(found) = known.get(&digest) {
             return found.clone();
         }
-        let finder = Finder::new(bytes);
-        let holds = |path: &&PathBuf| fs::read(path).is_ok_and(|file| finder.find(&file).is_some());
-        let found = self.files.iter().find(holds);
-        let name = found.and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        let found = self.files.iter().find(|file| file.holds(image).unwrap_or(false));
+        let name = found.and_then(|file| file.path().file_name());
+        let name = name.map(|name| name.to_string_lossy().into_owned());
         known.insert(digest, name.clone());
         name
     }
@@ -119,7 +120,7 @@ impl RunTimeCode {
             let judgement = judge(&alone, None, &Policy::for_file(arch));
             let built = built.get(&digest).cloned();
             let proof = if built.is_some() { ProofVerdict::Exact } else { judgement.verdict() };
-            let library = if proof == ProofVerdict::Exact { None } else { libraries.holding(given) };
+            let library = if proof == ProofVerdict::Exact { None } else { libraries.holding(&image, digest) };
             if proof != ProofVerdict::Exact && library.is_none() {
                 let reasons = judgement.reasons().join("; ");
                 return Err(format!("the code of kernel `{named}` is not proven to be {arch}: {reasons}"));
@@ -270,15 +271,47 @@ mod tests {
     fn code_for_another_architecture_is_refused_unless_a_library_brings_it() {
         let refused = taken(CUBIN, "sm_103a", &CodeLibraries::default()).unwrap_err();
         assert!(refused.contains("is not proven to be sm_103a"), "{refused}");
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("torch/lib");
-        fs::create_dir_all(&place).unwrap();
-        fs::write(place.join("libtorch_cuda.so"), [b"before", CUBIN, b"behind"].concat()).unwrap();
-        let libraries = CodeLibraries::below(&[folder.path().to_owned()]);
+        let (_folder, libraries) = interpreter(&[b"before", CUBIN, b"behind"].concat());
         let found = taken(CUBIN, "sm_103a", &libraries).unwrap();
         assert_eq!(found.launched[0].library.as_deref(), Some("libtorch_cuda.so"));
         let words = found.foreign("sm_103a".parse().unwrap()).unwrap();
         assert!(words.contains("libtorch_cuda.so (sm_100a)"), "{words}");
+    }
+
+    /// A folder of modules with torch's library, of these bytes.
+    fn interpreter(library: &[u8]) -> (tempfile::TempDir, CodeLibraries) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("torch/lib");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("libtorch_cuda.so"), library).unwrap();
+        let libraries = CodeLibraries::below(&[folder.path().to_owned()]);
+        (folder, libraries)
+    }
+
+    #[test]
+    fn code_that_a_library_keeps_packed_and_hands_over_unpacked_is_that_library_s() {
+        let container: &[u8] = include_bytes!("../../../tests/fixtures/proof/exact_compressed_13.0.fatbin");
+        let examination = examine(container);
+        let image = image_of(container, &examination, &examination.entries[0]).unwrap();
+        let stream = zstd::bulk::compress(&image, 3).unwrap();
+        for library in [container, &[b"before", container].concat(), &[b"before", &stream[..]].concat()] {
+            let (_folder, libraries) = interpreter(library);
+            for given in [&image[..], container] {
+                let found = taken(given, "sm_103a", &libraries).unwrap();
+                assert_eq!(found.launched[0].library.as_deref(), Some("libtorch_cuda.so"));
+                assert_eq!(found.launched[0].image, Digest::of_bytes(&image));
+            }
+        }
+    }
+
+    #[test]
+    fn code_that_a_library_made_while_it_ran_is_nobody_s() {
+        let (_folder, libraries) = interpreter(&[b"before", CUBIN].concat());
+        let mut made = CUBIN.to_vec();
+        let at = made.windows(6).position(|text| text == b"-arch ").unwrap();
+        made[at] ^= 1;
+        let refused = taken(&made, "sm_103a", &libraries).unwrap_err();
+        assert!(refused.contains("is not proven to be sm_103a"), "{refused}");
     }
 
     #[test]
