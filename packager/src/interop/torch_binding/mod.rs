@@ -136,10 +136,12 @@ fn without_tvm_ffi(source: &SourceFile) -> SourceFile {
     };
     let mut content = String::with_capacity(source.content.len());
     for line in source.content.split_inclusive('\n') {
-        match is_theirs(line) {
-            true if content.contains(&made) => content.push('\n'),
-            true => content.push_str(&(made.clone() + "\n")),
-            false => content.push_str(line),
+        if !is_theirs(line) {
+            content.push_str(line);
+        } else if content.contains(&made) {
+            content.push('\n');
+        } else {
+            content.push_str(&(made.clone() + "\n"));
         }
     }
     SourceFile { path: source.path.clone(), content }

@@ -12,8 +12,7 @@
 //! | base64, base64url, base32, hexadecimal, base85 | long words of their letters, separators left out |
 //! | strings with escapes, lists of numbers, with words between them or not | their spelling in programs |
 //! | dumps of files, records of Intel and Motorola, uuencode | their lines |
-//! | PTX in wide characters | its directive |
-//! | bytes alone in words of two, four or eight, or turned round within them | the first bytes of a cubin or container, and PTX's directive |
+//! | bytes alone in words of two, four or eight, as in wide characters, or turned round within them | the first bytes of a cubin or container, and PTX's directive |
 //! | LLVM bitcode, NVVM code, Tile IR | their first bytes |
 //!
 //! What comes out is looked at alike, a few levels deep. No list of forms is ever whole: a program may
@@ -28,9 +27,8 @@
 //! | `base85` | bytes written out in 85 letters |
 //! | `dump` | bytes written out line by line |
 //! | `literal` | bytes written out as programs write them |
+//! | `rearranged` | bytes alone in words, or turned round within them |
 //! | `repeated` | numbers with the same words between them |
-//! | `wide` | text in wide characters |
-//! | `words` | bytes alone in words, or turned round within them |
 //! | `linear` | tables of check sums, which look random |
 //! | `opaque` | bytes that look random |
 
@@ -39,11 +37,10 @@ mod dump;
 mod linear;
 mod literal;
 mod opaque;
+mod rearranged;
 mod repeated;
 mod spelling;
 mod stream;
-mod wide;
-mod words;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,10 +201,9 @@ impl Look<'_> {
         let spelled = [
             spelling::written_out(data, range.clone()),
             literal::literals(data, range.clone()),
-            wide::wide_texts(data, range.clone()),
             dump::dumps(data, range.clone()),
             repeated::repeated(data, range.clone()),
-            words::words(data, range.clone()),
+            rearranged::rearranged(data, range.clone()),
         ];
         // What is made of ordinary names and texts alike is looked at for further forms only where one begins.
         let loose = [spelling::separated(data, range.clone()), base85::words(data, range)];

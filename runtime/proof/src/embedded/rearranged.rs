@@ -1,5 +1,6 @@
 //! Bytes that stand in wider words, each alone in one, or turned round within words: as a program holds them that
-//! keeps device code in an array of numbers of 16, 32 or 64 bits, or reads it in the other order of bytes.
+//! keeps device code in an array of numbers of 16, 32 or 64 bits or PTX in wide characters, or reads it in the other
+//! order of bytes.
 
 use std::ops::Range;
 
@@ -17,11 +18,20 @@ const CONTAINER: &[u8] = &[0x50, 0xED, 0x55, 0xBA, 1, 0, 16, 0];
 const SIZE_AT: usize = 8;
 const CONTAINER_HEADER: usize = 16;
 /// Neighbours of which each form holds one, wherever its words begin.
-const PAIRS: [Pair; 8] =
-    [(0x7F, 0), (0xED, 0), (b'E', 0x7F), (2, b'F'), (0xED, 0x50), (0x55, 0xED), (b'g', b'r'), (b'e', b'g')];
+const PAIRS: [Pair; 9] = [
+    (0x7F, 0),
+    (0xED, 0),
+    (b'g', 0),
+    (b'E', 0x7F),
+    (2, b'F'),
+    (0xED, 0x50),
+    (0x55, 0xED),
+    (b'g', b'r'),
+    (b'e', b'g'),
+];
 
 /// What begins in `range` of some data in one of these forms: offset, form, bytes.
-pub(super) fn words(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)> {
+pub(super) fn rearranged(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)> {
     let part = data.get(range.start..data.len().min(range.end.saturating_add(1))).unwrap_or_default();
     let mut found: Vec<(usize, &'static str, Vec<u8>)> = Vec::new();
     let mut next = range.start;
@@ -45,6 +55,7 @@ fn begins(data: &[u8], at: usize, pair: [u8; 2]) -> Option<(&'static str, Vec<u8
     match pair {
         [0x7F, 0] => spread(data, at, 0, CUBIN),
         [0xED, 0] => spread(data, at, 1, CONTAINER),
+        [b'g', 0] => spread(data, at, 4, ptx::TARGET),
         [b'E', 0x7F] => turned(data, at + 1, 0, CUBIN),
         [2, b'F'] => turned(data, at + 1, 3, CUBIN),
         [0xED, 0x50] => turned(data, at + 1, 0, CONTAINER),
@@ -125,16 +136,16 @@ mod tests {
                     let content = [&lead[..before % width], content, &[0xAA; 16]].concat();
                     let content = &content[..content.len() / width * width];
                     let data = [&lead, &reversed(content, width)[..], &lead].concat();
-                    let found = words(&data, 0..data.len());
+                    let found = rearranged(&data, 0..data.len());
                     assert!(
                         found.iter().any(|(.., bytes)| bytes.starts_with(mark)),
                         "turned {width} {before}"
                     );
                 }
-                for (content, mark) in [(&cubin, CUBIN), (&container, CONTAINER)] {
+                for (content, mark) in [(&cubin, CUBIN), (&container, CONTAINER), (&text, ptx::TARGET)] {
                     for place in [0, width - 1] {
                         let data = [&lead, &wide(content, width, place)[..], &lead].concat();
-                        let found = words(&data, 0..data.len());
+                        let found = rearranged(&data, 0..data.len());
                         assert!(
                             found.iter().any(|(.., bytes)| bytes.starts_with(mark)),
                             "{width} {place} {before}"
@@ -149,7 +160,7 @@ mod tests {
     fn a_container_of_any_length_counts_as_far_as_it_is_looked_at() {
         let container = [CONTAINER, &u64::MAX.to_le_bytes(), &[0; 9000]].concat();
         let data = wide(&container, 4, 0);
-        let [(4, "wider words", bytes)] = &words(&data, 0..data.len())[..] else { panic!() };
+        let [(4, "wider words", bytes)] = &rearranged(&data, 0..data.len())[..] else { panic!() };
         assert_eq!(bytes.len(), REACH);
         assert!(crate::fatbin::read(bytes, 0).is_ok());
     }
@@ -157,14 +168,14 @@ mod tests {
     #[test]
     fn what_is_no_mark_is_passed_over_and_every_range_finds_its_own() {
         let text =
-            b"the program's great targets: degrees, regrets, .target of no word\x7F\0\xED\0E\x7F\xED\x50"
+            b"the program's great targets: degrees, regrets, .target of no long\0word\x7F\0\xED\0E\x7F\xED\x50"
                 .repeat(50);
-        assert!(words(&text, 0..text.len()).is_empty());
+        assert!(rearranged(&text, 0..text.len()).is_empty());
         let cubin = [CUBIN, &[0x33], &[7; 40]].concat();
         let data = [vec![1; 100], reversed(&cubin, 4), vec![1; 100]].concat();
-        let at: Vec<usize> = words(&data, 0..data.len()).iter().map(|(at, ..)| *at).collect();
+        let at: Vec<usize> = rearranged(&data, 0..data.len()).iter().map(|(at, ..)| *at).collect();
         assert_eq!(at, [102]);
-        assert!(words(&data, 0..102).is_empty() && words(&data, 103..data.len()).is_empty());
-        assert_eq!(words(&data, 102..103).len(), 1);
+        assert!(rearranged(&data, 0..102).is_empty() && rearranged(&data, 103..data.len()).is_empty());
+        assert_eq!(rearranged(&data, 102..103).len(), 1);
     }
 }
