@@ -478,13 +478,15 @@ fn the_driver_library_is_needed_by_name() {
 fn a_warm_search_reads_no_compiler_and_starts_none() {
     let cache = tempfile::tempdir().unwrap();
     let mut cold = FileDigests::open(cache.path(), DigestTrust::ChangeTime);
+    let began = std::time::Instant::now();
     let first = find(&search(), &mut cold).unwrap();
+    let reading = began.elapsed();
     cold.save().unwrap();
     let began = std::time::Instant::now();
     let mut warm = FileDigests::open(cache.path(), DigestTrust::ChangeTime);
     let second = find(&search(), &mut warm).unwrap();
     let elapsed = began.elapsed();
     assert_eq!(first.fingerprint.digest(), second.fingerprint.digest());
-    // Reading 200 MB or starting nvcc takes longer, even on a fast machine.
-    assert!(elapsed.as_millis() < 40, "{elapsed:?}");
+    // Reading 200 MB and starting compilers is what the first search did, on the same machine.
+    assert!(elapsed * 5 < reading, "{elapsed:?} after {reading:?}");
 }

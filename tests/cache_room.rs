@@ -120,6 +120,7 @@ fn fifo(path: &Path) {
 fn pipes_and_devices_in_the_cache_are_waited_for_by_nobody() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one", "1.0f");
+    sandbox.with_objects_of("one");
     sandbox.build(["build", "one"]).expect(0);
     let root = sandbox.cache().join("v2");
     let files = walkdir::WalkDir::new(&root).into_iter().flatten();
@@ -205,6 +206,7 @@ fn of_many_bad_builds_at_once_one_runs_the_compiler() {
 fn the_time_limit_covers_waiting_for_another_builder() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one", "1.0f");
+    sandbox.with_objects_of("one");
     sandbox.build(["build", "one"]).expect(0);
     let locks = fs::read_dir(sandbox.cache().join("v2/locks")).unwrap();
     let held: Vec<fs::File> =
@@ -223,6 +225,7 @@ fn the_time_limit_covers_waiting_for_another_builder() {
 fn leftovers_of_killed_calls_are_swept() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one", "1.0f");
+    sandbox.with_objects_of("one");
     sandbox.build(["build", "one"]).expect(0);
     let old = |path: PathBuf, content: &str| {
         fs::write(&path, content).unwrap();
@@ -242,6 +245,7 @@ fn leftovers_of_killed_calls_are_swept() {
 fn folders_of_an_old_layout_are_swept_once_nobody_uses_them_and_others_stay() {
     let sandbox = Sandbox::new();
     submission(&sandbox, "one", "1.0f");
+    sandbox.with_objects_of("one");
     sandbox.build(["build", "one"]).expect(0);
     let old = sandbox.cache().join("v1");
     let outside = sandbox.path("outside");

@@ -103,6 +103,7 @@ fn a_build_is_proven_cached_and_the_same_bytes_everywhere() {
 fn a_miss_says_why() {
     let sandbox = Sandbox::new();
     small_submission(&sandbox, "one");
+    sandbox.with_objects_of("one");
     sandbox.build(["build", "one"]).expect(0);
     let miss = |arguments: &[&str]| sandbox.build(arguments).expect(0).json()["miss"].clone();
     assert_eq!(miss(&["build", "one", "--json", "--arch", "sm_90a"])["reason"], "arch_changed");
@@ -120,6 +121,7 @@ fn a_miss_says_why() {
 fn what_only_people_read_is_no_reason_to_build_again() {
     let sandbox = Sandbox::new();
     small_submission(&sandbox, "one");
+    sandbox.with_objects_of("one");
     let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
     let renamed = CONFIG.replace("\"sample\"", "\"renamed\"").replace("\"team\"", "\"others\"");
     let renamed = renamed.replace("[build]", "description = \"words\"\n\n[build]");
@@ -332,6 +334,7 @@ fn a_replay_of_a_cached_build_says_that_nothing_was_rebuilt() {
 fn a_flipped_byte_in_any_file_of_an_entry_is_caught_and_rebuilt() {
     let sandbox = Sandbox::new();
     small_submission(&sandbox, "one");
+    sandbox.with_objects_of("one");
     let first = sandbox.build(["build", "one", "--json"]).expect(0).json();
     let folder = std::path::Path::new(first["library"].as_str().unwrap()).parent().unwrap().to_owned();
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -44,16 +44,15 @@ fn fake_cuda(sandbox: &Sandbox, script: &str) -> PathBuf {
 fn attempt(sandbox: &Sandbox, script: &str) -> Outcome {
     sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
     let home = fake_cuda(sandbox, &format!("({script}) 2>&1; echo 'kernel.cu(1): error: done'; exit 2"));
-    let mut command = sandbox.command();
-    command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home).args(["build", "one"]);
+    let mut command = sandbox.builder();
+    command.env("CUDA_HOME", home).args(["build", "one"]);
     run(&mut command).expect(1)
 }
 
 /// The layers that this machine gives.
 fn layers() -> Value {
     let sandbox = Sandbox::new();
-    let mut command = sandbox.command();
-    run(command.env("PROOFMARK_DATA", data_folder()).args(["doctor", "--json"])).json()["sandbox"].clone()
+    sandbox.build(["doctor", "--json"]).json()["sandbox"].clone()
 }
 
 fn gives(layer: &str) -> bool {
@@ -245,8 +244,8 @@ fn every_process_of_a_build_ends_with_it_whatever_ends_it() {
         let sandbox = Sandbox::new();
         sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
         let home = fake_cuda(&sandbox, "setsid sh -c 'sleep 301 & sleep 302' & sleep 303");
-        let mut command = sandbox.command();
-        command.env("PROOFMARK_DATA", data_folder()).env("CUDA_HOME", home).args(["build", "one"]);
+        let mut command = sandbox.builder();
+        command.env("CUDA_HOME", home).args(["build", "one"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let cache = sandbox.cache();
         wait("the build does not begin", || inhabitants(&cache) >= 4);

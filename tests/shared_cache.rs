@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::attestation::key;
 use crate::support::{Outcome, Sandbox, run};
 
-const KERNEL: &str = "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n__global__ void shared(float* x) { *x = FACTOR; }\nvoid run(tvm::ffi::TensorView x) { shared<<<1, 1>>>(static_cast<float*>(x.data_ptr())); }\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run)\n";
+/// It exports through the C header, which compiles in a quarter of the time of the C++ one.
+const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void shared(float* x) { *x = FACTOR; }\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) { shared<<<1, 1>>>(nullptr); return 0; }\n";
 
 /// Two submissions, and a shared cache that holds the first one's build, signed by `me`.
 pub struct Share {

@@ -6,11 +6,14 @@ pub mod schema;
 pub mod snapshot;
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::time::Instant;
 
+use proofmark::toolchain::file_digests::FILE_NAME;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -147,9 +150,51 @@ pub fn run(command: &mut Command) -> Outcome {
 impl Sandbox {
     /// The binary with the pinned toolchain at hand.
     pub fn builder(&self) -> Command {
+        self.know_the_toolchain();
+        self.first_builder()
+    }
+
+    /// The same, as on a machine that has built nothing.
+    fn first_builder(&self) -> Command {
         let mut command = self.command();
         command.env("PROOFMARK_DATA", data_folder());
         command
+    }
+
+    /// Lets a cache that is not there yet begin with the digests of the compilers and their headers, as after a
+    /// machine's first build: else every sandbox would read them all again.
+    fn know_the_toolchain(&self) {
+        static FIRST: OnceLock<PathBuf> = OnceLock::new();
+        if self.cache.exists() || self.cache == places::shared_cache() {
+            return;
+        }
+        let known = FIRST.get_or_init(|| {
+            let first = Self::sharing_builds();
+            let kernel = "__global__ void k() {}\nextern \"C\" int __tvm_ffi_run(void*, const void*, int, void*) { k<<<1, 1>>>(); return 0; }\n";
+            first.submission("first", &[("kernel.cu", kernel)]);
+            run(first.first_builder().args(["build", "first"])).expect(0);
+            first.cache.join("v2").join(FILE_NAME)
+        });
+        let own = self.cache.join("v2");
+        DirBuilder::new().mode(0o700).recursive(true).create(&own).expect("a new cache");
+        fs::copy(known, own.join(FILE_NAME)).expect("the digests of a build before");
+    }
+
+    /// Lets this sandbox's cache begin with the objects of a submission that another test has compiled, for what looks at
+    /// builds and not at compiling: they are linked again.
+    pub fn with_objects_of(&self, submission: &str) {
+        self.know_the_toolchain();
+        let shared = places::shared_cache();
+        run(self.first_builder().env("PROOFMARK_CACHE", shared).args(["build", submission])).expect(0);
+        let (units, own) = (shared.join("v2/units"), self.cache.join("v2/units"));
+        for entry in walkdir::WalkDir::new(&units).into_iter().flatten() {
+            let place = own.join(entry.path().strip_prefix(&units).expect("inside"));
+            if entry.file_type().is_dir() {
+                DirBuilder::new().mode(0o700).recursive(true).create(&place).expect("a folder");
+            } else {
+                fs::copy(entry.path(), &place).expect("an object");
+            }
+        }
     }
 
     /// Runs the binary with the pinned toolchain at hand.
