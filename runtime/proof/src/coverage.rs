@@ -1,6 +1,7 @@
 //! Remembers which ranges of a file are accounted for, and as what.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 /// What a range of the file is known to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,18 +41,25 @@ impl CoverageMap {
         (offset < end).then_some((start, coverage))
     }
 
+    /// Every range in order, up to where a later one cuts it short.
+    fn cut(&self) -> impl Iterator<Item = (u64, u64, Coverage)> {
+        let mut ranges = self.ranges.iter().peekable();
+        iter::from_fn(move || {
+            let (&start, &(end, coverage)) = ranges.next()?;
+            let next = ranges.peek().map_or(end, |&(&next, _)| next);
+            Some((start, end.min(next), coverage))
+        })
+    }
+
     /// The parts of `[0, end)` that are not known to be anything, or nothing else.
     pub(super) fn unknown(&self, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::new();
         let mut at = 0;
-        for (&start, &(known_end, coverage)) in &self.ranges {
-            if coverage == Coverage::LoosePtx {
-                continue;
+        for (start, known_end, coverage) in self.cut() {
+            if coverage != Coverage::LoosePtx {
+                parts.push((at, start));
+                at = known_end.max(at);
             }
-            parts.push((at, start));
-            // A later mark inside would cut the range short, see `at`.
-            let next = self.ranges.range(start + 1..).next().map_or(known_end, |(&next, _)| next);
-            at = known_end.min(next).max(at);
         }
         parts.push((at, end));
         parts.retain(|(start, end)| start < end);
@@ -63,12 +71,10 @@ impl CoverageMap {
     pub(super) fn legible(&self, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::new();
         let mut at = 0;
-        for (&start, &(opaque_end, coverage)) in &self.ranges {
+        for (start, opaque_end, coverage) in self.cut() {
             if coverage == Coverage::Opaque && start >= at {
                 parts.push((at, start));
-                // A later mark inside would cut the range short, see `at`.
-                let next = self.ranges.range(start + 1..).next().map_or(opaque_end, |(&next, _)| next);
-                at = opaque_end.min(next);
+                at = opaque_end;
             }
         }
         parts.push((at, end));

@@ -90,9 +90,9 @@ pub struct Entry {
     /// The entry header.
     pub header: Option<EntryHeader>,
     /// What the machine code says.
-    pub cubin: Option<Cubin>,
+    pub cubin: Option<Box<Cubin>>,
     /// What the PTX says.
-    pub ptx: Option<Ptx>,
+    pub ptx: Option<Box<Ptx>>,
     /// What was violated or not understood.
     pub problems: Vec<Problem>,
 }
@@ -100,7 +100,7 @@ pub struct Entry {
 impl Entry {
     /// Whether it is machine code that holds nothing: nvlink's stub, or an empty source.
     pub fn is_stub(&self) -> bool {
-        self.cubin.as_ref().is_some_and(Cubin::is_empty)
+        self.cubin.as_ref().is_some_and(|cubin| cubin.is_empty())
     }
 
     /// Whether it is machine code, in a container or alone.

@@ -28,15 +28,26 @@ pub(super) struct PayloadJob<'a> {
     pub(super) affordable: bool,
 }
 
+impl PayloadJob<'_> {
+    /// Whether its payload is not looked at: a list shows what the header of a compressed image says.
+    pub(super) fn stays_packed(&self, depth: Depth) -> bool {
+        let header = &self.raw.header;
+        depth == Depth::Headers
+            && header.flags & (flags::LZ4 | flags::ZSTD) != 0
+            && header.kind() != EntryKind::Concat
+    }
+}
+
 /// Reads one payload.
 pub(super) fn read(job: PayloadJob<'_>, depth: Depth) -> Vec<Entry> {
+    let stays_packed = job.stays_packed(depth);
     let PayloadJob { raw, container, place, affordable } = job;
     let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
     let mut entry = entry_of(header, offset, container, &place, payload_offset);
     entry.image_bytes = payload.len() as u64;
     entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem::at(offset, reason)));
     let packed = entry.header.as_ref().is_some_and(|header| header.flags & (flags::LZ4 | flags::ZSTD) != 0);
-    if depth == Depth::Headers && packed && entry.kind != EntryKind::Concat {
+    if stays_packed {
         entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
         return vec![entry];
     }
@@ -193,7 +204,7 @@ fn elf_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     entry.image_bytes = end;
     entry.digest = slice(image, 0, end).and_then(|image| digest(image, depth));
     digest_code(&mut cubin, image, depth);
-    entry.cubin = Some(cubin);
+    entry.cubin = Some(Box::new(cubin));
     if entry.compression != Some(Compression::None) {
         entry.problems.extend(inner_sightings(image));
     }
@@ -228,7 +239,7 @@ pub(super) fn ptx_image(entry: &mut Entry, image: &[u8], depth: Depth) {
     }
     entry.image_bytes = text.len() as u64;
     entry.digest = digest(text, depth);
-    entry.ptx = Some(ptx::read(text));
+    entry.ptx = Some(Box::new(ptx::read(text)));
 }
 
 /// An entry for an image that stands alone.

@@ -6,7 +6,7 @@ use crate::bytes::slice;
 use crate::coverage::Coverage;
 use crate::examination::{Container, EntryPlace};
 use crate::fatbin::{self, EntryKind, first_nonzero_in};
-use crate::image::PayloadJob;
+use crate::image::{self, PayloadJob};
 
 impl<'a> Examiner<'a> {
     /// Reads a range that must consist of containers and padding.
@@ -78,7 +78,7 @@ impl<'a> Examiner<'a> {
         Some(raw.end)
     }
 
-    /// Marks an entry's coverage and leaves its payload for later.
+    /// Marks an entry's coverage and leaves its payload for later, unless it stays as it is.
     fn queue(&mut self, raw: fatbin::RawEntry<'a>, container: usize, place: &EntryPlace) {
         let payload_end = raw.payload_offset + raw.payload.len() as u64;
         self.coverage.mark(raw.offset, raw.payload_offset, Coverage::Header);
@@ -90,7 +90,13 @@ impl<'a> Examiner<'a> {
         self.coverage.mark(raw.payload_offset, payload_end, coverage);
         let rest = self.allowance.checked_sub(raw.header.uncompressed_bytes);
         self.allowance = rest.unwrap_or(self.allowance);
-        self.jobs.push(PayloadJob { raw, container, place: place.clone(), affordable: rest.is_some() });
+        let job = PayloadJob { raw, container, place: place.clone(), affordable: rest.is_some() };
+        // A piece of work each would cost more than what is left to do: a library may hold tens of thousands.
+        if job.stays_packed(self.depth) {
+            self.found.entries.extend(image::read(job, self.depth));
+        } else {
+            self.jobs.push(job);
+        }
     }
 }
 

@@ -294,7 +294,7 @@ impl<'a> Examiner<'a> {
         let whole = slice(image, 0, size).filter(|_| self.depth.has_digests());
         entry.digest = whole.map(Digest::of_bytes);
         image::digest_code(&mut cubin, image, self.depth);
-        entry.cubin = Some(cubin);
+        entry.cubin = Some(Box::new(cubin));
         if self.depth.is_whole() {
             entry.problems.extend(image::packed_code(image, start));
         }
