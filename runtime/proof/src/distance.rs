@@ -20,7 +20,9 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// Places to which distances may lead.
 pub(super) struct Destinations {
-    /// In order, those close to each other joined.
+    /// In order.
+    places: Vec<u64>,
+    /// From one of them to another: what is sought together.
     spans: Vec<Range<u64>>,
 }
 
@@ -30,16 +32,16 @@ impl Destinations {
         let mut places: Vec<u64> = places.into_iter().collect();
         places.sort_unstable();
         let mut spans: Vec<Range<u64>> = Vec::new();
-        for place in places {
+        for &place in &places {
             match spans.last_mut().filter(|last| place.saturating_sub(last.end) < JOINED_BYTES) {
                 Some(last) => last.end = place.saturating_add(1),
                 None => spans.push(place..place.saturating_add(1)),
             }
         }
-        Self { spans }
+        Self { places, spans }
     }
 
-    /// The offsets in some code, loaded at an address, of distances that lead near one of the places, in order.
+    /// The offsets in some code, loaded at an address, of distances that lead to one of the places, in order.
     pub(super) fn leading_there(&self, code: &[u8], address: u64) -> Vec<usize> {
         self.leading_from(code, 0..code.len(), address)
     }
@@ -53,6 +55,10 @@ impl Destinations {
                 let end = part.end.min(start + PIECE_BYTES);
                 in_piece(code, address, start..end, span, &mut found);
             }
+            // Between two places may lie some to which much code leads.
+            found.retain(|&at| {
+                target(code, address, at).is_some_and(|target| self.places.binary_search(&target).is_ok())
+            });
             found.sort_unstable();
             found
         });
@@ -145,7 +151,7 @@ mod tests {
                 let target = place + at as u64 % width;
                 let distance = i32::try_from(target.cast_signed() - behind.cast_signed()).unwrap();
                 code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
-                let found = Destinations::of([place, place + width - 1]).leading_there(&code, address);
+                let found = Destinations::of(place..place + width).leading_there(&code, address);
                 assert!(found.contains(&at), "{place:#x} {at}: {found:?}");
                 assert!(found.len() < 8, "{found:?}");
             }

@@ -11,7 +11,7 @@ use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, Rela as _, SectionHeader as _, Sym as _};
 
 use super::SignsWanted;
-use super::functions::{LOADERS, is_jit_function};
+use super::functions::{LOADERS, is_jit_function, is_of_cpp};
 use crate::distance::{Destinations, target};
 
 /// What is called.
@@ -51,6 +51,7 @@ fn calls_in(bytes: &[u8], wanted: SignsWanted) -> object::Result<Option<Calls>> 
     }
     let sections = header.sections(endian, bytes)?;
     let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
+    let strings = sections.section(symbols.string_section())?.data(endian, bytes)?;
     let mut functions = Vec::new();
     let mut targets: Vec<(u64, String)> = Vec::new();
     let mut has_static_runtime = false;
@@ -60,13 +61,18 @@ fn calls_in(bytes: &[u8], wanted: SignsWanted) -> object::Result<Option<Calls>> 
         if symbol.is_undefined(endian) {
             continue;
         }
+        let start = symbol.st_value(endian);
+        let end = start.saturating_add(symbol.st_size(endian));
+        if is_of_cpp(strings, symbol.st_name(endian)) {
+            functions.push(Function { start, end, of_runtime: false });
+            continue;
+        }
         let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
         let Some(rest) = to_read.checked_sub(name.len()) else { break };
         to_read = rest;
         let of_runtime = is_of_runtime(name);
         has_static_runtime |= name.starts_with(b"libcudart_static_");
-        let start = symbol.st_value(endian);
-        functions.push(Function { start, end: start.saturating_add(symbol.st_size(endian)), of_runtime });
+        functions.push(Function { start, end, of_runtime });
         if let Ok(name) = std::str::from_utf8(name)
             && is_jit_function(name)
         {

@@ -2,9 +2,9 @@
 
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
-use object::read::elf::{Dyn as _, FileHeader, Sym as _};
+use object::read::elf::{Dyn as _, FileHeader, SectionHeader as _, Sym as _};
 
-use super::functions::{LOADERS, is_interpreter, is_jit_function};
+use super::functions::{LOADERS, is_interpreter, is_jit_function, is_of_cpp};
 use super::words::{Meaning, PROGRAMS, Word};
 use super::{RuntimeJit, calls, unnamed};
 
@@ -99,7 +99,11 @@ fn signs_of<Elf: FileHeader<Endian = Endianness>>(
     let mut defines_runtime = false;
     // Names may lie over each other.
     let mut to_read = bytes.len().saturating_mul(16);
+    let strings = sections.section(symbols.string_section()).and_then(|table| table.data(endian, bytes));
     for symbol in symbols.iter() {
+        if strings.is_ok_and(|strings| is_of_cpp(strings, symbol.st_name(endian))) {
+            continue;
+        }
         let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
         let Some(rest) = to_read.checked_sub(name.len()) else { break };
         to_read = rest;

@@ -59,3 +59,10 @@ pub(super) fn is_interpreter(name: &str) -> bool {
 pub(super) fn is_jit_function(name: &str) -> bool {
     FUNCTIONS.iter().any(|function| name.starts_with(function))
 }
+
+/// Whether the name at an offset of a table of names is one of C++: most of a program's are, and none of those that say
+/// something here is, so that they need not be read to their ends.
+pub(super) fn is_of_cpp(names: &[u8], offset: u32) -> bool {
+    let name = usize::try_from(offset).ok().and_then(|at| names.get(at..)).unwrap_or_default();
+    name.starts_with(b"_Z")
+}
