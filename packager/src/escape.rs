@@ -34,6 +34,10 @@ pub fn json(text: &str) -> String {
 }
 
 fn escaped(text: &str, may_escape: impl Fn(char) -> bool) -> String {
+    // Nearly all names are such, and a library may hold hundreds of thousands of them.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut shown = String::with_capacity(text.len());
     for one in text.chars() {
         match one {

@@ -58,7 +58,15 @@ pub(super) fn text_at(bytes: &[u8], offset: usize) -> Option<String> {
 
 /// The offset of the first byte that is not zero.
 pub(super) fn first_nonzero(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte != 0)
+    Some(run_of(0, bytes)).filter(|&run| run < bytes.len())
+}
+
+/// How many bytes of one kind there are before the first other one: what rounds up a library may take megabytes.
+pub(super) fn run_of(byte: u8, bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let whole = blocks.iter().take_while(|&block| *block == [byte; BLOCK]).count() * BLOCK;
+    whole + bytes[whole..].iter().take_while(|&&other| other == byte).count()
 }
 
 #[cfg(test)]
@@ -75,6 +83,19 @@ mod tests {
         assert_eq!(u64_at(&bytes, usize::MAX), None);
         assert_eq!(slice(&bytes, u64::MAX, 2), None);
         assert_eq!(slice(&bytes, 8, 1), Some(&[9][..]));
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_other_byte_wherever_it_is() {
+        for length in 0..200 {
+            let mut bytes = vec![0; length];
+            assert_eq!((run_of(0, &bytes), first_nonzero(&bytes)), (length, None));
+            for at in 0..length {
+                bytes[at] = 7;
+                assert_eq!((run_of(0, &bytes), first_nonzero(&bytes)), (at, Some(at)));
+                bytes[at] = 0;
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! of 4,096, and never zero. That tells code from zeros, texts and random bytes; it does not tell one
 //! program from another.
 
+use object::elf;
 use object::read::elf::SectionHeader as _;
 
 use super::elf::{ENDIAN, Sections, is_code};
@@ -108,6 +109,10 @@ pub(super) fn check(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) {
         return;
     }
     for section in sections.iter() {
+        // Most sections are of other types, and need not be asked for their names.
+        if section.sh_type.get(ENDIAN) != elf::SHT_PROGBITS {
+            continue;
+        }
         let Ok(name) = sections.section_name(ENDIAN, section) else { continue };
         if !is_code(name, section) {
             continue;

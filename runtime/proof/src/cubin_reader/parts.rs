@@ -3,8 +3,6 @@
 //! Types, flags and names are those of 36,000 cubins in 24 wheels (CUDA 11 to 13.5) and of our own
 //! builds: sections of the ELF standard, and NVIDIA's from 0x70000000 on.
 
-use std::collections::HashSet;
-
 use object::read::elf::SectionHeader as _;
 
 use super::elf::{ENDIAN, Header, Sections};
@@ -70,7 +68,7 @@ const STRTAB: u32 = 3;
 /// Notes whatever no rule explains.
 pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_>, bytes: &[u8]) {
     let mut parts = vec![(0, size_of::<Header>() as u64)];
-    let mut behind_names = HashSet::new();
+    let mut behind_names = Vec::new();
     let tables = [
         (header.e_shoff.get(ENDIAN), sections.len() as u64 * u64::from(header.e_shentsize.get(ENDIAN))),
         (
@@ -96,7 +94,7 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
         {
             parts.push((start, start.saturating_add(size)));
             if kind == STRTAB {
-                behind_names.insert(start.saturating_add(size));
+                behind_names.push(start.saturating_add(size));
             }
         }
     }
@@ -104,9 +102,11 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
     parts.sort_unstable();
     // A build for debuggers names some bytes twice: for itself, and for Mercury.
     parts.dedup();
+    behind_names.sort_unstable();
     let mut at = 0;
     for (start, end) in parts {
-        let limit = if behind_names.contains(&at) { NAMES_PADDING_BYTES } else { PADDING_LIMIT_BYTES };
+        let limit =
+            if behind_names.binary_search(&at).is_ok() { NAMES_PADDING_BYTES } else { PADDING_LIMIT_BYTES };
         if let Some(reason) = gap_doubt(bytes, at, start, limit) {
             cubin.unexplained(at.min(start), reason);
         }

@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use super::elf::{Elf, Kind};
-use crate::bytes::{first_nonzero, slice, u32_at, u64_at};
+use crate::bytes::{first_nonzero, run_of, slice, u32_at, u64_at};
 
 /// Filling where a table stood.
 const FILLING: [u8; 2] = *b"XZ";
@@ -70,7 +70,7 @@ impl<'a> Leftovers<'a> {
         let mut at = 0;
         for _ in 0..RUNS_LIMIT {
             let Some(&byte) = gap.get(at) else { return true };
-            let run = gap[at..].iter().take_while(|&&other| other == byte).count();
+            let run = run_of(byte, &gap[at..]);
             let length = match byte {
                 0 if run < ZEROS_LIMIT => run,
                 byte if FILLING.contains(&byte) => run,
