@@ -25,18 +25,18 @@ pub(super) fn begins_at(code: &[u8], at: usize) -> bool {
     for_it * 2 >= all
 }
 
+/// Whether an instruction has its opcode at an offset of some code: it begins there, or with prefixes before it, the last
+/// of them for long registers.
+pub(super) fn has_opcode_at(code: &[u8], opcode: usize) -> bool {
+    let is_prefix = |byte: &&u8| matches!(**byte, 0x26 | 0x2E | 0x36 | 0x3E | 0x40..=0x4F | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3);
+    let prefixes = code[..opcode].iter().rev().take(PREFIX_LIMIT).take_while(is_prefix).count();
+    (0..=prefixes).any(|count| begins_at(code, opcode - count))
+}
+
 /// Whether an instruction begins before a place that has its operand in memory there, behind the byte that says so.
 pub(super) fn has_operand_at(code: &[u8], place: usize) -> bool {
     let before = &code[..place];
-    // Prefixes may stand before an opcode, the last of them for long registers.
-    let with_prefixes = |opcode: usize| {
-        let prefixes = code[..opcode]
-            .iter()
-            .rev()
-            .take(PREFIX_LIMIT)
-            .take_while(|byte| matches!(byte, 0x40..=0x4F | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3));
-        (0..=prefixes.count()).any(|count| begins_at(code, opcode - count))
-    };
+    let with_prefixes = |opcode: usize| has_opcode_at(code, opcode);
     let is_single = match *before {
         [.., opcode @ 0x00..=0x3F, _] => opcode & 7 < 4,
         [
@@ -59,8 +59,11 @@ pub(super) fn has_operand_at(code: &[u8], place: usize) -> bool {
         ] => true,
         _ => false,
     };
+    // Of two bytes, those of jumps among others have no operand in memory.
+    let is_double =
+        matches!(*before, [.., 0x0F, second, _] if two_bytes(second).is_some_and(|operands| operands.named));
     is_single && with_prefixes(place - 2)
-        || matches!(before, [.., 0x0F, _, _]) && with_prefixes(place - 3)
+        || is_double && with_prefixes(place - 3)
         || matches!(before, [.., 0x0F, 0x38 | 0x3A, _, _]) && with_prefixes(place - 4)
         || matches!(before, [.., 0xC5, _, _, _]) && begins_at(code, place - 4)
         || matches!(before, [.., 0xC4, _, _, _, _]) && begins_at(code, place - 5)
@@ -294,6 +297,8 @@ mod tests {
             // `jg …; cmp $…, %eax`, and a number in a load.
             (&[0x7F, 0x4B, 0x3D, 1, 2, 3, 4], 3, false),
             (&[0x48, 0xB9, 0x8D, 0x05, 1, 2, 3, 4, 5, 6], 4, false),
+            // `jge …`, which is no `lea` behind a byte of another instruction.
+            (&[0x0F, 0x8D, 0x25, 2, 0, 0, 0x0F, 0xB6], 3, false),
         ] {
             let code = place(code);
             assert_eq!(has_operand_at(&code, CODE.concat().len() + at), expected, "{code:02X?}");

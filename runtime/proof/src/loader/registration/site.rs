@@ -9,7 +9,7 @@ use std::ops::Range;
 use memchr::memchr3_iter;
 
 use super::distance::target;
-use super::instruction::begins_at;
+use super::instruction::{begins_at, has_opcode_at};
 
 /// A load and its call, in one section of code; addresses in a linked file, offsets in an object's section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +129,8 @@ impl Sites {
                 0x0F => continue,
                 _ => at + 1,
             };
-            if target(code, address, operand).is_some_and(enters) && is_plain(operand) {
+            let is_meant = || is_plain(operand) && has_opcode_at(code, at);
+            if target(code, address, operand).is_some_and(enters) && is_meant() {
                 found.push(at);
             }
         }
@@ -198,6 +199,25 @@ mod tests {
         code[at - 2..at + 2].copy_from_slice(&[0x48, 0x8B, 0x7C, 0x24]);
         code[at + 2] = 0x24;
         assert_eq!(sites.entered(&code, 0x1000, 0..512, |_| true), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_number_that_happens_to_look_like_a_call_is_none_and_a_call_with_prefixes_is_one() {
+        let (sites, clean) = site();
+        let to = |behind: usize| (207 - i32::try_from(behind).unwrap()).to_le_bytes();
+        // `movabs $…, %rax`, of whose number a call would begin with the second byte.
+        let mut number = clean.clone();
+        number[150..153].copy_from_slice(&[0x48, 0xB8, 0x11]);
+        number[153] = 0xE8;
+        number[154..158].copy_from_slice(&to(158));
+        number[158..160].copy_from_slice(&[0, 0]);
+        assert_eq!(sites.entered(&number, 0x1000, 0..512, |_| true), Vec::<usize>::new());
+        for opcode in [&[0xF2, 0xE9][..], &[0x66, 0x48, 0xE8], &[0x2E, 0x0F, 0x84]] {
+            let (mut code, operand) = (clean.clone(), 150 + opcode.len());
+            code[150..operand].copy_from_slice(opcode);
+            code[operand..operand + 4].copy_from_slice(&to(operand + 4));
+            assert_eq!(sites.entered(&code, 0x1000, 0..512, |_| true).len(), 1, "{opcode:02X?}");
+        }
     }
 
     #[test]
