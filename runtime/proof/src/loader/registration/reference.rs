@@ -166,6 +166,15 @@ fn is_call_of_missing(code: &[u8]) -> bool {
 const HALVES: [u8; 17] =
     [0x48, 0x89, 0xF0, 0x48, 0xC1, 0xEE, 0x3F, 0x48, 0xC1, 0xF8, 0x03, 0x48, 0x01, 0xC6, 0x48, 0xD1, 0xFE];
 
+/// The same as compilers from GCC 5 to 9 made it.
+const OLDER_HALVES: [u8; 17] =
+    [0x48, 0xC1, 0xFE, 0x03, 0x48, 0x89, 0xF0, 0x48, 0xC1, 0xE8, 0x3F, 0x48, 0x01, 0xC6, 0x48, 0xD1, 0xFE];
+
+/// What stands behind that in some code which begins with it.
+fn behind_halves(code: &[u8]) -> Option<&[u8]> {
+    code.strip_prefix(&HALVES).or_else(|| code.strip_prefix(&OLDER_HALVES))
+}
+
 /// The same with a frame: the distance, and what is computed of it.
 const FRAMED_DISTANCE: [u8; 11] = [0x55, 0x48, 0x29, 0xF8, 0x48, 0x89, 0xE5, 0x48, 0x83, 0xF8, 0x0E];
 const FRAMED_HALVES: [u8; 24] = [
@@ -189,8 +198,7 @@ fn is_end_of_data_near(code: &[u8], address: u64, begin: usize) -> bool {
                 None => (rest.strip_prefix(&[0x48, 0x39, 0xF8]), 0),
             },
             [0x48, 0x8D, 0x3D, _, _, _, _, 0x48, 0x8D, 0x35, ..] => {
-                let halves =
-                    rest.strip_prefix(&[0x48, 0x29, 0xFE]).and_then(|rest| rest.strip_prefix(&HALVES));
+                let halves = rest.strip_prefix(&[0x48, 0x29, 0xFE]).and_then(behind_halves);
                 (halves.or_else(|| rest.strip_prefix(&FRAMED_HALVES)), 0)
             }
             _ => return false,
@@ -214,7 +222,7 @@ fn is_end_of_data(code: &[u8], at: usize) -> bool {
                 same(first + 6) && is_call_of_missing(rest) && [first, first + 6, first + 23].contains(&at)
             }
             [0xBE, _, _, _, _, 0x48, 0x81, 0xEE, _, _, _, _, ref rest @ ..] => {
-                let halved = rest.strip_prefix(&HALVES).is_some_and(is_call_of_missing);
+                let halved = behind_halves(rest).is_some_and(is_call_of_missing);
                 same(first + 7) && halved && [first, first + 7, first + 41].contains(&at)
             }
             _ => false,
@@ -265,6 +273,17 @@ mod tests {
         assert_eq!(ends(&distance), [true, true]);
         let halves = [&loads(0x35, [0x507, 0x500]), &FRAMED_HALVES[..], &[0x74], &FRAMED_CALL[1..]].concat();
         assert_eq!(ends(&halves), [true, true]);
+        let frameless = [
+            0x74, 0x14, 0x48, 0x8B, 0x05, 0, 0, 0, 0, 0x48, 0x85, 0xC0, 0x74, 0x08, 0xFF, 0xE0, 0x66, 0x0F,
+            0x1F, 0x44, 0, 0, 0xC3,
+        ];
+        for halves in [HALVES, OLDER_HALVES] {
+            let code = |distance| {
+                [&loads(0x35, [distance, 0x500]), &[0x48, 0x29, 0xFE][..], &halves, &frameless].concat()
+            };
+            assert_eq!(ends(&code(0x507)), [true, true]);
+            assert_eq!(ends(&code(0x500)), [false, false], "of two addresses");
+        }
         // Farther apart, or asked by another jump: it may call with the address.
         let farther = [&loads(0x05, [0x500, 0x501]), &FRAMED_DISTANCE[..], &FRAMED_CALL].concat();
         let asked = [&loads(0x05, [0x500, 0x500]), &FRAMED_DISTANCE[..], &[0x74], &FRAMED_CALL[1..]].concat();
