@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use proofmark::proof::ProofVerdict;
+use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::Sandbox;
 use crate::support::forge::{Forgeries, content, fixture, index, number, put, verdict};
@@ -226,6 +226,17 @@ fn what_leads_around_a_registration_is_found_in_libraries() {
         }
     }
     forgeries.finish(78);
+}
+
+#[test]
+fn a_number_in_data_that_reads_as_a_distance_to_the_call_is_a_doubt() {
+    for (way, is_doubt) in [("last - .", true), ("last - . + 64", false)] {
+        let host = around(&format!(".section .rodata\n.balign 4\ng: .long {way}"));
+        let found = examine(&built_with_runtime(&host, &["-shared", "-fPIC"]));
+        assert!(found.unaccounted.is_empty(), "{:?}", found.unaccounted);
+        let doubts = found.unexplained.iter().filter(|one| one.reason.contains("reads as a distance"));
+        assert_eq!(doubts.count(), usize::from(is_doubt), "{way}: {:?}", found.unexplained);
+    }
 }
 
 #[test]

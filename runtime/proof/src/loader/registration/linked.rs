@@ -179,7 +179,7 @@ impl Words<'_> {
             return None;
         }
         if sites.is_inside(far) {
-            return Some(super::ENTERED);
+            return Some(super::DISTANT);
         }
         // Shorter numbers of data are alike.
         if !self.is_fixed || u64_at(bytes, at) != Some(fixed) && !is_aligned {

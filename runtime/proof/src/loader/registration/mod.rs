@@ -81,6 +81,9 @@ const TAKEN: &str =
 
 const ENTERED: &str = "code or data leads between the load of a wrapper's address and the call that registers it, to \
                        register another";
+/// Any four bytes of data may read so by chance, as in the tables of cuRAND: a doubt, and no reason not to read a file.
+const DISTANT: &str = "a number in data reads as a distance to between the load of a wrapper's address and the call \
+                       that registers it";
 const STARTED: &str = "the address of code that registers device code is taken, to enter it at another place";
 const REACHED: &str = "something other than its registration refers to a wrapper, to make it point elsewhere";
 const PLACED: &str = "something other than a wrapper refers into device code";
@@ -273,7 +276,7 @@ fn records(elf: &Elf<'_>) -> Vec<(u64, Option<u32>)> {
 
 impl Registration {
     /// Searches data in the parts of the file that are `unknown`, which count from the start of a file in which the ELF
-    /// begins at `start`: problems, and doubts where the function has no name.
+    /// begins at `start`: problems, and doubts, which are all where the function has no name.
     pub(crate) fn search(
         &self,
         elf: &Elf<'_>,
@@ -281,9 +284,13 @@ impl Registration {
         unknown: &[(u64, u64)],
     ) -> (Vec<Problem>, Vec<Problem>) {
         let sought = Sought { function: &self.function, sites: &self.sites, wrappers: &self.wrappers };
-        let mut found = linked::stored(elf, &sought, start, unknown);
-        found.truncate(PROBLEMS_LIMIT);
-        if self.function.is_named { (found, Vec::new()) } else { (Vec::new(), found) }
+        let found = linked::stored(elf, &sought, start, unknown);
+        let is_problem = |one: &Problem| self.function.is_named && one.reason != DISTANT;
+        let (mut problems, mut doubts): (Vec<Problem>, Vec<Problem>) =
+            found.into_iter().partition(is_problem);
+        problems.truncate(PROBLEMS_LIMIT);
+        doubts.truncate(PROBLEMS_LIMIT);
+        (problems, doubts)
     }
 }
 
