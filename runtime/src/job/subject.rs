@@ -149,14 +149,7 @@ impl BuiltSubject {
 
     /// A definition's own reference.
     pub fn of_definition(definition: &Definition, home: PythonHome, arch: Arch) -> Self {
-        let subject = Subject {
-            name: format!("the reference of {}", definition.name()),
-            symbol: "run".to_owned(),
-            arch,
-            images: Vec::new(),
-            library: PythonDocument::of_definition(definition).bytes(),
-            host: Host::Definition(Box::new(home)),
-        };
+        let subject = Subject::of_definition(definition, home, arch);
         let library = Digest::of_bytes(&subject.library);
         Self { library, subject, artifact: None, author: String::new(), toolchain: None }
     }

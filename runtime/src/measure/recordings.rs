@@ -2,7 +2,7 @@
 //!
 //! The process that runs the submission's host code is gone when the first hermetic number is taken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use proofmark_packager::Digest;
@@ -17,7 +17,10 @@ use super::run_time_builds::run_time_builds;
 use super::seed::Seed;
 use super::statistics::median;
 use super::subject::{BenchError, Host, Live, Options, Subject};
-use crate::recording::{CheckedRecording, CodeLibraries, DeviceImages, RunTimeCode, Unrecorded, check};
+use crate::python::PythonHome;
+use crate::recording::{
+    CheckedRecording, CodeLibraries, DeviceImages, Origins, RunTimeCode, Unrecorded, check,
+};
 
 /// Most bytes that what memory held takes of the judge's own, over all workloads of a subject.
 const CONTENTS_LIMIT_BYTES: u64 = 4 << 30;
@@ -62,6 +65,7 @@ impl Recordings {
             options,
             images,
             libraries: CodeLibraries::below(paths.unwrap_or_default()),
+            reference_images: BTreeSet::new(),
             session: None,
             reference,
             left_bytes: CONTENTS_LIMIT_BYTES,
@@ -117,6 +121,8 @@ struct RecordingRun<'run> {
     images: Rc<DeviceImages>,
     /// What of the interpreter's libraries brings machine code.
     libraries: CodeLibraries,
+    /// Images that the definition's own reference launches, on the workloads on which that was asked.
+    reference_images: BTreeSet<Digest>,
     /// Started when needed, again after a crash.
     session: Option<PlayerSession>,
     reference: &'run mut PlayerSession,
@@ -141,7 +147,7 @@ impl RecordingRun<'_> {
             Err(BenchError::Device(_)) if self.session.take().is_some() => new()?,
             made => made?,
         };
-        match self.try_record(&mut trial) {
+        match self.try_record(definition, &mut trial) {
             Ok(Ok(taken)) => Ok(self.checked(taken, trial.slots()).and_then(|one| self.within_budget(one))),
             Ok(Err(reason)) => {
                 // A refused call may leave anything behind: the next workload gets a fresh process.
@@ -157,7 +163,11 @@ impl RecordingRun<'_> {
         }
     }
 
-    fn try_record(&mut self, trial: &mut Trial<'_>) -> Result<Result<Taken, String>, Stop> {
+    fn try_record(
+        &mut self,
+        definition: &Definition,
+        trial: &mut Trial<'_>,
+    ) -> Result<Result<Taken, String>, Stop> {
         if self.session.is_none() {
             let part = Part { subject: self.subject, role: Role::Recorder };
             let session = PlayerSession::start(self.device, &self.device.shared, part, self.options)?;
@@ -173,6 +183,9 @@ impl RecordingRun<'_> {
         if self.subject.host.python().is_none() {
             return Ok(taken);
         }
+        if matches!(self.subject.host, Host::Python(_)) && self.run_time_code(first).is_err() {
+            self.ask_reference(definition, trial)?;
+        }
         // Which variables there are is known once it is known what is launched.
         match self.run_time_code(first).map(|code| code.images.variables()) {
             Ok(variables) if !variables.is_empty() => {
@@ -186,7 +199,42 @@ impl RecordingRun<'_> {
     fn run_time_code(&self, taken: &Taken) -> Result<RunTimeCode, String> {
         let (gpu, arch) = (self.device.gpu.facts(), self.subject.arch);
         let built = self.subject.host.python().map_or(&NOTHING_BUILT, |home| &home.built);
-        RunTimeCode::of(&taken.recording, &taken.code, gpu, arch, &self.libraries, built)
+        let origins = Origins { libraries: &self.libraries, built, reference: &self.reference_images };
+        RunTimeCode::of(&taken.recording, &taken.code, gpu, arch, origins)
+    }
+
+    /// Records the plain run of the definition's own reference for what it launches, in a process that runs nothing of
+    /// the submission's. What comes of it says nothing about the submission: where it cannot be recorded, nothing is
+    /// known.
+    fn ask_reference(&mut self, definition: &Definition, trial: &mut Trial<'_>) -> Result<(), Stop> {
+        let Some(home) = self.subject.host.python() else { return Ok(()) };
+        let player = Some(home.program.player.as_path());
+        let Ok(home) = PythonHome::of_definition(&home.interpreter, player, &self.options.program) else {
+            return Ok(());
+        };
+        let subject = Subject::of_definition(definition, home, self.subject.arch);
+        match self.recorded_reference(&subject, trial) {
+            Ok(Ok(taken)) => {
+                let gpu = self.device.gpu.facts();
+                self.reference_images.extend(RunTimeCode::images(&taken.recording, &taken.code, gpu));
+                Ok(())
+            }
+            Err(Stop::Bench(error)) => Err(Stop::Bench(error)),
+            Ok(Err(_)) | Err(Stop::Verdict(_) | Stop::End(_)) => Ok(()),
+        }
+    }
+
+    fn recorded_reference(
+        &mut self,
+        subject: &Subject,
+        trial: &mut Trial<'_>,
+    ) -> Result<Result<Taken, String>, Stop> {
+        let part = Part { subject, role: Role::Recorder };
+        let mut session = PlayerSession::start(self.device, &self.device.shared, part, self.options)?;
+        let slots = trial.slots();
+        trial.place_decoys(&mut session, self.reference, Seed::secret(), slots)?;
+        trial.bind_plain(&mut session)?;
+        Ok(session.record(&[])?)
     }
 
     /// Refuses what would fill the judge's memory together with the recordings before it.

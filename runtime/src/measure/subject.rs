@@ -12,7 +12,7 @@ use super::judge::tolerance::Tolerance;
 use super::seed::Seed;
 use super::statistics::StoppingRule;
 use super::strides::Strides;
-use crate::python::PythonHome;
+use crate::python::{PythonDocument, PythonHome};
 use crate::recording::CheckedRecording;
 use proofmark_player::device::DeviceError;
 use proofmark_player::{PlayerEnd, Refusals};
@@ -55,6 +55,20 @@ pub struct Subject {
     pub arch: Arch,
     /// Digests of the device images that the proof found; empty when there is no proof.
     pub images: Vec<Digest>,
+}
+
+impl Subject {
+    /// A definition's own reference.
+    pub fn of_definition(definition: &Definition, home: PythonHome, arch: Arch) -> Self {
+        Self {
+            name: format!("the reference of {}", definition.name()),
+            symbol: "run".to_owned(),
+            arch,
+            images: Vec::new(),
+            library: PythonDocument::of_definition(definition).bytes(),
+            host: Host::Definition(Box::new(home)),
+        }
+    }
 }
 
 /// Where tensors live during a run.

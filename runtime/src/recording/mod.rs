@@ -26,5 +26,5 @@ pub use check::check;
 pub use checked::{CheckedRecording, Unrecorded};
 pub use difference::difference;
 pub use images::DeviceImages;
-pub use run_time_code::{CodeLibraries, LaunchedCode, RunTimeCode};
+pub use run_time_code::{CodeLibraries, LaunchedCode, Origins, RunTimeCode};
 pub use trust::Trust;

@@ -5,7 +5,8 @@
 //! proof's reach, and is refused. Code that a library of the interpreter brings, such as torch's own kernels, is
 //! rarely for the one architecture that was asked for; it is launched and named as that library's, where the
 //! library's file holds the image, packed or as it is. What a library makes while it runs is in no file: such are the
-//! kernels `nvjet_…`, which cuBLASLt puts together itself.
+//! kernels `nvjet_…`, which cuBLASLt puts together itself. Where the definition's own reference, in a
+//! process that runs nothing of the submission's, launches the same image, it is launched too, and named so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +15,7 @@ use std::sync::Mutex;
 
 use proofmark_packager::{Arch, Digest, escape};
 use proofmark_player::device::context::GpuFacts;
-use proofmark_player::recording::Recording;
+use proofmark_player::recording::{Module, Recording};
 use serde::{Deserialize, Serialize};
 
 use super::images::DeviceImages;
@@ -33,7 +34,7 @@ pub struct LaunchedCode {
     pub kernels: Vec<String>,
     /// Whether its bytes hold the architecture that was asked for.
     pub proof: ProofVerdict,
-    /// The library of the interpreter that brings it; absent for the submission's own.
+    /// The library of the interpreter that brings it, or what else does; absent for the submission's own.
     pub library: Option<String>,
     /// The library that holds it and was built and proven before it was loaded; absent for what was compiled by
     /// others.
@@ -84,6 +85,28 @@ impl CodeLibraries {
     }
 }
 
+/// Whose code a submission may launch that is not proven.
+#[derive(Debug, Clone, Copy)]
+pub struct Origins<'a> {
+    /// The interpreter's libraries.
+    pub libraries: &'a CodeLibraries,
+    /// Images that are proven already, and the library of each.
+    pub built: &'a BTreeMap<Digest, String>,
+    /// Images that the definition's own reference launches.
+    pub reference: &'a BTreeSet<Digest>,
+}
+
+impl Origins<'_> {
+    /// Whose an image is that is not proven, in words.
+    fn owner(&self, image: &[u8], digest: Digest) -> Option<String> {
+        let in_reference = || self.reference.contains(&digest).then(|| REFERENCE.to_owned());
+        self.libraries.holding(image, digest).or_else(in_reference)
+    }
+}
+
+/// What brings code that no file holds.
+const REFERENCE: &str = "the definition's own reference";
+
 /// What a recording launches: the images, and what each of them is.
 #[derive(Debug, Clone, Default)]
 pub struct RunTimeCode {
@@ -95,14 +118,13 @@ pub struct RunTimeCode {
 
 impl RunTimeCode {
     /// Takes the images that a recording launches out of what the driver was given, one for each module; or says why
-    /// there is none to launch. `built` names the libraries whose images are proven already.
+    /// there is none to launch.
     pub fn of(
         recording: &Recording,
         code: &[Vec<u8>],
         gpu: &GpuFacts,
         arch: Arch,
-        libraries: &CodeLibraries,
-        built: &BTreeMap<Digest, String>,
+        origins: Origins<'_>,
     ) -> Result<Self, String> {
         if code.len() != recording.modules.len() {
             return Err("the recording does not say what its modules were loaded from".to_owned());
@@ -118,9 +140,9 @@ impl RunTimeCode {
                 .ok_or_else(|| format!("the code of kernel `{named}` does not read"))?;
             let (alone, digest) = (examine(&image), Digest::of_bytes(&image));
             let judgement = judge(&alone, None, &Policy::for_file(arch));
-            let built = built.get(&digest).cloned();
+            let built = origins.built.get(&digest).cloned();
             let proof = if built.is_some() { ProofVerdict::Exact } else { judgement.verdict() };
-            let library = if proof == ProofVerdict::Exact { None } else { libraries.holding(&image, digest) };
+            let library = if proof == ProofVerdict::Exact { None } else { origins.owner(&image, digest) };
             if proof != ProofVerdict::Exact && library.is_none() {
                 let reasons = judgement.reasons().join("; ");
                 return Err(format!("the code of kernel `{named}` is not proven to be {arch}: {reasons}"));
@@ -136,6 +158,17 @@ impl RunTimeCode {
             });
         }
         Ok(taken)
+    }
+
+    /// The images that a recording launches, whatever they are; none where one of them does not read.
+    pub fn images(recording: &Recording, code: &[Vec<u8>], gpu: &GpuFacts) -> BTreeSet<Digest> {
+        let image = |(module, given): (&Module, &Vec<u8>)| {
+            let kernels = module.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+            let examination = examine(given);
+            let image = image_of(given, &examination, runnable(&examination, &kernels, gpu)?)?;
+            Some(Digest::of_bytes(&image))
+        };
+        recording.modules.iter().zip(code).map(image).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Several modules may be loaded from one image.
@@ -166,7 +199,10 @@ impl RunTimeCode {
         };
         let words: Vec<String> = libraries.into_iter().map(words).collect();
         (!words.is_empty()).then(|| {
-            format!("executed: code of {}, the library's own and not proven to be {arch}", words.join(", "))
+            format!(
+                "executed: code of {}, not the submission's and not proven to be {arch}",
+                words.join(", ")
+            )
         })
     }
 }
@@ -200,7 +236,7 @@ fn unusable(kernel: &str, given: &[u8], examination: &Examination) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proofmark_player::recording::{Module, RecordedKernel, VERSION};
+    use proofmark_player::recording::{RecordedKernel, VERSION};
 
     const CUBIN: &[u8] = include_bytes!("../../../tests/fixtures/proof/exact_13.0.cubin");
 
@@ -246,8 +282,13 @@ mod tests {
         libraries: &CodeLibraries,
         built: &BTreeMap<Digest, String>,
     ) -> Result<RunTimeCode, String> {
+        let origins = Origins { libraries, built, reference: &BTreeSet::new() };
+        taken_with(code, arch, origins)
+    }
+
+    fn taken_with(code: &[u8], arch: &str, origins: Origins<'_>) -> Result<RunTimeCode, String> {
         let recording = launching(&kernel_of(CUBIN));
-        RunTimeCode::of(&recording, &[code.to_vec()], &gpu((10, 0)), arch.parse().unwrap(), libraries, built)
+        RunTimeCode::of(&recording, &[code.to_vec()], &gpu((10, 0)), arch.parse().unwrap(), origins)
     }
 
     #[test]
@@ -305,6 +346,25 @@ mod tests {
     }
 
     #[test]
+    fn code_that_the_definition_s_own_reference_launches_too_is_launched_and_named_so() {
+        let (none, built) = (CodeLibraries::default(), BTreeMap::new());
+        let container: &[u8] = include_bytes!("../../../tests/fixtures/proof/exact_compressed_13.0.fatbin");
+        let recording = launching(&kernel_of(container));
+        let code = [container.to_vec()];
+        let reference = RunTimeCode::images(&recording, &code, &gpu((10, 0)));
+        assert_eq!(reference.len(), 1);
+        assert!(RunTimeCode::images(&recording, &code, &gpu((9, 0))).is_empty());
+        let origins = Origins { libraries: &none, built: &built, reference: &reference };
+        let found =
+            RunTimeCode::of(&recording, &code, &gpu((10, 0)), "sm_103a".parse().unwrap(), origins).unwrap();
+        assert_eq!(found.launched[0].library.as_deref(), Some(REFERENCE));
+        let words = found.foreign("sm_103a".parse().unwrap()).unwrap();
+        assert!(words.contains("the definition's own reference (sm_100a), not the submission's"), "{words}");
+        let refused = taken_with(CUBIN, "sm_103a", Origins { reference: &BTreeSet::new(), ..origins });
+        assert!(refused.unwrap_err().contains("is not proven to be sm_103a"));
+    }
+
+    #[test]
     fn code_that_a_library_made_while_it_ran_is_nobody_s() {
         let (_folder, libraries) = interpreter(&[b"before", CUBIN].concat());
         let mut made = CUBIN.to_vec();
@@ -323,14 +383,8 @@ mod tests {
         assert!(taken(b"", "sm_100a", &none).unwrap_err().contains("nobody saw"));
         assert!(taken(b"nonsense", "sm_100a", &none).unwrap_err().contains("no machine code"));
         let recording = launching("another");
-        let other = RunTimeCode::of(
-            &recording,
-            &[CUBIN.to_vec()],
-            &gpu((10, 0)),
-            Arch::SM_100A,
-            &none,
-            &BTreeMap::new(),
-        );
+        let origins = Origins { libraries: &none, built: &BTreeMap::new(), reference: &BTreeSet::new() };
+        let other = RunTimeCode::of(&recording, &[CUBIN.to_vec()], &gpu((10, 0)), Arch::SM_100A, origins);
         assert!(other.unwrap_err().contains("no machine code of it"));
     }
 }

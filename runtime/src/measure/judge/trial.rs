@@ -156,6 +156,11 @@ impl<'device> Trial<'device> {
         Ok(session.bind(self.given(), self.sources.values(), self.slots)?)
     }
 
+    /// The same for a definition's own reference, which is asked for its plain run.
+    pub fn bind_plain(&self, session: &mut PlayerSession) -> Result<(), Stop> {
+        Ok(session.bind_for(self.given(), self.sources.values(), self.slots, Asked::Plain)?)
+    }
+
     /// Makes contents that nobody has seen, and lets the reference compute what is expected of them.
     pub fn prepare(&mut self, reference: &mut PlayerSession) -> Result<(), Stop> {
         let JudgeDevice { secret, stream, instruments, .. } = self.device;
