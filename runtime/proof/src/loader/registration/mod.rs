@@ -84,6 +84,9 @@ const ENTERED: &str = "code or data leads between the load of a wrapper's addres
 /// Any four bytes of data may read so by chance, as in the tables of cuRAND: a doubt, and no reason not to read a file.
 const DISTANT: &str = "a number in data reads as a distance to between the load of a wrapper's address and the call \
                        that registers it";
+/// The same of four bytes in the middle of an instruction, which hostile code may enter there.
+const HIDDEN: &str = "bytes within an instruction read as a call or jump to between the load of a wrapper's address and \
+                      the call that registers it";
 const STARTED: &str = "the address of code that registers device code is taken, to enter it at another place";
 const REACHED: &str = "something other than its registration refers to a wrapper, to make it point elsewhere";
 const PLACED: &str = "something other than a wrapper refers into device code";
@@ -109,8 +112,7 @@ pub(super) fn check(
         return None;
     }
     if elf.kind == Kind::Relocatable {
-        let found = object::check(elf);
-        problems.extend(found.into_iter().take(PROBLEMS_LIMIT));
+        report(object::check(elf), true, problems, doubts);
         return None;
     }
     let wrappers: Vec<(u64, u64)> = addresses(elf, |section| section.name == SECTION);
@@ -122,10 +124,17 @@ pub(super) fn check(
     if !sites.is_empty() {
         found.extend(references(elf, dynamic, writes, &sites, &wrappers));
     }
-    // Where the function has no name, what is called like it is a doubt.
-    let whom = if function.is_named { problems } else { doubts };
-    whom.extend(found.into_iter().take(PROBLEMS_LIMIT));
+    report(found, function.is_named, problems, doubts);
     (!function.is_absent()).then_some(Registration { function, sites, wrappers })
+}
+
+/// Adds what was found to the problems or the doubts. Where the function has no name, what is called like it is a
+/// doubt, and so is what bytes may read as by chance.
+fn report(found: Vec<Problem>, is_named: bool, problems: &mut Vec<Problem>, doubts: &mut Vec<Problem>) {
+    let is_problem = |one: &Problem| is_named && one.reason != DISTANT && one.reason != HIDDEN;
+    let (certain, doubtful): (Vec<_>, Vec<_>) = found.into_iter().partition(is_problem);
+    problems.extend(certain.into_iter().take(PROBLEMS_LIMIT));
+    doubts.extend(doubtful.into_iter().take(PROBLEMS_LIMIT));
 }
 
 /// Where sections of some kind are mapped.
@@ -284,12 +293,9 @@ impl Registration {
         unknown: &[(u64, u64)],
     ) -> (Vec<Problem>, Vec<Problem>) {
         let sought = Sought { function: &self.function, sites: &self.sites, wrappers: &self.wrappers };
+        let (mut problems, mut doubts) = (Vec::new(), Vec::new());
         let found = linked::stored(elf, &sought, start, unknown);
-        let is_problem = |one: &Problem| self.function.is_named && one.reason != DISTANT;
-        let (mut problems, mut doubts): (Vec<Problem>, Vec<Problem>) =
-            found.into_iter().partition(is_problem);
-        problems.truncate(PROBLEMS_LIMIT);
-        doubts.truncate(PROBLEMS_LIMIT);
+        report(found, self.function.is_named, &mut problems, &mut doubts);
         (problems, doubts)
     }
 }

@@ -33,8 +33,7 @@ impl Guarded<'_> {
         range: Range<usize>,
         is_plain: impl Fn(usize) -> bool,
     ) -> Vec<(usize, &'static str)> {
-        let entered = self.sites.entered(code, address, range.clone(), &is_plain);
-        let mut found: Vec<_> = entered.into_iter().map(|at| (at, ENTERED)).collect();
+        let mut found = self.sites.entered(code, address, range.clone(), &is_plain);
         let span = self.span();
         let span = span.start.saturating_sub(LONGEST_NUMBER)..span.end;
         let is_meant = |place| {

@@ -10,6 +10,7 @@ use memchr::memchr3_iter;
 
 use super::distance::target;
 use super::instruction::{begins_at, has_opcode_at};
+use super::{ENTERED, HIDDEN};
 
 /// A load and its call, in one section of code; addresses in a linked file, offsets in an object's section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,15 +112,15 @@ impl Sites {
         start.unwrap_or_default()..self.ordered.iter().map(|site| site.end).max().unwrap_or_default()
     }
 
-    /// Where in a part of some code calls and jumps enter between a load and its call. `is_plain` tells of an operand
-    /// whether it stands in the file as it will be.
+    /// Where in a part of some code calls and jumps enter between a load and its call, and why that matters. `is_plain`
+    /// tells of an operand whether it stands in the file as it will be.
     pub(super) fn entered(
         &self,
         code: &[u8],
         address: u64,
         range: Range<usize>,
         is_plain: impl Fn(usize) -> bool,
-    ) -> Vec<usize> {
+    ) -> Vec<(usize, &'static str)> {
         let span = self.span();
         let enters = |target: u64| span.contains(&target) && self.is_inside(target);
         let mut found = Vec::new();
@@ -129,9 +130,8 @@ impl Sites {
                 0x0F => continue,
                 _ => at + 1,
             };
-            let is_meant = || is_plain(operand) && has_opcode_at(code, at);
-            if target(code, address, operand).is_some_and(enters) && is_meant() {
-                found.push(at);
+            if target(code, address, operand).is_some_and(enters) && is_plain(operand) {
+                found.push((at, if has_opcode_at(code, at) { ENTERED } else { HIDDEN }));
             }
         }
         let end = address.saturating_add(range.end as u64);
@@ -143,13 +143,14 @@ impl Sites {
             let offset = |place: u64| usize::try_from(place.saturating_sub(address)).unwrap_or(usize::MAX);
             let from = offset(site.load.saturating_sub(NEAR)).max(range.start);
             let to = offset(site.end.saturating_add(NEAR)).min(range.end).min(code.len().saturating_sub(1));
-            found.extend((from..to.max(from)).filter(|&at| {
+            let enters = |&at: &usize| {
                 let target = address.wrapping_add(at as u64 + 2);
                 let target = target.wrapping_add_signed(i64::from(code[at + 1].cast_signed()));
                 matches!(code[at], 0x70..=0x7F | 0xE0..=0xE3 | 0xEB)
                     && site.holds(target)
                     && begins_at(code, at)
-            }));
+            };
+            found.extend((from..to.max(from)).filter(enters).map(|at| (at, ENTERED)));
         }
         found
     }
@@ -170,7 +171,7 @@ mod tests {
     fn a_jump_between_load_and_call_enters_and_one_to_the_load_does_not() {
         let (sites, clean) = site();
         let all = |code: &[u8]| sites.entered(code, 0x1000, 0..code.len(), |_| true);
-        assert_eq!(all(&clean), Vec::<usize>::new());
+        assert_eq!(all(&clean), Vec::new());
         for (at, to, enters) in [
             (150_i32, 207_i32, true),
             (150, 201, true),
@@ -198,11 +199,11 @@ mod tests {
         let at = 207 - 0x26;
         code[at - 2..at + 2].copy_from_slice(&[0x48, 0x8B, 0x7C, 0x24]);
         code[at + 2] = 0x24;
-        assert_eq!(sites.entered(&code, 0x1000, 0..512, |_| true), Vec::<usize>::new());
+        assert_eq!(sites.entered(&code, 0x1000, 0..512, |_| true), Vec::new());
     }
 
     #[test]
-    fn a_number_that_happens_to_look_like_a_call_is_none_and_a_call_with_prefixes_is_one() {
+    fn a_number_that_looks_like_a_call_is_a_doubt_and_a_call_with_prefixes_is_one() {
         let (sites, clean) = site();
         let to = |behind: usize| (207 - i32::try_from(behind).unwrap()).to_le_bytes();
         // `movabs $…, %rax`, of whose number a call would begin with the second byte.
@@ -211,12 +212,13 @@ mod tests {
         number[153] = 0xE8;
         number[154..158].copy_from_slice(&to(158));
         number[158..160].copy_from_slice(&[0, 0]);
-        assert_eq!(sites.entered(&number, 0x1000, 0..512, |_| true), Vec::<usize>::new());
+        assert_eq!(sites.entered(&number, 0x1000, 0..512, |_| true), [(153, HIDDEN)]);
         for opcode in [&[0xF2, 0xE9][..], &[0x66, 0x48, 0xE8], &[0x2E, 0x0F, 0x84]] {
             let (mut code, operand) = (clean.clone(), 150 + opcode.len());
             code[150..operand].copy_from_slice(opcode);
             code[operand..operand + 4].copy_from_slice(&to(operand + 4));
-            assert_eq!(sites.entered(&code, 0x1000, 0..512, |_| true).len(), 1, "{opcode:02X?}");
+            let found = sites.entered(&code, 0x1000, 0..512, |_| true);
+            assert_eq!(found, [(operand - if opcode[1] == 0x0F { 2 } else { 1 }, ENTERED)], "{opcode:02X?}");
         }
     }
 
