@@ -244,8 +244,12 @@ fn every_process_of_a_build_ends_with_it_whatever_ends_it() {
         let sandbox = Sandbox::new();
         sandbox.submission("one", &[("kernel.cu", "int nothing;\n")]);
         let home = fake_cuda(&sandbox, "setsid sh -c 'sleep 301 & sleep 302' & sleep 303");
-        let mut command = sandbox.builder();
-        command.env("CUDA_HOME", home).args(["build", "one"]);
+        let builder = sandbox.builder();
+        // Shells let what they start in the background ignore some of these signals, the suite and its children too.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(builder.get_program()).args(["build", "one"]);
+        command.current_dir(sandbox.path("")).env_clear().env("CUDA_HOME", home);
+        command.envs(builder.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let cache = sandbox.cache();
         wait("the build does not begin", || inhabitants(&cache) >= 4);
