@@ -32,9 +32,7 @@ impl PayloadJob<'_> {
     /// Whether its payload is not looked at: a list shows what the header of a compressed image says.
     pub(super) fn stays_packed(&self, depth: Depth) -> bool {
         let header = &self.raw.header;
-        depth == Depth::Headers
-            && header.flags & (flags::LZ4 | flags::ZSTD) != 0
-            && header.kind() != EntryKind::Concat
+        depth == Depth::Headers && header.is_compressed() && header.kind() != EntryKind::Concat
     }
 }
 
@@ -43,16 +41,15 @@ pub(super) fn read(job: PayloadJob<'_>, depth: Depth) -> Vec<Entry> {
     let stays_packed = job.stays_packed(depth);
     let PayloadJob { raw, container, place, affordable } = job;
     let RawEntry { offset, header, payload_offset, payload, parts, violations } = raw;
+    let (is_compressed, unpacked_bytes) = (header.is_compressed(), header.uncompressed_bytes);
     let mut entry = entry_of(header, offset, container, &place, payload_offset);
-    entry.image_bytes = payload.len() as u64;
     entry.problems.extend(violations.into_iter().map(|(offset, reason)| Problem::at(offset, reason)));
-    let packed = entry.header.as_ref().is_some_and(|header| header.flags & (flags::LZ4 | flags::ZSTD) != 0);
     if stays_packed {
-        entry.image_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
+        entry.image_bytes = unpacked_bytes;
         return vec![entry];
     }
-    let unpacked_bytes = entry.header.as_ref().map_or(0, |header| header.uncompressed_bytes);
-    let _share = packed.then(|| Share::of(unpacked_bytes));
+    entry.image_bytes = payload.len() as u64;
+    let _share = is_compressed.then(|| Share::of(unpacked_bytes));
     let unpacked = if affordable {
         unpack(&entry, payload)
     } else {

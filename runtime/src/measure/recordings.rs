@@ -183,11 +183,13 @@ impl RecordingRun<'_> {
         if self.subject.host.python().is_none() {
             return Ok(taken);
         }
-        if matches!(self.subject.host, Host::Python(_)) && self.run_time_code(first).is_err() {
+        let mut code = self.run_time_code(first);
+        if code.is_err() && matches!(self.subject.host, Host::Python(_)) {
             self.ask_reference(definition, trial)?;
+            code = self.run_time_code(first);
         }
         // Which variables there are is known once it is known what is launched.
-        match self.run_time_code(first).map(|code| code.images.variables()) {
+        match code.map(|code| code.images.variables()) {
             Ok(variables) if !variables.is_empty() => {
                 let session = self.session.as_mut().expect("it has just answered");
                 Ok(session.record(&variables)?)

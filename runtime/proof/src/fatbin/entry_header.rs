@@ -162,7 +162,7 @@ pub(super) fn parts(bytes: &[u8], at: u64, violations: &mut Vec<(u64, String)>) 
         let image_offset = u64::from(header.header_bytes);
         header.header_bytes = u32::try_from(size).unwrap_or(u32::MAX);
         let packed = header.compressed_bytes != 0 || header.uncompressed_bytes != 0;
-        if packed || header.flags & (flags::LZ4 | flags::ZSTD) != 0 || header.kind() == EntryKind::Concat {
+        if packed || header.is_compressed() || header.kind() == EntryKind::Concat {
             own.push((offset, "a concatenated image that is compressed once more".to_owned()));
         }
         parts.push(RawPart { offset, image_offset, header, violations: own });

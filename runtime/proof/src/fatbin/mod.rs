@@ -177,6 +177,11 @@ impl EntryHeader {
         }
     }
 
+    /// Whether the flags name a compression scheme, or two.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compression() != Some(Compression::None)
+    }
+
     /// Whether the payload means something as it is stored.
     pub(super) fn is_legible(&self) -> bool {
         is_legible(self.kind(), self.flags)

@@ -285,7 +285,7 @@ fn records(elf: &Elf<'_>) -> Vec<(u64, Option<u32>)> {
 
 impl Registration {
     /// Searches data in the parts of the file that are `unknown`, which count from the start of a file in which the ELF
-    /// begins at `start`: problems, and doubts, which are all where the function has no name.
+    /// begins at `start`: problems and doubts.
     pub(crate) fn search(
         &self,
         elf: &Elf<'_>,
