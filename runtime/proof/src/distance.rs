@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn places_far_from_each_other_are_sought_apart_and_nothing_in_nothing() {
         let destinations = Destinations::of([5 << 20, 0, 100, 5 << 20]);
-        assert_eq!(destinations.spans, [0..101, 5 << 20..(5 << 20) + 1]);
+        let (last, end) = (5 << 20, (5 << 20) + 1);
+        assert_eq!(destinations.spans, [0..101, last..end]);
         assert!(Destinations::of([]).leading_there(&[0; 100], 0).is_empty());
         assert!(Destinations::of([4]).leading_there(&[], 0).is_empty());
         assert!(Destinations::of([4]).leading_there(&[0; 3], 0).is_empty());

@@ -32,7 +32,7 @@ pub(super) fn prefilter<const N: usize>(bytes: &[u8], pairs: [Pair; N], mut look
 /// Counted by hand: a build without optimisation, which is what tests run, takes a third of what iterators take
 /// there, and an optimised one is not slower.
 #[inline]
-#[expect(clippy::needless_bitwise_bool, reason = "a branch stands in the way of vector instructions")]
+#[allow(clippy::needless_bitwise_bool, reason = "a branch stands in the way of vector instructions")]
 fn any_pair<const N: usize>(pairs: [Pair; N], first: &[u8; BLOCK], second: &[u8; BLOCK]) -> bool {
     let mut any = false;
     let mut at = 0;

@@ -124,7 +124,7 @@ mod tests {
     fn a_scheduler_is_named_with_task_and_restart() {
         let of = |known: &[(&str, &str)]| {
             let known: Vec<_> =
-                known.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+                known.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
             scheduled_as(move |name| {
                 known.iter().find(|(one, _)| one == name).map(|(_, value)| value.clone())
             })

@@ -137,7 +137,7 @@ fn doubt(code: &[u8]) -> Option<String> {
 }
 
 #[inline]
-#[expect(clippy::needless_bitwise_bool, reason = "a branch for each word costs more than both questions")]
+#[allow(clippy::needless_bitwise_bool, reason = "a branch for each word costs more than both questions")]
 fn is_instruction(word: &[u8; INSTRUCTION_BYTES]) -> bool {
     let opcode = u16::from_le_bytes([word[0], word[1]]) & OPCODE;
     IS_OPCODE[usize::from(opcode)] & (word[INSTRUCTION_BYTES - 1] & NEVER_SET == 0)
