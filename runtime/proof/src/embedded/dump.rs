@@ -77,6 +77,11 @@ fn offset(line: &[u8], base: u32) -> Option<(u64, &[u8])> {
 
 /// Lines that begin with offsets, and the offset behind them: what they show, in either order of bytes.
 fn with_offsets(data: &[u8], start: usize) -> Option<(Vec<Vec<u8>>, usize)> {
+    // Hardly any line of a text is one, and most say so at once.
+    data[start..]
+        .iter()
+        .find(|byte| !matches!(byte, b' ' | b'\t'))
+        .filter(|byte| byte.is_ascii_hexdigit())?;
     [16, 10, 8].into_iter().find_map(|base| with_offsets_to(data, start, base))
 }
 
@@ -181,11 +186,11 @@ fn motorola(line: &[u8]) -> Option<Vec<u8>> {
 fn encoded(line: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| (b' '..=b'`').contains(&byte).then(|| byte.wrapping_sub(b' ') & 63);
     let size = usize::from(digit(*line.first()?)?);
-    let digits = line[1..].iter().map(|&byte| digit(byte)).collect::<Option<Vec<u8>>>()?;
-    if !(1..=45).contains(&size) || !(size.div_ceil(3) * 4..=size.div_ceil(3) * 4 + 1).contains(&digits.len())
-    {
+    let letters = size.div_ceil(3) * 4;
+    if !(1..=45).contains(&size) || !(letters..=letters + 1).contains(&(line.len() - 1)) {
         return None;
     }
+    let digits = line[1..].iter().map(|&byte| digit(byte)).collect::<Option<Vec<u8>>>()?;
     let group = |group: &[u8]| {
         let bits = group.iter().fold(0_u32, |bits, &digit| bits << 6 | u32::from(digit));
         let [_, bytes @ ..] = bits.to_be_bytes();

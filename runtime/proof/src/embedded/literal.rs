@@ -158,12 +158,25 @@ fn lists(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static str, Vec<u8>)
     found
 }
 
+const SEPARATORS: &[u8] = b" \t\r\n,;:|[](){}&#%$-\\";
+
 fn is_separator(byte: u8) -> bool {
-    b" \t\r\n,;:|[](){}&#%$-\\".contains(&byte)
+    SEPARATORS.contains(&byte)
 }
 
 fn may_be_listed(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || is_separator(byte) || b"xXuUlLi./*hHo$".contains(&byte)
+    const LISTED: [bool; 256] =
+        marked(marked([false; 256], SEPARATORS), b"0123456789abcdefABCDEFxXuUlLi./*hHo");
+    LISTED[usize::from(byte)]
+}
+
+const fn marked(mut table: [bool; 256], letters: &[u8]) -> [bool; 256] {
+    let mut index = 0;
+    while index < letters.len() {
+        table[letters[index] as usize] = true;
+        index += 1;
+    }
+    table
 }
 
 /// Numbers one behind the other.
@@ -220,11 +233,14 @@ impl List {
     /// either order of bytes, and of digits to another base.
     pub(super) fn meanings(&self) -> Vec<Vec<u8>> {
         let mut meanings = Vec::new();
+        if self.numbers.len() < LEAST_NUMBERS {
+            return meanings;
+        }
+        let values: Vec<Option<i128>> = self.numbers.iter().map(|number| number.value).collect();
         let mut less = 0;
         for width in [1_usize, 2, 4, 8] {
             let limit = 1_u128 << (8 * width);
             let fits = |value: &Option<i128>| value.is_some_and(|value| value.unsigned_abs() < limit);
-            let values: Vec<Option<i128>> = self.numbers.iter().map(|number| number.value).collect();
             let needs =
                 |run: &&[Option<i128>]| run.iter().flatten().any(|value| value.unsigned_abs() >= less);
             let runs = values.split(|value| !fits(value)).filter(|run| run.len() >= LEAST_NUMBERS);

@@ -34,15 +34,26 @@ pub(super) fn repeated(data: &[u8], range: Range<usize>) -> Vec<(usize, &'static
 }
 
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    const WORD: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte: u8 = 0;
+        while byte < 0x80 {
+            table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
+            byte += 1;
+        }
+        table
+    };
+    WORD[usize::from(byte)]
 }
 
 /// The next number that begins within some bytes: a digit that continues no word.
 fn next_number(data: &[u8], at: usize, within: usize) -> Option<Range<usize>> {
     let near = data.get(at..data.len().min(at.saturating_add(within)))?;
-    let start = (0..near.len()).find(|&index| {
-        near[index].is_ascii_digit()
-            && (at + index).checked_sub(1).is_none_or(|before| !is_word(data[before]))
+    let mut is_within_word = data[..at].last().is_some_and(|&before| is_word(before));
+    let start = near.iter().position(|&byte| {
+        let begins = byte.is_ascii_digit() && !is_within_word;
+        is_within_word = is_word(byte);
+        begins
     })?;
     let size = data[at + start..].iter().take(NUMBER_LIMIT).take_while(|&&byte| is_word(byte)).count();
     Some(at + start..at + start + size)
@@ -52,9 +63,9 @@ fn next_number(data: &[u8], at: usize, within: usize) -> Option<Range<usize>> {
 fn read(data: &[u8], first: Range<usize>) -> Option<(usize, List, usize)> {
     let second = next_number(data, first.end, BETWEEN_LIMIT)?;
     let third = next_number(data, second.end, BETWEEN_LIMIT)?;
-    let filling = plain(&data[second.end..third.start]);
+    let filling = &data[second.end..third.start];
     // What only separates is read elsewhere.
-    if !filling.iter().any(|&byte| is_word(byte)) || plain(&data[first.end..second.start]) != filling {
+    if !is_alike(&data[first.end..second.start], filling) || !filling.iter().any(|&byte| is_word(byte)) {
         return None;
     }
     let start = first.start;
@@ -63,14 +74,15 @@ fn read(data: &[u8], first: Range<usize>) -> Option<(usize, List, usize)> {
     while let Some(found) = next {
         list.push(number(&data[found.clone()], found.start > 0 && data[found.start - 1] == b'-'));
         end = found.end;
-        next = next_number(data, end, BETWEEN_LIMIT).filter(|next| plain(&data[end..next.start]) == filling);
+        next = next_number(data, end, BETWEEN_LIMIT).filter(|next| is_alike(&data[end..next.start], filling));
     }
     (list.len() >= LEAST_NUMBERS).then_some((start, list, end))
 }
 
-/// What stands between two numbers, but blanks and signs.
-fn plain(between: &[u8]) -> Vec<u8> {
-    between.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'-').collect()
+/// Whether the same stands between two numbers as between two others, but for blanks and signs.
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &&u8| !byte.is_ascii_whitespace() && **byte != b'-';
+    one.iter().filter(plain).eq(other.iter().filter(plain))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn separated(data: &[u8], range: Range<usize>) -> Vec<(usize, &'stati
             at += PROBE;
             continue;
         };
-        let belongs = |byte: &&u8| is_letter(**byte) || separators.contains(*byte);
+        let belongs = |byte: &&u8| is_letter(**byte) || separators.contains(**byte);
         let back = data[range.start..at].iter().rev().take(PROBE).take_while(belongs).count();
         let size = data[at..].iter().take_while(belongs).count();
         let (start, end) = (at - back, at + size);
@@ -88,26 +88,44 @@ pub(super) fn separated(data: &[u8], range: Range<usize>) -> Vec<(usize, &'stati
 
 /// What separates the letters among some bytes, if they look like a word whose letters are separated: prose has more
 /// separators, or hardly a digit or large letter.
-fn separators(probe: &[u8]) -> Option<Vec<u8>> {
-    let mut separators = Vec::new();
+fn separators(probe: &[u8]) -> Option<Separators> {
+    let mut separators = Separators::default();
+    for &byte in probe.iter().filter(|&&byte| !is_letter(byte)) {
+        separators.add(byte)?;
+    }
     let (mut letters, mut large, mut digits, mut lines) = (0, 0, 0, 0);
-    for &byte in probe {
-        if is_letter(byte) {
-            letters += 1;
-            large += usize::from(byte.is_ascii_uppercase());
-            digits += usize::from(byte.is_ascii_digit());
-            lines += usize::from(byte == b'_');
-        } else if !separators.contains(&byte) {
-            if separators.len() == PROBE_SEPARATORS {
-                return None;
-            }
-            separators.push(byte);
-        }
+    for &byte in probe.iter().filter(|&&byte| is_letter(byte)) {
+        letters += 1;
+        large += usize::from(byte.is_ascii_uppercase());
+        digits += usize::from(byte.is_ascii_digit());
+        lines += usize::from(byte == b'_');
     }
     let is_mixed = large * 8 >= letters || digits * 4 >= letters;
     // Names of functions, one behind the other, have more lines below.
     let is_named = lines * 16 > letters;
-    (!separators.is_empty() && letters >= PROBE_LETTERS && is_mixed && !is_named).then_some(separators)
+    (separators.count > 0 && letters >= PROBE_LETTERS && is_mixed && !is_named).then_some(separators)
+}
+
+/// A few different bytes.
+#[derive(Default)]
+struct Separators {
+    bytes: [u8; PROBE_SEPARATORS],
+    count: usize,
+}
+
+impl Separators {
+    fn contains(&self, byte: u8) -> bool {
+        self.bytes[..self.count].contains(&byte)
+    }
+
+    /// One more, if it is none yet and there is room.
+    fn add(&mut self, byte: u8) -> Option<()> {
+        if !self.contains(byte) {
+            *self.bytes.get_mut(self.count)? = byte;
+            self.count += 1;
+        }
+        Some(())
+    }
 }
 
 /// The letters of the word that starts here, its pieces joined, and the offset behind it; none where its first
@@ -161,13 +179,14 @@ fn decoded(letters: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn base64(letters: &[u8]) -> Vec<u8> {
-    let group = |group: &[u8]| {
+    let (groups, _) = letters.as_chunks::<4>();
+    let group = |group: &[u8; 4]| {
         let bits =
             group.iter().fold(0_u32, |bits, &letter| bits << 6 | u32::from(BASE64[usize::from(letter)]));
         let [_, bytes @ ..] = bits.to_be_bytes();
         bytes
     };
-    letters.chunks_exact(4).flat_map(group).collect()
+    groups.iter().map(group).collect::<Vec<_>>().into_flattened()
 }
 
 /// Five bits a letter, of large ones and the digits from two to seven.

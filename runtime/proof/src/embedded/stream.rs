@@ -193,15 +193,33 @@ fn deflate_may_start(bytes: &[u8]) -> bool {
     }
 }
 
+/// What four lengths of three bits take of a code that is whole at 128; a length of 0 takes nothing.
+const TAKEN: [u16; 1 << 12] = {
+    let mut table = [0; 1 << 12];
+    let mut lengths = 0;
+    while lengths < table.len() {
+        let mut index = 0;
+        while index < 4 {
+            let length = lengths >> (3 * index) & 7;
+            table[lengths] += if length == 0 { 0 } else { 128 >> length };
+            index += 1;
+        }
+        lengths += 1;
+    }
+    table
+};
+
 /// Whether a block with its own codes begins with lengths that make a complete code, as every packer's do.
 fn has_code_lengths(bytes: &[u8]) -> bool {
-    let Some(bits) = bytes.first_chunk::<16>().map(|bits| u128::from_le_bytes(*bits)) else { return false };
-    let (literals, distances, count) = (bits >> 3 & 31, bits >> 8 & 31, (bits >> 13 & 15) + 4);
+    let Some(&[first, second, third, ref rest @ ..]) = bytes.first_chunk::<11>() else { return false };
+    let head = u32::from_le_bytes([first, second, third, 0]);
+    let (literals, distances, count) = (head >> 3 & 31, head >> 8 & 31, (head >> 13 & 15) + 4);
     if literals > 29 || distances > 29 {
         return false;
     }
-    let lengths = (0..count).map(|index| bits >> (17 + 3 * index) & 7).filter(|&length| length > 0);
-    lengths.map(|length| 128_u32 >> length).sum::<u32>() == 128
+    let lengths = (u64::from_le_bytes(*rest) << 7 | u64::from(third) >> 1) & ((1 << (3 * count)) - 1);
+    let four = |index: u32| usize::from(TAKEN[(lengths >> (12 * index) & 0xFFF) as usize]);
+    (0..5).map(four).sum::<usize>() == 128
 }
 
 /// Deflate without any header, which only its first block tells.
