@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{LineEnding, PrivateKey};
 
-use crate::support::{Outcome, Sandbox, repository, run};
+use crate::support::{Outcome, Sandbox, repository, run, skipped};
 
 const MEASURED: &str = "gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip";
 const OTHER: &str = "gdn_decode-a2fb7a1b80a0-sm_90a-h200.zip";
@@ -281,7 +281,7 @@ fn has(program: &str, arguments: &[&str]) -> bool {
         .output()
         .is_ok_and(|out| !String::from_utf8_lossy(&out.stderr).contains("ModuleNotFoundError"));
     if !found {
-        eprintln!("skipped: {program} {} is not here", arguments.join(" "));
+        skipped(&format!("{program} {} is not here", arguments.join(" ")));
     }
     found
 }

@@ -14,7 +14,7 @@ use proofmark_packager::Digest;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use serde_json::Value;
 
-use crate::support::{Outcome, Sandbox, repository, run};
+use crate::support::{Outcome, Sandbox, repository, run, skipped};
 
 const FIRST: &str = "gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip";
 const SECOND: &str = "gdn_decode-a2fb7a1b80a0-sm_90a-h200.zip";
@@ -77,7 +77,7 @@ fn comparison(sandbox: &Sandbox, a: &str, b: &str, truth: f64) -> String {
 fn has_gpu() -> bool {
     let has = Path::new("/dev/nvidiactl").exists();
     if has {
-        eprintln!("skipped: there is a GPU here; `gpu_16` challenges on it");
+        skipped("there is a GPU here; `gpu_16` challenges on it");
     }
     has
 }

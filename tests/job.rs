@@ -157,6 +157,59 @@ fn a_measuring_job_carries_definition_workloads_and_reference_and_says_where_a_g
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A submission that brings no reference, and the options that name what it is for.
+fn without_reference(sandbox: &Sandbox, passes_outputs: bool) -> Vec<String> {
+    let task = repository().join("kernels/rmsnorm_h4096");
+    fs::create_dir(sandbox.path("mine")).unwrap();
+    for entry in fs::read_dir(task.join("block_per_row")).unwrap().flatten() {
+        fs::copy(entry.path(), sandbox.path("mine").join(entry.file_name())).unwrap();
+    }
+    let text = fs::read_to_string(sandbox.path("mine/config.toml")).unwrap();
+    let passes = |value: bool| format!("destination_passing_style = {value}");
+    sandbox.write("mine/config.toml", text.replace(&passes(true), &passes(passes_outputs)));
+    let named = |option: &str, file: &str| [option.to_owned(), task.join(file).display().to_string()];
+    [named("--definition", "definition.json"), named("--workloads", "workloads.jsonl")].concat()
+}
+
+#[test]
+fn what_a_job_says_does_not_depend_on_the_python_of_the_machine_that_writes_it() {
+    let sandbox = Sandbox::new();
+    let task = without_reference(&sandbox, true);
+    for verb in ["bench", "seal"] {
+        let job = |python: &str| {
+            let mut command = sandbox.command();
+            command.args([verb, "mine", "--as-job", "--seed", "1", "--python", python]).args(&task);
+            let mut document = run(&mut command).expect(0).json();
+            document["run_id"].take();
+            document
+        };
+        let document = job("python3");
+        assert_eq!(document, job("/nonexistent/python"));
+        let action = &document["action"];
+        let measuring = if verb == "seal" { &action["measure"]["measuring"] } else { &action["measuring"] };
+        assert_eq!(measuring["reference"]["kind"], "definition", "{action:#}");
+    }
+}
+
+#[test]
+fn what_returns_its_outputs_is_sealed_and_is_measured_by_no_door() {
+    let sandbox = Sandbox::new();
+    let task = without_reference(&sandbox, false);
+    let seal = ["seal", "mine", "--as-job"].map(str::to_owned);
+    sandbox.run(seal.iter().chain(&task)).expect(0);
+    let kernel = repository().join("kernels/rmsnorm_h4096/block_per_row").display().to_string();
+    let calls: [&[&str]; 4] = [
+        &["bench", "mine", "--as-job"],
+        &["bench", &kernel, "--reference", "mine", "--as-job"],
+        &["compare", &kernel, "mine", "--as-job"],
+        &["fleet", "plan", "mine", "--verb", "bench"],
+    ];
+    for call in calls {
+        let refused = sandbox.run(call.iter().map(|&word| word.to_owned()).chain(task.clone())).expect(2);
+        assert!(refused.stderr.contains("returns its outputs"), "{call:?}: {}", refused.stderr);
+    }
+}
+
 #[test]
 fn what_a_document_says_of_itself_stays_in_its_line_and_moves_no_terminal() {
     let sandbox = Sandbox::new();

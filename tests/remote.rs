@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, program, repository, run};
+use crate::support::{Sandbox, program, repository, run, skipped};
 
 /// A server of ssh for one user with one key, ended with the value.
 struct Server {
@@ -36,7 +36,7 @@ fn key(folder: &Path, name: &str) -> PathBuf {
 fn server(sandbox: &Sandbox) -> Option<Server> {
     let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].map(Path::new).into_iter().find(|path| path.is_file());
     let Some(sshd) = sshd else {
-        eprintln!("skipped: this machine has no sshd; `apt-get install openssh-server` brings it");
+        skipped("this machine has no sshd; `apt-get install openssh-server` brings it");
         return None;
     };
     let folder = sandbox.path("ssh");
@@ -160,9 +160,9 @@ fn python_with_modal() -> Option<String> {
     if has.is_ok_and(|status| status.success()) {
         return Some(python);
     }
-    eprintln!(
-        "skipped: {python} has no `modal`; `pip install modal` brings it, PROOFMARK_TEST_PYTHON names another"
-    );
+    skipped(&format!(
+        "{python} has no `modal`; `pip install modal` brings it, PROOFMARK_TEST_PYTHON names another"
+    ));
     None
 }
 

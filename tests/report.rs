@@ -8,7 +8,7 @@ use std::time::Instant;
 use proofmark_packager::format::MEASUREMENTS_EVIDENCE;
 use serde_json::Value;
 
-use crate::support::{Sandbox, repository};
+use crate::support::{Sandbox, repository, skipped};
 
 const MEASURED: &str = "gdn_decode_straightforward-264a77956baf-sm_90a-h200.zip";
 
@@ -121,7 +121,7 @@ fn browse(sandbox: &Sandbox, page: &str, buttons: usize) {
     command.arg(format!("--user-data-dir={}", profile.display()));
     command.arg(format!("file://{}", sandbox.path(page).display()));
     let Ok(output) = command.output() else {
-        eprintln!("skipped: chromium is not here, so no browser opened the page");
+        skipped("chromium is not here, so no browser opened the page");
         return;
     };
     let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Outcome, Sandbox, data_folder, run};
+use crate::support::{Outcome, Sandbox, data_folder, run, skipped};
 
 /// It exports through the C header, which compiles in a quarter of the time of the C++ one.
 const KERNEL: &str = "#include <tvm/ffi/c_api.h>\n__global__ void one(float* x) { *x = 1.0f; }\nextern \"C\" TVM_FFI_DLL_EXPORT int __tvm_ffi_run(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) { one<<<1, 1>>>(nullptr); return 0; }\n";
@@ -63,7 +63,7 @@ fn gives(layer: &str) -> bool {
 fn gives_one_of(wanted: &[&str]) -> bool {
     let found = wanted.iter().any(|layer| gives(layer));
     if !found {
-        println!("skipped: this machine gives no {}", wanted.join(" and no "));
+        skipped(&format!("this machine gives no {}", wanted.join(" and no ")));
     }
     found
 }
@@ -147,7 +147,7 @@ fn system_calls_that_no_compiler_needs_fail_under_every_number_that_they_have() 
         return;
     }
     if !Path::new("/usr/bin/perl").exists() || !cfg!(target_arch = "x86_64") {
-        println!("skipped: no perl to call the system by number, or other numbers");
+        skipped("no perl to call the system by number, or other numbers");
         return;
     }
     // socket, ptrace, chmod, mount, unshare, bpf, mq_open, io_uring_setup, open_tree, fchmodat2, setxattrat;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! submission folder → Submission → Artifact → BuildPlan → BuildOutput → Proof → CacheEntry
-//!                   → Measurement → Verdict → Record
+//!                   → Recordings → Measurement → Verdict → Record
 //! ```
 //!
 //! Each arrow is one function in one room: the first half is [`crate::rebuild`], the second
@@ -34,11 +34,11 @@ use crate::build::Unbuildable;
 use crate::capture::{self, CapturedEntry};
 use crate::evidence::{self, ReplayError, Sealed, SealedRecordingError, sealed};
 use crate::job::{
-    Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Outcome, ReplaySource, ReplayedSpeed,
-    is_extension,
+    Action, BuiltSubject, Input, Job, Measure, MeasurementOutcome, Measuring, Outcome, Reference,
+    ReplaySource, ReplayedSpeed, is_extension,
 };
 use crate::measure::{BenchError, Recordings};
-use crate::rebuild::{Built, ProvenBuild};
+use crate::rebuild::{Built, Finding, ProvenBuild};
 
 /// A job under way, with what it works with.
 struct Line<'job, 'call> {
@@ -50,12 +50,7 @@ struct Line<'job, 'call> {
 
 /// Does a job. Everything is opened once; `listen` hears what takes time.
 pub fn run(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Result<Outcome, PipelineError> {
-    let mut line = Line::begin(job, settings, listen)?;
-    match line.walk() {
-        Err(Stop::Finding { name, finding }) => Ok(Outcome::Finding { name, finding }),
-        Err(Stop::Error(error)) => Err(error),
-        Ok(outcome) => Ok(outcome),
-    }
+    Line::begin(job, settings, listen)?.walk().or_else(Stop::outcome)
 }
 
 /// What was recorded of a subject's calls, or why there is nothing to record.
@@ -82,13 +77,7 @@ pub fn record(job: &Job, settings: &Settings, listen: &mut Listener<'_>) -> Resu
         let recordings = line.record(&subject, measuring)?;
         Ok(Recorded::Taken { subject, recordings })
     });
-    match recorded {
-        Err(Stop::Finding { name, finding }) => {
-            Ok(Recorded::Ended(Box::new(Outcome::Finding { name, finding })))
-        }
-        Err(Stop::Error(error)) => Err(error),
-        Ok(recorded) => Ok(recorded),
-    }
+    recorded.or_else(|stop| Ok(Recorded::Ended(Box::new(stop.outcome()?))))
 }
 
 /// Whether an artifact is a Python entry that may compile CUDA while it runs.
@@ -110,7 +99,14 @@ impl<'job, 'call> Line<'job, 'call> {
                 return Err(BenchError::Device(DeviceError::NotReady { readiness }).into());
             }
         }
-        Ok(Self { job, settings, resources: Resources::open(settings)?, listen })
+        let mut resources = Resources::open(settings)?;
+        if job.action.needs_gpu()
+            && let Some(Measuring { task, reference: Reference::Definition, .. }) = job.action.measuring()
+        {
+            // Before anything takes time.
+            resources.definition_interpreter(&task.definition)?;
+        }
+        Ok(Self { job, settings, resources, listen })
     }
 }
 
@@ -246,10 +242,11 @@ impl Line<'_, '_> {
                 Ok(Box::new(BuiltSubject::of(&bundle.artifact, &build)))
             }
             Input::Library(library) => {
-                let arch = self.job.arch;
-                let unproven =
-                    |judgement| PipelineError::Library { name: library.name.clone(), arch, judgement };
-                Ok(Box::new(BuiltSubject::of_library(library, arch).map_err(unproven)?))
+                let unproven = |judgement| {
+                    let (name, finding) = (library.name.clone(), Finding::Unproven(judgement));
+                    Stop::Finding { name, finding }
+                };
+                Ok(Box::new(BuiltSubject::of_library(library, self.job.arch).map_err(unproven)?))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
 use proofmark_packager::{Digest, Gencode, SourcePath};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::build::{
     self, BuildError, BuildLimits, BuildOutcome, BuildPlan, BuildRequest, Diagnostic, Diagnostics,
@@ -16,11 +16,20 @@ use crate::cache::{
     BuildName, CacheEntry, CacheError, Ingredients, Inserted, Insertion, Lookup, MissReason, PlanKey,
     PlanLock, Store, UnitKey,
 };
-use crate::job::Freshness;
 use crate::proof::{self, Judgement, ProofVerdict, RequestedClaim};
 use crate::sandbox::Layers;
 use crate::shared_cache::{SharedCache, SharingNotice};
 use crate::toolchain::{FileDigests, Kit, Toolchain};
+
+/// Whether a cached build will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    /// A proven build from the cache, proven again.
+    Cached,
+    /// A build of its own, whatever the cache holds.
+    Fresh,
+}
 
 /// What a build works with besides the request.
 pub struct BuildContext<'a> {

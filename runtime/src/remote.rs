@@ -13,6 +13,8 @@ use std::thread;
 use proofmark_packager::json::{self, Budget, JsonError};
 use serde_json::Value;
 
+use crate::job::outcome;
+
 /// Largest outcome that is taken, in bytes: raw samples of a thousand workloads are a tenth of it.
 const LARGEST_ANSWER_BYTES: u64 = 256 << 20;
 
@@ -139,9 +141,8 @@ pub fn run(ssh: &Path, host: &Host, program: &str, job: &str) -> Result<Answer, 
     }
     let text = String::from_utf8_lossy(&document);
     let parsed = json::parse::<Value>(&text, Budget::SAMPLES);
-    let is_ours = |document: &Value| {
-        matches!(document["schema"].as_str(), Some("proofmark.outcome" | "proofmark.error"))
-    };
+    let is_ours =
+        |document: &Value| matches!(document["schema"].as_str(), Some(outcome::SCHEMA | "proofmark.error"));
     match (parsed, ended.code()) {
         (Ok(document), Some(code)) if is_ours(&document) => Ok(Answer { document, code, said }),
         (parsed, _) => Err(RemoteError::NoOutcome { host: host(), ended, said, source: parsed.err() }),

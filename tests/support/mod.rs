@@ -7,6 +7,7 @@ pub mod snapshot;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,6 +24,13 @@ pub use places::{data_folder, program, repository};
 
 /// A configuration that packs with a `kernel.cu`.
 pub const CONFIG: &str = "[solution]\nname = \"sample\"\ndefinition = \"sample_definition\"\nauthor = \"team\"\n\n[build]\nlanguage = \"cuda\"\nentry_point = \"kernel.cu::run\"\n";
+
+/// Says what this test did not look at here, and why: on the standard error of the suite itself, where it is seen
+/// although the test passes.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(io::stderr(), "skipped in {test}: {why}");
+}
 
 /// A folder of its own, with a home and a temporary folder inside.
 pub struct Sandbox {

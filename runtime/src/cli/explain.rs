@@ -50,8 +50,6 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         PipelineError::TvmFfi { source } => {
             Failure::could_not_judge(*source).hint("name libtvm_ffi.so with --tvm-ffi FILE")
         }
-        error @ PipelineError::Library { .. } => Failure::request(error)
-            .hint("`proofmark verify` shows what it holds; --arch names what to expect"),
         PipelineError::Replay(error) => {
             let unsealed = error.is_unsealed();
             let failure = Failure::request(error);
@@ -62,13 +60,27 @@ pub(super) fn pipeline(error: PipelineError) -> Failure {
         error @ PipelineError::Action(ActionError::CustomInputs { .. }) => {
             Failure::request(error).hint("`--reference definition` names it")
         }
-        error @ (PipelineError::NoTvmFfi { .. } | PipelineError::Action(_)) => Failure::request(error),
+        error @ PipelineError::Action(ActionError::ReturnsOutputs { .. }) => Failure::request(error)
+            .hint("`destination_passing_style = true` in config.toml says that outputs are passed in"),
+        error @ PipelineError::NoTvmFfi { is_named: true, .. } => {
+            Failure::request(error).hint("--tvm-ffi names it: name another one, or leave it out")
+        }
+        error @ PipelineError::NoTvmFfi { .. } => {
+            Failure::could_not_judge(error).hint("name libtvm_ffi.so with --tvm-ffi FILE")
+        }
+        error @ PipelineError::Action(_) => Failure::request(error),
         error @ PipelineError::SealedForAnother { .. } => Failure::request(error)
             .hint("`proofmark build --arch` builds an artifact for another architecture"),
         error @ PipelineError::Reference { .. } => {
             Failure::could_not_judge(error).hint("--reference names another one")
         }
         PipelineError::Interpreter(error) => interpreter(error),
+        PipelineError::NoReference { definition, source } => {
+            let way_out = source.way_out();
+            Failure::could_not_judge(PipelineError::NoReference { definition, source })
+                .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
+                .hint(way_out)
+        }
         PipelineError::Headers(error) => {
             let is_missing = matches!(error.fault, PythonFault::NotStarted { .. });
             let is_named = error.program != Path::new(DEFAULT_PYTHON);
@@ -150,16 +162,12 @@ fn measure(error: BenchError) -> Failure {
             Some("--arch builds for the GPU that is here, such as --arch sm_90a on an H200")
         }
         BenchError::Reference { .. } => Some("--reference names another one"),
+        BenchError::Captured { .. } => Some("--data DIR names the folder of captured tensors"),
         _ => None,
     };
     let is_request = matches!(error, BenchError::Workload { .. } | BenchError::Captured { .. });
     let failure = if is_request { Failure::request(error) } else { Failure::could_not_judge(error) };
     way_out.into_iter().fold(failure, Failure::hint)
-}
-
-/// Why nothing can be measured on this machine.
-pub(super) fn no_device(error: DeviceError) -> Failure {
-    measure(BenchError::Device(error))
 }
 
 /// Why there is nothing to compute.

@@ -15,7 +15,7 @@ use super::line::{self, MachineOptions};
 use super::measuring::DriverOptions;
 use super::output::write_file;
 use crate::job::request::LARGEST_JOB_BYTES;
-use crate::job::{Action, Input, Job, Outcome};
+use crate::job::{Action, Input, Job, Outcome, outcome};
 use crate::pipeline::Settings;
 use crate::remote::{self, Answer, Host, RemoteError};
 use crate::report;
@@ -87,27 +87,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         return give(&answer, keep.as_ref());
     }
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
-    let outcome = line::do_job(&job, &settings, console)?;
-    let body = outcome_body(&job, &outcome);
-    keep.map_or(Ok(()), |keep| keep.take(&body))?;
-    console.document(OUTCOME, 1, &body)?;
-    Ok(exit_code::of(&outcome))
-}
-
-/// The document of an outcome.
-pub(super) const OUTCOME: &str = "proofmark.outcome";
-
-/// Its fields: what the verb itself would print, with the job that it answers, the run's name and every record.
-pub(super) fn outcome_body(job: &Job, outcome: &Outcome) -> Value {
-    let mut body = report::outcome::body(outcome);
-    body["job"] = json!(job.digest());
-    body["run_id"] = json!(job.run_id);
-    body["exit_code"] = json!(exit_code::of(outcome) as u8);
-    body["records"] = json!(outcome.records());
-    if let Outcome::Sealed { sealed, .. } = outcome {
-        body["sealed"] = json!(Input::Artifact(sealed.clone()));
+    let done = line::do_job(&job, &settings, console)?;
+    if let (Some(keep), Outcome::Sealed { sealed, .. }) = (keep, &done) {
+        write_file(keep.path, &bundle::write(sealed))?;
     }
-    body
+    let code = exit_code::of(&done);
+    let body = report::outcome::job_body(&job, &done, code as u8);
+    console.document(outcome::SCHEMA, outcome::VERSION, &body)?;
+    Ok(code)
 }
 
 /// Where the sealed artifact goes, and which one it must be.
@@ -167,7 +154,7 @@ fn answer_of(host: &Host, options: &RemoteOptions, job: &str, console: &Console)
 /// Refuses an outcome of another job.
 fn require_answer_to(job: &Job, document: &Value, host: &Host) -> Result<(), Failure> {
     let expected = job.digest();
-    if document["schema"] != OUTCOME || document["job"] == json!(expected) {
+    if document["schema"] != outcome::SCHEMA || document["job"] == json!(expected) {
         return Ok(());
     }
     let found = document["job"].as_str().map_or_else(|| "no job".to_owned(), escape::line);

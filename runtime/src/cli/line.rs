@@ -20,9 +20,10 @@ use super::sharing::SharingOptions;
 use crate::build::{BuildLimits, Demand, LinkRule};
 use crate::evidence::BuildEvidence;
 use crate::job::request::LARGEST_JOB_BYTES;
-use crate::job::{Action, Freshness, Job, Outcome};
+use crate::job::{Action, Job, Outcome};
 use crate::measure::Neighbours;
 use crate::pipeline::{self, Download, Recorded, Settings};
+use crate::rebuild::Freshness;
 use crate::record::RunId;
 use crate::report;
 use crate::toolchain::{DigestTrust, Search};
@@ -140,9 +141,9 @@ impl LineOptions {
         settings: &Settings,
         console: &Console,
     ) -> Result<Option<Outcome>, Failure> {
-        action.check().map_err(|error| explain::pipeline(error.into()))?;
         let job = Job { run_id: RunId::fresh(), arch, freshness: self.freshness(), action };
         if self.as_job {
+            job.action.check().map_err(|error| explain::pipeline(error.into()))?;
             let document = job.written();
             let found_bytes = json::size_bytes(&document);
             if found_bytes >= LARGEST_JOB_BYTES {

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use proofmark_packager::interop::flashinfer::{Definition, Workload};
+use proofmark_packager::interop::flashinfer::Workload;
 use proofmark_packager::{Arch, Artifact};
 use proofmark_player::Refusals;
-use proofmark_player::device::{DeviceError, probe};
 use proofmark_player::python::PLAYER_VARIABLE;
 
 use super::console::Console;
@@ -19,10 +18,9 @@ use super::line::{self, LineOptions};
 use super::number;
 use super::task::TaskOptions;
 use crate::job::input::Library;
-use crate::job::{self, Action, Input, Measure, Outcome, Reference, is_extension};
+use crate::job::{self, Action, Input, Measure, Outcome, Reference};
 use crate::measure::{Live, Neighbours, Seed, Sharing, Strides};
 use crate::pipeline::Settings;
-use crate::python::Interpreter;
 use crate::regular_file;
 
 /// How the definition's own code is asked for as a reference.
@@ -147,9 +145,7 @@ impl MeasuringOptions {
                 .map_err(|error| Failure::request(format!("cannot read {}: {error}", path.display())))?;
             return Ok(Input::Library(Library::new(path, &self.symbol, bytes)));
         }
-        let opened = input::open_one(path, console)?;
-        require_passed_outputs(&opened.bundle.artifact)?;
-        Ok(Input::Artifact(Box::new(opened.bundle)))
+        Ok(Input::Artifact(Box::new(input::open_one(path, console)?.bundle)))
     }
 
     /// What to build for: as asked, else as the submission says, else `sm_100a`.
@@ -175,10 +171,7 @@ impl MeasuringOptions {
         let by_definition =
             task.definition.own_check().is_some() || task.workloads.iter().any(Workload::is_custom);
         let brought = artifact.filter(|_| !by_definition);
-        let reference = match self.reference(brought, console)? {
-            Some(reference) => reference,
-            None => self.own_reference(&task.definition, console)?,
-        };
+        let reference = self.reference(brought, task.definition.name(), console)?;
         let budget = Duration::try_from_secs_f64(self.budget)
             .map_err(|_| Failure::request("a budget is a positive number of seconds"))?;
         Ok(job::Measuring {
@@ -197,87 +190,33 @@ impl MeasuringOptions {
     /// How to measure a submission where that is possible, or why it is not.
     pub fn measure(&self, artifact: &Artifact, place: &Path, console: &Console) -> Result<Measure, Failure> {
         let not = |reason: String| Ok(Measure::Not { reason });
-        let build = &artifact.manifest().build;
-        if !build.destination_passing_style && build.language.is_compiled() && !is_extension(artifact) {
-            return not("it returns its outputs: outputs must be the judge's buffers".to_owned());
-        }
         let brings_its_task = artifact.definition().is_some() && artifact.workloads().is_some();
         if !brings_its_task && !self.task.is_named() {
             return not("no definition.json and workloads.jsonl in it, and no --dataset named".to_owned());
-        }
-        if self.reference.is_none()
-            && artifact.reference().is_none()
-            && let Err(error) = Interpreter::with_torch(&self.line.machine.python)
-        {
-            if let Some(unready) = self.without_device() {
-                return not(unready.to_string());
-            }
-            let definition = &artifact.manifest().solution.definition;
-            return not(format!(
-                "no reference is known for {definition}: name it with --reference ({error})"
-            ));
         }
         let measuring = Box::new(self.measuring(Some(artifact), place, console)?);
         Ok(Measure::WherePossible { measuring })
     }
 
-    /// Why nothing can be measured on this machine, if that is where it will be.
-    fn without_device(&self) -> Option<DeviceError> {
-        if self.line.as_job {
-            return None;
-        }
-        let readiness = probe();
-        (!readiness.is_ready()).then_some(DeviceError::NotReady { readiness })
-    }
-
-    /// The definition's own code, where nobody names another reference and there is a Python for it.
-    fn own_reference(&self, definition: &Definition, console: &Console) -> Result<Reference, Failure> {
-        let name = definition.name();
-        match Interpreter::with_torch(&self.line.machine.python) {
-            Ok(python) => {
-                let (program, torch) = (python.executable.display(), &python.packages["torch"]);
-                console.say(format!(
-                    "note: no reference is known for {name}: its definition's own is used, by {program} with torch {torch}"
-                ));
-                Ok(Reference::Definition)
-            }
-            Err(error) => Err(match self.without_device() {
-                // Without a GPU no reference would help.
-                Some(unready) => explain::no_device(unready),
-                None => Failure::request(format!("no reference is known for {name}"))
-                    .hint("name it with --reference PATH, or keep it in `reference/` of the task folder")
-                    .hint(format!(
-                        "the definition's own needs a Python with torch: {error}: {}",
-                        error.way_out()
-                    )),
-            }),
-        }
-    }
-
-    /// The reference: as named, else the one that the submission brings.
+    /// The reference: as named, else the one that the submission brings, else the definition's own code. Whether
+    /// there is a Python for that, the machine says that measures.
     fn reference(
         &self,
         artifact: Option<&Artifact>,
+        definition: &str,
         console: &Console,
-    ) -> Result<Option<Reference>, Failure> {
+    ) -> Result<Reference, Failure> {
         if let Some(path) = &self.reference {
             if path.as_os_str() == DEFINITION {
-                return Ok(Some(Reference::Definition));
+                return Ok(Reference::Definition);
             }
-            return Ok(Some(Reference::Submission { input: self.input(path, console)? }));
+            return Ok(Reference::Submission { input: self.input(path, console)? });
         }
-        let brought = artifact.and_then(Artifact::reference);
-        Ok(brought.map(|reference| Reference::Submission { input: Input::of_artifact(reference.clone()) }))
+        let Some(brought) = artifact.and_then(Artifact::reference) else {
+            console
+                .say(format!("note: no reference is known for {definition}: its definition's own is used"));
+            return Ok(Reference::Definition);
+        };
+        Ok(Reference::Submission { input: Input::of_artifact(brought.clone()) })
     }
-}
-
-fn require_passed_outputs(artifact: &Artifact) -> Result<(), Failure> {
-    let manifest = artifact.manifest();
-    let is_pythons = !manifest.build.language.is_compiled() || is_extension(artifact);
-    if manifest.build.destination_passing_style || is_pythons {
-        return Ok(());
-    }
-    let text = format!("{} returns its outputs", manifest.solution.name);
-    Err(Failure::request(text)
-        .hint("measuring needs destination_passing_style = true: outputs are the judge's buffers"))
 }

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::line::{self, MachineOptions};
 use super::task::TaskOptions;
 use super::{explain, input};
-use crate::job::{Action, Freshness, Input, Job, Measuring, Outcome, Reference, Task, is_extension};
+use crate::job::{Action, Input, Job, Measuring, Outcome, Reference, Task, is_extension};
 use crate::measure::Seed;
 use crate::measure::judge::device::nonce;
 use crate::pipeline::{Recorded, Settings};
@@ -25,6 +25,7 @@ use crate::profile::recorded::proven_kernels;
 use crate::profile::{
     ClockControl, NsightCompute, PLAN_VERB, ProfilePlan, ProfiledSubject, RecordedWorkload, page,
 };
+use crate::rebuild::Freshness;
 use crate::record::RunId;
 use crate::recording::Unrecorded;
 use crate::regular_file;

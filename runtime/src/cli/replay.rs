@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use proofmark_packager::{Arch, Digest};
+use proofmark_packager::{Arch, Digest, Opened};
 use serde_json::json;
 
 use super::console::Console;
@@ -13,6 +13,7 @@ use super::input;
 use super::line::{self, LineOptions};
 use super::measuring::MeasuringOptions;
 use crate::job::{Action, Measure, Outcome, ReplaySource};
+use crate::pipeline::Settings;
 
 mod shelf;
 
@@ -58,7 +59,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     match arguments.paths.as_slice() {
         [path] if is_one(path) && arguments.resume.is_none() && !arguments.device_code_suffices => {
-            let Some((digest, _, outcome)) = replay(path, arguments, console)? else {
+            let request = request(input::open_one(path, console)?, path, arguments, console)?;
+            let digest = request.digest;
+            let Some(outcome) = request.replay(console)? else {
                 return Ok(ExitCode::Yes);
             };
             line::answer("proofmark.replay", &outcome, [("digest", json!(digest))], console)
@@ -75,14 +78,23 @@ fn is_one(path: &Path) -> bool {
     !path.is_dir() || path.join("config.toml").is_file()
 }
 
-/// Replays one artifact; nothing comes out where only the job was asked for.
-fn replay(
+/// One replay, not done yet.
+struct Request {
+    digest: Digest,
+    arch: Arch,
+    action: Action,
+    options: LineOptions,
+    settings: Settings,
+}
+
+/// What to do with one artifact.
+fn request(
+    opened: Opened,
     path: &Path,
     arguments: &Arguments,
     console: &Console,
-) -> Result<Option<(Digest, Arch, Outcome)>, Failure> {
+) -> Result<Request, Failure> {
     let measuring = &arguments.measuring;
-    let opened = input::open_one(path, console)?;
     let artifact = &opened.bundle.artifact;
     let digest = artifact.digest();
     let arch = line::arch_of(&opened.bundle, measuring.line.arch, console);
@@ -94,6 +106,12 @@ fn replay(
     let source = if arguments.recorded { ReplaySource::Recordings } else { ReplaySource::Sources };
     let action = Action::Replay { subject: Box::new(opened.bundle), measure, source };
     let options = LineOptions { fresh: !arguments.cached, ..measuring.line.clone() };
-    let outcome = options.run(arch, action, &measuring.settings()?, console)?;
-    Ok(outcome.map(|outcome| (digest, arch, outcome)))
+    Ok(Request { digest, arch, action, options, settings: measuring.settings()? })
+}
+
+impl Request {
+    /// Nothing comes out where only the job was asked for.
+    fn replay(self, console: &Console) -> Result<Option<Outcome>, Failure> {
+        self.options.run(self.arch, self.action, &self.settings, console)
+    }
 }

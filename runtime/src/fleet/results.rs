@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::answer;
 use super::attempt::{self, Attempt, AttemptEnd, AttemptOutcome, AttemptStart};
+use crate::job::outcome;
 use crate::regular_file;
 
 /// The folder of outcomes.
@@ -179,8 +180,9 @@ impl Results {
         json::check(text.as_bytes(), Budget::SAMPLES).map_err(|error| no(error.to_string()))?;
         json::check_names(&text).map_err(|error| no(error.to_string()))?;
         let document: Value = serde_json::from_str(&text).map_err(|error| no(error.to_string()))?;
-        if document["schema"] != "proofmark.outcome" || document["schema_version"] != 1 {
-            return Err(no("its schema is another: expected `proofmark.outcome`, version 1".to_owned()));
+        if document["schema"] != outcome::SCHEMA || document["schema_version"] != outcome::VERSION {
+            let (schema, version) = (outcome::SCHEMA, outcome::VERSION);
+            return Err(no(format!("its schema is another: expected `{schema}`, version {version}")));
         }
         if answer::job_of(&document) != Some(shard) {
             return Err(no("it answers another job".to_owned()));

@@ -3,7 +3,8 @@
 use proofmark_packager::{Arch, Artifact, Digest};
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Action, Freshness, Input, Job};
+use crate::job::{Action, Input, Job};
+use crate::rebuild::Freshness;
 use crate::record::RunId;
 
 /// One job of a plan.

@@ -24,6 +24,12 @@ pub enum ActionError {
     /// Nothing would be measured.
     #[error("there is no workload to measure: expected at least one")]
     NoWorkloads,
+    /// What is called as a library, and would return its outputs.
+    #[error("{name} returns its outputs: expected a submission that writes to the judge's buffers")]
+    ReturnsOutputs {
+        /// The solution's name.
+        name: String,
+    },
     /// Nobody is there who could make the inputs.
     #[error(
         "workload {workload} leaves its inputs to the definition's own function: expected the definition's own \

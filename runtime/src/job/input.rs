@@ -65,8 +65,7 @@ impl Input {
 
     /// Whether it runs as a library, and not in Python.
     pub fn is_compiled(&self) -> bool {
-        let in_python = |one: &Artifact| !one.manifest().build.language.is_compiled() || is_extension(one);
-        !self.artifact().is_some_and(in_python)
+        !self.artifact().is_some_and(runs_in_python)
     }
 
     /// Its name, as tables and records show it.
@@ -76,6 +75,16 @@ impl Input {
             Self::Library(library) => &library.name,
         }
     }
+}
+
+/// Whether a submission is called through Python.
+fn runs_in_python(artifact: &Artifact) -> bool {
+    !artifact.manifest().build.language.is_compiled() || is_extension(artifact)
+}
+
+/// Whether a submission is called as a library and returns its outputs, which then are no buffers of the judge's.
+pub fn returns_outputs(artifact: &Artifact) -> bool {
+    !artifact.manifest().build.destination_passing_style && !runs_in_python(artifact)
 }
 
 /// Bytes in base64, written piece by piece: a library takes a hundred megabytes.

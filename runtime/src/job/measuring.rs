@@ -92,7 +92,7 @@ impl Measuring {
     }
 
     /// The options of a run on this machine: where programs and libraries are is not the job's to say.
-    pub fn options(&self, program: PathBuf, tvm_ffi: PathBuf, cupti: Option<PathBuf>) -> Options {
+    pub fn options(&self, program: PathBuf, tvm_ffi: Option<PathBuf>, cupti: Option<PathBuf>) -> Options {
         let by_precision = StoppingRule { budget: self.budget, ..StoppingRule::default() };
         Options {
             program,

@@ -28,10 +28,10 @@ pub mod task;
 
 pub use action_error::{ActionError, OtherDefinition};
 pub use extension::is_extension;
-pub use input::Input;
+pub use input::{Input, returns_outputs};
 pub use measuring::{Measure, Measuring};
 pub use outcome::{Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 pub use reference::Reference;
-pub use request::{Action, Freshness, Job, JobError, ReplaySource};
+pub use request::{Action, Job, JobError, ReplaySource};
 pub use subject::BuiltSubject;
 pub use task::{Task, TaskError, TaskSources};

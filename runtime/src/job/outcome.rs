@@ -13,6 +13,11 @@ use crate::rebuild::{Finding, ProvenBuild};
 use crate::record::{Context, Record, WorkloadRecord};
 use crate::report::BenchReport;
 
+/// Name of the document that answers a job.
+pub const SCHEMA: &str = "proofmark.outcome";
+/// Its version. Changes whenever an older reader would misunderstand.
+pub const VERSION: u32 = 1;
+
 /// What came out of a job. A finding is an answer: only what could not be judged is an error.
 #[derive(Debug)]
 #[must_use]

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::action_error::{ActionError, OtherDefinition};
-use super::input::Input;
+use super::input::{Input, returns_outputs};
 use super::measuring::{Measure, Measuring};
 use super::reference::Reference;
 use crate::measure::decision::Protocol;
+use crate::rebuild::Freshness;
 use crate::record::RunId;
 
 /// Name of the document.
@@ -22,16 +23,6 @@ pub const LARGEST_JOB_BYTES: u64 = 144 << 20;
 
 /// Domain of a job's digest.
 const DIGEST_DOMAIN: &str = "proofmark/job/1";
-
-/// Whether a cached build will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Freshness {
-    /// A proven build from the cache, proven again.
-    Cached,
-    /// A build of its own, whatever the cache holds.
-    Fresh,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,26 +119,30 @@ impl Action {
         is_launched || matches!(self, Self::Bench { .. } | Self::Compare { .. })
     }
 
-    /// Refuses what cannot be done as asked, before anything is built for it.
-    pub fn check(&self) -> Result<(), ActionError> {
-        self.check_definitions()?;
-        let measuring = match self {
+    /// How it measures, if it does.
+    pub fn measuring(&self) -> Option<&Measuring> {
+        match self {
             Self::Build { .. } => None,
             Self::Seal { measure, .. } | Self::Replay { measure, .. } => match measure {
                 Measure::Not { .. } => None,
                 Measure::WherePossible { measuring } => Some(measuring),
             },
-            Self::Bench { measuring, .. } => Some(measuring),
-            Self::Compare { measuring, protocol, .. } => {
-                protocol.check()?;
-                Some(measuring)
-            }
-        };
-        let Some(measuring) = measuring else { return Ok(()) };
+            Self::Bench { measuring, .. } | Self::Compare { measuring, .. } => Some(measuring),
+        }
+    }
+
+    /// Refuses what cannot be done as asked, before anything is built for it.
+    pub fn check(&self) -> Result<(), ActionError> {
+        self.check_definitions()?;
+        if let Self::Compare { protocol, .. } = self {
+            protocol.check()?;
+        }
+        let Some(measuring) = self.measuring() else { return Ok(()) };
         if measuring.task.workloads.is_empty() {
             return Err(ActionError::NoWorkloads);
         }
         measuring.check()?;
+        self.check_outputs(&measuring.reference)?;
         let custom = measuring.task.workloads.iter().find(|workload| workload.is_custom());
         match (custom, &measuring.reference) {
             (Some(workload), Reference::Submission { .. }) => {
@@ -157,6 +152,26 @@ impl Action {
                 Err(ActionError::OwnCheck { definition: measuring.task.definition.name().to_owned() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses what would return its outputs. A seal and a replay are done without measuring it.
+    fn check_outputs(&self, reference: &Reference) -> Result<(), ActionError> {
+        let reference = match reference {
+            Reference::Submission { input } => Some(input),
+            Reference::Definition => None,
+        };
+        let subjects = match self {
+            Self::Bench { subject, .. } => [Some(subject), None],
+            Self::Compare { incumbent, candidate, .. } => [Some(incumbent), Some(candidate)],
+            Self::Build { .. } | Self::Seal { .. } | Self::Replay { .. } => [None, None],
+        };
+        let mut artifacts = subjects.into_iter().chain([reference]).flatten().filter_map(Input::artifact);
+        match artifacts.find(|artifact| returns_outputs(artifact)) {
+            Some(artifact) => {
+                Err(ActionError::ReturnsOutputs { name: artifact.manifest().solution.name.clone() })
+            }
+            None => Ok(()),
         }
     }
 

@@ -116,8 +116,8 @@ impl Live {
 pub struct Options {
     /// The program to start players from.
     pub program: PathBuf,
-    /// Absolute path of `libtvm_ffi.so`.
-    pub tvm_ffi: PathBuf,
+    /// Absolute path of `libtvm_ffi.so`, where anything is called through it.
+    pub tvm_ffi: Option<PathBuf>,
     /// Where CUPTI is; `None` looks for it.
     pub cupti: Option<PathBuf>,
     /// The run's secret, from which the workloads' seeds follow; it is revealed afterwards.

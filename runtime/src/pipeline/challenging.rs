@@ -11,9 +11,8 @@ use super::{Listener, PipelineError, Settings};
 use crate::build::BuildError;
 use crate::cache::{BuildName, Key};
 use crate::cause_text;
-use crate::job::Freshness;
 use crate::measure::seed::fill_with_secret;
-use crate::rebuild::{Built, RebuildError};
+use crate::rebuild::{Built, Freshness, RebuildError};
 use crate::shared_cache::{Found, ObjectError};
 
 /// What came of a challenge.

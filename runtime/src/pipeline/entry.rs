@@ -9,8 +9,8 @@ use super::resources::{Installing, Resources};
 use super::{Event, Listener, PipelineError};
 use crate::cache::BuildName;
 use crate::capture::{self, CapturedEntry, Document, Surroundings};
-use crate::job::Freshness;
 use crate::python::Interpreter;
+use crate::rebuild::Freshness;
 use crate::toolchain::lock_file::ComponentName;
 use crate::toolchain::{Kit, KitName};
 

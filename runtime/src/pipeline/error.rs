@@ -9,9 +9,8 @@ use crate::build::Unbuildable;
 use crate::cache::CacheError;
 use crate::capture::{CaptureError, TranslateError};
 use crate::evidence::ReplayError;
-use crate::job::ActionError;
+use crate::job::{ActionError, Outcome};
 use crate::measure::BenchError;
-use crate::proof::Judgement;
 use crate::python::{HomeError, InterpreterError};
 use crate::rebuild::{Finding, RebuildError};
 use crate::record::JournalError;
@@ -61,11 +60,13 @@ pub enum PipelineError {
         /// Why.
         source: Box<ToolchainError>,
     },
-    /// The named `libtvm_ffi.so` is not there.
+    /// A `libtvm_ffi.so` is not there.
     #[error("cannot find {}", path.display())]
     NoTvmFfi {
         /// The path.
         path: PathBuf,
+        /// Whether the settings name it; else it is the toolchain's.
+        is_named: bool,
         /// What the system said.
         source: io::Error,
     },
@@ -74,16 +75,6 @@ pub enum PipelineError {
     Program {
         /// What the system said.
         source: io::Error,
-    },
-    /// A built library is not what it was named to be.
-    #[error("{name} is not proven to be {arch}: {}", judgement.reasons().join("; "))]
-    Library {
-        /// The library's name.
-        name: String,
-        /// What it should be.
-        arch: Arch,
-        /// What its bytes say.
-        judgement: Box<Judgement>,
     },
     /// The evidence cannot be written.
     #[error(transparent)]
@@ -106,6 +97,14 @@ pub enum PipelineError {
         name: String,
         /// Why.
         finding: Finding,
+    },
+    /// The definition's own code is the reference, and there is no Python that could run it.
+    #[error("no reference is known for {definition} but its own code, which needs a Python with torch")]
+    NoReference {
+        /// The definition.
+        definition: String,
+        /// Why there is none.
+        source: Box<InterpreterError>,
     },
     /// There is no Python that could run what is written in it.
     #[error(transparent)]
@@ -148,6 +147,16 @@ pub(super) enum Stop {
     },
     /// We could not judge.
     Error(PipelineError),
+}
+
+impl Stop {
+    /// The answer, if it is one.
+    pub(super) fn outcome(self) -> Result<Outcome, PipelineError> {
+        match self {
+            Self::Finding { name, finding } => Ok(Outcome::Finding { name, finding }),
+            Self::Error(error) => Err(error),
+        }
+    }
 }
 
 impl<E: Into<PipelineError>> From<E> for Stop {

@@ -1,6 +1,5 @@
-//! The second half of the line: Proof → Measurement → Verdict → Record.
+//! The second half of the line: Proof → Recordings → Measurement → Verdict → Record.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use proofmark_packager::Artifact;
@@ -10,8 +9,10 @@ use proofmark_player::process::own_program;
 
 use super::error::Stop;
 use super::{Event, Line, PipelineError};
+use crate::cause_text;
 use crate::job::{
     BuiltSubject, Measure, Measured, MeasurementOutcome, Measuring, Outcome, Reference, is_extension,
+    returns_outputs,
 };
 use crate::measure::decision::Protocol;
 use crate::measure::judge::device::JudgeDevice;
@@ -36,6 +37,10 @@ impl Line<'_, '_> {
                 "a torch extension is called through Python, which no seal measures yet: `bench` does";
             return Ok(MeasurementOutcome::Skipped(reason.to_owned()));
         }
+        if returns_outputs(artifact) {
+            let reason = "it returns its outputs: outputs must be the judge's buffers";
+            return Ok(MeasurementOutcome::Skipped(reason.to_owned()));
+        }
         let readiness = probe();
         if !readiness.is_ready() {
             return Ok(MeasurementOutcome::Skipped(readiness.to_string()));
@@ -44,6 +49,9 @@ impl Line<'_, '_> {
             Err(Stop::Error(PipelineError::Measure(BenchError::Device(
                 refusal @ DeviceError::WrongArchitecture { .. },
             )))) => Ok(MeasurementOutcome::Skipped(refusal.to_string())),
+            Err(Stop::Error(error @ PipelineError::NoReference { .. })) => {
+                Ok(MeasurementOutcome::Skipped(cause_text::text(&error)))
+            }
             measured => measured.map(|measured| MeasurementOutcome::Taken(Box::new(measured))),
         }
     }
@@ -149,7 +157,7 @@ impl Line<'_, '_> {
     fn prove_reference(&mut self, measuring: &Measuring) -> Result<Box<BuiltSubject>, Stop> {
         let definition = &measuring.task.definition;
         let Reference::Submission { input } = &measuring.reference else {
-            let home = self.resources.definition_home()?;
+            let home = self.resources.definition_home(definition)?;
             return Ok(Box::new(BuiltSubject::of_definition(definition, home, self.job.arch)));
         };
         self.prove(input, definition).map_err(|stop| match stop {
@@ -163,7 +171,7 @@ impl Line<'_, '_> {
         let needs_tvm_ffi = arms.iter().any(is_compiled) || measuring.reference.is_compiled();
         let program = own_program().map_err(|source| PipelineError::Program { source })?;
         // Without a library that is called through it, nothing needs it.
-        let tvm_ffi = if needs_tvm_ffi { self.resources.tvm_ffi()? } else { PathBuf::new() };
+        let tvm_ffi = if needs_tvm_ffi { Some(self.resources.tvm_ffi()?) } else { None };
         let options = measuring.options(program, tvm_ffi, self.settings.cupti.clone());
         let (refusals, neighbours) = (self.settings.refusals, self.settings.neighbours);
         Ok(Options { refusals, neighbours, ..options })

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Arch, Artifact, Gencode};
 use proofmark_player::Refusals;
 use proofmark_player::process::own_program;
@@ -10,10 +11,9 @@ use proofmark_player::process::own_program;
 use super::{Event, Listener, PipelineError};
 use crate::build::{BuildLimits, BuildRequest, LinkRule, TORCH_MODULE, check_buildable, kits_of};
 use crate::cache::{BuildName, PlanKey, Store};
-use crate::job::Freshness;
 use crate::measure::Neighbours;
-use crate::python::{Interpreter, PythonHome};
-use crate::rebuild::{self, BuildContext, BuildEvent, Built, RebuildError};
+use crate::python::{Interpreter, InterpreterError, PythonHome};
+use crate::rebuild::{self, BuildContext, BuildEvent, Built, Freshness, RebuildError};
 use crate::shared_cache::{SharedCache, Sharing};
 use crate::toolchain::install::{ObtainError, Progress, Step, WheelSource, find_or_install};
 use crate::toolchain::{
@@ -170,17 +170,32 @@ impl<'job> Resources<'job> {
     }
 
     /// A place for a definition's own reference.
-    pub(crate) fn definition_home(&mut self) -> Result<PythonHome, PipelineError> {
+    pub(crate) fn definition_home(&mut self, definition: &Definition) -> Result<PythonHome, PipelineError> {
         let program = own_program().map_err(|source| PipelineError::Program { source })?;
         let named = self.settings.player_library.as_deref();
-        Ok(PythonHome::of_definition(self.interpreter()?, named, &program)?)
+        Ok(PythonHome::of_definition(self.definition_interpreter(definition)?, named, &program)?)
+    }
+
+    /// What runs a definition's own reference.
+    pub(super) fn definition_interpreter(
+        &mut self,
+        definition: &Definition,
+    ) -> Result<&Interpreter, PipelineError> {
+        self.find_interpreter().map_err(|source| {
+            let definition = definition.name().to_owned();
+            PipelineError::NoReference { definition, source: Box::new(source) }
+        })
     }
 
     pub(super) fn interpreter(&mut self) -> Result<&Interpreter, PipelineError> {
-        if self.interpreter.is_none() {
-            self.interpreter = Some(Interpreter::with_torch(&self.settings.python)?);
+        Ok(self.find_interpreter()?)
+    }
+
+    fn find_interpreter(&mut self) -> Result<&Interpreter, InterpreterError> {
+        match &mut self.interpreter {
+            Some(interpreter) => Ok(interpreter),
+            none => Ok(none.insert(Interpreter::with_torch(&self.settings.python)?)),
         }
-        Ok(self.interpreter.as_ref().expect("found just above"))
     }
 
     /// The absolute path of the library that kernels are called through.
@@ -192,7 +207,8 @@ impl<'job> Resources<'job> {
                 .map_err(|source| PipelineError::TvmFfi { source: Box::new(source) })?
                 .library(),
         };
-        path.canonicalize().map_err(|source| PipelineError::NoTvmFfi { path, source })
+        let is_named = self.settings.tvm_ffi.is_some();
+        path.canonicalize().map_err(|source| PipelineError::NoTvmFfi { path, is_named, source })
     }
 
     /// Finds the kits that a request asks for, and installs what is missing if that is allowed.

@@ -8,7 +8,7 @@ use super::build::{describe_finding, describe_proof, document, finding_document}
 use super::comparison_table::comparison_table;
 use super::entry::{describe_entry, entry_document};
 use crate::evidence::{BuildComparison, RecordingComparison, Sameness, SpeedComparison};
-use crate::job::{BuiltSubject, Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
+use crate::job::{BuiltSubject, Input, Job, Measured, MeasurementOutcome, Outcome, ReplayedSpeed};
 use crate::measure::Compared;
 use crate::measure::decision::Arm;
 use crate::rebuild::RebuildExtent;
@@ -58,6 +58,20 @@ pub fn text(outcome: &Outcome) -> String {
             }
         }
     }
+}
+
+/// The fields of an outcome's document: what the verb itself would print, with the job that it answers, the run's
+/// name and every record.
+pub fn job_body(job: &Job, outcome: &Outcome, exit_code: u8) -> Value {
+    let mut body = body(outcome);
+    body["job"] = json!(job.digest());
+    body["run_id"] = json!(job.run_id);
+    body["exit_code"] = json!(exit_code);
+    body["records"] = json!(outcome.records());
+    if let Outcome::Sealed { sealed, .. } = outcome {
+        body["sealed"] = json!(Input::Artifact(sealed.clone()));
+    }
+    body
 }
 
 /// The fields of the verb's document.

@@ -15,9 +15,8 @@ use serde_json::json;
 
 use super::{INVALID_IS_REMOVED, ResultsFolder, explain_plan, explain_results, explain_shard, words};
 use crate::cli::console::{self, Console};
-use crate::cli::exit_code::ExitCode;
+use crate::cli::exit_code::{self, ExitCode};
 use crate::cli::failure::Failure;
-use crate::cli::job::{OUTCOME, outcome_body};
 use crate::cli::line::{self, MachineOptions};
 use crate::cli::measuring::DriverOptions;
 use crate::fleet::attempt::{AttemptEnd, AttemptStart, scheduled_as};
@@ -25,11 +24,12 @@ use crate::fleet::gpu::{self, GpuName};
 use crate::fleet::summary::is_refused;
 use crate::fleet::worker::{self, WorkEnd, WorkError, WorkEvent};
 use crate::fleet::{FleetPlan, PlannedShard, Results, ShardPlace, ShardState};
-use crate::job::{Action, Job};
+use crate::job::{Action, Job, outcome};
 use crate::measure::Neighbours;
 use crate::path_text;
 use crate::pipeline::Settings;
 use crate::record::RunId;
+use crate::report;
 
 /// Do the shards of a plan that have no outcome yet.
 ///
@@ -305,9 +305,10 @@ fn judge(
     let neighbours = Neighbours::Disturb;
     let settings =
         Settings { neighbours, record, ..arguments.driver.settings(arguments.machine.settings()?) };
-    let outcome = line::do_job(&job, &settings, console)?;
-    let document = console::render(OUTCOME, 1, &outcome_body(&job, &outcome))?;
-    Ok((document, crate::cli::exit_code::of(&outcome)))
+    let done = line::do_job(&job, &settings, console)?;
+    let code = exit_code::of(&done);
+    let body = report::outcome::job_body(&job, &done, code as u8);
+    Ok((console::render(outcome::SCHEMA, outcome::VERSION, &body)?, code))
 }
 
 fn explain(error: WorkError) -> Failure {

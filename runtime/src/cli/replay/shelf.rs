@@ -6,23 +6,31 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, TableStyle};
 use proofmark_packager::{Arch, Digest, json as json_budget};
+use proofmark_player::device::probe;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Arguments, replay};
+use super::{Arguments, Request, request};
 use crate::cli::console::Console;
 use crate::cli::exit_code::{self, ExitCode};
 use crate::cli::failure::Failure;
-use crate::cli::protected;
-use crate::evidence::Sameness;
-use crate::job::{Outcome, ReplayedSpeed};
+use crate::cli::{input, protected};
+use crate::device::sensors;
+use crate::evidence::{ReplayError, Sameness, sealed};
+use crate::job::{Job, Outcome, ReplayedSpeed};
 use crate::ledger::import;
 use crate::measure::statistics::Interval;
 use crate::path_text;
+use crate::record::RunId;
 use crate::report::figures::{NONE, change, or_none};
+use crate::toolchain::{self, FileDigests, Search};
 
 /// Largest file of finished rows that is read, in bytes.
 const LARGEST_BYTES: u64 = 64 << 20;
+
+/// What a line of finished rows is, and its version.
+const SCHEMA: &str = "proofmark.replay-row";
+const VERSION: u32 = 1;
 
 /// What became of one artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,16 +40,16 @@ struct ShelfRow {
     file: String,
     /// The SHA-256 of the file.
     sha256: Digest,
-    /// How it was replayed: other options, or another release of this program, replay it again.
+    /// What decides the row beside the file: the release of this program, the job, the toolchain and the GPU.
     how: String,
     /// The artifact.
     digest: Option<Digest>,
     /// What it was built for.
     arch: Option<Arch>,
-    /// `identical`, `device_code`, `different`, `relaunched`, `unproven`, `unsealed`, or `not judged`.
-    build: String,
-    /// `holds`, `does not hold`, `skipped`, or `none` where no speed was sealed.
-    speed: String,
+    /// What became of the build.
+    build: RowBuild,
+    /// What became of the sealed speed.
+    speed: RowSpeed,
     /// Today's time over the sealed one, with its interval over workloads.
     ratio: Option<Interval>,
     /// How today's speed and the sealed one were measured.
@@ -52,6 +60,67 @@ struct ShelfRow {
     reason: Option<String>,
     /// The exit code that it alone would have.
     exit_code: u8,
+}
+
+/// What became of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RowBuild {
+    /// The sealed bytes.
+    Identical,
+    /// The sealed device code in another library.
+    DeviceCode,
+    /// Something else.
+    Different,
+    /// Nothing was built: what was sealed was launched.
+    Relaunched,
+    /// It does not compile, or is not proven.
+    Unproven,
+    /// The artifact was packed, and claims nothing.
+    Unsealed,
+    /// Why stands in the row.
+    #[serde(rename = "not judged")]
+    NotJudged,
+}
+
+/// What became of a sealed speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RowSpeed {
+    /// Nothing speaks against it.
+    Holds,
+    /// It is another today.
+    #[serde(rename = "does not hold")]
+    DoesNotHold,
+    /// It was not measured.
+    Skipped,
+    /// None was sealed.
+    None,
+}
+
+impl RowBuild {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Identical => "identical",
+            Self::DeviceCode => "same device code",
+            Self::Different => "different",
+            Self::Relaunched => "relaunched",
+            Self::Unproven => "unproven",
+            Self::Unsealed => "unsealed",
+            Self::NotJudged => "not judged",
+        }
+    }
+}
+
+impl RowSpeed {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::DoesNotHold => "does not hold",
+            Self::Skipped => "skipped",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Replays every artifact of the paths.
@@ -72,18 +141,19 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, 
         }
         None => None,
     };
-    let how = how(arguments);
     let mut rows = Vec::new();
     for (index, file) in files.iter().enumerate() {
         let sha256 = File::open(file).and_then(Digest::of_reader);
         let sha256 = sha256.map_err(|error| Failure::request(format!("{}: {error}", file.display())))?;
+        let replay = Replay::of(file, arguments, console);
+        let how = replay.as_ref().map_or_else(|_| String::new(), Replay::how);
         let is_done = |row: &&ShelfRow| row.sha256 == sha256 && row.how == how && row.exit_code < 2;
         let done = log.as_ref().and_then(|log| log.rows.iter().rev().find(is_done)).cloned();
         let row = if let Some(done) = done {
             ShelfRow { file: path_text::text(file), ..done }
         } else {
             console.say(format!("{} of {}: {}", index + 1, files.len(), file.display()));
-            let row = judge(file, sha256, &how, arguments, console);
+            let row = judge(ShelfRow::new(path_text::text(file), sha256, how), replay, console);
             if let Some(log) = &mut log {
                 log.append(&row)?;
             }
@@ -97,50 +167,87 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, 
     Ok(code)
 }
 
-fn how(arguments: &Arguments) -> String {
-    let options = [
-        ("cached", arguments.cached),
-        ("recorded", arguments.recorded),
-        ("no-measure", arguments.no_measure),
-    ];
-    let named = options.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name);
-    let arch = arguments.measuring.line.arch.map(|arch| arch.to_string());
-    std::iter::once(concat!("proofmark ", env!("CARGO_PKG_VERSION")).to_owned())
-        .chain(named.map(str::to_owned))
-        .chain(arch)
-        .collect::<Vec<_>>()
-        .join(", ")
+/// What is to be done with one artifact.
+enum Replay {
+    /// It was packed, and claims nothing that could differ.
+    Unsealed(ReplayError),
+    /// A job.
+    Sealed(Box<Request>),
+}
+
+impl Replay {
+    fn of(file: &Path, arguments: &Arguments, console: &Console) -> Result<Self, Failure> {
+        let opened = input::open_one(file, console)?;
+        match sealed::read(&opened.bundle) {
+            Err(error) if error.is_unsealed() => Ok(Self::Unsealed(error)),
+            // Whatever else is wrong with its evidence, the replay says.
+            _ => Ok(Self::Sealed(Box::new(request(opened, file, arguments, console)?))),
+        }
+    }
+
+    /// What its answer rests on beside the file: where all of it is the same, it is not asked again.
+    fn how(&self) -> String {
+        let mut how = vec![concat!("proofmark ", env!("CARGO_PKG_VERSION")).to_owned()];
+        if let Self::Sealed(request) = self {
+            let Request { arch, action, options, settings, .. } = &**request;
+            let freshness = options.freshness();
+            let job = Job { run_id: RunId::fresh(), arch: *arch, freshness, action: action.clone() };
+            how.push(format!("job {}", job.digest()));
+            let search = Search { arch: Some(*arch), ..settings.search.clone() };
+            let mut digests = FileDigests::open(&settings.cache, settings.trust);
+            how.push(toolchain::find(&search, &mut digests).map_or_else(
+                |_| "no toolchain yet".to_owned(),
+                |toolchain| format!("toolchain {}", toolchain.fingerprint.digest()),
+            ));
+            how.push(format!("{:?}", settings.link_rule));
+            if job.action.measuring().is_some() {
+                how.push(probe().to_string());
+                how.extend(sensors::uuids());
+            }
+        }
+        how.join(", ")
+    }
+}
+
+impl ShelfRow {
+    fn new(file: String, sha256: Digest, how: String) -> Self {
+        Self {
+            file,
+            sha256,
+            how,
+            digest: None,
+            arch: None,
+            build: RowBuild::NotJudged,
+            speed: RowSpeed::None,
+            ratio: None,
+            trust: None,
+            changed: Vec::new(),
+            reason: None,
+            exit_code: ExitCode::Yes as u8,
+        }
+    }
 }
 
 /// One bad artifact never ends the others.
-fn judge(file: &Path, sha256: Digest, how: &str, arguments: &Arguments, console: &Console) -> ShelfRow {
-    let empty = ShelfRow {
-        file: path_text::text(file),
-        sha256,
-        how: how.to_owned(),
-        digest: None,
-        arch: None,
-        build: String::new(),
-        speed: "none".to_owned(),
-        ratio: None,
-        trust: None,
-        changed: Vec::new(),
-        reason: None,
-        exit_code: ExitCode::Yes as u8,
-    };
-    match replay(file, arguments, console) {
-        Ok(None) => ShelfRow { build: "not judged".to_owned(), ..empty },
-        Ok(Some((digest, arch, outcome))) => {
-            let exit_code = exit_code::of(&outcome) as u8;
-            of_outcome(ShelfRow { digest: Some(digest), arch: Some(arch), exit_code, ..empty }, &outcome)
+fn judge(row: ShelfRow, replay: Result<Replay, Failure>, console: &Console) -> ShelfRow {
+    let request = match replay {
+        Ok(Replay::Sealed(request)) => request,
+        Ok(Replay::Unsealed(error)) => {
+            return ShelfRow { build: RowBuild::Unsealed, reason: Some(error.to_string()), ..row };
         }
         Err(failure) => {
-            let reason = failure.to_string();
-            let is_unsealed = reason.contains("packed, not sealed");
-            let build = if is_unsealed { "unsealed" } else { "not judged" };
-            // What was never sealed claims nothing that could differ.
-            let exit_code = if is_unsealed { ExitCode::Yes as u8 } else { failure.code() as u8 };
-            ShelfRow { build: build.to_owned(), reason: Some(reason), exit_code, ..empty }
+            return ShelfRow { reason: Some(failure.to_string()), exit_code: failure.code() as u8, ..row };
+        }
+    };
+    let row = ShelfRow { digest: Some(request.digest), arch: Some(request.arch), ..row };
+    match request.replay(console) {
+        Ok(None) => row,
+        Ok(Some(outcome)) => {
+            let exit_code = exit_code::of(&outcome) as u8;
+            of_outcome(ShelfRow { exit_code, ..row }, &outcome)
+        }
+        Err(failure) => {
+            ShelfRow { reason: Some(failure.to_string()), exit_code: failure.code() as u8, ..row }
         }
     }
 }
@@ -149,39 +256,38 @@ fn of_outcome(mut row: ShelfRow, outcome: &Outcome) -> ShelfRow {
     match outcome {
         Outcome::Replayed { comparison, speed, .. } => {
             let same_device_code = comparison.lost_images.is_empty() && comparison.new_images.is_empty();
-            let build = match comparison.sameness {
-                Sameness::Identical => "identical",
-                Sameness::Different if same_device_code => "device_code",
-                Sameness::Different => "different",
+            row.build = match comparison.sameness {
+                Sameness::Identical => RowBuild::Identical,
+                Sameness::Different if same_device_code => RowBuild::DeviceCode,
+                Sameness::Different => RowBuild::Different,
             };
-            build.clone_into(&mut row.build);
             row.changed.clone_from(&comparison.causes);
             if let Some(speed) = speed {
                 add_speed(&mut row, speed);
             }
         }
         Outcome::Relaunched { speed, .. } => {
-            "relaunched".clone_into(&mut row.build);
+            row.build = RowBuild::Relaunched;
             add_speed(&mut row, speed);
         }
         Outcome::Finding { finding, .. } => {
-            "unproven".clone_into(&mut row.build);
+            row.build = RowBuild::Unproven;
             row.reason = Some(crate::report::build::describe_finding(finding));
         }
-        _ => "not judged".clone_into(&mut row.build),
+        _ => row.build = RowBuild::NotJudged,
     }
     row
 }
 
 fn add_speed(row: &mut ShelfRow, speed: &ReplayedSpeed) {
-    let word = match speed {
+    row.speed = match speed {
         ReplayedSpeed::Skipped { skipped } => {
             row.reason = Some(format!("speed: {skipped}"));
-            "skipped"
+            RowSpeed::Skipped
         }
         ReplayedSpeed::NothingInCommon { reason, .. } => {
             row.reason = Some(format!("speed: {reason}"));
-            "does not hold"
+            RowSpeed::DoesNotHold
         }
         ReplayedSpeed::Compared(speed) => {
             row.ratio = speed.interval;
@@ -198,16 +304,16 @@ fn add_speed(row: &mut ShelfRow, speed: &ReplayedSpeed) {
                 let words = format!("the driver ({} → {})", name(&speed.sealed_driver), name(&speed.driver));
                 row.changed.push(words);
             }
-            if speed.holds { "holds" } else { "does not hold" }
+            if speed.holds { RowSpeed::Holds } else { RowSpeed::DoesNotHold }
         }
     };
-    word.clone_into(&mut row.speed);
 }
 
 /// A negative finding counts before what could not be judged.
 fn worst(rows: &[ShelfRow], device_code_suffices: bool) -> ExitCode {
     let is_no = |row: &ShelfRow| {
-        let is_excused = device_code_suffices && row.build == "device_code" && row.speed != "does not hold";
+        let is_excused =
+            device_code_suffices && row.build == RowBuild::DeviceCode && row.speed != RowSpeed::DoesNotHold;
         row.exit_code == ExitCode::No as u8 && !is_excused
     };
     if rows.iter().any(is_no) {
@@ -227,7 +333,6 @@ fn table(rows: &[ShelfRow]) -> String {
         let name = Path::new(&row.file)
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let build = if row.build == "device_code" { "same device code" } else { &row.build };
         let changed = match (row.changed.as_slice(), &row.reason) {
             ([], Some(reason)) => reason.lines().next().unwrap_or_default().to_owned(),
             ([], None) => NONE.to_owned(),
@@ -237,8 +342,8 @@ fn table(rows: &[ShelfRow]) -> String {
         table.add_row([
             name,
             or_none(row.arch.map(|arch| arch.to_string())),
-            build.to_owned(),
-            row.speed.clone(),
+            row.build.words().to_owned(),
+            row.speed.words().to_owned(),
             or_none(row.ratio.as_ref().map(change)),
             or_none(row.trust.clone()),
             changed,
@@ -247,13 +352,13 @@ fn table(rows: &[ShelfRow]) -> String {
     if let Some(column) = table.column_mut(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let count = |wanted: &str| rows.iter().filter(|row| row.build == wanted).count();
+    let count = |wanted: RowBuild| rows.iter().filter(|row| row.build == wanted).count();
     format!(
         "{}\n{} of {} identical, {} with the same device code",
         table.trim_fmt(),
-        count("identical"),
+        count(RowBuild::Identical),
         rows.len(),
-        count("device_code")
+        count(RowBuild::DeviceCode)
     )
 }
 
@@ -285,9 +390,8 @@ impl ShelfLog {
             if line.is_empty() {
                 continue;
             }
-            let text = String::from_utf8_lossy(line);
-            rows.push(json_budget::parse(&text, json_budget::Budget::DOCUMENT).map_err(|error| {
-                let what = format!("{}, line {}: {error}", path.display(), index + 1);
+            rows.push(read_line(&String::from_utf8_lossy(line)).map_err(|reason| {
+                let what = format!("{}, line {}: {reason}", path.display(), index + 1);
                 Failure::request(what).hint("name a file that `replay --resume` wrote, or a new one")
             })?);
         }
@@ -298,9 +402,23 @@ impl ShelfLog {
     }
 
     fn append(&mut self, row: &ShelfRow) -> Result<(), Failure> {
-        let line = serde_json::to_string(row).map_err(Failure::could_not_judge)? + "\n";
+        let mut fields = json!({ "schema": SCHEMA, "version": VERSION });
+        let Value::Object(rest) = json!(row) else { unreachable!("a row is an object") };
+        fields.as_object_mut().expect("made just above").extend(rest);
+        let line = format!("{fields}\n");
         self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()).map_err(|error| {
             Failure::could_not_judge(format!("cannot write {}: {error}", self.path.display()))
         })
     }
+}
+
+/// A row in the file of finished ones.
+fn read_line(text: &str) -> Result<ShelfRow, String> {
+    let mut fields: Map<String, Value> =
+        json_budget::parse(text, json_budget::Budget::DOCUMENT).map_err(|error| error.to_string())?;
+    let mut take = |name: &str| fields.shift_remove(name).unwrap_or(Value::Null);
+    if (take("schema"), take("version")) != (json!(SCHEMA), json!(VERSION)) {
+        return Err(format!("its schema is another: expected `{SCHEMA}`, version {VERSION}"));
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
 }

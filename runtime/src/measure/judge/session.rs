@@ -178,7 +178,7 @@ impl PlayerSession {
             role: part.role,
             home,
             nonce: nonce(),
-            tvm_ffi: options.tvm_ffi.display().to_string(),
+            tvm_ffi: options.tvm_ffi.as_ref().map_or_else(String::new, |path| path.display().to_string()),
             cupti: device.cupti.clone(),
             folders: python.map(PythonProgram::folder_texts).unwrap_or_default(),
             cache: python.map(PythonProgram::cache_text).unwrap_or_default(),
