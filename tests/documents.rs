@@ -39,6 +39,54 @@ fn the_architecture_names_every_room_and_no_other() {
     }
 }
 
+/// What a file of `cli` imports of `cli`: the first word of each path.
+fn imported_of_cli(text: &str, is_in_folder: bool) -> BTreeSet<&str> {
+    let roots: &[&str] =
+        if is_in_folder { &["use crate::cli::"] } else { &["use crate::cli::", "use super::"] };
+    let mut words = BTreeSet::new();
+    for rest in roots.iter().flat_map(|root| text.split(root).skip(1)) {
+        let paths = rest.split(';').next().unwrap();
+        let mut depth = 0;
+        let ends = |one: char| {
+            depth += match one {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            one == ',' && depth < 2
+        };
+        words.extend(paths.split(ends).map(|path| {
+            let path = path.trim_start_matches(['{', ' ', '\n']);
+            path.split([':', '}', ' ', '\n']).next().unwrap()
+        }));
+    }
+    words
+}
+
+#[test]
+fn no_verb_imports_another() {
+    let cli = repository().join("runtime/src/cli");
+    let verbs = fs::read_to_string(cli.join("mod.rs")).unwrap();
+    let verbs: BTreeSet<&str> = verbs
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix("::Arguments),")?.split('(').nth(1))
+        .collect();
+    assert!(verbs.len() > 25, "{verbs:?}");
+    for entry in walkdir::WalkDir::new(&cli).into_iter().flatten().filter(|entry| entry.file_type().is_file())
+    {
+        let path = entry.path().strip_prefix(&cli).unwrap();
+        if path.extension().is_none_or(|end| end != "rs") || path == Path::new("mod.rs") {
+            continue;
+        }
+        let own = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let text = fs::read_to_string(entry.path()).unwrap();
+        for other in imported_of_cli(&text, path.iter().count() > 1) {
+            let is_free = other == own || !verbs.contains(other);
+            assert!(is_free, "{} imports the verb {other}", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_type_of_the_glossary_exists() {
     let text = read("runtime/ARCHITECTURE.md");

@@ -1,9 +1,9 @@
 //! `proofmark completions`: tab completion for a shell.
 
-use clap::{Args, Command, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::CommandLine;
+use super::command;
 use super::console::{Console, write_out};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -22,18 +22,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     console.require_text("a shell's completions")?;
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut shown(), "proofmark", &mut text);
+    clap_complete::generate(arguments.shell, &mut command::shown(), "proofmark", &mut text);
     write_out(&text)?;
     Ok(ExitCode::Yes)
-}
-
-/// The command line without the verbs that are not for people.
-pub(super) fn shown() -> Command {
-    let full = CommandLine::command();
-    Command::new("proofmark")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(full.get_about().cloned().unwrap_or_default())
-        .propagate_version(true)
-        .args(full.get_arguments().cloned())
-        .subcommands(full.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::completions;
+use super::command;
 use super::console::{Console, write_out};
 use super::exit_code::ExitCode;
 use super::failure::Failure;
@@ -27,7 +27,7 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     console.require_text("a manual page")?;
-    let program = completions::shown();
+    let program = command::shown();
     let Some(folder) = &arguments.into else {
         let found = arguments.verb.iter().try_fold(program, |command, word| {
             command.find_subcommand(word).cloned().ok_or_else(|| {

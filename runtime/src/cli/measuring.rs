@@ -13,7 +13,7 @@ use super::console::Console;
 use super::explain;
 use super::failure::Failure;
 use super::input;
-use super::ledger::{self, LedgerFolder};
+use super::ledger_folder::{self, LedgerFolder};
 use super::line::{self, LineOptions};
 use super::number;
 use super::task::TaskOptions;
@@ -133,7 +133,7 @@ impl MeasuringOptions {
         let ledger = self.ledger.open_named(console)?;
         let outcome = self.line.run(arch, action, settings, console)?;
         if let (Some(mut ledger), Some(outcome)) = (ledger, &outcome) {
-            ledger.append_records(&outcome.records()).map_err(ledger::explain)?;
+            ledger.append_records(&outcome.records()).map_err(ledger_folder::explain)?;
         }
         Ok(outcome)
     }

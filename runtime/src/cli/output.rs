@@ -50,6 +50,13 @@ fn cannot_write(path: &Path, error: &impl std::fmt::Display) -> Failure {
     Failure::could_not_judge(format!("cannot write {}: {error}", path.display()))
 }
 
+/// Says why a page could not be made.
+#[expect(clippy::needless_pass_by_value, reason = "shaped for map_err")]
+pub(super) fn unfinished_page(error: io::Error) -> Failure {
+    Failure::could_not_judge(format!("cannot make the page: {error}"))
+        .hint("parts of it wait in the folder that TMPDIR names: is there space?")
+}
+
 /// Refuses, before anything takes time, an output that could not be written.
 pub(super) fn check(output: &Path) -> Result<(), Failure> {
     if output.as_os_str() == "-" {

@@ -1,18 +1,19 @@
 //! What takes time, shown: a bar on a terminal, lines elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use proofmark_packager::interop::flashinfer::Workload;
 
 use super::console::Console;
-use super::toolchain::ConsoleProgress;
 use crate::pipeline::Event;
-use crate::toolchain::install::Progress as _;
+use crate::toolchain::{Progress, Step};
 
 /// What takes time, shown.
 pub(super) struct ProgressDisplay {
     console: Console,
     bar: ProgressBar,
-    installing: Option<ConsoleProgress>,
+    installing: Option<InstallDisplay>,
 }
 
 impl ProgressDisplay {
@@ -24,7 +25,7 @@ impl ProgressDisplay {
         match event {
             Event::Installing(step) => {
                 let console = self.console;
-                self.installing.get_or_insert_with(|| ConsoleProgress::new(console)).step(step);
+                self.installing.get_or_insert_with(|| InstallDisplay::new(console)).step(step);
             }
             Event::Capturing { .. } => self.say("importing the entry in a sandbox, to see what it compiles"),
             Event::Waiting => self.say("waiting: another process builds this"),
@@ -69,4 +70,64 @@ impl ProgressDisplay {
 fn axes(workload: &Workload) -> String {
     let texts: Vec<String> = workload.axes().iter().map(|(name, value)| format!("{name}={value}")).collect();
     texts.join(" ")
+}
+
+/// Shows an installation: a spinner on a terminal, a line for each step elsewhere.
+pub(super) struct InstallDisplay {
+    console: Console,
+    spinner: Option<ProgressBar>,
+}
+
+impl InstallDisplay {
+    pub(super) fn new(console: Console) -> Self {
+        let spinner = console.is_lively().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+            let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { console, spinner }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.println(text),
+            None => self.console.say(text),
+        }
+    }
+
+    fn show(&self, text: String) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(text);
+        }
+    }
+}
+
+impl Drop for InstallDisplay {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Progress for InstallDisplay {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Waiting => self.say("another proofmark is installing; waiting for it"),
+            Step::Present { component } => self.say(&format!("{component} is installed")),
+            Step::Fetching { component, bytes } => {
+                self.say(&format!("fetching {component}, {}", HumanBytes(*bytes)));
+            }
+            Step::Said { line } => self.show(line.chars().take(100).collect()),
+            Step::Checked { wheel } => self.show(format!("unpacking {wheel}")),
+            Step::Installed { component, folder } => {
+                self.say(&format!("installed {component} in {}", folder.display()));
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::ledger::{self, LedgerFolder};
+use super::ledger_folder::{self, LedgerFolder};
 use super::{output, protected};
 use crate::ledger::{Filter, import};
 use crate::path_text;
@@ -62,12 +62,12 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
                 oldest_first: true,
                 ..Filter::default()
             };
-            history.extend(ledger.runs(&filter).map_err(ledger::explain)?);
+            history.extend(ledger.runs(&filter).map_err(ledger_folder::explain)?);
         }
     }
     let (runs, comparisons) = (draft.runs(), draft.comparisons());
     let mut bytes = Vec::new();
-    draft.write(&history, &mut bytes).map_err(unfinished)?;
+    draft.write(&history, &mut bytes).map_err(output::unfinished_page)?;
     output::write_to(&arguments.output, &bytes)?;
     if arguments.output == Path::new("-") {
         return Ok(ExitCode::Yes);
@@ -94,7 +94,7 @@ fn add(draft: &mut PageDraft, file: &Path, is_shelf: bool, console: &Console) ->
                 console.say(format!("note: passed over {}: it was not measured", file.display()));
                 Ok(())
             }
-            Ok(exhibit) => draft.add_exhibit(&exhibit).map_err(unfinished),
+            Ok(exhibit) => draft.add_exhibit(&exhibit).map_err(output::unfinished_page),
             Err(error) if is_shelf && error.is_unsealed() => {
                 console.say(format!("note: passed over {}: it is not sealed", file.display()));
                 Ok(())
@@ -112,15 +112,8 @@ fn add(draft: &mut PageDraft, file: &Path, is_shelf: bool, console: &Console) ->
     let (runs, comparisons) = exhibit::sort_records(found.records);
     for run in runs {
         if let Some(exhibit) = Exhibit::of_run(run, source.clone()) {
-            draft.add_exhibit(&exhibit).map_err(unfinished)?;
+            draft.add_exhibit(&exhibit).map_err(output::unfinished_page)?;
         }
     }
-    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(unfinished)
-}
-
-/// Says why a page could not be made.
-#[expect(clippy::needless_pass_by_value, reason = "shaped for map_err")]
-pub(super) fn unfinished(error: std::io::Error) -> Failure {
-    Failure::could_not_judge(format!("cannot make the page: {error}"))
-        .hint("parts of it wait in the folder that TMPDIR names: is there space?")
+    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(output::unfinished_page)
 }

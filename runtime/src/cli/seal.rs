@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit_code::{self, ExitCode};
 use super::failure::Failure;
 use super::measuring::MeasuringOptions;
-use super::sign::{self, KeyOptions};
+use super::signing_key::{self, KeyOptions};
 use super::{input, line, output, protected};
 use crate::job::{Action, Measure, MeasurementOutcome, Measuring, Outcome, Reference};
 
@@ -130,7 +130,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         console.say("note: what it launched is too large to travel: only a rebuild can be measured again");
     }
     let sealed = match &key {
-        Some(key) => &sign::signed(sealed, key)?,
+        Some(key) => &signing_key::signed(sealed, key)?,
         None => &**sealed,
     };
     let evidence_digest = sealed.evidence.digest(digest);

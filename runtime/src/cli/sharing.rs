@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::failure::Failure;
-use super::sign;
+use super::signing_key;
 use crate::shared_cache::{CachePlace, PlaceError, Sharing};
 
 /// How long a shared cache is waited for where nothing else is said: less than most builds take.
@@ -53,8 +53,8 @@ impl SharingOptions {
             return Err(Failure::request(format!("nothing is known of who may sign in {place}"))
                 .hint("--cache-signers FILE names whose builds are taken, --cache-key FILE signs yours"));
         }
-        let allowed = self.cache_signers.as_deref().map(sign::open_signers).transpose()?;
-        let key = self.cache_key.as_deref().map(sign::open_key).transpose()?;
+        let allowed = self.cache_signers.as_deref().map(signing_key::open_signers).transpose()?;
+        let key = self.cache_key.as_deref().map(signing_key::open_key).transpose()?;
         Ok(Some(Sharing {
             place,
             allowed,

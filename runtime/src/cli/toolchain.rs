@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
+use super::progress::InstallDisplay;
 use crate::path_text;
 use crate::toolchain::data_folder::DataFolder;
 use crate::toolchain::install::{Existing, WheelSource};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::candidates;
 use crate::toolchain::{
-    FileDigests, InstallError, InstallRequest, KitName, Origin, Progress, Search, Step, Toolkit, install,
+    FileDigests, InstallError, InstallRequest, KitName, Origin, Search, Toolkit, install,
 };
 
 /// Install, or list, the compilers that builds are made with.
@@ -107,7 +108,7 @@ fn run_install(arguments: &Install, console: &Console) -> Result<ExitCode, Failu
         },
         existing: if arguments.force { Existing::Replace } else { Existing::Keep },
     };
-    let mut progress = ConsoleProgress::new(*console);
+    let mut progress = InstallDisplay::new(*console);
     let folders = install(&request, &mut progress).map_err(failure)?;
     progress.finish();
     for folder in &folders {
@@ -122,69 +123,9 @@ fn run_install(arguments: &Install, console: &Console) -> Result<ExitCode, Failu
 }
 
 /// Words the failure of an installation.
-pub(crate) fn failure(error: InstallError) -> Failure {
+fn failure(error: InstallError) -> Failure {
     let ways_out = error.ways_out();
     ways_out.into_iter().fold(Failure::could_not_judge(error), Failure::hint)
-}
-
-/// Shows an installation: a spinner on a terminal, a line for each step elsewhere.
-pub(crate) struct ConsoleProgress {
-    console: Console,
-    spinner: Option<ProgressBar>,
-}
-
-impl ConsoleProgress {
-    pub(crate) fn new(console: Console) -> Self {
-        let spinner = console.is_lively().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-            let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
-            bar.enable_steady_tick(std::time::Duration::from_millis(120));
-            bar
-        });
-        Self { console, spinner }
-    }
-
-    pub(crate) fn finish(&self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
-        }
-    }
-
-    fn say(&self, text: &str) {
-        match &self.spinner {
-            Some(spinner) => spinner.println(text),
-            None => self.console.say(text),
-        }
-    }
-
-    fn show(&self, text: String) {
-        if let Some(spinner) = &self.spinner {
-            spinner.set_message(text);
-        }
-    }
-}
-
-impl Drop for ConsoleProgress {
-    fn drop(&mut self) {
-        self.finish();
-    }
-}
-
-impl Progress for ConsoleProgress {
-    fn step(&mut self, step: &Step) {
-        match step {
-            Step::Waiting => self.say("another proofmark is installing; waiting for it"),
-            Step::Present { component } => self.say(&format!("{component} is installed")),
-            Step::Fetching { component, bytes } => {
-                self.say(&format!("fetching {component}, {}", HumanBytes(*bytes)));
-            }
-            Step::Said { line } => self.show(line.chars().take(100).collect()),
-            Step::Checked { wheel } => self.show(format!("unpacking {wheel}")),
-            Step::Installed { component, folder } => {
-                self.say(&format!("installed {component} in {}", folder.display()));
-            }
-        }
-    }
 }
 
 fn run_list(arguments: &List, console: &Console) -> Result<ExitCode, Failure> {

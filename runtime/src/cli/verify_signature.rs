@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use super::{input, output, sign};
+use super::{input, output, signing_key};
 use crate::attestation::statement::{PROVENANCE, TEST_RESULT, VERDICT};
 use crate::attestation::verify;
 use crate::signing::Envelope;
@@ -44,7 +44,7 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
     let opened = input::open_one(&arguments.path, console)?;
-    let allowed = sign::open_signers(&arguments.allowed_signers)?;
+    let allowed = signing_key::open_signers(&arguments.allowed_signers)?;
     for line in &allowed.passed_over {
         console.say(format!("note: {}: {line}", arguments.allowed_signers.display()));
     }

@@ -9,7 +9,7 @@ use proofmark_packager::{Bundle, open};
 use super::evidence::{Evidenced, unsigned_digest};
 use super::{Arguments, Challenge, Decided, no_gpu};
 use crate::cli::failure::Failure;
-use crate::cli::ledger::explain;
+use crate::cli::ledger_folder::explain;
 use crate::job::{Action, Input, Outcome};
 use crate::ledger::champion::Champion;
 use crate::ledger::entry::{Answer, ChallengeLine, id_of};

@@ -12,8 +12,8 @@ use proofmark_packager::{Digest, bundle};
 use super::evidence::{Evidenced, unsigned_digest};
 use super::{Challenge, Decided, no_gpu};
 use crate::cli::failure::Failure;
-use crate::cli::ledger::explain;
-use crate::cli::{output, sign};
+use crate::cli::ledger_folder::explain;
+use crate::cli::{output, signing_key};
 use crate::job::{Action, MeasurementOutcome, Outcome};
 use crate::ledger::champion;
 use crate::ledger::entry::{LedgerLine, PromotionLine, id_of};
@@ -56,7 +56,7 @@ impl Challenge<'_> {
         }
         let mut to_write = sealed.bundle.clone();
         if let Some(key) = key {
-            to_write = sign::signed(&to_write, key)?;
+            to_write = signing_key::signed(&to_write, key)?;
         }
         if is_new || key.is_some() {
             std::fs::create_dir_all(&self.arguments.shelf).map_err(|error| {

@@ -10,9 +10,8 @@ use super::{INVALID_IS_REMOVED, PLANNED_ANEW, ResultsFolder, explain_plan, expla
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
-use crate::cli::ledger::{self, LedgerFolder};
+use crate::cli::ledger_folder::{self, LedgerFolder};
 use crate::cli::output;
-use crate::cli::report::unfinished;
 use crate::fleet::plan::PassedOver;
 use crate::fleet::summary::{FleetSummary, ShardSummary, Standing};
 use crate::fleet::table::table;
@@ -77,7 +76,7 @@ impl Taken<'_> {
 
     fn put(&mut self) -> Result<(), Failure> {
         let Some(ledger) = self.ledger.as_deref_mut() else { return Ok(()) };
-        let Appended { new, known } = ledger.append_records(&self.waiting).map_err(ledger::explain)?;
+        let Appended { new, known } = ledger.append_records(&self.waiting).map_err(ledger_folder::explain)?;
         self.waiting.clear();
         let appended = self.appended.get_or_insert_default();
         appended.new += new;
@@ -195,10 +194,10 @@ fn draw(draft: &mut PageDraft, records: Vec<Record>) -> Result<(), Failure> {
     for run in runs {
         let source = run.last().and_then(|record| record.context.run_id).map(|run| run.to_string());
         if let Some(exhibit) = Exhibit::of_run(run, source.unwrap_or_default()) {
-            draft.add_exhibit(&exhibit).map_err(unfinished)?;
+            draft.add_exhibit(&exhibit).map_err(output::unfinished_page)?;
         }
     }
-    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(unfinished)
+    comparisons.iter().try_for_each(|one| draft.add_comparison(one)).map_err(output::unfinished_page)
 }
 
 fn write_report(path: &Path, draft: PageDraft) -> Result<Page, Failure> {

@@ -3,10 +3,10 @@
 use proofmark_packager::{Digest, escape};
 use serde_json::{Value, json};
 
-use super::explain;
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
+use crate::cli::ledger_folder::explain;
 use crate::ledger::{Filter, Ledger, LedgerEntry, LedgerError, LedgerKind, LedgerLine, Row, RunRow};
 use crate::measure::WorkloadFinding;
 use crate::record::{Record, WorkloadRecord};

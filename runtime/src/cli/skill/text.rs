@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::completions;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::schema;
+use crate::cli::{command, document_schema};
 
 /// What is written by hand; the tables are put in from the program.
 const TEMPLATE: &str = include_str!("template.md");
@@ -22,7 +21,7 @@ pub(super) fn text() -> String {
 /// Every verb with the first line of its help.
 fn verbs() -> String {
     let mut table = String::new();
-    for verb in completions::shown().get_subcommands().filter(|verb| verb.get_name() != "help") {
+    for verb in command::shown().get_subcommands().filter(|verb| verb.get_name() != "help") {
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(table, "| `proofmark {}` | {} |", verb.get_name(), about.trim_end_matches('.'));
     }
@@ -37,5 +36,5 @@ fn exit_codes() -> String {
 
 /// Every document, by the name that `proofmark schema` takes.
 fn documents() -> String {
-    schema::names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    document_schema::names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
