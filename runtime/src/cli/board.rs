@@ -9,7 +9,7 @@ use proofmark_packager::interop::torch_binding::{self, CallersStream};
 use proofmark_packager::interop::{Invalid, flashinfer, solexec};
 
 use super::failure::Failure;
-use super::line::DEFAULT_PYTHON;
+use crate::python::interpreter::DEFAULT_PYTHON;
 use crate::python::syntax::{self, Syntax};
 
 /// A board, and the file that it takes.

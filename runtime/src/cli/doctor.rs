@@ -19,6 +19,7 @@ use super::explain::KEEP_PLAYER_LIBRARY;
 use super::failure::Failure;
 use crate::device;
 use crate::process_tree::{self, RunLimits};
+use crate::python::interpreter::DEFAULT_PYTHON;
 use crate::sandbox::{self, Layers};
 use crate::toolchain::lock_file::{Component, ComponentName};
 use crate::toolchain::search::{find_tvm_ffi, search_host_compiler};
@@ -285,7 +286,7 @@ fn installing(search: &Search, needed: bool) -> Vec<Check> {
         Some(version) => Check::good("pip", version),
         None => trouble(
             "pip",
-            "`python3 -m pip` does not answer".to_owned(),
+            format!("`{DEFAULT_PYTHON} -m pip` does not answer"),
             vec![
                 "`apt install python3-pip`, `dnf install python3-pip` or the like".to_owned(),
                 "or `proofmark toolchain install --wheels FOLDER`".to_owned(),
@@ -318,7 +319,7 @@ fn standing(path: &Path) -> Option<&Path> {
 /// Asked in an empty folder: Python imports modules from the one that it runs in, where a stranger's may lie.
 fn pip() -> Option<String> {
     let empty = tempfile::tempdir().ok()?;
-    let mut command = Command::new("python3");
+    let mut command = Command::new(DEFAULT_PYTHON);
     command.current_dir(empty.path()).args(["-m", "pip", "--version", "--disable-pip-version-check"]);
     let limits = RunLimits { time: Duration::from_secs(20), log_bytes: 4096 };
     let finished = process_tree::run(command, limits, &mut |_| ()).ok()?;

@@ -6,14 +6,13 @@ use proofmark_player::device::DeviceError;
 
 use super::cache_folder;
 use super::failure::Failure;
-use super::line::DEFAULT_PYTHON;
 use crate::build::{BuildError, PlanError};
 use crate::capture::CaptureError;
 use crate::job::{ActionError, TaskError};
 use crate::measure::BenchError;
 use crate::pipeline::PipelineError;
 use crate::process_tree::ProcessError;
-use crate::python::InterpreterError;
+use crate::python::interpreter::{DEFAULT_PYTHON, InterpreterError};
 use crate::rebuild::RebuildError;
 use crate::shared_cache::ObjectError;
 use crate::toolchain::install::ObtainError;

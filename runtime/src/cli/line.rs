@@ -23,6 +23,7 @@ use crate::job::request::LARGEST_JOB_BYTES;
 use crate::job::{Action, Job, Outcome};
 use crate::measure::Neighbours;
 use crate::pipeline::{self, Download, Recorded, Settings};
+use crate::python::interpreter::DEFAULT_PYTHON;
 use crate::rebuild::Freshness;
 use crate::record::RunId;
 use crate::report;
@@ -30,9 +31,6 @@ use crate::toolchain::{DigestTrust, Search};
 
 /// Longest time that can be asked for, in seconds: a day.
 const LONGEST_TIMEOUT_SECONDS: u64 = 86_400;
-
-/// The Python that is taken where none is named.
-pub(super) const DEFAULT_PYTHON: &str = "python3";
 
 /// Where things are on this machine, and what a build may cost.
 #[derive(Debug, Clone, Args)]

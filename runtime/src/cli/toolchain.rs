@@ -12,6 +12,7 @@ use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::progress::InstallDisplay;
 use crate::path_text;
+use crate::python::interpreter::DEFAULT_PYTHON;
 use crate::toolchain::data_folder::DataFolder;
 use crate::toolchain::install::{Existing, WheelSource};
 use crate::toolchain::lock_file::{Component, ComponentName};
@@ -55,7 +56,7 @@ struct Install {
     #[arg(long, value_name = "FOLDER")]
     wheels: Option<PathBuf>,
     /// The Python whose pip fetches the wheels.
-    #[arg(long, value_name = "PROGRAM", default_value = "python3", conflicts_with = "wheels")]
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON, conflicts_with = "wheels")]
     python: PathBuf,
     /// Install again what is installed already.
     #[arg(long)]

@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::process_tree::{self, ProcessError, RunLimits};
 
+/// The Python that is taken where none is named.
+pub const DEFAULT_PYTHON: &str = "python3";
+
 /// What is asked for by name: what a result may depend on.
 const PACKAGES: [&str; 14] = [
     "torch",
