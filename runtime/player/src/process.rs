@@ -57,21 +57,21 @@ pub struct Player {
 
 impl Player {
     /// Starts a player in a session and an empty folder of its own.
-    pub fn start(cast: &PlayerSpec<'_>) -> io::Result<Self> {
+    pub fn start(spec: &PlayerSpec<'_>) -> io::Result<Self> {
         close_own_memory()?;
         let (ours, theirs) = UnixStream::pair()?;
         let page = SharedMemory::create("proofmark-page", 0)?;
         let host = [
-            SharedMemory::create("proofmark-inputs", cast.host_bytes[0])?,
-            SharedMemory::create("proofmark-outputs", cast.host_bytes[1])?,
+            SharedMemory::create("proofmark-inputs", spec.host_bytes[0])?,
+            SharedMemory::create("proofmark-outputs", spec.host_bytes[1])?,
         ];
-        let library = seal_copy("proofmark-library", cast.library)?;
+        let library = seal_copy("proofmark-library", spec.library)?;
         let [inputs, outputs] = &host;
         let descriptors = [page.file(), inputs.file(), outputs.file()].map(AsFd::as_fd);
         let [page_fd, inputs_fd, outputs_fd] = descriptors;
         hand_over(&ours, [page_fd, inputs_fd, outputs_fd, library.as_fd()])?;
         let folder = tempfile::tempdir()?;
-        let mut child = spawn(cast, folder.path(), theirs)?;
+        let mut child = spawn(spec, folder.path(), theirs)?;
         let output = collect(&mut child);
         Ok(Self { child, conversation: ours, page, host, output, _folder: folder })
     }
@@ -233,21 +233,21 @@ fn close_own_memory() -> io::Result<()> {
 
 /// Starts the program with nothing of ours but what is named here. Nothing is run between fork and exec:
 /// the player itself gives up what it inherits, first thing.
-fn spawn(cast: &PlayerSpec<'_>, folder: &Path, conversation: UnixStream) -> io::Result<Child> {
+fn spawn(spec: &PlayerSpec<'_>, folder: &Path, conversation: UnixStream) -> io::Result<Child> {
     let own = || {
-        let mut command = Command::new(cast.program);
+        let mut command = Command::new(spec.program);
         command.arg(VERB);
         command
     };
-    let mut command = cast.python.map_or_else(own, PythonProgram::command);
+    let mut command = spec.python.map_or_else(own, PythonProgram::command);
     command
         .env_clear()
         .envs([("LC_ALL", "C"), ("HOME", "/nonexistent"), ("CUDA_CACHE_DISABLE", "1")])
         .envs(passed_on())
-        .envs(cast.python.map(|python| python.variables(folder)).unwrap_or_default())
+        .envs(spec.python.map(|python| python.variables(folder)).unwrap_or_default())
         .current_dir(folder)
         .stdin(OwnedFd::from(conversation));
-    match cast.refusals {
+    match spec.refusals {
         Refusals::Silent => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
         Refusals::Shown => command.arg(SHOW_REFUSALS_FLAG).stdout(Stdio::piped()).stderr(Stdio::inherit()),
     };

@@ -346,17 +346,17 @@ impl CompareRun<'_> {
     }
 
     /// Takes the other clocks of A and B once a workload: what spans are held against.
-    fn examine(&mut self, workload: usize) -> Result<(), Setback> {
+    fn examine(&mut self, index: usize) -> Result<(), Setback> {
         for arm in [0, 1] {
-            if self.examined[workload][arm].is_some() {
+            if self.examined[index][arm].is_some() {
                 continue;
             }
-            let uuid = &self.contest.workloads[workload];
+            let workload = &self.contest.workloads[index];
             let restores = match &self.recordings {
-                ArmRecordings::Both(both) => both[arm].of(uuid).map_or(0, CheckedRecording::restores),
+                ArmRecordings::Both(both) => both[arm].of(workload).map_or(0, CheckedRecording::restores),
                 ArmRecordings::Neither { .. } => 0,
             };
-            let mut finding = WorkloadFinding::new(self.contest.workloads[workload].clone(), 0);
+            let mut finding = WorkloadFinding::new(workload.clone(), 0);
             let session = &mut self.arms[arm];
             let traced = session.cupti_problem.is_none();
             let mut sampler = Sampler {
@@ -364,7 +364,7 @@ impl CompareRun<'_> {
                 launches: None,
                 device: self.device,
                 options: self.options,
-                trial: &mut self.trials[workload],
+                trial: &mut self.trials[index],
                 session,
                 reference: &mut self.reference,
                 readings: ClockReadings::default(),
@@ -373,10 +373,10 @@ impl CompareRun<'_> {
             let outcome = quiet(&mut sampler, traced);
             let readings = sampler.readings;
             if let Err(stop) = outcome {
-                return Err(setback(stop, ARMS[arm], workload));
+                return Err(setback(stop, ARMS[arm], index));
             }
-            self.examined[workload][arm] = Some(readings);
-            self.check_modules(arm, workload)?;
+            self.examined[index][arm] = Some(readings);
+            self.check_modules(arm, index)?;
         }
         Ok(())
     }

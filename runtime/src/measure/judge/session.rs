@@ -171,9 +171,9 @@ impl PlayerSession {
         let python =
             part.subject.host.python().filter(|_| part.role != Role::Stage).map(|home| &home.program);
         let is_definition = matches!(part.subject.host, Host::Definition(_));
-        let cast =
+        let spec =
             PlayerSpec { program: &options.program, python, library, host_bytes, refusals: options.refusals };
-        let mut player = Player::start(&cast).map_err(|source| BenchError::Start { source })?;
+        let mut player = Player::start(&spec).map_err(|source| BenchError::Start { source })?;
         let start = Order::Start(Start {
             role: part.role,
             home,

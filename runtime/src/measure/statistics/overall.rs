@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// Shortest latency that a GPU can sampler, in nanoseconds: an empty kernel takes about 500 on
+/// Shortest latency that a GPU can show, in nanoseconds: an empty kernel takes about 500 on
 /// current devices, so a tenth of it is certainly no kernel.
 pub const LATENCY_FLOOR_NS: f64 = 50.0;
 
