@@ -119,7 +119,7 @@ fn test_result(sealed: &Sealed) -> Option<Value> {
         of.map(|finding| finding.workload.uuid().to_owned()).collect::<Vec<_>>()
     };
     let (passed, failed) = (uuids(true), uuids(false));
-    let report = BenchReport::new(&last.context, Some(last.tolerance), findings(), sealed.measurements.len());
+    let report = BenchReport::of_records(&sealed.measurements)?;
     let mut latencies = Map::new();
     for finding in findings() {
         latencies.insert(finding.workload.uuid().to_owned(), json!(finding.latency_ns()));

@@ -20,6 +20,7 @@ use super::input;
 use crate::evidence::sealed;
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
+use crate::report::BenchReport;
 use crate::report::figures::{tolerance_lines, tolerances};
 use crate::report::sparkline::{BARS, sparkline};
 
@@ -86,7 +87,7 @@ struct SealedSummary {
     measured_workloads: usize,
     /// How far outputs could be off, as its records say.
     tolerances: Vec<SealedTolerance>,
-    /// Mean over all workloads of the medians, in microseconds; absent where one has none.
+    /// Mean over all workloads of the medians, in microseconds; absent where one has none, or one that no kernel can have.
     mean_us: Option<f64>,
     figures: Vec<Figure>,
 }
@@ -170,7 +171,7 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
                     .into_iter()
                     .map(|(tolerance, workloads)| SealedTolerance { tolerance, workloads })
                     .collect(),
-                mean_us: mean(&figures),
+                mean_us: BenchReport::of_records(&sealed.measurements).and_then(|report| report.mean_us()),
                 figures,
             }
         }),
@@ -192,16 +193,6 @@ fn inspect(opened: &Opened) -> Inspection<'_> {
         evidence,
         notes,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of workloads")]
-fn mean(figures: &[Figure]) -> Option<f64> {
-    // A mean over two kinds of trust would be of neither.
-    if figures.iter().any(|figure| figure.trust != figures[0].trust) {
-        return None;
-    }
-    let medians = figures.iter().map(|figure| figure.median_us).collect::<Option<Vec<_>>>()?;
-    (!medians.is_empty()).then(|| medians.iter().sum::<f64>() / medians.len() as f64)
 }
 
 /// What the packed sources include from elsewhere: everything but the quoted names of packed files.

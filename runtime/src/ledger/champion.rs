@@ -6,9 +6,10 @@
 use proofmark_packager::Digest;
 use serde::Serialize;
 
-use super::entry::{ChallengeLine, LedgerEntry, LedgerLine, PromotionLine};
+use super::entry::{Answer, ChallengeLine, LedgerEntry, LedgerLine, PromotionLine};
 use super::slot::Slot;
 use super::{Filter, Ledger, LedgerError, LedgerKind};
+use crate::measure::decision::Decision;
 
 /// A promotion and its name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,6 +97,20 @@ pub fn promote(
     ledger.append_own(&LedgerLine::Promotion(PromotionLine { previous: beaten, ..promotion }))
 }
 
+/// What becomes of a candidate that was compared with the champion: only a faster one is kept.
+pub fn answer_to(decision: &Decision) -> Answer {
+    match decision {
+        Decision::Better => Answer::Keep,
+        Decision::Worse | Decision::Equal => Answer::Reject,
+        Decision::Undecided { .. } => Answer::Undecided,
+    }
+}
+
+/// What becomes of a candidate where there is no champion: it is kept if it passes every workload.
+pub fn answer_to_first(passed: usize, expected: usize) -> Answer {
+    if expected > 0 && passed == expected { Answer::Keep } else { Answer::Reject }
+}
+
 /// The last time that a candidate was held against this champion, or against nobody.
 pub fn tried(
     ledger: &Ledger,
@@ -133,5 +148,27 @@ fn chain(slot: Slot, mut rest: Vec<Champion>) -> Lineage {
             Some(at) => path.push(rest.remove(at)),
             None => return Lineage { slot, path, aside: rest },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::decision::Reason;
+
+    #[test]
+    fn only_a_faster_candidate_is_kept_and_doubt_rejects_nobody() {
+        assert_eq!(answer_to(&Decision::Better), Answer::Keep);
+        assert_eq!(answer_to(&Decision::Worse), Answer::Reject);
+        assert_eq!(answer_to(&Decision::Equal), Answer::Reject);
+        let reason = Reason::NotPrecise { half_width: None };
+        assert_eq!(answer_to(&Decision::Undecided { reason }), Answer::Undecided);
+    }
+
+    #[test]
+    fn the_first_is_kept_if_it_passes_every_workload_and_there_is_one() {
+        assert_eq!(answer_to_first(3, 3), Answer::Keep);
+        assert_eq!(answer_to_first(2, 3), Answer::Reject);
+        assert_eq!(answer_to_first(0, 0), Answer::Reject);
     }
 }

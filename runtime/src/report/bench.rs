@@ -10,7 +10,7 @@ use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
 use crate::measure::verdict::Verdict;
-use crate::record::Context;
+use crate::record::{Context, WorkloadRecord};
 use crate::recording::{LaunchedCode, Trust};
 
 /// One clock's numbers on one workload; times in nanoseconds.
@@ -203,6 +203,18 @@ impl BenchReport {
             copy_bytes_per_second,
             workloads,
         }
+    }
+
+    /// The numbers of records that stand one a workload, as a seal has them; `None` without any.
+    pub fn of_records(records: &[WorkloadRecord]) -> Option<Self> {
+        let last = records.last()?;
+        let findings = records.iter().map(|record| &record.finding);
+        Some(Self::new(&last.context, Some(last.tolerance), findings, records.len()))
+    }
+
+    /// The arithmetic mean over all workloads, in microseconds.
+    pub fn mean_us(&self) -> Option<f64> {
+        self.overall.map(|means| means.arithmetic_mean_ns / 1e3)
     }
 
     /// Whether every workload that was asked for passed.

@@ -11,11 +11,11 @@ use super::{Arguments, Challenge, Decided, no_gpu};
 use crate::cli::failure::Failure;
 use crate::cli::ledger_folder::explain;
 use crate::job::{Action, Input, Outcome};
-use crate::ledger::champion::Champion;
+use crate::ledger::champion::{self, Champion};
 use crate::ledger::entry::{Answer, ChallengeLine, id_of};
 use crate::ledger::{Ledger, Origin};
 use crate::measure::Compared;
-use crate::measure::decision::{Arm, Comparison, Decision};
+use crate::measure::decision::{Arm, Decision};
 use crate::pipeline::Settings;
 use crate::record::{ComparisonRecord, Record, WorkloadRecord, journal};
 
@@ -93,11 +93,8 @@ impl Challenge<'_> {
             }
         };
         let passed = format!("{} of {} workloads passed{how}", report.passed, report.expected);
-        let (answer, reason) = if report.is_complete() {
-            (Answer::Keep, format!("the first: {passed}"))
-        } else {
-            (Answer::Reject, passed)
-        };
+        let answer = champion::answer_to_first(report.passed, report.expected);
+        let reason = if answer == Answer::Keep { format!("the first: {passed}") } else { passed };
         let trust = sealed.sealed.measurements.last().map(|record| record.finding.trust.clone());
         let line = ChallengeLine { trust, ..self.line(answer, reason) };
         Ok(Decided { line, sealed: Some(sealed), tried_before: false })
@@ -124,10 +121,7 @@ impl Challenge<'_> {
                 return Err(Failure::request(format!("{what} was not measured for {}", self.slot)));
             }
         }
-        let uuids = compared.report.workloads.iter().map(|workload| workload.uuid.clone()).collect();
-        let (protocol, seed) = (compared.report.protocol.clone(), compared.report.seed.0);
-        let again = Comparison::replay(protocol, uuids, seed, compared.events.iter().cloned());
-        if again.ok().and_then(|again| again.report()).as_ref() != Some(&compared.report) {
+        if compared.recomputed().as_ref() != Some(&compared.report) {
             return Err(Failure::request("the raw samples of the comparison do not lead to what it says"));
         }
         let from = self.arguments.comparison.as_ref().and_then(|path| path.file_name());
@@ -184,11 +178,7 @@ impl Challenge<'_> {
         origin: &Origin,
     ) -> Result<Decided, Failure> {
         let report = &compared.report;
-        let answer = match &report.decision {
-            Decision::Better => Answer::Keep,
-            Decision::Worse | Decision::Equal => Answer::Reject,
-            Decision::Undecided { .. } => Answer::Undecided,
-        };
+        let answer = champion::answer_to(&report.decision);
         let sessions = report.sessions.len();
         let reason = match &report.decision {
             Decision::Better => format!("faster than the champion, as {sessions} sessions found"),

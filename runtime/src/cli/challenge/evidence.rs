@@ -30,9 +30,7 @@ impl Evidenced {
 
     /// Its numbers.
     pub(super) fn report(&self) -> Option<BenchReport> {
-        let last = self.sealed.measurements.last()?;
-        let findings = self.sealed.measurements.iter().map(|record| &record.finding);
-        Some(BenchReport::new(&last.context, Some(last.tolerance), findings, self.sealed.measurements.len()))
+        BenchReport::of_records(&self.sealed.measurements)
     }
 
     /// Whether every workload passed.

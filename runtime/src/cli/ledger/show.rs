@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::ledger_folder::explain;
 use crate::ledger::{Filter, Ledger, LedgerEntry, LedgerError, LedgerKind, LedgerLine, Row, RunRow};
 use crate::measure::WorkloadFinding;
+use crate::measure::statistics::medians_in_order;
 use crate::record::{Record, WorkloadRecord};
 use crate::report::BenchReport;
 use crate::report::bench_table::bench_table;
@@ -111,10 +112,7 @@ fn readings(finding: &WorkloadFinding) -> String {
     let Some(clock) = finding.measurements.first().filter(|_| finding.latency_ns().is_some()) else {
         return String::new();
     };
-    let step = clock.samples_ns.len().div_ceil(MOST).max(1);
-    let thinned: Vec<Option<f64>> =
-        clock.samples_ns.chunks(step).map(crate::measure::statistics::median).collect();
-    format!("\nin time  {}", trend(&thinned))
+    format!("\nin time  {}", trend(&medians_in_order(&clock.samples_ns, MOST)))
 }
 
 fn show_artifact(ledger: &Ledger, name: &str, console: &Console) -> Result<ExitCode, Failure> {

@@ -18,4 +18,4 @@ pub mod overall;
 pub use interval::Interval;
 pub use overall::{Overall, OverallError, overall};
 pub use stopping::{StopReason, StoppingRule};
-pub use summary::{Summary, median, quantile};
+pub use summary::{Summary, median, medians_in_order, quantile};

@@ -57,6 +57,13 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     })
 }
 
+/// The medians of runs of neighbours, in the order of the samples: at most so many, however many samples there
+/// are. `None` stands for a run with a sample that is not finite.
+pub fn medians_in_order(samples: &[f64], most: usize) -> Vec<Option<f64>> {
+    let step = samples.len().div_ceil(most.max(1)).max(1);
+    samples.chunks(step).map(median).collect()
+}
+
 /// The value below which a share of the samples lies, linear between neighbours (type 7 of
 /// Hyndman and Fan, which R and numpy default to). `None` without samples, where one is not
 /// finite, or for a share outside 0 to 1.
@@ -125,5 +132,13 @@ mod tests {
             let oracle = Data::new(samples).median();
             prop_assert!((summary.median - oracle).abs() < 1e-9);
         }
+    }
+    #[test]
+    fn medians_in_order_are_never_more_than_asked_for() {
+        let samples = [1.0, 3.0, 10.0, 30.0, 5.0];
+        assert_eq!(medians_in_order(&samples, 3), [Some(2.0), Some(20.0), Some(5.0)]);
+        assert_eq!(medians_in_order(&samples, 9), samples.map(Some));
+        assert_eq!(medians_in_order(&[1.0, f64::NAN], 1), [None]);
+        assert_eq!(medians_in_order(&[], 3), []);
     }
 }

@@ -102,10 +102,7 @@ impl Exhibit {
                 None => last.push(record),
             }
         }
-        let findings = last.iter().map(|record| &record.finding);
-        self.report = last
-            .last()
-            .map(|record| BenchReport::new(&record.context, Some(record.tolerance), findings, last.len()));
+        self.report = BenchReport::of_records(&last);
         self.records = last;
     }
 
