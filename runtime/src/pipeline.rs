@@ -23,7 +23,7 @@ use proofmark_packager::interop::flashinfer::Definition;
 use proofmark_packager::{Artifact, Bundle};
 use proofmark_player::device::{DeviceError, probe};
 
-pub use challenging::{Challenge, ChallengeAnswer, Challenged, challenge};
+pub use challenging::{AuditAnswer, AuditedEntry, CacheAudit, audit_cache};
 pub use error::PipelineError;
 use error::Stop;
 pub use event::{Event, Listener};

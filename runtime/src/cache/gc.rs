@@ -77,7 +77,7 @@ pub struct Swept {
 
 /// An entry's place, size and last use, unread.
 #[derive(Debug, Clone)]
-struct Slot {
+struct UnreadEntry {
     key: Key,
     folder: PathBuf,
     size_bytes: u64,
@@ -87,12 +87,12 @@ struct Slot {
 impl Store {
     /// Reads and checks every entry, one at a time.
     pub fn entries(&self) -> impl Iterator<Item = (Key, Result<CacheEntry, EntryFault>)> {
-        let read = |slot: Slot| {
+        let read = |one: UnreadEntry| {
             let _use = UseLock::take(self.root(), Use::Shared);
-            let entry = entry::read(&slot.folder, slot.key).transpose()?;
-            Some((slot.key, entry))
+            let entry = entry::read(&one.folder, one.key).transpose()?;
+            Some((one.key, entry))
         };
-        self.slots().into_iter().filter_map(read)
+        self.unread_entries().into_iter().filter_map(read)
     }
 
     /// Refuses a cache whose builds cannot be listed: it is not an empty one.
@@ -115,17 +115,17 @@ impl Store {
             owner::check_parts(self.root())?;
         }
         let mut damaged = Vec::new();
-        for slot in self.slots() {
+        for one in self.unread_entries() {
             let read = || {
                 let _use = UseLock::take(self.root(), Use::Shared);
-                entry::read(&slot.folder, slot.key)
+                entry::read(&one.folder, one.key)
             };
             // Looked at again when nobody else is at work: it may just have been replaced.
             if read().is_err() {
                 let _alone = UseLock::take(self.root(), Use::Alone);
-                if let Err(fault) = entry::read(&slot.folder, slot.key) {
-                    self.set_aside(slot.key)?;
-                    damaged.push((slot.key, fault));
+                if let Err(fault) = entry::read(&one.folder, one.key) {
+                    self.set_aside(one.key)?;
+                    damaged.push((one.key, fault));
                 }
             }
         }
@@ -134,12 +134,12 @@ impl Store {
 
     /// Counts, without reading contents.
     pub fn stats(&self) -> Stats {
-        let slots = self.slots();
+        let found = self.unread_entries();
         let staged: Vec<_> = children(&self.staging_root()).collect();
         let (units, units_bytes) = self.count_units();
         Stats {
-            entries: slots.len(),
-            entries_bytes: slots.iter().map(|slot| slot.size_bytes).sum(),
+            entries: found.len(),
+            entries_bytes: found.iter().map(|one| one.size_bytes).sum(),
             units,
             units_bytes,
             staging: staged.len(),
@@ -168,18 +168,18 @@ impl Store {
             swept.staging += 1;
             remove(&path)?;
         }
-        let mut slots = self.slots();
-        slots.sort_by_key(|slot| slot.used);
-        let mut kept_bytes: u64 = slots.iter().map(|slot| slot.size_bytes).sum();
-        for slot in slots {
-            let age = now.duration_since(slot.used).unwrap_or_default();
+        let mut found = self.unread_entries();
+        found.sort_by_key(|one| one.used);
+        let mut kept_bytes: u64 = found.iter().map(|one| one.size_bytes).sum();
+        for one in found {
+            let age = now.duration_since(one.used).unwrap_or_default();
             let too_old = limits.max_age.is_some_and(|most| age > most);
             let too_much = limits.max_size_bytes.is_some_and(|most| kept_bytes > most);
             if too_old || too_much {
-                kept_bytes -= slot.size_bytes;
+                kept_bytes -= one.size_bytes;
                 swept.entries += 1;
                 let _alone = UseLock::take(self.root(), Use::Alone);
-                self.take_away(&slot.folder)?;
+                self.take_away(&one.folder)?;
             }
         }
         swept.units = self.sweep_units(limits, kept_bytes, now)?;
@@ -209,8 +209,8 @@ impl Store {
         let before = self.stats();
         let mut swept = self.sweep(SweepLimits::default(), now)?;
         let _alone = UseLock::take(self.root(), Use::Alone);
-        for slot in self.slots() {
-            self.take_away(&slot.folder)?;
+        for one in self.unread_entries() {
+            self.take_away(&one.folder)?;
             swept.entries += 1;
         }
         for path in children(&self.staging_root()).filter(|path| staging::is_set_aside(path)) {
@@ -248,22 +248,27 @@ impl Store {
         children(self.root()).filter(is_temporary).filter(|path| fs::remove_file(path).is_ok()).count()
     }
 
-    fn slots(&self) -> Vec<Slot> {
+    fn unread_entries(&self) -> Vec<UnreadEntry> {
         let root = self.root().join("entries");
         let is_folder = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
         let shards = children(&root).filter(is_folder);
         let folders = shards.flat_map(|shard| children(&shard).collect::<Vec<_>>());
-        let mut slots: Vec<_> = folders.filter_map(slot_of).collect();
-        slots.sort_by_key(|slot| slot.key);
-        slots
+        let mut found: Vec<_> = folders.filter_map(unread_entry).collect();
+        found.sort_by_key(|one| one.key);
+        found
     }
 }
 
-fn slot_of(folder: PathBuf) -> Option<Slot> {
+fn unread_entry(folder: PathBuf) -> Option<UnreadEntry> {
     let key = Key(folder.file_name()?.to_str()?.parse().ok()?);
     let used = fs::symlink_metadata(folder.join(LIBRARY_NAME)).and_then(|metadata| metadata.modified());
     // An entry without a library is damaged: the oldest of all.
-    Some(Slot { key, size_bytes: size_of(&folder), used: used.unwrap_or(SystemTime::UNIX_EPOCH), folder })
+    Some(UnreadEntry {
+        key,
+        size_bytes: size_of(&folder),
+        used: used.unwrap_or(SystemTime::UNIX_EPOCH),
+        folder,
+    })
 }
 
 fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {

@@ -100,8 +100,8 @@ impl Ingredients {
 }
 
 impl BuildName {
-    /// Names the slot that remembers this name's last build.
-    pub(super) fn slot(&self) -> Digest {
+    /// Names the file that remembers this name's last build.
+    pub(super) fn digest(&self) -> Digest {
         DigestBuilder::new("proofmark/name/1").text(&self.solution).text(&self.definition).finish()
     }
 }

@@ -277,7 +277,7 @@ impl Store {
     }
 
     fn name_path(&self, name: &BuildName) -> PathBuf {
-        sharded(&self.root.join("names"), &name.slot().to_string(), ".json")
+        sharded(&self.root.join("names"), &name.digest().to_string(), ".json")
     }
 
     pub(super) fn staging_root(&self) -> PathBuf {

@@ -77,8 +77,8 @@ impl Store {
 
     /// How many units there are, and their size in bytes.
     pub(super) fn count_units(&self) -> (usize, u64) {
-        let slots = self.unit_slots();
-        (slots.len(), slots.iter().map(|(_, size_bytes, _)| size_bytes).sum())
+        let kept = self.kept_units();
+        (kept.len(), kept.iter().map(|(_, size_bytes, _)| size_bytes).sum())
     }
 
     /// Removes units that were not used for too long, and the least recently used of them where they
@@ -89,12 +89,12 @@ impl Store {
         builds_bytes: u64,
         now: SystemTime,
     ) -> Result<usize, CacheError> {
-        let mut slots = self.unit_slots();
-        slots.sort_by_key(|(used, ..)| *used);
+        let mut kept = self.kept_units();
+        kept.sort_by_key(|(used, ..)| *used);
         let mut kept_bytes: u64 =
-            builds_bytes + slots.iter().map(|(_, size_bytes, _)| size_bytes).sum::<u64>();
+            builds_bytes + kept.iter().map(|(_, size_bytes, _)| size_bytes).sum::<u64>();
         let mut removed = 0;
-        for (used, size_bytes, path) in slots {
+        for (used, size_bytes, path) in kept {
             let age = now.duration_since(used).unwrap_or_default();
             let too_old = limits.max_age.is_some_and(|most| age > most);
             let too_much = limits.max_size_bytes.is_some_and(|most| kept_bytes > most);
@@ -111,13 +111,13 @@ impl Store {
     }
 
     /// Last use, size and place of every unit.
-    fn unit_slots(&self) -> Vec<(SystemTime, u64, PathBuf)> {
+    fn kept_units(&self) -> Vec<(SystemTime, u64, PathBuf)> {
         let found = walk(&self.root().join(UNITS_NAME));
-        let slot = |entry: walkdir::DirEntry| {
+        let unit = |entry: walkdir::DirEntry| {
             let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
             Some((metadata.modified().ok()?, metadata.len(), entry.into_path()))
         };
-        found.into_iter().filter_map(Result::ok).filter_map(slot).collect()
+        found.into_iter().filter_map(Result::ok).filter_map(unit).collect()
     }
 
     fn unit_path(&self, key: UnitKey) -> PathBuf {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
-use crate::fleet::{PlanError, ResultsError};
+use crate::fleet::{FleetPlanError, ResultsError};
 
 mod estimate;
 mod places;
@@ -70,19 +70,19 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 }
 
 /// Says what a plan's failure means for the caller.
-fn explain_plan(error: PlanError) -> Failure {
+fn explain_plan(error: FleetPlanError) -> Failure {
     match &error {
-        PlanError::File { .. } => Failure::request(error),
-        PlanError::Line { .. }
-        | PlanError::Count { .. }
-        | PlanError::Changed { .. }
-        | PlanError::Kind { .. }
-        | PlanError::Job { .. } => Failure::request(error).hint(PLANNED_ANEW),
+        FleetPlanError::File { .. } => Failure::request(error),
+        FleetPlanError::Line { .. }
+        | FleetPlanError::Count { .. }
+        | FleetPlanError::Changed { .. }
+        | FleetPlanError::Kind { .. }
+        | FleetPlanError::Job { .. } => Failure::request(error).hint(PLANNED_ANEW),
     }
 }
 
 /// Says what a plan's failure means for one of its shards: nothing about the shard, which a plan that is right again does.
-fn explain_shard(error: PlanError) -> Failure {
+fn explain_shard(error: FleetPlanError) -> Failure {
     Failure::could_not_judge(error).hint(PLANNED_ANEW)
 }
 

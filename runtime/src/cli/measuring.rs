@@ -19,7 +19,7 @@ use super::number;
 use super::task::TaskOptions;
 use crate::job::input::Library;
 use crate::job::{self, Action, Input, Measure, Outcome, Reference};
-use crate::measure::{Live, Neighbours, Seed, Sharing, Strides};
+use crate::measure::{Live, Neighbours, Seed, Strides, TensorHome};
 use crate::pipeline::Settings;
 use crate::regular_file;
 
@@ -181,7 +181,7 @@ impl MeasuringOptions {
             budget,
             samples: None,
             call_limit: Duration::from_millis(self.call_limit),
-            sharing: if self.copies { Sharing::Copies } else { Sharing::Auto },
+            sharing: if self.copies { TensorHome::Copies } else { TensorHome::Auto },
             live: self.live,
             strides: Strides::Contiguous,
         })

@@ -57,7 +57,7 @@ pub mod table;
 pub mod worker;
 
 pub use answer::ShardAnswer;
-pub use plan::{FleetPlan, PlanError, PlannedShard, ShardPlace};
+pub use plan::{FleetPlan, FleetPlanError, PlannedShard, ShardPlace};
 pub use results::{Results, ResultsError, ShardState};
 pub use shard::{Shard, ShardLabel, ShardSubject};
 

@@ -107,7 +107,7 @@ pub struct FleetPlan {
 
 /// Why a plan cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub enum FleetPlanError {
     /// It cannot be read.
     #[error("cannot read {}", path.display())]
     File {
@@ -233,24 +233,24 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// From some place on.
-    fn open(path: &'a Path, place: ShardPlace) -> Result<Self, PlanError> {
-        let failed = |source| PlanError::File { path: path.to_owned(), source };
+    fn open(path: &'a Path, place: ShardPlace) -> Result<Self, FleetPlanError> {
+        let failed = |source| FleetPlanError::File { path: path.to_owned(), source };
         let mut file = regular_file::open(path, File::options().read(true)).map_err(failed)?;
         file.seek(SeekFrom::Start(place.0)).map_err(failed)?;
         Ok(Self { path, reader: BufReader::new(file), offset: place.0, number: 0 })
     }
 
-    fn failed(&self) -> impl FnOnce(io::Error) -> PlanError {
+    fn failed(&self) -> impl FnOnce(io::Error) -> FleetPlanError {
         let path = self.path.to_owned();
-        move |source| PlanError::File { path, source }
+        move |source| FleetPlanError::File { path, source }
     }
 
-    fn refuse(&self, reason: impl Into<String>) -> PlanError {
-        PlanError::Line { path: self.path.to_owned(), line: self.number, reason: reason.into() }
+    fn refuse(&self, reason: impl Into<String>) -> FleetPlanError {
+        FleetPlanError::Line { path: self.path.to_owned(), line: self.number, reason: reason.into() }
     }
 
     /// The next line, of at most so many bytes with its line feed; `None` at the end.
-    fn next(&mut self, most_bytes: u64) -> Result<Option<String>, PlanError> {
+    fn next(&mut self, most_bytes: u64) -> Result<Option<String>, FleetPlanError> {
         self.number += 1;
         let mut bytes = Vec::new();
         let read = self.reader.by_ref().take(most_bytes).read_until(b'\n', &mut bytes);
@@ -268,7 +268,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Passes over the next line, a job; gives its length without the line feed. Nothing of it is kept.
-    fn skip_job(&mut self) -> Result<u64, PlanError> {
+    fn skip_job(&mut self) -> Result<u64, FleetPlanError> {
         self.number += 1;
         let length = skip_line(&mut self.reader.by_ref().take(LARGEST_JOB_BYTES));
         let Some(length) = length.map_err(self.failed())? else {
@@ -279,7 +279,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next shard; `None` at the end.
-    fn shard(&mut self) -> Result<Option<PlannedShard>, PlanError> {
+    fn shard(&mut self) -> Result<Option<PlannedShard>, FleetPlanError> {
         let place = ShardPlace(self.offset);
         let Some(text) = self.next(LARGEST_LABEL_BYTES)? else { return Ok(None) };
         let label = content("shard", &text).map_err(|reason| self.refuse(reason))?;
@@ -291,7 +291,7 @@ impl<'a> Lines<'a> {
 
 impl FleetPlan {
     /// Reads a plan, but for its jobs.
-    pub fn read(path: &Path) -> Result<Self, PlanError> {
+    pub fn read(path: &Path) -> Result<Self, FleetPlanError> {
         let place = canonical(path)?;
         let mut lines = Lines::open(&place, ShardPlace(0))?;
         let first = lines.next(LARGEST_HEAD_BYTES)?;
@@ -311,38 +311,39 @@ impl FleetPlan {
         }
         if shards.len() != head.shards {
             let (expected, found) = (head.shards, shards.len());
-            return Err(PlanError::Count { path: place, expected, found });
+            return Err(FleetPlanError::Count { path: place, expected, found });
         }
         Ok(Self { path: place, passed_over: head.passed_over, shards, by_name })
     }
 
     /// Reads one shard of a plan that was read before, and nothing else of it.
-    pub fn read_one(path: &Path, id: Digest, place: ShardPlace) -> Result<Self, PlanError> {
+    pub fn read_one(path: &Path, id: Digest, place: ShardPlace) -> Result<Self, FleetPlanError> {
         let path = canonical(path)?;
         let shard = Lines::open(&path, place)?.shard()?;
-        let changed = || PlanError::Changed { path: path.clone(), id, what: "place in the plan" };
+        let changed = || FleetPlanError::Changed { path: path.clone(), id, what: "place in the plan" };
         let shard = shard.filter(|shard| shard.label.id == id).ok_or_else(changed)?;
         Ok(Self { path, passed_over: Vec::new(), shards: vec![shard], by_name: HashMap::from([(id, 0)]) })
     }
 
     /// The job of a shard, which must be what the plan says of it.
-    pub fn job(&self, shard: &PlannedShard) -> Result<Job, PlanError> {
-        let failed = |source| PlanError::File { path: self.path.clone(), source };
+    pub fn job(&self, shard: &PlannedShard) -> Result<Job, FleetPlanError> {
+        let failed = |source| FleetPlanError::File { path: self.path.clone(), source };
         let (path, id) = (|| self.path.clone(), shard.label.id);
         let mut file = regular_file::open(&self.path, File::options().read(true)).map_err(failed)?;
         file.seek(SeekFrom::Start(shard.job_offset)).map_err(failed)?;
         let mut text = String::new();
         file.take(shard.job_length).read_to_string(&mut text).map_err(failed)?;
-        let job = Job::from_document(&text).map_err(|source| PlanError::Job {
+        let job = Job::from_document(&text).map_err(|source| FleetPlanError::Job {
             path: path(),
             id,
             source: Box::new(source),
         })?;
         drop(text);
-        let label = ShardLabel::of(&job).map_err(|source| PlanError::Kind { path: path(), id, source })?;
+        let label =
+            ShardLabel::of(&job).map_err(|source| FleetPlanError::Kind { path: path(), id, source })?;
         match label.difference(&shard.label) {
             None => Ok(job),
-            Some(what) => Err(PlanError::Changed { path: path(), id, what }),
+            Some(what) => Err(FleetPlanError::Changed { path: path(), id, what }),
         }
     }
 
@@ -375,8 +376,8 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<Option<u64>> {
     }
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, PlanError> {
-    path.canonicalize().map_err(|source| PlanError::File { path: path.to_owned(), source })
+fn canonical(path: &Path) -> Result<PathBuf, FleetPlanError> {
+    path.canonicalize().map_err(|source| FleetPlanError::File { path: path.to_owned(), source })
 }
 
 /// Writes a line of a kind, without the line feed.

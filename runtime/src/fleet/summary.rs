@@ -10,7 +10,7 @@ use super::answer::{self, Answered};
 use super::attempt::Attempt;
 use super::results::Fault;
 use super::shard::ShardLabel;
-use super::{FleetPlan, PlanError, PlannedShard, Results, ShardAnswer, ShardState, ShardSubject};
+use super::{FleetPlan, FleetPlanError, PlannedShard, Results, ShardAnswer, ShardState, ShardSubject};
 use crate::cause_text;
 use crate::job::Job;
 use crate::record::{Record, RunId};
@@ -157,7 +157,7 @@ impl ShardSummary {
     }
 
     /// A shard whose lines in the plan do not agree: nothing but its name is repeated.
-    fn misplanned(error: &PlanError, shard: &PlannedShard) -> Self {
+    fn misplanned(error: &FleetPlanError, shard: &PlannedShard) -> Self {
         Self {
             shard: shard.label.id,
             subjects: Vec::new(),

@@ -12,7 +12,7 @@ use super::reference::Reference;
 use super::task::Task;
 use crate::measure::judge::Tolerance;
 use crate::measure::statistics::StoppingRule;
-use crate::measure::{Live, Neighbours, Options, Seed, Sharing, Strides};
+use crate::measure::{Live, Neighbours, Options, Seed, Strides, TensorHome};
 
 /// How to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Measuring {
     #[serde(rename = "call_limit_ms", with = "milliseconds")]
     pub call_limit: Duration,
     /// Where tensors live.
-    pub sharing: Sharing,
+    pub sharing: TensorHome,
     /// What is measured live, and labelled so.
     #[serde(default)]
     pub live: Live,
@@ -56,7 +56,7 @@ impl Measuring {
             budget: StoppingRule::default().budget,
             samples: None,
             call_limit: Duration::from_secs(10),
-            sharing: Sharing::Auto,
+            sharing: TensorHome::Auto,
             live: Live::Never,
             strides: Strides::Contiguous,
         }

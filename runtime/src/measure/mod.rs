@@ -44,4 +44,4 @@ pub use recordings::Recordings;
 pub use run::BenchRun;
 pub use seed::Seed;
 pub use strides::Strides;
-pub use subject::{BenchError, Host, Live, Neighbours, Options, Sharing, Subject};
+pub use subject::{BenchError, Host, Live, Neighbours, Options, Subject, TensorHome};

@@ -74,7 +74,7 @@ impl Subject {
 /// Where tensors live during a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sharing {
+pub enum TensorHome {
     /// Device IPC where it works, copies elsewhere.
     Auto,
     /// Copies through host memory, always.
@@ -131,7 +131,7 @@ pub struct Options {
     /// The folder that the paths of captured tensors start from.
     pub data_root: PathBuf,
     /// Where tensors live.
-    pub sharing: Sharing,
+    pub sharing: TensorHome,
     /// What is measured live.
     pub live: Live,
     /// Whether the subject's tensors have gaps.

@@ -15,24 +15,24 @@ use crate::measure::seed::fill_with_secret;
 use crate::rebuild::{Built, Freshness, RebuildError};
 use crate::shared_cache::{Found, ObjectError};
 
-/// What came of a challenge.
+/// What came of building a sample of a shared cache again.
 #[derive(Debug, Serialize)]
-pub struct Challenge {
+pub struct CacheAudit {
     /// How many entries there are.
     pub entries: usize,
     /// Those that were chosen, in the order of their names.
-    pub challenged: Vec<Challenged>,
+    pub challenged: Vec<AuditedEntry>,
 }
 
 /// One entry that was built again.
 #[derive(Debug, Serialize)]
-pub struct Challenged {
+pub struct AuditedEntry {
     /// Its statement.
     pub name: String,
     /// What is stated, where somebody who is allowed states it.
     pub stated: Option<Stated>,
     /// How the comparison came out.
-    pub answer: ChallengeAnswer,
+    pub answer: AuditAnswer,
 }
 
 /// What is stated of an entry.
@@ -53,7 +53,7 @@ pub struct Stated {
 /// How the comparison of an entry came out.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]
-pub enum ChallengeAnswer {
+pub enum AuditAnswer {
     /// The same bytes come out here.
     Identical,
     /// Other bytes come out here, of the same inputs.
@@ -78,19 +78,19 @@ pub enum ChallengeAnswer {
     },
 }
 
-impl Challenge {
+impl CacheAudit {
     /// How many entries have this answer.
-    pub fn count(&self, is_it: impl Fn(&ChallengeAnswer) -> bool) -> usize {
+    pub fn count(&self, is_it: impl Fn(&AuditAnswer) -> bool) -> usize {
         self.challenged.iter().filter(|one| is_it(&one.answer)).count()
     }
 }
 
 /// Builds a random sample of so many entries of the shared cache again, and compares.
-pub fn challenge(
+pub fn audit_cache(
     settings: &Settings,
     count: usize,
     listen: &mut Listener<'_>,
-) -> Result<Challenge, PipelineError> {
+) -> Result<CacheAudit, PipelineError> {
     let mut resources = Resources::open(settings)?;
     // What is compared with the shared cache does not come from there, nor goes there.
     let mut shared = resources.shared.take().ok_or(ObjectError::Gone)?;
@@ -104,19 +104,19 @@ pub fn challenge(
     let mut challenged = Vec::new();
     for name in names {
         challenged.push(match shared.stated_as(&name)? {
-            Err(reason) => Challenged { name, stated: None, answer: ChallengeAnswer::Refused { reason } },
+            Err(reason) => AuditedEntry { name, stated: None, answer: AuditAnswer::Refused { reason } },
             Ok(found) => {
                 // Without a toolchain nothing can be judged; all else is of this entry alone.
                 resources.find_toolchain(found.build.arch, listen)?;
-                let answer = resources.challenge(&found, listen).unwrap_or_else(ChallengeAnswer::of);
-                Challenged { name, stated: Some(Stated::of(found)), answer }
+                let answer = resources.challenge(&found, listen).unwrap_or_else(AuditAnswer::of);
+                AuditedEntry { name, stated: Some(Stated::of(found)), answer }
             }
         });
     }
-    Ok(Challenge { entries, challenged })
+    Ok(CacheAudit { entries, challenged })
 }
 
-impl ChallengeAnswer {
+impl AuditAnswer {
     /// What it means that an entry could not be built again: it asks for what is not built, or it lacks something
     /// here.
     #[expect(clippy::needless_pass_by_value, reason = "an error is answered once")]
@@ -148,13 +148,9 @@ impl Stated {
 }
 
 impl Resources<'_> {
-    fn challenge(
-        &mut self,
-        found: &Found,
-        listen: &mut Listener<'_>,
-    ) -> Result<ChallengeAnswer, PipelineError> {
+    fn challenge(&mut self, found: &Found, listen: &mut Listener<'_>) -> Result<AuditAnswer, PipelineError> {
         let Found { statement, build, .. } = found;
-        let other = |reason: &str| Ok(ChallengeAnswer::OtherInputs { reason: reason.to_owned() });
+        let other = |reason: &str| Ok(AuditAnswer::OtherInputs { reason: reason.to_owned() });
         if build.link_rule != self.settings.link_rule {
             return other("it was linked by another rule: --link-as names it");
         }
@@ -166,7 +162,7 @@ impl Resources<'_> {
         let here = match built {
             Built::Proven(here) => here,
             Built::Finding(finding) => {
-                return Ok(ChallengeAnswer::Unproven { reason: finding.words() });
+                return Ok(AuditAnswer::Unproven { reason: finding.words() });
             }
         };
         if here.entry.key != statement.key {
@@ -174,9 +170,9 @@ impl Resources<'_> {
         }
         let here_sha256 = here.entry.proof.library_digest();
         Ok(if here_sha256 == statement.library {
-            ChallengeAnswer::Identical
+            AuditAnswer::Identical
         } else {
-            ChallengeAnswer::Differs { here_sha256 }
+            AuditAnswer::Differs { here_sha256 }
         })
     }
 }

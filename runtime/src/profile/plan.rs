@@ -61,7 +61,7 @@ pub enum ProfiledSubject {
 
 /// Why a plan was not followed to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub enum ProfilePlanError {
     /// The device, a workload, or a captured tensor.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -91,8 +91,8 @@ struct Profiler<'plan> {
     instruments: Instruments,
 }
 
-fn device(error: proofmark_player::device::DeviceError) -> PlanError {
-    PlanError::Bench(BenchError::Device(error))
+fn device(error: proofmark_player::device::DeviceError) -> ProfilePlanError {
+    ProfilePlanError::Bench(BenchError::Device(error))
 }
 
 impl ProfilePlan {
@@ -102,9 +102,9 @@ impl ProfilePlan {
     }
 
     /// Does it, in this process.
-    pub fn follow(&self) -> Result<(), PlanError> {
+    pub fn follow(&self) -> Result<(), ProfilePlanError> {
         if let Some(custom) = self.task.workloads.iter().find(|workload| workload.is_custom()) {
-            return Err(PlanError::CustomInputs { workload: custom.uuid().to_owned() });
+            return Err(ProfilePlanError::CustomInputs { workload: custom.uuid().to_owned() });
         }
         let gpu = Gpu::open().map_err(device)?;
         let stream = Stream::new(&gpu).map_err(device)?;
@@ -122,7 +122,7 @@ impl ProfilePlan {
 
 impl Profiler<'_> {
     /// Calls a library on every workload.
-    fn call(&self, mut library: DirectLibrary) -> Result<(), PlanError> {
+    fn call(&self, mut library: DirectLibrary) -> Result<(), ProfilePlanError> {
         for workload in &self.plan.task.workloads {
             let failed = |text| failed(workload, text);
             let (layout, sources) = self.inputs(workload)?;
@@ -137,7 +137,7 @@ impl Profiler<'_> {
     }
 
     /// Launches a recording of every workload.
-    fn launch(&self, recorded: &[RecordedWorkload]) -> Result<(), PlanError> {
+    fn launch(&self, recorded: &[RecordedWorkload]) -> Result<(), ProfilePlanError> {
         let mut stage = DirectStage::reserve(&self.gpu).map_err(device)?;
         for (workload, recorded) in self.plan.task.workloads.iter().zip(recorded) {
             let failed = |text| failed(workload, text);
@@ -154,7 +154,7 @@ impl Profiler<'_> {
         Ok(())
     }
 
-    fn inputs(&self, workload: &Workload) -> Result<(CallLayout, Sources), PlanError> {
+    fn inputs(&self, workload: &Workload) -> Result<(CallLayout, Sources), ProfilePlanError> {
         let (definition, data_root) = (&self.plan.task.definition, &self.plan.task.data_root);
         let layout = CallLayout::of(definition, workload)?;
         let seed = self.plan.seed.of_workload(workload.uuid()).0;
@@ -162,7 +162,7 @@ impl Profiler<'_> {
         Ok((layout, sources))
     }
 
-    fn fill(&self, sources: &Sources, blocks: &[DeviceBuffer; 2]) -> Result<(), PlanError> {
+    fn fill(&self, sources: &Sources, blocks: &[DeviceBuffer; 2]) -> Result<(), ProfilePlanError> {
         sources.make(0, blocks[0].whole(), None, &self.instruments, &self.stream).map_err(device)?;
         self.stream.synchronize().map_err(device)
     }
@@ -173,7 +173,7 @@ impl Profiler<'_> {
         workload: &Workload,
         before: &dyn Fn() -> Result<(), String>,
         call: &dyn Fn() -> Result<(), String>,
-    ) -> Result<(), PlanError> {
+    ) -> Result<(), ProfilePlanError> {
         let failed = |text| failed(workload, text);
         for _ in 0..WARMUP_COUNT {
             before().and_then(|()| call()).map_err(failed)?;
@@ -191,6 +191,6 @@ impl Profiler<'_> {
     }
 }
 
-fn failed(workload: &Workload, text: String) -> PlanError {
-    PlanError::Call { workload: workload.uuid().to_owned(), text }
+fn failed(workload: &Workload, text: String) -> ProfilePlanError {
+    ProfilePlanError::Call { workload: workload.uuid().to_owned(), text }
 }

@@ -8,7 +8,7 @@ use crate::cli::explain;
 use crate::cli::failure::Failure;
 use crate::cli::line::MachineOptions;
 use crate::cli::progress::ProgressDisplay;
-use crate::pipeline::{self, Challenge, ChallengeAnswer, Challenged};
+use crate::pipeline::{self, AuditAnswer, AuditedEntry, CacheAudit};
 
 /// Builds a sample again and says what came of it.
 pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> Result<ExitCode, Failure> {
@@ -20,21 +20,21 @@ pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> 
     };
     let place = sharing.place.to_string();
     let mut progress = ProgressDisplay::new(*console);
-    let challenge = pipeline::challenge(&settings, count, &mut |event| progress.hear(event));
+    let audit = pipeline::audit_cache(&settings, count, &mut |event| progress.hear(event));
     progress.finish();
-    let challenge = challenge.map_err(explain::pipeline)?;
-    for one in &challenge.challenged {
+    let audit = audit.map_err(explain::pipeline)?;
+    for one in &audit.challenged {
         console.print(line(one))?;
     }
-    let identical = challenge.count(|answer| matches!(answer, ChallengeAnswer::Identical));
-    let other_inputs = challenge.count(|answer| matches!(answer, ChallengeAnswer::OtherInputs { .. }));
-    let against = challenge.challenged.len() - identical - other_inputs;
+    let identical = audit.count(|answer| matches!(answer, AuditAnswer::Identical));
+    let other_inputs = audit.count(|answer| matches!(answer, AuditAnswer::OtherInputs { .. }));
+    let against = audit.challenged.len() - identical - other_inputs;
     console.print(format!(
         "{} of {} entries of {place}: {identical} identical, {against} not, {other_inputs} that cannot be built here as they were",
-        challenge.challenged.len(),
-        challenge.entries,
+        audit.challenged.len(),
+        audit.entries,
     ))?;
-    let Challenge { entries, challenged } = &challenge;
+    let CacheAudit { entries, challenged } = &audit;
     let body = json!({
         "place": place, "entries": entries, "challenged": challenged,
         "identical": identical, "against": against, "other_inputs": other_inputs,
@@ -47,13 +47,13 @@ pub(super) fn run(count: usize, machine: &MachineOptions, console: &Console) -> 
     })
 }
 
-fn line(one: &Challenged) -> String {
+fn line(one: &AuditedEntry) -> String {
     let (word, reason) = match &one.answer {
-        ChallengeAnswer::Identical => ("identical", String::new()),
-        ChallengeAnswer::Differs { here_sha256 } => ("differs", format!(": here it is {here_sha256}")),
-        ChallengeAnswer::Unproven { reason } => ("unproven", format!(": {reason}")),
-        ChallengeAnswer::Refused { reason } => ("refused", format!(": {reason}")),
-        ChallengeAnswer::OtherInputs { reason } => ("not judged", format!(": {reason}")),
+        AuditAnswer::Identical => ("identical", String::new()),
+        AuditAnswer::Differs { here_sha256 } => ("differs", format!(": here it is {here_sha256}")),
+        AuditAnswer::Unproven { reason } => ("unproven", format!(": {reason}")),
+        AuditAnswer::Refused { reason } => ("refused", format!(": {reason}")),
+        AuditAnswer::OtherInputs { reason } => ("not judged", format!(": {reason}")),
     };
     match &one.stated {
         Some(stated) => {

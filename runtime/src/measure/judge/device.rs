@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::device::sensors::{Conditions, Sensors};
 use crate::measure::environment::{Environment, Reading};
 use crate::measure::seed::Seed;
-use crate::measure::subject::{BenchError, Neighbours, Options, Sharing};
+use crate::measure::subject::{BenchError, Neighbours, Options, TensorHome};
 use proofmark_player::device::context::Gpu;
 use proofmark_player::device::cupti;
 use proofmark_player::device::error::DeviceError;
@@ -107,7 +107,7 @@ impl JudgeDevice {
             instruments,
             stream,
             nvml,
-            home: Cell::new((options.sharing == Sharing::Copies).then_some(Home::Copies)),
+            home: Cell::new((options.sharing == TensorHome::Copies).then_some(Home::Copies)),
             cupti: candidates.iter().map(|path| path.display().to_string()).collect(),
             pair_bytes: limit,
             gpu,

@@ -78,6 +78,6 @@ pub use comparison::{OutputComparison, OutputComparisonError, verdict};
 pub use distribution::{Distribution, Profile};
 pub use generator::{Form, Recipe, Stream};
 pub use null_gate::{NullOutput, OpenGate, null_gate};
-pub use safetensors::{Capture, CaptureError};
+pub use safetensors::{TensorFile, TensorFileError};
 pub use scope::out_of_scope;
 pub use tolerance::Tolerance;

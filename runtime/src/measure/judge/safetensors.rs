@@ -12,7 +12,7 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 /// Why a captured input could not be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
+pub enum TensorFileError {
     /// The file could not be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -61,40 +61,41 @@ pub enum CaptureError {
 
 /// An opened file.
 #[derive(Debug)]
-pub struct Capture {
+pub struct TensorFile {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-impl Capture {
+impl TensorFile {
     /// Reads a file and checks its header against its length.
-    pub fn open(path: &Path) -> Result<Self, CaptureError> {
-        let bytes = fs::read(path).map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
+    pub fn open(path: &Path) -> Result<Self, TensorFileError> {
+        let bytes =
+            fs::read(path).map_err(|source| TensorFileError::Read { path: path.to_owned(), source })?;
         if bytes.starts_with(LFS_POINTER) {
-            return Err(CaptureError::NotFetched { path: path.to_owned() });
+            return Err(TensorFileError::NotFetched { path: path.to_owned() });
         }
         let capture = Self { path: path.to_owned(), bytes };
         capture.parse()?;
         Ok(capture)
     }
 
-    fn parse(&self) -> Result<SafeTensors<'_>, CaptureError> {
+    fn parse(&self) -> Result<SafeTensors<'_>, TensorFileError> {
         SafeTensors::deserialize(&self.bytes)
-            .map_err(|source| CaptureError::Format { path: self.path.clone(), source })
+            .map_err(|source| TensorFileError::Format { path: self.path.clone(), source })
     }
 
     /// The dense bytes of one tensor, which must have exactly this shape and element type.
-    pub fn tensor(&self, key: &str, expected: &Tensor) -> Result<Vec<u8>, CaptureError> {
+    pub fn tensor(&self, key: &str, expected: &Tensor) -> Result<Vec<u8>, TensorFileError> {
         let tensors = self.parse()?;
         let Ok(view) = tensors.tensor(key) else {
             let mut known: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
             known.sort_unstable();
-            return Err(CaptureError::Missing { path: self.path.clone(), key: key.to_owned(), known });
+            return Err(TensorFileError::Missing { path: self.path.clone(), key: key.to_owned(), known });
         };
         let shape: Vec<u64> = view.shape().iter().map(|&extent| extent as u64).collect();
         let same_shape = Some(&shape) == expected.shape.as_ref();
         if !same_shape || view.dtype() != name_of(expected.dtype) {
-            return Err(CaptureError::Mismatch {
+            return Err(TensorFileError::Mismatch {
                 path: self.path.clone(),
                 key: key.to_owned(),
                 expected: format!(
@@ -153,17 +154,17 @@ mod tests {
     #[test]
     fn hands_out_a_tensor_of_the_expected_shape_and_type_only() {
         let (_folder, path) = written(&valid());
-        let capture = Capture::open(&path).unwrap();
-        assert_eq!(capture.tensor("q", &expecting(Dtype::Bfloat16, &[2, 3])).unwrap().len(), 12);
+        let file = TensorFile::open(&path).unwrap();
+        assert_eq!(file.tensor("q", &expecting(Dtype::Bfloat16, &[2, 3])).unwrap().len(), 12);
         for wrong in [
             expecting(Dtype::Bfloat16, &[3, 2]),
             expecting(Dtype::Bfloat16, &[6]),
             expecting(Dtype::Float16, &[2, 3]),
             expecting(Dtype::Int16, &[2, 3]),
         ] {
-            assert!(matches!(capture.tensor("q", &wrong), Err(CaptureError::Mismatch { .. })), "{wrong:?}");
+            assert!(matches!(file.tensor("q", &wrong), Err(TensorFileError::Mismatch { .. })), "{wrong:?}");
         }
-        let missing = capture.tensor("k", &expecting(Dtype::Bfloat16, &[2, 3])).unwrap_err();
+        let missing = file.tensor("k", &expecting(Dtype::Bfloat16, &[2, 3])).unwrap_err();
         assert!(missing.to_string().ends_with("it holds q"), "{missing}");
     }
 
@@ -172,11 +173,11 @@ mod tests {
         let valid = valid();
         for torn in [0, 7, 20, valid.len() - 1] {
             let (_folder, path) = written(&valid[..torn]);
-            assert!(matches!(Capture::open(&path), Err(CaptureError::Format { .. })), "{torn}");
+            assert!(matches!(TensorFile::open(&path), Err(TensorFileError::Format { .. })), "{torn}");
         }
         let (_folder, path) = written(&[0xff; 64]);
-        assert!(matches!(Capture::open(&path), Err(CaptureError::Format { .. })));
+        assert!(matches!(TensorFile::open(&path), Err(TensorFileError::Format { .. })));
         let (_folder, path) = written(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
-        assert!(matches!(Capture::open(&path), Err(CaptureError::NotFetched { .. })));
+        assert!(matches!(TensorFile::open(&path), Err(TensorFileError::NotFetched { .. })));
     }
 }

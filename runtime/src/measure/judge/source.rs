@@ -10,7 +10,7 @@ use proofmark_packager::interop::flashinfer::{Definition, Dtype, InputSpec, Scal
 use super::distribution::{Distribution, Profile};
 use super::generator::{Recipe, Stream as RandomStream, generate_scalar};
 use super::layout::{CallLayout, TensorPlace, number};
-use super::safetensors::Capture;
+use super::safetensors::TensorFile;
 use super::structure::Structure;
 use crate::measure::subject::BenchError;
 use proofmark_player::device::error::DeviceError;
@@ -353,7 +353,7 @@ fn fill(recipe: &Recipe, random: &RandomStream) -> FillRecipe {
 }
 
 fn captured(path: &Path, key: &str, place: &TensorPlace, workload: &Workload) -> Result<Vec<u8>, BenchError> {
-    Capture::open(path).and_then(|capture| capture.tensor(key, &place.tensor)).map_err(|error| {
+    TensorFile::open(path).and_then(|file| file.tensor(key, &place.tensor)).map_err(|error| {
         BenchError::Captured { workload: workload.uuid().to_owned(), detail: error.to_string() }
     })
 }
