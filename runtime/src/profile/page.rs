@@ -11,8 +11,6 @@ use super::ncu::DURATION;
 
 /// The column that names kernels.
 const KERNEL: &str = "Kernel Name";
-/// How lines of its own begin.
-const OWN_LINE: &str = "==";
 
 /// One launch.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,11 +80,6 @@ pub fn complaints(log: &str) -> Vec<&str> {
     let is_note =
         |line: &str| line.starts_with("==PROF==") || line.starts_with('"') || line.trim().is_empty();
     log.lines().filter(|line| !is_note(line)).collect()
-}
-
-/// Its own errors among what was said.
-pub fn own_errors(log: &str) -> Vec<&str> {
-    log.lines().filter(|line| line.starts_with(OWN_LINE) && line.contains("ERROR")).collect()
 }
 
 fn nanoseconds_in(unit: &str) -> Result<f64, PageError> {
@@ -162,6 +155,5 @@ mod tests {
     fn tells_complaints_from_notes() {
         let log = "==PROF== Connected\nerror: no GPU\n==ERROR== it failed\n\n";
         assert_eq!(complaints(log), ["error: no GPU", "==ERROR== it failed"]);
-        assert_eq!(own_errors(log), ["==ERROR== it failed"]);
     }
 }

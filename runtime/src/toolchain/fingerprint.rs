@@ -80,15 +80,6 @@ impl Fingerprint {
             .finish()
     }
 
-    /// One digest over the parts that make device code: equal here, equal device images.
-    pub fn device_digest(&self) -> Digest {
-        let cuda: Vec<_> = self.parts.iter().filter(|part| part.role.starts_with("<cuda>/")).collect();
-        DigestBuilder::new("proofmark/toolchain-device/1")
-            .text(&self.release.to_string())
-            .list(cuda.into_iter(), |hash, part| hash.text(&part.role).digest(&part.sha256))
-            .finish()
-    }
-
     /// What differs from another one, each as a phrase: `the host compiler (g++ 12.2 → g++ 13.3)`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
@@ -148,12 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn a_host_compiler_changes_the_whole_but_not_the_device_digest() {
+    fn any_part_changes_the_digest() {
         let one = fingerprint(&[("<cuda>/bin/ptxas", "a"), ("<host>/as", "b")]);
         let other = fingerprint(&[("<cuda>/bin/ptxas", "a"), ("<host>/as", "B")]);
         assert_ne!(one.digest(), other.digest());
-        assert_eq!(one.device_digest(), other.device_digest());
         let third = fingerprint(&[("<cuda>/bin/ptxas", "A"), ("<host>/as", "b")]);
-        assert_ne!(one.device_digest(), third.device_digest());
+        assert_ne!(one.digest(), third.digest());
     }
 }

@@ -143,13 +143,6 @@ impl Requests {
         self.same_name(file, built).or_else(|| self.only_claim(file))
     }
 
-    /// What every command asks for, when all ask for the same.
-    pub fn joint_claim(&self) -> Option<RequestedClaim> {
-        let mut claims = self.claims();
-        let first = claims.next()?;
-        claims.all(|claim| claim == first).then(|| first.clone())
-    }
-
     /// Every file that a command compiles, with what it asks for.
     pub fn targets(&self) -> impl Iterator<Item = TargetClaim> {
         let nameless = self.nameless.iter().map(|(origin, claim)| TargetClaim {
@@ -307,7 +300,7 @@ mod tests {
         let requests = two_libraries();
         assert_eq!(archs(&requests, "/b/libone.so", &[]).unwrap(), ["sm_100a"]);
         assert_eq!(archs(&requests, "/b/libtwo.so", &[]).unwrap(), ["sm_90a"]);
-        assert_eq!(requests.joint_claim(), None);
+        assert_eq!(requests.distinct_claims().len(), 2);
     }
 
     #[test]

@@ -334,10 +334,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use proofmark_packager::Arch;
-
     use super::*;
     use crate::requested::RequestedClaim;
+    use crate::requested::claim::tests::exact;
 
     fn requests(text: &str) -> Requests {
         let mut requests = Requests::default();
@@ -371,9 +370,9 @@ build k.so: link cuda_0.o
 
     #[test]
     fn a_linked_library_is_asked_for_what_its_objects_are() {
-        assert!(claim(TVM_FFI, "k.so").unwrap().is_exactly(Arch::SM_100A));
+        assert_eq!(claim(TVM_FFI, "k.so").unwrap(), exact("sm_100a"));
         let stale = TVM_FFI.replace("100a", "90a");
-        assert!(!claim(&stale, "k.so").unwrap().is_exactly(Arch::SM_100A));
+        assert_eq!(claim(&stale, "k.so").unwrap(), exact("sm_90a"));
         assert!(requests("rule cc\n  command = gcc -c $in\nbuild a.o: cc a.c\n").is_empty());
     }
 
@@ -381,16 +380,16 @@ build k.so: link cuda_0.o
     fn a_files_variables_are_expanded_where_they_stand() {
         let text = "f = -gencode arch=compute_100a,code=sm_100a\nrule r\n command = nvcc $f -c $in -o $out\n\
                     build a.o: r a.cu\n f = $f -O2\nf = -arch=compute_90\nbuild b.o: r b.cu\n f = $f -code=sm_90\n";
-        assert!(claim(text, "a.o").unwrap().is_exactly(Arch::SM_100A));
-        assert!(claim(text, "b.o").unwrap().is_exactly("sm_90".parse().unwrap()));
+        assert_eq!(claim(text, "a.o").unwrap(), exact("sm_100a"));
+        assert_eq!(claim(text, "b.o").unwrap(), exact("sm_90"));
     }
 
     #[test]
     fn a_rules_own_variables_wait_for_the_statement() {
         let text = "rule r\n  flags = -arch=compute_$a -code=sm_$a\n  command = nvcc $flags -c $in -o $out\n\
                     build a.o: r a.cu\n  a = 100a\nbuild b.o: r b.cu\n  a = 90a\n";
-        assert!(claim(text, "a.o").unwrap().is_exactly(Arch::SM_100A));
-        assert!(claim(text, "b.o").unwrap().is_exactly("sm_90a".parse().unwrap()));
+        assert_eq!(claim(text, "a.o").unwrap(), exact("sm_100a"));
+        assert_eq!(claim(text, "b.o").unwrap(), exact("sm_90a"));
     }
 
     #[test]
@@ -399,7 +398,7 @@ build k.so: link cuda_0.o
                     rspfile = $out.rsp\n  rspfile_content = $more\nbuild a.o: r k.cu\n  more = -arch=compute_90 -code=sm_90\n\
                     build b.o: r k.cu\n";
         assert_eq!(claim(text, "a.o").unwrap().images.len(), 2);
-        assert!(claim(text, "b.o").unwrap().is_exactly(Arch::SM_100A));
+        assert_eq!(claim(text, "b.o").unwrap(), exact("sm_100a"));
     }
 
     #[test]
@@ -421,8 +420,8 @@ build k.so: link cuda_0.o
         let mut allowance = Allowance::default();
         read(&root.join("build.ninja"), &root, &mut files, &mut allowance, &mut requests);
         let claim = |name: &str| requests.claim_for(&root.join(name), &BTreeSet::new()).unwrap();
-        assert!(claim("a.o").is_exactly(Arch::SM_100A));
-        assert!(claim("b.o").is_exactly("sm_90a".parse().unwrap()));
+        assert_eq!(claim("a.o"), exact("sm_100a"));
+        assert_eq!(claim("b.o"), exact("sm_90a"));
         assert!(allowance.notes[0].contains("without end"), "{:?}", allowance.notes);
     }
 
