@@ -2,7 +2,8 @@
 //!
 //! | phase | room |
 //! |---|---|
-//! | the whole line on one screen | [`pipeline`] |
+//! | what is asked, and what came out | [`job`] |
+//! | the whole line on one screen | [`pipeline`]; its first half, artifact → cache entry, is [`rebuild`] |
 //! | artifact → what builds it | [`toolchain`]: find, install, fingerprint |
 //! | → plan → output | [`build`]: planning is pure, one file runs the compiler |
 //! | a Python entry → what it compiles when it runs | [`capture`] |
@@ -15,7 +16,7 @@
 //! | → measurement, verdict, decision | [`device`], [`mod@measure`] |
 //! | → kernels under Nsight Compute | [`profile`] |
 //! | → record, ledger, report | [`record`], [`ledger`], [`report`] |
-//! | paths in documents, files that may be anything | [`path_text`], [`regular_file`] |
+//! | paths in documents, errors as one line, files that may be anything | [`path_text`], [`cause_text`], [`regular_file`] |
 //! | what people type | [`cli`]: one verb a file |
 //! | processes that must not outlive us, nor reach anything | [`process_tree`], [`interruption`], [`sandbox`] |
 //! | a job on another machine, many jobs on many machines | [`remote`], [`fleet`] |

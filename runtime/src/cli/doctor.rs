@@ -345,8 +345,8 @@ fn python_player() -> Check {
     }
 }
 
-/// What measuring needs: the GPU and its driver. Without them everything but `bench` and `compare`
-/// works, so their absence is a note.
+/// What measuring and profiling need: the GPU and its driver. All that does neither works without them, so
+/// their absence is a note.
 fn measuring() -> Vec<Check> {
     let description = device::describe();
     let is_ready = description.readiness.is_ready();

@@ -7,7 +7,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 
-/// Internal: the child process in which `bench` and `compare` run a submission. It speaks a binary
+/// Internal: the child process in which verbs that measure run a submission. It speaks a binary
 /// protocol over inherited descriptors and is of no use when started by hand.
 #[derive(Debug, Args)]
 #[command(hide = true)]
