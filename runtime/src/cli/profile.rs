@@ -1,13 +1,11 @@
 //! `proofmark profile`: a proven build's kernels under Nsight Compute.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use proofmark_packager::{Arch, Bundle, Digest};
-use proofmark_player::process::own_program;
 
 use super::console::{AnswerFormat, Console, write_out};
 use super::exit_code::{self, ExitCode};
@@ -18,28 +16,20 @@ use super::{explain, input};
 use crate::job::{Action, Input, Job, Measuring, Outcome, Reference, Task, is_extension};
 use crate::measure::Seed;
 use crate::measure::judge::device::nonce;
-use crate::pipeline::{Recorded, Settings};
-use crate::process_tree::RunLimits;
+use crate::pipeline::{PipelineError, Recorded, Settings};
 use crate::profile::findings::by_workload;
 use crate::profile::recorded::proven_kernels;
-use crate::profile::{
-    ClockControl, NsightCompute, PLAN_VERB, ProfilePlan, ProfiledSubject, RecordedWorkload, page,
-};
+use crate::profile::run::launches;
+use crate::profile::{ClockControl, NsightCompute, ProfilePlan, ProfiledSubject, RecordedWorkload, RunError};
 use crate::rebuild::Freshness;
 use crate::record::RunId;
 use crate::recording::Unrecorded;
-use crate::regular_file;
 use crate::report;
 use crate::report::profile::{Launched, ProfileReport};
-use crate::sandbox::{self, Run};
 use crate::toolchain::{FileDigests, search::find_tvm_ffi};
 
-/// Most bytes of what Nsight Compute and the profiled process say that are kept.
-const LOG_BYTES: usize = 1 << 20;
 /// Time that one call may take while it is recorded.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Largest page that is read, in bytes: a million launches.
-const LARGEST_PAGE_BYTES: u64 = 512 << 20;
 
 /// Show what each kernel takes on each workload, by Nsight Compute.
 ///
@@ -239,8 +229,11 @@ fn tvm_ffi(arguments: &Arguments, settings: &Settings) -> Result<PathBuf, Failur
     if let Some(path) = &arguments.tvm_ffi {
         return Ok(path.clone());
     }
-    let found = find_tvm_ffi(&settings.search, &mut FileDigests::forgetful());
-    found.map(|found| found.library()).map_err(Failure::could_not_judge)
+    // The build has just read it: what is remembered of it is as good as it was for that.
+    let mut digests = FileDigests::open(&settings.cache, settings.trust);
+    let found = find_tvm_ffi(&settings.search, &mut digests);
+    let found = found.map_err(|source| PipelineError::TvmFfi { source: Box::new(source) });
+    found.map(|found| found.library()).map_err(explain::pipeline)
 }
 
 /// Runs the plan under Nsight Compute and reads what it wrote.
@@ -251,21 +244,8 @@ fn profile(
     target: &Target,
     folder: &Path,
 ) -> Result<ProfileReport, Failure> {
-    let (order, written) = (folder.join("plan.json"), folder.join("page.csv"));
-    let text = serde_json::to_vec(plan).map_err(Failure::could_not_judge)?;
-    std::fs::write(&order, text).map_err(Failure::could_not_judge)?;
-    let program = own_program().map_err(Failure::could_not_judge)?;
-    let words: [OsString; 3] = [program.into(), PLAN_VERB.into(), order.into()];
-    let command = ncu.command(&words, arguments.clock_control, &written);
-    let limits = RunLimits { time: Duration::from_secs(arguments.within), log_bytes: LOG_BYTES };
-    let Run { ending, log, .. } =
-        sandbox::supervise(command, limits, &mut |_| ()).map_err(Failure::could_not_judge)?;
-    let page = if written.exists() { read(&written)? } else { String::new() };
-    let said = format!("{log}{page}");
-    let rows = match page::read(&page) {
-        Ok(rows) if ending.is_success() && !rows.is_empty() => rows,
-        outcome => return Err(nothing_profiled(outcome.err(), &said)),
-    };
+    let within = Duration::from_secs(arguments.within);
+    let rows = launches(ncu, plan, arguments.clock_control, within, folder).map_err(unprofiled)?;
     let workloads: Vec<(String, String)> = plan.task.workloads.iter().map(report::profile::named).collect();
     let workloads = by_workload(
         &rows,
@@ -291,26 +271,15 @@ fn profile(
     })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = regular_file::read_through_links(path, LARGEST_PAGE_BYTES)
-        .map_err(|error| Failure::could_not_judge(format!("cannot read Nsight Compute's page: {error}")))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Why there is no table: Nsight Compute's own words, or those of what it profiled.
-fn nothing_profiled(error: Option<page::PageError>, said: &str) -> Failure {
-    let complaints = page::complaints(said).join("; ");
-    let text = match (complaints.is_empty(), error) {
-        (false, _) => format!("Nsight Compute profiled nothing: {complaints}"),
-        (true, Some(error)) => format!("Nsight Compute profiled nothing: {error}"),
-        (true, None) => "Nsight Compute profiled nothing, and says nothing about it".to_owned(),
-    };
-    let failure = Failure::could_not_judge(text);
-    if said.contains("ERR_NVGPUCTRPERM") {
-        return failure.hint(
+/// Why there is no table, with the way out where its cause is known.
+fn unprofiled(error: RunError) -> Failure {
+    let way_out = match &error {
+        RunError::Nothing { is_forbidden: true, .. } => {
             "this user may not read the GPU's counters: as root, or with the driver's option \
-             NVreg_RestrictProfilingToAdminUsers=0",
-        );
-    }
-    failure.hint("`proofmark doctor` says what this machine has")
+             NVreg_RestrictProfilingToAdminUsers=0"
+        }
+        RunError::Nothing { .. } => "`proofmark doctor` says what this machine has",
+        _ => return Failure::could_not_judge(error),
+    };
+    Failure::could_not_judge(error).hint(way_out)
 }

@@ -5,6 +5,7 @@
 //! | [`ncu`] | where Nsight Compute is, and how it is asked |
 //! | [`plan`] | what the profiled process does |
 //! | [`recorded`] | recordings as files, for what is written in Python |
+//! | [`run`] | Nsight Compute over the profiled process, supervised |
 //! | [`page`] | what Nsight Compute writes, read |
 //! | [`findings`] | kernels and durations by workload |
 //!
@@ -20,9 +21,11 @@ pub mod ncu;
 pub mod page;
 pub mod plan;
 pub mod recorded;
+pub mod run;
 
 pub use findings::{ProfileError, ProfiledKernel, ProfiledWorkload};
 pub use ncu::{ClockControl, NsightCompute};
 pub use page::{KernelRow, PageError};
 pub use plan::{PLAN_VERB, ProfilePlan, ProfiledSubject};
 pub use recorded::RecordedWorkload;
+pub use run::RunError;
