@@ -253,6 +253,40 @@ fn parts_of_a_cubin_that_no_toolkit_writes_are_found() {
     forgeries.finish(10);
 }
 
+#[test]
+fn headers_of_a_cubin_that_no_toolkit_writes_are_found() {
+    let mut forgeries = Forgeries::default();
+    for name in ["exact_13.0.cubin", "exact_13.5.cubin", "exact_12.9.cubin"] {
+        let honest = fixture(name);
+        let sections = index(&honest, 40, 8);
+        let is_code = |&header: &usize| number(&honest, header + 8, 8) & 4 != 0;
+        let code = (0..index(&honest, 60, 2)).map(|one| sections + 64 * one).find(is_code).expect("code");
+        let mut refuse = |what: &str, at: usize, width: usize, value: u64, words: &str| {
+            let mut forged = honest.clone();
+            put(&mut forged, at, width, value);
+            forgeries.refuse_because(format!("{name}: {what}"), &forged, words);
+        };
+        refuse("code with an address", code + 16, 8, 0x1000, "an address or flags");
+        refuse("code that is not mapped", code + 8, 8, 4, "an address or flags");
+        refuse("compressed code", code + 8, 8, 6 | 0x800, "an address or flags");
+        let segment = index(&honest, 32, 8);
+        for (what, at, width, value) in [
+            ("a segment of another type", 0, 4, 2),
+            ("a segment with an address", 16, 8, 0x1000),
+            ("a segment with another address", 24, 8, 0x1000),
+            ("a segment behind the file", 8, 8, honest.len() as u64 + 1),
+        ] {
+            refuse(what, segment + at, width, value, "a program header that no toolkit writes");
+        }
+        let (symbols, size) = content(&honest, ".symtab");
+        let kernel =
+            (symbols..symbols + size).step_by(24).find(|&at| honest[at + 5] & 0x10 != 0).expect("a kernel");
+        refuse("a kernel that begins later", kernel + 8, 8, 0x100, "begins or ends elsewhere");
+        refuse("a kernel that ends earlier", kernel + 16, 8, 0x10, "begins or ends elsewhere");
+    }
+    forgeries.finish(27);
+}
+
 /// A cubin with more bytes behind a section, and everything behind them moved.
 fn widened(cubin: &[u8], section: &str, more: &[u8]) -> Vec<u8> {
     let (start, size) = content(cubin, section);

@@ -147,6 +147,11 @@ fn a_call_of_the_static_runtime_is_a_sign_in_what_was_stripped() {
             "called = (const char*)cudaLibraryLoadData; return 0;",
             serde_json::json!(["runtime-jit"]),
         ),
+        (
+            "calls it by a table",
+            "static int (*const table[])(void*) = {cudaMalloc, cudaLibraryLoadData}; return table[called != 0](p);",
+            serde_json::json!(["runtime-jit"]),
+        ),
         ("allocates", "return cudaMalloc(p);", serde_json::json!([])),
     ] {
         let sandbox = Sandbox::new();

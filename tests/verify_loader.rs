@@ -163,7 +163,24 @@ fn a_dynamic_table_that_the_loader_reads_otherwise_is_found() {
         put(&mut forged, dynamic_entry(&honest, tag) + offset, 8, value);
         forgeries.refuse_because(name, &forged, words);
     }
-    forgeries.finish(13);
+    // Names that the loader reads elsewhere than section headers have them.
+    let (start, size) = content(&honest, ".dynamic");
+    let spare = (start..start + size).step_by(16).find(|&at| number(&honest, at, 8) == 0).unwrap();
+    let elsewhere = content(&honest, ".rodata").0 as u64;
+    for tag in [5, 6] {
+        let mut moved = honest.clone();
+        put(&mut moved, dynamic_entry(&honest, tag) + 8, 8, elsewhere);
+        forgeries.refuse_because(
+            format!("table {tag} elsewhere"),
+            &moved,
+            "elsewhere than the section headers",
+        );
+        let mut twice = honest.clone();
+        put(&mut twice, spare, 8, tag);
+        put(&mut twice, spare + 8, 8, elsewhere);
+        forgeries.refuse_because(format!("table {tag} twice"), &twice, "of which linkers write one");
+    }
+    forgeries.finish(17);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use proofmark::proof::{ProofVerdict, examine};
 
 use crate::support::Sandbox;
-use crate::support::forge::{Forgeries, content, fixture, index, number, put, verdict};
+use crate::support::forge::{Forgeries, content, fixture, index, number, put, section_header, verdict};
 
 /// What each way of registering begins with: memory that no file fills stands for what is computed at run time.
 const DECLARED: &str = "extern \"C\" void** __cudaRegisterFatBinary(void*);
@@ -342,6 +342,54 @@ fn what_leads_to_the_function_by_a_detour_is_found() {
         }
     }
     forgeries.finish(6);
+}
+
+#[test]
+fn a_function_that_is_called_in_its_place_and_calls_it_with_something_else_is_found() {
+    let between = "extern \"C\" void** __real___cudaRegisterFatBinary(void*);
+        extern \"C\" void** __wrap___cudaRegisterFatBinary(void* p) {
+            made.v = p != 0; return __real___cudaRegisterFatBinary(&made);
+        }";
+    let host = format!("{DECLARED}{between}");
+    let mut forgeries = Forgeries::default();
+    for optimised in ["-O0", "-O2"] {
+        let arguments = ["-shared", "-fPIC", "-Wl,--wrap=__cudaRegisterFatBinary", optimised];
+        forgeries.refuse_because(
+            format!("{optimised}, shared runtime"),
+            &built(&host, &arguments),
+            "no wrapper",
+        );
+        forgeries.refuse(format!("{optimised}, static runtime"), &built_with_runtime(&host, &arguments));
+    }
+    forgeries.finish(4);
+}
+
+#[test]
+fn a_slot_that_leads_to_it_until_the_loader_fills_it_is_found() {
+    let host =
+        "extern \"C\" int puts(const char*); extern \"C\" void g(); void f(const char* p) { puts(p); g(); }";
+    let honest = built(host, &["-shared", "-fPIC", "-Wl,-z,lazy"]);
+    assert_eq!(verdict(&honest).0, ProofVerdict::Exact);
+    let (table, size) = content(&honest, ".rela.plt");
+    let (got, _) = content(&honest, ".got.plt");
+    let (symbols, names) = (content(&honest, ".dynsym").0, content(&honest, ".dynstr").0);
+    let first = number(&honest, section_header(&honest, ".got.plt") + 16, 8);
+    let mut slots = Vec::new();
+    for entry in (table..table + size).step_by(24) {
+        let at = got + usize::try_from(number(&honest, entry, 8) - first).unwrap();
+        let name = names + index(&honest, symbols + 24 * index(&honest, entry + 12, 4), 4);
+        let is_it = honest[name..].starts_with(b"__cudaRegisterFatBinary\0");
+        slots.push((at, is_it));
+    }
+    let stub =
+        slots.iter().find(|(_, is_it)| *is_it).map(|&(at, _)| number(&honest, at, 8)).expect("its slot");
+    let mut forgeries = Forgeries::default();
+    for (at, _) in slots.iter().filter(|(_, is_it)| !is_it) {
+        let mut forged = honest.clone();
+        put(&mut forged, *at, 8, stub);
+        forgeries.refuse_because(format!("slot {at:#x}"), &forged, "is taken");
+    }
+    forgeries.finish(2);
 }
 
 /// A call of the function from some section.

@@ -92,13 +92,49 @@ const OPCODES: [u64; 64] = [
     0x0000_0000_0000_0000,
 ];
 
-/// The same, a byte each: all code of a library that is stored as it is passes through here.
-static IS_OPCODE: [bool; OPCODE as usize + 1] = {
-    let mut table = [false; OPCODE as usize + 1];
+/// Instructions that one generation alone has: what they do, its first and last number, their opcodes. Read off the
+/// listings of nvdisasm 13.5, and held against 120 million instructions of other numbers.
+struct OfOneGeneration {
+    name: &'static str,
+    numbers: [u32; 2],
+    opcodes: &'static [u16],
+}
+
+const OF_ONE_GENERATION: [OfOneGeneration; 2] = [
+    // WARPGROUP; HGMMA, IGMMA, BGMMA, QGMMA.
+    OfOneGeneration {
+        name: "matrix products of warp groups (wgmma)",
+        numbers: [90, 90],
+        opcodes: &[0x9C5, 0x9F0, 0x9F1, 0x9F2, 0x9F3],
+    },
+    // UTCBAR, UTCCP, STTM, LDTM, UTCQMMA.
+    OfOneGeneration {
+        name: "tensor memory (tcgen05)",
+        numbers: [100, 119],
+        opcodes: &[0x3E9, 0x9E7, 0x9ED, 0x9EE, 0xDEA],
+    },
+];
+
+/// Bit of an opcode that occurs.
+const OCCURS: u8 = 1;
+/// What is known of each opcode: whether it occurs, and from the second bit on of which generation it is alone. All code
+/// of a library that is stored as it is passes through here.
+static CLASSES: [u8; OPCODE as usize + 1] = {
+    let mut table = [0; OPCODE as usize + 1];
     let mut opcode = 0;
     while opcode < table.len() {
-        table[opcode] = OPCODES[opcode >> 6] >> (opcode & 63) & 1 != 0;
+        table[opcode] = (OPCODES[opcode >> 6] >> (opcode & 63) & 1) as u8;
         opcode += 1;
+    }
+    let mut generation = 0;
+    while generation < OF_ONE_GENERATION.len() {
+        let opcodes = OF_ONE_GENERATION[generation].opcodes;
+        let mut index = 0;
+        while index < opcodes.len() {
+            table[opcodes[index] as usize] |= OCCURS << (generation + 1);
+            index += 1;
+        }
+        generation += 1;
     }
     table
 };
@@ -118,29 +154,41 @@ pub(super) fn check(cubin: &mut Cubin, sections: &Sections<'_>, bytes: &[u8]) {
             continue;
         }
         let Ok(code) = section.data(ENDIAN, bytes) else { continue };
-        if let Some(reason) = doubt(code) {
+        if let Some(reason) = doubt(code, cubin.number) {
             let reason = format!("section {} {reason}", text_of(name));
             cubin.problem(section.sh_offset.get(ENDIAN), reason);
         }
     }
 }
 
-/// Why some bytes are no code.
-fn doubt(code: &[u8]) -> Option<String> {
+/// Why some bytes are no code of an architecture of some number.
+fn doubt(code: &[u8], number: u32) -> Option<String> {
     let (words, rest) = code.as_chunks::<INSTRUCTION_BYTES>();
     if !rest.is_empty() {
         return Some("holds no whole number of instructions".to_owned());
     }
-    let (unknown, count) = (words.iter().filter(|word| !is_instruction(word)).count(), words.len());
-    (unknown * UNKNOWN_SHARE > count)
-        .then(|| format!("holds {unknown} words of {count} that are no instructions"))
+    let (mut known, mut seen) = (0, 0);
+    for word in words {
+        let class = class(word);
+        known += usize::from(class & OCCURS);
+        seen |= class;
+    }
+    let (unknown, count) = (words.len() - known, words.len());
+    if unknown * UNKNOWN_SHARE > count {
+        return Some(format!("holds {unknown} words of {count} that are no instructions"));
+    }
+    let foreign = OF_ONE_GENERATION.iter().enumerate().find(|(index, one)| {
+        let [first, last] = one.numbers;
+        seen >> (index + 1) & 1 != 0 && !(first..=last).contains(&number)
+    });
+    foreign.map(|(_, one)| format!("holds instructions for {}, which sm_{number} does not have", one.name))
 }
 
+/// What is known of an instruction's opcode; nothing where it sets bits that none sets.
 #[inline]
-#[allow(clippy::needless_bitwise_bool, reason = "a branch for each word costs more than both questions")]
-fn is_instruction(word: &[u8; INSTRUCTION_BYTES]) -> bool {
+fn class(word: &[u8; INSTRUCTION_BYTES]) -> u8 {
     let opcode = u16::from_le_bytes([word[0], word[1]]) & OPCODE;
-    IS_OPCODE[usize::from(opcode)] & (word[INSTRUCTION_BYTES - 1] & NEVER_SET == 0)
+    CLASSES[usize::from(opcode)] & u8::from(word[INSTRUCTION_BYTES - 1] & NEVER_SET == 0).wrapping_neg()
 }
 
 #[cfg(test)]
@@ -149,8 +197,8 @@ mod tests {
 
     #[test]
     fn zeros_texts_and_random_bytes_are_no_code() {
-        assert!(doubt(&[0; 256]).is_some());
-        assert!(doubt(&b".version 9.0\n.target sm_100a\n".repeat(16)).is_some());
+        assert!(doubt(&[0; 256], 100).is_some());
+        assert!(doubt(&b".version 9.0\n.target sm_100a\n".repeat(16), 100).is_some());
         let mut state = 1_u64;
         let random: Vec<u8> = (0..4096)
             .map(|_| {
@@ -158,14 +206,34 @@ mod tests {
                 state.to_be_bytes()[0]
             })
             .collect();
-        assert!(doubt(&random).is_some());
-        assert!(doubt(&[0; 15]).is_some());
+        assert!(doubt(&random, 100).is_some());
+        assert!(doubt(&[0; 15], 100).is_some());
     }
 
     #[test]
     fn exit_and_nop_are_instructions() {
         let exit = [0x4D, 0x79, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 3, 0, 0xEA, 0x0F, 0];
         let nop = [0x18, 0x79, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xC0, 0x0F, 0];
-        assert!(doubt(&[exit, nop].concat()).is_none());
+        assert!(doubt(&[exit, nop].concat(), 100).is_none());
+    }
+
+    #[test]
+    fn instructions_of_one_generation_are_no_other_s() {
+        let word = |opcode: u16| {
+            [(opcode & 0xFF) as u8, (opcode >> 8) as u8 | 0x70, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        };
+        let code = |opcode| [[word(0x918); 7].concat(), word(opcode).to_vec()].concat();
+        for (opcode, numbers, others) in [
+            (0x9F0, &[90][..], &[89, 100, 103, 110, 120, 121][..]),
+            (0x9EE, &[100, 103, 110], &[90, 120, 121]),
+        ] {
+            for &number in numbers {
+                assert_eq!(doubt(&code(opcode), number), None, "{opcode:#x} on sm_{number}");
+            }
+            for &number in others {
+                let found = doubt(&code(opcode), number).unwrap_or_default();
+                assert!(found.contains(&format!("which sm_{number} does not have")), "{opcode:#x}: {found}");
+            }
+        }
     }
 }

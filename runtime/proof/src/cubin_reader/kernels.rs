@@ -80,6 +80,12 @@ pub(super) fn read_kernels(
         if !is_code(section_name, section) || code_bytes == 0 {
             continue;
         }
+        let is_whole = symbol.st_value.get(ENDIAN) == 0 && symbol.st_size.get(ENDIAN) == code_bytes;
+        if !is_whole || section_name.strip_prefix(b".text.") != Some(name) {
+            let reason =
+                format!("kernel {} begins or ends elsewhere than the section of its code", text_of(name));
+            cubin.problem(section.sh_offset.get(ENDIAN), reason);
+        }
         let Some(rest) = budget.checked_sub(name.len()) else {
             cubin.problem(0, "the kernels' names are longer than the file");
             break;

@@ -54,7 +54,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Cubin, CubinError> {
 /// Sections that lie over each other would be read again and again; builds for debuggers name some bytes
 /// twice.
 fn check_sizes(sections: &Sections<'_>, bytes: &[u8]) -> Result<(), CubinError> {
-    let sizes = sections.iter().filter_map(|section| section.file_range(ENDIAN)).map(|(_, size)| size);
+    let bodies = sections.iter().filter(|section| has_body(section));
+    let sizes = bodies.filter_map(|section| section.file_range(ENDIAN)).map(|(_, size)| size);
     let together = sizes.fold(0_u64, u64::saturating_add);
     if together > (bytes.len() as u64).saturating_mul(4) {
         return Err(CubinError::Broken { reason: "its sections lie over each other".to_owned() });

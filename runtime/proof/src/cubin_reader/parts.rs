@@ -3,12 +3,16 @@
 //! Types, flags and names are those of 36,000 cubins in 24 wheels (CUDA 11 to 13.5) and of our own
 //! builds: sections of the ELF standard, and NVIDIA's from 0x70000000 on.
 
-use object::read::elf::SectionHeader as _;
+use object::LittleEndian;
+use object::elf::ProgramHeader64;
+use object::read::elf::{FileHeader as _, SectionHeader as _};
 
-use super::elf::{ENDIAN, Header, Sections};
+use super::elf::{ENDIAN, Header, Sections, is_code};
 use super::has_body;
 use crate::bytes::{first_nonzero, slice, text_of};
 use crate::cubin::Cubin;
+
+type ProgramHeader = ProgramHeader64<LittleEndian>;
 
 /// `SHT_NULL`, `SYMTAB`, `STRTAB`, `RELA`, `NOTE`, `NOBITS`, `REL`; then information, call graph,
 /// prototypes, kinds of shared and global memory, relocation actions, and the sections of Mercury.
@@ -65,6 +69,14 @@ const NAMES_PADDING_BYTES: u64 = 64 << 10;
 /// `SHT_STRTAB`.
 const STRTAB: u32 = 3;
 
+/// `PT_LOAD` and `PT_PHDR`.
+const SEGMENTS: [u32; 2] = [1, 6];
+/// `SHF_WRITE`, `SHF_ALLOC`, `SHF_EXECINSTR` and `SHF_COMPRESSED`.
+const WRITE: u64 = 1;
+const ALLOCATED: u64 = 2;
+const RUNS: u64 = 4;
+const COMPRESSED: u64 = 0x800;
+
 /// Notes whatever no rule explains.
 pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_>, bytes: &[u8]) {
     let mut parts = vec![(0, size_of::<Header>() as u64)];
@@ -77,6 +89,7 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
         ),
     ];
     parts.extend(tables.map(|(start, size)| (start, start.saturating_add(size))));
+    explain_segments(cubin, header, bytes);
     for section in sections.iter() {
         let Ok(name) = sections.section_name(ENDIAN, section) else { continue };
         let (kind, at) = (section.sh_type.get(ENDIAN).0, section.sh_offset.get(ENDIAN));
@@ -87,6 +100,14 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
         if !known {
             let name = text_of(name);
             let reason = format!("section {name} of type {kind:#x} is no known part of a cubin");
+            cubin.unexplained(at, reason);
+        }
+        let flags = section.sh_flags.get(ENDIAN).0;
+        let is_unlinked_code =
+            is_code(name, section) && flags & (WRITE | ALLOCATED | RUNS) != ALLOCATED | RUNS;
+        if section.sh_addr.get(ENDIAN) != 0 || flags & COMPRESSED != 0 || is_unlinked_code {
+            let reason =
+                format!("section {} has an address or flags that no toolkit gives it", text_of(name));
             cubin.unexplained(at, reason);
         }
         if has_body(section)
@@ -111,6 +132,24 @@ pub(super) fn explain(cubin: &mut Cubin, header: &Header, sections: &Sections<'_
             cubin.unexplained(at.min(start), reason);
         }
         at = at.max(end);
+    }
+}
+
+/// Notes program headers that are none: toolkits write segments without addresses, within the file.
+fn explain_segments(cubin: &mut Cubin, header: &Header, bytes: &[u8]) {
+    let start = header.e_phoff.get(ENDIAN);
+    let Ok(segments) = header.program_headers(ENDIAN, bytes) else {
+        cubin.unexplained(start, "program headers that cannot be read".to_owned());
+        return;
+    };
+    for (segment, at) in segments.iter().zip((start..).step_by(size_of::<ProgramHeader>())) {
+        let [offset, size, memory] =
+            [&segment.p_offset, &segment.p_filesz, &segment.p_memsz].map(|field| field.get(ENDIAN));
+        let is_within = offset.saturating_add(size) <= bytes.len() as u64 && size <= memory;
+        let has_no_address = segment.p_vaddr.get(ENDIAN) == 0 && segment.p_paddr.get(ENDIAN) == 0;
+        if !SEGMENTS.contains(&segment.p_type.get(ENDIAN).0) || !is_within || !has_no_address {
+            cubin.unexplained(at, "a program header that no toolkit writes".to_owned());
+        }
     }
 }
 

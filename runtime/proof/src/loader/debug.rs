@@ -10,6 +10,8 @@ const COMPRESSED: u64 = 0x800;
 const HEADER_BYTES: u64 = 24;
 /// `SHF_MERGE` and `SHF_STRINGS`, which texts carry.
 const MERGED: u64 = 0x30;
+/// `SHF_GROUP`, which macros for debuggers carry in objects.
+const GROUPED: u64 = 0x200;
 /// The older form: `ZLIB` and the size, in 8 bytes with the highest first.
 const OLD_HEADER_BYTES: u64 = 12;
 /// What all of them in one ELF may unpack to, in bytes: a floor for small files, and a multiple for large ones.
@@ -41,7 +43,7 @@ pub(super) fn compression(section: &Section) -> Option<DebugCompression> {
     match section.name.as_str() {
         ".gnu_debugdata" if section.flags == 0 => Some(DebugCompression::Symbols),
         name if name.starts_with(".zdebug_") && section.flags & !MERGED == 0 => Some(DebugCompression::Named),
-        name if name.starts_with(".debug_") && section.flags & !MERGED == COMPRESSED => {
+        name if name.starts_with(".debug_") && section.flags & !(MERGED | GROUPED) == COMPRESSED => {
             Some(DebugCompression::Flagged)
         }
         _ => None,

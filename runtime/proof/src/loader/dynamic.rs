@@ -1,15 +1,19 @@
 //! The dynamic table, as the loader reads it: from the last segment that names one, in what is mapped, up
 //! to its end mark.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::elf::{Elf, Kind};
+use super::elf::{Elf, Kind, Section};
 use crate::bytes::{slice, u32_at, u64_at};
 use crate::problem::Problem;
 
 /// `PT_DYNAMIC` and `PT_INTERP`.
 const DYNAMIC: u32 = 2;
 const INTERPRETER: u32 = 3;
+/// `SHT_DYNSYM`.
+const DYNSYM: u32 = 11;
+/// `DT_NEEDED`, the one tag that stands several times.
+const NEEDED: u64 = 1;
 /// Size of an entry, in bytes.
 const ENTRY_BYTES: usize = 16;
 /// Size of a relocation with addend, of a symbol and of a packed relocation, in bytes.
@@ -86,11 +90,18 @@ impl Dynamic {
         };
         let mut dynamic = Self::default();
         let mut sizes = EntrySizes::default();
+        let mut seen = HashSet::new();
         for entry in table.chunks_exact(ENTRY_BYTES) {
             let (tag, value) = (u64_at(entry, 0)?, u64_at(entry, 8)?);
             if tag == 0 {
                 sizes.check(&dynamic, at, problems);
+                dynamic.agree_with_sections(elf, at, problems);
                 return Some(dynamic);
+            }
+            if tag != NEEDED && !seen.insert(tag) {
+                let reason =
+                    format!("several entries {tag:#x} in the dynamic table, of which linkers write one");
+                problems.push(Problem::at(at, reason));
             }
             if !TAGS.iter().any(|&(first, last)| (first..=last).contains(&tag)) {
                 let reason = format!("an entry {tag:#x} in the dynamic table, which linkers do not write");
@@ -104,9 +115,26 @@ impl Dynamic {
         Some(dynamic)
     }
 
+    /// Reports symbols and names that the loader reads elsewhere than section headers have them: the names of what is
+    /// imported and exported are read by these.
+    fn agree_with_sections(&self, elf: &Elf<'_>, at: u64, problems: &mut Vec<Problem>) {
+        let tables = || elf.sections.iter().filter(|section| section.kind == DYNSYM);
+        let names =
+            |table: &Section| usize::try_from(table.link).ok().and_then(|index| elf.sections.get(index));
+        let agrees = |table: &Section| {
+            table.address == self.symbols && names(table).is_some_and(|names| names.address == self.strings)
+        };
+        let is_alone = tables().count() == 1 && tables().all(agrees);
+        if self.symbols != 0 && !elf.sections.is_empty() && !is_alone {
+            let reason =
+                "the dynamic table has its symbols or their names elsewhere than the section headers";
+            problems.push(Problem::at(at, reason));
+        }
+    }
+
     fn take(&mut self, tag: u64, value: u64) {
         match tag {
-            1 if self.needed.len() < NEEDED_LIMIT => self.needed.push(value),
+            NEEDED if self.needed.len() < NEEDED_LIMIT => self.needed.push(value),
             2 => self.calls.1 = value,
             5 => self.strings = value,
             6 => self.symbols = value,
@@ -207,7 +235,8 @@ impl EntrySizes {
 /// A program may name who loads it: then what it names decides what is loaded.
 fn check_interpreter(elf: &Elf<'_>, problems: &mut Vec<Problem>) {
     let mut segments = elf.segments.iter().filter(|segment| segment.kind == INTERPRETER);
-    let Some(segment) = segments.next() else { return };
+    // A file of debugging information that was split off has none of its bytes, and nothing that would load it.
+    let Some(segment) = segments.next().filter(|segment| segment.file_bytes > 0) else { return };
     let path = slice(elf.bytes, segment.offset, segment.file_bytes).unwrap_or_default();
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let known = LOADERS.iter().any(|loader| name.starts_with(loader)) && path.ends_with(b"\0");

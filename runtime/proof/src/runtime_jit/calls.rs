@@ -97,6 +97,7 @@ fn calls_in(bytes: &[u8], wanted: SignsWanted) -> object::Result<Option<Calls>> 
             find(code, section.sh_addr(endian), &targets, &functions, wanted, &mut calls);
         }
     }
+    calls.jit.extend(pointed_at(bytes, &targets)?.into_iter().filter(|name| is_jit_function(name)));
     Ok(Some(calls))
 }
 
@@ -155,6 +156,36 @@ fn take(
         let kind = if is_jit_function(&name) { &mut calls.jit } else { &mut calls.loaders };
         kind.insert(name);
     }
+}
+
+/// The functions whose addresses stand in data, to be called from there: written by the loader, or in a program at a
+/// fixed address. The runtime itself holds none of these. The functions are in order.
+pub(super) fn pointed_at(bytes: &[u8], functions: &[(u64, String)]) -> object::Result<BTreeSet<String>> {
+    let header = FileHeader64::<LittleEndian>::parse(bytes)?;
+    let endian = LittleEndian;
+    let sections = header.sections(endian, bytes)?;
+    let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM)?;
+    let mut found = BTreeSet::new();
+    let mut take = |address: u64| {
+        let known = functions.binary_search_by_key(&address, |(start, _)| *start);
+        found.extend(known.ok().map(|index| functions[index].1.clone()));
+    };
+    for section in sections.iter() {
+        if let Some((relocations, _)) = section.rela(endian, bytes)? {
+            for relocation in relocations {
+                let symbol = relocation.symbol(endian, false).and_then(|index| symbols.symbol(index).ok());
+                let from = symbol.map_or(0, |symbol| symbol.st_value(endian));
+                take(from.wrapping_add_signed(relocation.r_addend(endian)));
+            }
+        } else if header.e_type(endian) == elf::ET_EXEC
+            && section.sh_type(endian) == elf::SHT_PROGBITS
+            && section.sh_flags(endian) & (elf::SHF_ALLOC | elf::SHF_EXECINSTR) == elf::SHF_ALLOC
+        {
+            let (words, _) = section.data(endian, bytes)?.as_chunks::<8>();
+            words.iter().map(|word| u64::from_le_bytes(*word)).for_each(&mut take);
+        }
+    }
+    Ok(found)
 }
 
 fn is_called_by_runtime(address: u64, functions: &[Function]) -> bool {

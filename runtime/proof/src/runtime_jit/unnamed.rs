@@ -62,6 +62,7 @@ fn calls_in(bytes: &[u8], start: u64, words: &[Word], wanted: SignsWanted) -> ob
     for &(address, code) in code.iter().filter(|_| !targets.is_empty()) {
         find(code, address, &targets, &[], wanted, &mut calls);
     }
+    calls.jit.extend(super::calls::pointed_at(bytes, &targets)?);
     Ok(calls.jit.into_iter().collect())
 }
 

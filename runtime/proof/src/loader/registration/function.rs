@@ -130,6 +130,20 @@ impl Function {
         problems
     }
 
+    /// Slots of other functions that lead to it until the loader fills them at the first call.
+    pub(super) fn lazy_slots(&self, elf: &Elf<'_>, dynamic: &Dynamic) -> Vec<Problem> {
+        let (address, size) = dynamic.calls;
+        let table = elf.file_offset(address).and_then(|at| slice(elf.bytes, at, size)).unwrap_or_default();
+        let places = table.chunks_exact(24).filter_map(|entry| u64_at(entry, 0));
+        let others = places.filter(|place| !self.slots.contains(place));
+        let taken = others.filter_map(|place| {
+            let at = elf.file_offset(place)?;
+            let first = u64_at(elf.bytes, usize::try_from(at).ok()?)?;
+            self.is_entered_at(first).then(|| Problem::at(at, TAKEN))
+        });
+        taken.collect()
+    }
+
     /// Whether it is nowhere.
     pub(super) fn is_absent(&self) -> bool {
         self.entrances.is_empty() && self.slots.is_empty()
@@ -138,6 +152,13 @@ impl Function {
     /// Whether an address is one at which it is entered.
     pub(super) fn is_entered_at(&self, address: u64) -> bool {
         self.entrances.iter().any(|one| (one.from..one.to).contains(&address))
+    }
+
+    /// Whether two addresses lie in one and the same function of that name, or in one stub: a function that is called so
+    /// and calls another of the name hands on what it likes.
+    pub(super) fn is_one_of(&self, address: u64, other: u64) -> bool {
+        let holds = |one: &Entrance, address: u64| (one.from..one.to).contains(&address);
+        self.entrances.iter().any(|one| holds(one, address) && holds(one, other))
     }
 
     /// Whether it, or a stub of it, begins at an address.

@@ -233,7 +233,10 @@ fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Rang
         };
         let enters =
             target(code, section.address, operand).is_some_and(|target| function.is_entered_at(target));
-        if enters && !function.is_entered_at(section.address.wrapping_add(at as u64)) {
+        let here = section.address.wrapping_add(at as u64);
+        let is_within =
+            || target(code, section.address, operand).is_some_and(|target| function.is_one_of(here, target));
+        if enters && !is_within() {
             found.push(call(at, (operand + 4 - at) as u64));
         }
     }

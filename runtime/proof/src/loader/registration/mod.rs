@@ -118,6 +118,7 @@ pub(super) fn check(
     let wrappers: Vec<(u64, u64)> = addresses(elf, |section| section.name == SECTION);
     let mut function = Function::find(elf, dynamic, &registered_themselves(elf, &wrappers));
     let mut found = function.written_pointers(elf, writes);
+    found.extend(dynamic.iter().flat_map(|dynamic| function.lazy_slots(elf, dynamic)));
     let constructors = constructors(elf, writes);
     let (sites, others) = linked::sites(elf, &function, &wrappers, &constructors);
     found.extend(others);
