@@ -147,9 +147,10 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     }
     if solexec::solution::is_one(&text) {
         let read = solexec::solution::read(&text);
-        let artifact = read.map_err(|source| OpenError::SolExecBench { path: path.to_owned(), source })?;
+        let solexec::solution::ReadSolution { artifact, notes } =
+            read.map_err(|source| OpenError::SolExecBench { path: path.to_owned(), source })?;
         let read_as = "read as a solution of NVIDIA SOL-ExecBench".to_owned();
-        let notes = noted(path, std::iter::once(read_as).chain(solexec::solution::unread(&artifact)));
+        let notes = noted(path, std::iter::once(read_as).chain(notes));
         return Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes });
     }
     let artifact =

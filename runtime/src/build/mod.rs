@@ -7,6 +7,7 @@
 //! | [`mod@kits`] | which kits a submission asks for |
 //! | [`stand_in`] | libraries that are linked by name alone |
 //! | [`flags`] | which of a submission's flags may reach nvcc |
+//! | [`other_flags`] | those of the compiler of C++ and of the linker |
 //! | `options` | every option of nvcc and what may become of it |
 //! | `stage` | what may be passed to the programs behind nvcc |
 //! | [`mod@plan`] | the complete commands, before anything runs |
@@ -41,6 +42,7 @@ mod link_log;
 pub mod nvcc;
 mod objects;
 mod options;
+pub mod other_flags;
 pub mod outcome;
 pub mod plan;
 pub mod request;
@@ -60,6 +62,7 @@ pub use interface::{Interface, TORCH_MODULE};
 pub use kits::kits_of;
 pub use limits::{BuildLimits, Demand};
 pub use nvcc::run;
+pub use other_flags::OtherFlags;
 pub use outcome::{BuildOutcome, BuildOutput, Ended};
 pub use plan::{BuildPlan, Command, PlanError, PlanRequest, plan};
 pub use request::BuildRequest;

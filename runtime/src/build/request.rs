@@ -4,6 +4,7 @@ use proofmark_packager::submission::Binding;
 use proofmark_packager::{Artifact, SourceFile, SourcePath};
 
 use super::interface::{Interface, TORCH_MODULE};
+use super::other_flags::OtherFlags;
 
 /// Sources, and what they shall become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +34,16 @@ impl BuildRequest {
             Some(Binding::Torch) => Interface::Torch { module: TORCH_MODULE.to_owned() },
             Some(Binding::TvmFfi) | None => Interface::TvmFfi { symbol: Some(entry.symbol.clone()) },
         };
+        let OtherFlags { host, linker, left_out: _ } = OtherFlags::of(artifact);
+        let mut nvcc_flags = manifest.target.nvcc_flags.clone();
+        nvcc_flags.extend(linker);
         Self {
             sources: artifact.sources().to_vec(),
             entry_file: Some(entry.file.clone()),
             units: None,
             interface,
-            nvcc_flags: manifest.target.nvcc_flags.clone(),
-            host_flags: None,
+            nvcc_flags,
+            host_flags: host,
             dependencies: manifest.build.dependencies.clone(),
         }
     }

@@ -4,6 +4,7 @@ use proofmark_packager::{SourceFile, SourcePath, SourcePathError};
 
 use super::document::Request;
 use crate::build::flags::{Flags, Reason};
+use crate::build::other_flags::{host_spelling, is_default};
 use crate::build::{BuildRequest, Interface};
 
 /// A request as ours, and what of it is otherwise.
@@ -121,14 +122,14 @@ fn keep(words: &[String], is_host: bool, left_out: &mut Vec<String>) -> Vec<Stri
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let pair = words.get(at..at + 2).map(<[String]>::to_vec);
-        let single = vec![spelled(word, is_host)];
+        let single = vec![if is_host { host_spelling(word) } else { word.clone() }];
         let (flags, taken) = match pair {
             // `-gencode arch=…`, `-Xcompiler -fPIC`, `--threads 4`: a value that stands behind its option.
             Some(pair) if !pair[1].starts_with('-') || takes_dashed(word) => (pair, 2),
             _ => (single, 1),
         };
         at += taken;
-        if is_default(&flags) {
+        if flags.iter().any(|flag| is_default(flag)) {
             continue;
         }
         if word.starts_with("-march=") || word.starts_with("-mtune=") {
@@ -144,12 +145,6 @@ fn keep(words: &[String], is_host: bool, left_out: &mut Vec<String>) -> Vec<Stri
     kept
 }
 
-/// A flag of the host compiler as nvcc passes it on.
-fn spelled(word: &str, is_host: bool) -> String {
-    let is_nvccs = ["-D", "-U", "-I", "-O", "-std", "-l"].iter().any(|start| word.starts_with(start));
-    if is_host && !is_nvccs && word.starts_with('-') { format!("-Xcompiler={word}") } else { word.to_owned() }
-}
-
 fn takes_dashed(option: &str) -> bool {
     ["-Xcompiler", "--compiler-options", "-Xptxas", "--ptxas-options", "-Xcudafe", "-Xfatbin", "-Xlinker"]
         .contains(&option)
@@ -161,11 +156,6 @@ fn is_ours(reason: Reason) -> bool {
         reason,
         Reason::Architecture | Reason::Output | Reason::Reads | Reason::Programs | Reason::NotReproducible
     )
-}
-
-/// What every build does anyway, or must not.
-fn is_default(flags: &[String]) -> bool {
-    flags.iter().any(|flag| flag.ends_with("-fPIC") || flag.ends_with("-shared"))
 }
 
 #[cfg(test)]

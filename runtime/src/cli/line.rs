@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::number;
 use super::progress::ProgressDisplay;
 use super::sharing::SharingOptions;
-use crate::build::{BuildLimits, Demand, LinkRule};
+use crate::build::{BuildLimits, Demand, LinkRule, OtherFlags};
 use crate::evidence::BuildEvidence;
 use crate::job::request::LARGEST_JOB_BYTES;
 use crate::job::{Action, Job, Outcome};
@@ -176,7 +176,12 @@ pub(super) fn record(job: &Job, settings: &Settings, console: &Console) -> Resul
 
 /// What a verb builds for: what was asked for, else what the artifact was sealed for, else its own
 /// `[target]`.
+///
+/// Says on the way which of its flags a build of ours leaves out.
 pub(super) fn arch_of(bundle: &Bundle, asked: Option<Arch>, console: &Console) -> Arch {
+    for left_out in OtherFlags::of(&bundle.artifact).left_out {
+        console.say(format!("note: left out of the build: {left_out}"));
+    }
     let own = bundle.artifact.manifest().target.arch;
     let sealed =
         BuildEvidence::read(bundle.evidence.get(BUILD_EVIDENCE)).map(|build| build.gencode.real_arch);

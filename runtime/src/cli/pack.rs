@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use proofmark_packager::interop::flashinfer::solution::{self, SolutionHashes};
 use proofmark_packager::interop::python_surface;
+use proofmark_packager::interop::solexec::FlagsBeside;
 use proofmark_packager::submission::Note;
 use proofmark_packager::{Arch, Artifact, Bundle, Digest, Evidence, Opened, bundle};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::{input, output, protected};
-use crate::build::{FlagRefusal, Flags};
+use crate::build::{BuildRequest, FlagRefusal, Flags};
 
 /// Pack a submission into one self-contained file
 ///
@@ -26,6 +27,11 @@ use crate::build::{FlagRefusal, Flags};
 ///   [target]
 ///   arch = "sm_100a"              # what the build must come out as
 ///   nvcc_flags = ["-use_fast_math"]
+///
+///   [sol-execbench]               # what its solution.json says beside
+///   languages = ["cutlass"]
+///   cflags = ["-O2"]
+///   ld_flags = ["-lcuda"]
 ///
 /// The same folder gives the same bytes, and the contest's solution.json is inside.
 ///
@@ -40,6 +46,7 @@ use crate::build::{FlagRefusal, Flags};
 ///   [build] entry_point                     file::function, such as "kernel.cu::run"
 ///   [build] binding                         "tvm-ffi" or "torch"
 ///   [target] arch, nvcc_flags               any other key here is refused
+///   [sol-execbench] languages, cflags, ld_flags    so here
 ///   entry file                              among the sources, not empty
 ///   sources                                 UTF-8 without NUL, at most 8 MiB each, 32 MiB in all
 ///   .py .cu .cuh .cpp .c .h .hpp .cc .cxx   packed from the top folder and the entry file's
@@ -203,7 +210,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 /// What keeps Proofmark from building a submission: an artifact is for nothing else and refused, a board may take what
 /// we do not.
 fn unbuildable(artifact: &Artifact, format: Format) -> Result<Vec<String>, Failure> {
-    let Err(refusals) = Flags::check(&artifact.manifest().target.nvcc_flags) else { return Ok(Vec::new()) };
+    let Err(refusals) = Flags::check(&BuildRequest::of(artifact).nvcc_flags) else { return Ok(Vec::new()) };
     if format == Format::Zip {
         let refusals: Vec<_> = refusals.iter().map(ToString::to_string).collect();
         return Err(Failure::request(format!("it would not build: {}", refusals.join("; ")))
@@ -221,6 +228,11 @@ fn what_is_left_out(artifact: &Artifact) -> Option<String> {
     if target.arch != Arch::SM_100A || !target.nvcc_flags.is_empty() {
         let words: Vec<_> = iter::once(target.arch.to_string()).chain(target.nvcc_flags.clone()).collect();
         lost.push(format!("[target] ({})", words.join(" ")));
+    }
+    let FlagsBeside { cflags, ld_flags } = FlagsBeside::of(artifact);
+    let beside: Vec<_> = cflags.into_iter().chain(ld_flags).flatten().collect();
+    if !beside.is_empty() {
+        lost.push(format!("[sol-execbench] ({})", beside.join(" ")));
     }
     lost.extend(artifact.definition().map(|_| "definition.json".to_owned()));
     lost.extend(artifact.workloads().map(|_| "workloads.jsonl".to_owned()));

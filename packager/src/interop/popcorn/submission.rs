@@ -14,6 +14,7 @@ use super::{adapter, literal, word};
 use crate::artifact::Artifact;
 use crate::interop::flashinfer::Definition;
 use crate::interop::python;
+use crate::interop::solexec::CompileOptions;
 use crate::interop::torch_binding::{self, CallersStream};
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::target::{Arch, Feature, Gencode};
@@ -175,13 +176,13 @@ fn compiled(artifact: &Artifact, notes: &mut Vec<String>) -> Result<String, Inva
     if is_made {
         notes.push(format!("{} was made from the definition's signature", torch_binding::EXTENSION_NAME));
     }
-    let target = &bound.manifest().target;
-    let gencode = format!("-gencode={}", Gencode::exact(target.arch));
+    let CompileOptions { cflags, cuda_cflags, ld_flags } = CompileOptions::of(&bound);
+    let arch = bound.manifest().target.arch;
+    let plain = Arch { feature: Feature::Plain, ..arch };
     notes.push(format!(
-        "the architecture is forced by {gencode}: without it the server's torch adds plain sm_100"
+        "the architecture is forced by {}: without it the server's torch adds that of its GPU, plain {plain}",
+        cuda_cflags[0]
     ));
-    let flags: Vec<_> =
-        [gencode].iter().chain(&target.nvcc_flags).map(|flag| literal::python(flag)).collect();
     let mut files = String::new();
     for source in &sources {
         let _ = writeln!(
@@ -205,14 +206,24 @@ fn compiled(artifact: &Artifact, notes: &mut Vec<String>) -> Result<String, Inva
          for path, text in SOURCES.items():\n        place = folder / path\n        \
          place.parent.mkdir(parents=True, exist_ok=True)\n        place.write_text(text)\n    return load(\n        \
          name=\"kernel_{name}\",\n        sources=[str(folder / path) for path in [{built}]],\n        \
-         extra_cuda_cflags=FLAGS,\n        extra_ldflags=[\"-lcuda\"],\n        \
+         extra_cuda_cflags=FLAGS,\n{cflags}        extra_ldflags=[{ld_flags}],\n        \
          extra_include_paths=[str(folder)],\n        build_directory=str(folder),\n    )\n\n\n\
          _extension = _build()\n\n\n{adapter}",
-        flags = flags.join(", "),
+        flags = list_of(&cuda_cflags),
+        cflags = match cflags.as_slice() {
+            [] => String::new(),
+            flags => format!("        extra_cflags=[{}],\n", list_of(flags)),
+        },
+        ld_flags = list_of(&ld_flags),
         name = digest_of(&sources),
         built = built.join(", "),
         adapter = adapter::text(&definition, &callee)?,
     ))
+}
+
+/// The texts of a list in Python.
+fn list_of(texts: &[String]) -> String {
+    texts.iter().map(|text| literal::python(text)).collect::<Vec<_>>().join(", ")
 }
 
 /// Names the extension by its sources, so that torch never takes another's.
@@ -330,6 +341,15 @@ mod tests {
         "outputs": {"y": {"shape": ["n", "k"], "dtype": "bfloat16"}}, "reference": "def run(x, factor): pass"}"#;
 
     fn artifact(language: &str, entry: &str, content: &str) -> Artifact {
+        built_with(
+            language,
+            entry,
+            content,
+            Target { nvcc_flags: vec!["-use_fast_math".to_owned()], ..Target::default() },
+        )
+    }
+
+    fn built_with(language: &str, entry: &str, content: &str, target: Target) -> Artifact {
         let file = entry.split("::").next().unwrap();
         let text = json!({"name": "up-Stream", "definition": "scale", "author": "a", "spec": {"language": language,
             "target_hardware": ["cuda"], "entry_point": entry}, "sources": [{"path": file, "content": content}]});
@@ -337,7 +357,7 @@ mod tests {
         Artifact::pack(Submission {
             solution: read.manifest().solution.clone(),
             build: read.manifest().build.clone(),
-            target: Target { nvcc_flags: vec!["-use_fast_math".to_owned()], ..Target::default() },
+            target,
             sources: read.sources().to_vec(),
             definition: Some(DEFINITION.to_owned()),
             workloads: None,
@@ -370,6 +390,23 @@ mod tests {
             assert!(packed.text.contains(part), "{part} not in {}", packed.text);
         }
         assert_eq!(packed.notes.len(), 3, "{:?}", packed.notes);
+    }
+
+    #[test]
+    fn what_only_a_linker_reads_is_told_to_the_linker_and_the_note_names_the_gpus_own_architecture() {
+        let target = Target {
+            arch: "sm_90a".parse().unwrap(),
+            nvcc_flags: ["-lcurand", "-lineinfo"].map(str::to_owned).to_vec(),
+        };
+        let board = Leaderboard::new("scale", &["H100".to_owned()]).unwrap();
+        let packed = write(&built_with("cuda", "k.cu::run", KERNEL, target), &board).unwrap();
+        for part in [
+            "FLAGS = [\"-gencode=arch=compute_90a,code=sm_90a\", \"-lineinfo\"]",
+            "extra_ldflags=[\"-lcuda\", \"-lcurand\"],",
+        ] {
+            assert!(packed.text.contains(part), "{part} not in {}", packed.text);
+        }
+        assert!(packed.notes.iter().any(|note| note.ends_with("plain sm_90")), "{:?}", packed.notes);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use crate::artifact::Artifact;
 use crate::entry_point::EntryPoint;
+use crate::interop::linker_flags::{self, SplitFlags};
+use crate::interop::solexec::FlagsBeside;
 use crate::sources::SourceFile;
 use crate::submission::{Binding, BuildSpec, Language, Submission};
 use crate::target::{Arch, Feature};
@@ -67,18 +69,21 @@ fn entry_text(artifact: &Artifact) -> String {
         |path: &&str| [".cu", ".cpp", ".cc", ".cxx", ".c"].iter().any(|ending| path.ends_with(ending));
     let files: Vec<&str> = artifact.sources().iter().map(|source| source.path.as_str()).collect();
     let units: Vec<&str> = files.iter().copied().filter(is_unit).collect();
-    let (links, flags): (Vec<_>, Vec<_>) =
-        manifest.target.nvcc_flags.iter().map(String::as_str).partition(|flag| flag.starts_with("-l"));
-    // JSON's texts and lists are Python's.
-    let written = |texts: &[&str]| serde_json::to_string(texts).expect("texts");
+    let SplitFlags { compiler, linker } = linker_flags::split(&manifest.target.nvcc_flags);
+    let linked: Vec<_> = FlagsBeside::of(artifact).ld_flags.into_iter().flatten().chain(linker).collect();
     let text = |text: &str| serde_json::to_string(text).expect("a text");
     TEMPLATE
         .replace("@ARCHITECTURE@", &text(&spelled(manifest.target.arch)))
         .replace("@UNITS@", &written(&units))
         .replace("@FILES@", &written(&files))
-        .replace("@FLAGS@", &written(&flags))
-        .replace("@LINK_FLAGS@", &written(&links))
+        .replace("@FLAGS@", &written(&compiler))
+        .replace("@LINK_FLAGS@", &written(&linked))
         .replace("@SYMBOL@", &text(&manifest.build.entry_point.symbol))
+}
+
+/// A list of texts as Python has it, which is JSON's.
+fn written<T: serde::Serialize>(texts: &[T]) -> String {
+    serde_json::to_string(texts).expect("texts")
 }
 
 /// An architecture as TVM-FFI spells it: `10.0a`.
@@ -124,6 +129,21 @@ mod tests {
         assert_eq!(surface.build.entry_point.to_string(), "entry.py::run");
         assert!(!surface.build.destination_passing_style);
         Artifact::pack(surface).unwrap();
+    }
+
+    #[test]
+    fn line_tables_are_no_library() {
+        let mut surface = python_surface(&artifact("cuda", "null", "k.cu")).unwrap();
+        surface.build.language = Language::Cuda;
+        surface.build.entry_point = "k.cu::go".parse().unwrap();
+        surface.sources.remove(0);
+        surface.target.nvcc_flags = ["-lineinfo", "-lcurand"].map(str::to_owned).to_vec();
+        let again = python_surface(&Artifact::pack(surface).unwrap()).unwrap();
+        let text = &again.sources[0].content;
+        assert!(
+            text.contains("FLAGS = [\"-lineinfo\"]") && text.contains("LINK_FLAGS = [\"-lcurand\"]"),
+            "{text}"
+        );
     }
 
     #[test]

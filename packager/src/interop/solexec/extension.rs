@@ -206,7 +206,7 @@ mod tests {
         let value = json!({"name": "n", "definition": "d", "author": "a", "sources": list, "spec": {
             "languages": ["cuda_cpp"], "target_hardware": ["B200"],
             "entry_point": format!("{}::run", sources[0].0)}});
-        let artifact = solution::read(&value.to_string()).unwrap();
+        let artifact = solution::read(&value.to_string()).unwrap().artifact;
         let extension = Extension::of(&artifact);
         let mut violations = Vec::new();
         extension.check(&artifact, &mut violations);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`solution`] | what the board takes, read as an artifact and written from one |
 //! | `extension` | what the board's builder makes of C++ sources |
+//! | [`compile_options`] | the flags that its compilers and its linker get |
 //! | [`architecture`] | which architecture a list of flags asks for |
 //! | [`languages`] | their two groups of languages |
 //! | [`problem`] | a folder of definition and workloads, and what of it can be measured |
@@ -20,6 +21,7 @@
 //! reference is Python is not checked.
 
 pub mod architecture;
+pub mod compile_options;
 pub mod definition;
 pub mod element_type;
 pub mod expression;
@@ -31,6 +33,7 @@ pub mod solution;
 pub mod trace;
 pub mod workload;
 
+pub use compile_options::{CompileOptions, FlagsBeside};
 pub use definition::Definition;
 pub use problem::{Problem, ProblemError};
 pub use score::score;

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `spec.languages` of the C++ group, `binding` null or `torch` | `cuda`, binding `torch` |
 //! | `spec.languages` of the Python group | `triton` where it is among them, else `python` |
-//! | the architecture in `cuda_cflags`, or what the board adds without one | `[target] arch` |
-//! | the other `cuda_cflags` | `[target] nvcc_flags` |
-//! | `spec.languages`, `cflags`, `ld_flags` and fields that nobody knows | kept beside, and written again |
+//! | `spec.compile_options` | as [`compile_options`] says |
+//! | `spec.languages` | kept beside, and written again; `[sol-execbench]` in a folder's config.toml |
+//! | fields that nobody knows | kept beside |
 //!
 //! What is written names every field of their model, the architecture among the flags: nothing is left to
 //! what the board adds. The text is what pydantic's `model_dump_json(indent=2)` gives.
@@ -16,16 +16,17 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
 
 use super::architecture::{self, Asked};
+use super::compile_options::{self, CompileOptions, ReadOptions};
 use super::extension::Extension;
 use super::languages::{self, COMPILED, COMPILED_ENDINGS, ONLY_THEIRS, PYTHON};
 use crate::artifact::{Artifact, Manifest};
 use crate::entry_point::EntryPoint;
-use crate::interop::document::{self, Object, quote, texts_of};
-use crate::interop::unread::{self, Reader};
+use crate::interop::document::{self, Object, texts_of};
+use crate::interop::unread::Reader;
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::sources::{SourceFile, SourcePath};
 use crate::submission::{Binding, BuildSpec, Language, SolutionMeta, Submission, Target};
-use crate::target::{Arch, Feature, Gencode};
+use crate::target::Feature;
 
 /// What a violation says that the document is.
 const DOCUMENT: &str = "SOL-ExecBench solution";
@@ -35,12 +36,6 @@ const HARDWARE: [&str; 2] = ["B200", "LOCAL"];
 
 /// Compute capability of the board's GPU, as an architecture's number.
 const B200_NUMBER: u32 = 100;
-
-/// Their flags for a solution that has compile options without these.
-const DEFAULT_CUDA_FLAGS: [&str; 2] = ["-O3", "--use_fast_math"];
-
-/// Their linker flags for a solution that has compile options without these.
-const DEFAULT_LINKER_FLAGS: [&str; 1] = ["-lcuda"];
 
 /// What their model of `spec` has.
 const SPEC_FIELDS: [&str; 7] = [
@@ -52,9 +47,6 @@ const SPEC_FIELDS: [&str; 7] = [
     "binding",
     "compile_options",
 ];
-
-/// What their model of `spec.compile_options` has.
-const OPTION_FIELDS: [&str; 3] = ["cflags", "cuda_cflags", "ld_flags"];
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -78,13 +70,6 @@ struct WrittenSpec<'a> {
 }
 
 #[derive(Serialize)]
-struct CompileOptions {
-    cflags: Vec<String>,
-    cuda_cflags: Vec<String>,
-    ld_flags: Vec<String>,
-}
-
-#[derive(Serialize)]
 struct WrittenSource<'a> {
     path: &'a SourcePath,
     content: &'a str,
@@ -104,7 +89,7 @@ pub fn is_one(text: &str) -> bool {
 }
 
 /// What is to be noted of fields that nothing reads.
-pub fn unread(artifact: &Artifact) -> Vec<String> {
+fn unread(artifact: &Artifact) -> Vec<String> {
     Reader { spec: &SPEC_FIELDS, flags: "`spec.compile_options.cuda_cflags`" }
         .notes(&artifact.manifest().unknown)
 }
@@ -132,7 +117,7 @@ pub fn write(artifact: &Artifact) -> Result<String, Invalid> {
         dependencies: &build.dependencies,
         destination_passing_style: build.destination_passing_style,
         binding: is_compiled.then_some("torch"),
-        compile_options: is_compiled.then(|| compile_options(artifact)),
+        compile_options: is_compiled.then(|| CompileOptions::of(artifact)),
     };
     let sources = artifact.sources().iter();
     let written = Written {
@@ -148,19 +133,6 @@ pub fn write(artifact: &Artifact) -> Result<String, Invalid> {
     Ok(serde_json::to_string_pretty(&written).expect("strings, lists and flags always serialise"))
 }
 
-/// What our builder would have to be told, and theirs is.
-fn compile_options(artifact: &Artifact) -> CompileOptions {
-    let target = &artifact.manifest().target;
-    let mut cuda_cflags = vec![format!("-gencode={}", Gencode::exact(target.arch))];
-    cuda_cflags.extend(target.nvcc_flags.iter().cloned());
-    let kept = |field: &str| texts_of(&spec_beside(artifact)["compile_options"][field]);
-    CompileOptions {
-        cflags: kept("cflags").unwrap_or_default(),
-        cuda_cflags,
-        ld_flags: kept("ld_flags").unwrap_or_else(|| DEFAULT_LINKER_FLAGS.map(str::to_owned).to_vec()),
-    }
-}
-
 /// The fields of `spec` that an artifact has no place for, null where there are none.
 fn spec_beside(artifact: &Artifact) -> &Value {
     artifact.manifest().unknown.get("spec").unwrap_or(&Value::Null)
@@ -168,17 +140,22 @@ fn spec_beside(artifact: &Artifact) -> &Value {
 
 fn languages_to_write(artifact: &Artifact, violations: &mut Vec<FormatViolation>) -> Vec<String> {
     let build = &artifact.manifest().build;
-    let kept = texts_of(&spec_beside(artifact)["languages"]).filter(|kept| {
-        languages::language_of(kept).is_some_and(|one| one.is_compiled() == build.language.is_compiled())
-    });
-    kept.or_else(|| languages::languages_of(build.language, &build.dependencies)).unwrap_or_else(|| {
-        violations.push(FormatViolation::new(
-            "spec.languages",
-            format!("one of {}, {}", PYTHON.join(", "), COMPILED.join(", ")),
-            format!("`{}`", build.language.as_str()),
-        ));
+    let is_compiled = build.language.is_compiled();
+    let kept = texts_of(&spec_beside(artifact)["languages"]);
+    let mut refuse = |found: String| {
+        let group: &[&str] = if is_compiled { &COMPILED } else { &PYTHON };
+        let expected = format!("some of {}", group.join(", "));
+        violations.push(FormatViolation::new("spec.languages", expected, found));
         Vec::new()
-    })
+    };
+    match kept {
+        Some(kept) if languages::language_of(&kept).is_none_or(|one| one.is_compiled() != is_compiled) => {
+            refuse(kept.join(", "))
+        }
+        Some(kept) => kept,
+        None => languages::languages_of(build.language, &build.dependencies)
+            .unwrap_or_else(|| refuse(format!("`{}`", build.language.as_str()))),
+    }
 }
 
 fn hardware_to_write(artifact: &Artifact, violations: &mut Vec<FormatViolation>) -> Vec<String> {
@@ -256,19 +233,28 @@ fn check_architecture(target: &Target, hardware: &[String], violations: &mut Vec
             target.arch.to_string(),
         ));
     }
-    if let (Asked::Exact(_) | Asked::Other(_), _) = architecture::split(&target.nvcc_flags) {
+    if architecture::split(&target.nvcc_flags).0 != Asked::Nothing {
         let expected = "no architecture beside that of `[target] arch`";
         let found = target.nvcc_flags.join(" ");
         violations.push(FormatViolation::new("spec.compile_options.cuda_cflags", expected, found));
     }
 }
 
-/// Reads a solution as an artifact; every violation of their rules comes back at once.
-pub fn read(text: &str) -> Result<Artifact, Invalid> {
-    document::read(DOCUMENT, text, artifact)
+/// A solution that was read.
+#[derive(Debug)]
+pub struct ReadSolution {
+    /// What it holds.
+    pub artifact: Artifact,
+    /// What of it does not mean what it looks like, and fields that nothing reads.
+    pub notes: Vec<String>,
 }
 
-fn artifact(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Artifact> {
+/// Reads a solution as an artifact; every violation of their rules comes back at once.
+pub fn read(text: &str) -> Result<ReadSolution, Invalid> {
+    document::read(DOCUMENT, text, solution)
+}
+
+fn solution(value: Value, violations: &mut Vec<FormatViolation>) -> Option<ReadSolution> {
     let mut root = Object::root(value, violations)?;
     let name = root.text("name", violations);
     let definition = root.text("definition", violations);
@@ -301,13 +287,17 @@ fn artifact(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Artif
         let found = found.0.iter().map(|one| FormatViolation::new("$", "what packs", one.to_string()));
         violations.extend(found.collect::<Vec<_>>());
     });
-    packed.ok()
+    let artifact = packed.ok()?;
+    let mut notes: Vec<_> = spec.notes.iter().map(|note| crate::escape::line(note)).collect();
+    notes.extend(unread(&artifact));
+    Some(ReadSolution { artifact, notes })
 }
 
 struct Spec {
     build: BuildSpec,
     target: Target,
     beside: Map<String, Value>,
+    notes: Vec<String>,
 }
 
 fn read_spec(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Spec> {
@@ -347,9 +337,10 @@ fn read_spec(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Spec
         Some(other) => fields.refuse("binding", "`torch` or null", &other, violations),
     };
     let options = fields.take_optional("compile_options");
-    let options = read_options(options, violations);
+    let options = compile_options::read(options, violations);
     is_torch?;
-    let (language, entry_point, (target, beside)) = (language?, entry_point?, options?);
+    let (language, entry_point) = (language?, entry_point?);
+    let ReadOptions { target, beside, notes } = options?;
     let build = BuildSpec {
         language,
         target_hardware,
@@ -364,49 +355,7 @@ fn read_spec(value: Value, violations: &mut Vec<FormatViolation>) -> Option<Spec
     if language.is_compiled() {
         rest.insert("compile_options".to_owned(), beside);
     }
-    Some(Spec { build, target, beside: rest })
-}
-
-/// The target, and the flags of the other compilers.
-fn read_options(value: Option<Value>, violations: &mut Vec<FormatViolation>) -> Option<(Target, Value)> {
-    let place = "spec.compile_options".to_owned();
-    // Without options their builder passes no flags at all; with some, those that are absent have defaults.
-    let Some(value) = value else {
-        return Some((Target::default(), json!({"cflags": [], "ld_flags": []})));
-    };
-    let mut fields = Object::open(place, value, violations)?;
-    let mut list = |field: &str, default: &[&str]| match fields.take_optional(field) {
-        None => default.iter().map(|&text| text.to_owned()).collect(),
-        Some(value) => texts_of(&value).unwrap_or_else(|| {
-            let place = format!("spec.compile_options.{field}");
-            violations.push(FormatViolation::new(place, "a list of texts", quote(&value)));
-            Vec::new()
-        }),
-    };
-    let cflags = list("cflags", &[]);
-    let cuda_cflags = list("cuda_cflags", &DEFAULT_CUDA_FLAGS);
-    let ld_flags = list("ld_flags", &DEFAULT_LINKER_FLAGS);
-    for (field, value) in fields.rest() {
-        let place = format!("spec.compile_options.{field}");
-        let expected = match unread::meant(&field, &OPTION_FIELDS) {
-            Some(meant) => format!("`{meant}`: no other field has flags"),
-            None => format!("one of {}: no other field has flags", OPTION_FIELDS.join(", ")),
-        };
-        violations.push(FormatViolation::new(place, expected, quote(&value)));
-    }
-    let (asked, nvcc_flags) = architecture::split(&cuda_cflags);
-    let arch = match asked {
-        Asked::Exact(arch) => arch,
-        // What the board adds for its own GPU.
-        Asked::Nothing => Arch::SM_100A,
-        Asked::Other(found) => {
-            let place = "spec.compile_options.cuda_cflags";
-            let expected = "one exact architecture, such as -gencode=arch=compute_100a,code=sm_100a, or none";
-            violations.push(FormatViolation::new(place, expected, format!("`{found}`")));
-            return None;
-        }
-    };
-    Some((Target { arch, nvcc_flags }, json!({"cflags": cflags, "ld_flags": ld_flags})))
+    Some(Spec { build, target, beside: rest, notes })
 }
 
 /// The sources, and the fields of each that nobody knows, by path.
@@ -486,8 +435,8 @@ mod tests {
     }
 
     fn written(value: &Value) -> Value {
-        let text = write(&read(&value.to_string()).unwrap()).unwrap();
-        let again = read(&text).unwrap();
+        let text = write(&read(&value.to_string()).unwrap().artifact).unwrap();
+        let again = read(&text).unwrap().artifact;
         assert_eq!(write(&again).unwrap(), text, "the same bytes again");
         serde_json::from_str(&text).unwrap()
     }
@@ -497,13 +446,58 @@ mod tests {
         let options = &written(&solution())["spec"]["compile_options"];
         assert_eq!(
             options,
-            &json!({"cflags": [], "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a"], "ld_flags": []})
+            &json!({"cflags": [], "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a"],
+                "ld_flags": ["-lcuda"]})
         );
         let bare = with(|value| value["spec"]["compile_options"] = json!({"cflags": ["-std=c++20"]}));
         assert_eq!(
             written(&bare)["spec"]["compile_options"],
             json!({"cflags": ["-std=c++20"], "ld_flags": ["-lcuda"],
                 "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a", "-O3", "--use_fast_math"]})
+        );
+    }
+
+    #[test]
+    fn what_only_a_linker_reads_is_written_for_the_linker_and_links_nothing_elsewhere() {
+        let options =
+            |cuda: &[&str], linked: &[&str]| json!({"cflags": [], "cuda_cflags": cuda, "ld_flags": linked});
+        let gencode = "-gencode=arch=compute_100a,code=sm_100a";
+        let idle = with(|value| {
+            value["spec"]["compile_options"] = options(&["-lcurand", "-lineinfo", "-L/opt"], &["-lcublas"]);
+        });
+        let ReadSolution { artifact, notes } = read(&idle.to_string()).unwrap();
+        assert!(notes.len() == 1 && notes[0].contains("`-lcurand -L/opt`"), "{notes:?}");
+        assert_eq!(
+            written(&idle)["spec"]["compile_options"],
+            options(&[gencode, "-lineinfo"], &["-lcublas"])
+        );
+        let mut submission = Submission {
+            solution: artifact.manifest().solution.clone(),
+            build: artifact.manifest().build.clone(),
+            target: artifact.manifest().target.clone(),
+            sources: artifact.sources().to_vec(),
+            definition: None,
+            workloads: None,
+            reference: None,
+            unknown: Map::new(),
+        };
+        submission.target.nvcc_flags = ["-lcurand", "-O3", "-Xlinker", "-z,now"].map(str::to_owned).to_vec();
+        let text = write(&Artifact::pack(submission).unwrap()).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value["spec"]["compile_options"],
+            options(&[gencode, "-O3"], &["-lcuda", "-lcurand", "-Wl,-z,now"])
+        );
+    }
+
+    #[test]
+    fn an_architecture_with_ptx_is_read_as_the_exact_one_and_said() {
+        let short = with(|value| value["spec"]["compile_options"] = json!({"cuda_cflags": ["-arch=sm_100"]}));
+        let notes = read(&short.to_string()).unwrap().notes;
+        assert!(notes.len() == 1 && notes[0].contains("`-arch=sm_100` puts PTX"), "{notes:?}");
+        assert_eq!(
+            written(&short)["spec"]["compile_options"]["cuda_cflags"],
+            json!(["-gencode=arch=compute_100,code=sm_100"])
         );
     }
 
@@ -521,7 +515,28 @@ mod tests {
         let spec = &written(&python)["spec"];
         assert_eq!(spec["languages"], json!(["cute_dsl", "triton"]));
         assert!(spec["binding"].is_null() && spec["compile_options"].is_null());
-        assert_eq!(read(&python.to_string()).unwrap().manifest().build.language, Language::Triton);
+        assert_eq!(read(&python.to_string()).unwrap().artifact.manifest().build.language, Language::Triton);
+    }
+
+    #[test]
+    fn languages_that_do_not_fit_the_submission_are_refused() {
+        let ReadSolution { artifact, .. } = read(&solution().to_string()).unwrap();
+        for (languages, found) in
+            [(json!(["triton"]), "triton"), (json!(["rust", "cutlass"]), "rust, cutlass")]
+        {
+            let submission = Submission {
+                solution: artifact.manifest().solution.clone(),
+                build: artifact.manifest().build.clone(),
+                target: artifact.manifest().target.clone(),
+                sources: artifact.sources().to_vec(),
+                definition: None,
+                workloads: None,
+                reference: None,
+                unknown: Map::from_iter([("spec".to_owned(), json!({"languages": languages}))]),
+            };
+            let refused = write(&Artifact::pack(submission).unwrap()).unwrap_err().violations;
+            assert_eq!((refused.len(), refused[0].found.as_str()), (1, found));
+        }
     }
 
     #[test]
@@ -529,7 +544,7 @@ mod tests {
         let broken = json!({"name": "", "definition": "d", "spec": {
             "languages": ["cuda_cpp", "triton"], "target_hardware": ["H100"], "entry_point": "k",
             "binding": "tvm-ffi", "destination_passing_style": 3,
-            "compile_options": {"cuda_cflags": ["-arch=sm_100a"], "ld_flags": "-lcuda"}},
+            "compile_options": {"cuda_cflags": ["-arch=native"], "ld_flags": "-lcuda"}},
             "sources": [{"path": "../k.cu", "content": "x"}, {"path": "k.cu", "content": ""}]});
         let found: Vec<_> =
             read(&broken.to_string()).unwrap_err().violations.into_iter().map(|one| one.place).collect();
@@ -553,7 +568,7 @@ mod tests {
 
     #[test]
     fn what_the_board_may_do_otherwise_is_noted() {
-        let found = notes(&read(&solution().to_string()).unwrap());
+        let found = notes(&read(&solution().to_string()).unwrap().artifact);
         assert!(
             found.len() == 1 && found[0].contains("`LOCAL`") && found[0].contains("sm_100a"),
             "{found:?}"
@@ -563,7 +578,7 @@ mod tests {
             value["spec"]["compile_options"] =
                 json!({"cuda_cflags": ["-gencode=arch=compute_100,code=sm_100"]});
         });
-        let found = notes(&read(&plain.to_string()).unwrap());
+        let found = notes(&read(&plain.to_string()).unwrap().artifact);
         assert!(found.len() == 1 && found[0].starts_with("sm_100 is kept"), "{found:?}");
         let python = with(|value| {
             value["spec"]["languages"] = json!(["pytorch"]);
@@ -571,7 +586,7 @@ mod tests {
             value["sources"] =
                 json!([{"path": "k.py", "content": "from torch.utils.cpp_extension import load_inline\n"}]);
         });
-        assert!(notes(&read(&python.to_string()).unwrap())[0].contains("k.py names cpp_extension"));
+        assert!(notes(&read(&python.to_string()).unwrap().artifact)[0].contains("k.py names cpp_extension"));
     }
 
     #[test]
@@ -606,7 +621,7 @@ mod tests {
             value["spec"]["compile_flags"] = json!(["-O1"]);
             value["sources"][0]["mode"] = json!(7);
         });
-        let found = unread(&read(&extra.to_string()).unwrap());
+        let found = unread(&read(&extra.to_string()).unwrap().artifact);
         assert_eq!(
             found,
             [
@@ -616,7 +631,7 @@ mod tests {
                 "`sources kernel.cu: mode` is unknown and ignored",
             ]
         );
-        assert!(unread(&read(&solution().to_string()).unwrap()).is_empty());
+        assert!(unread(&read(&solution().to_string()).unwrap().artifact).is_empty());
     }
 
     #[test]
@@ -628,13 +643,16 @@ mod tests {
             write(&artifact).unwrap_err().violations.into_iter().map(|one| one.place).collect();
         assert_eq!(places, ["spec.target_hardware", "spec.binding"]);
         let bare = with(|value| value["sources"][1]["content"] = json!("int x;"));
-        let refused = write(&read(&bare.to_string()).unwrap()).unwrap_err().to_string();
+        let refused = write(&read(&bare.to_string()).unwrap().artifact).unwrap_err().to_string();
         assert!(refused.contains("PYBIND11_MODULE"), "{refused}");
     }
 
     #[test]
     fn hashes_as_the_board_does() {
         // `hashlib.sha1` over name, definition, languages, entry point, binding, dependencies, paths and contents.
-        assert_eq!(hash(&read(&solution().to_string()).unwrap()), "9100456ebb8bc8146c9264e4c0278be714ddc303");
+        assert_eq!(
+            hash(&read(&solution().to_string()).unwrap().artifact),
+            "9100456ebb8bc8146c9264e4c0278be714ddc303"
+        );
     }
 }

@@ -98,10 +98,13 @@ pub fn bind(artifact: &Artifact, stream: CallersStream) -> Result<Artifact, Inva
     build.language = Language::Cuda;
     build.binding = Some(Binding::Torch);
     build.entry_point = EntryPoint { file: plain_path(EXTENSION_NAME), symbol: symbol.clone() };
+    let mut target = manifest.target.clone();
+    // No board of torch has TVM-FFI's library, and nothing calls it any more.
+    target.nvcc_flags.retain(|flag| flag != "-ltvm_ffi");
     let submission = Submission {
         solution: manifest.solution.clone(),
         build,
-        target: manifest.target.clone(),
+        target,
         sources,
         definition: artifact.definition().map(str::to_owned),
         workloads: artifact.workloads().map(str::to_owned),
