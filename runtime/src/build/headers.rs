@@ -26,6 +26,10 @@ pub enum WayOut {
     Toolkit,
     /// A whole CUDA toolkit has them, and the library is not linked.
     NotLinked,
+    /// No CUDA toolkit has them: NVIDIA ships the library by itself.
+    Packed,
+    /// No CUDA toolkit has them, and the library is not linked.
+    PackedNotLinked,
 }
 
 /// A header of a known library that the compilers did not find.
@@ -53,17 +57,17 @@ const LIBRARIES: &[(&[&str], &[&str], Library)] = &[
     (&["nvtx3"], &["nvToolsExt"], library("NVTX", "nvidia-nvtx", WayOut::Toolkit)),
     (&[], &["cuda_profiler_api.h", "cudaProfiler.h"],
       library("the CUDA profiler interface", "nvidia-cuda-profiler-api", WayOut::Toolkit)),
-    (&[], &["cublas"], library("cuBLAS", "nvidia-cublas", WayOut::NotLinked)),
-    (&[], &["cudnn"], library("cuDNN", "nvidia-cudnn-cu13", WayOut::NotLinked)),
+    (&[], &["cublas"], library("cuBLAS", "nvidia-cublas", WayOut::Toolkit)),
+    (&[], &["cudnn"], library("cuDNN", "nvidia-cudnn-cu13", WayOut::Packed)),
     (&[], &["curand"], library("cuRAND", "nvidia-curand", WayOut::Toolkit)),
     (&[], &["cufft"], library("cuFFT", "nvidia-cufft", WayOut::NotLinked)),
-    (&[], &["cusolver"], library("cuSOLVER", "nvidia-cusolver", WayOut::NotLinked)),
-    (&[], &["cusparse"], library("cuSPARSE", "nvidia-cusparse", WayOut::NotLinked)),
-    (&[], &["nvrtc"], library("NVRTC", "nvidia-cuda-nvrtc", WayOut::NotLinked)),
+    (&[], &["cusolver"], library("cuSOLVER", "nvidia-cusolver", WayOut::Toolkit)),
+    (&[], &["cusparse"], library("cuSPARSE", "nvidia-cusparse", WayOut::Toolkit)),
+    (&[], &["nvrtc"], library("NVRTC", "nvidia-cuda-nvrtc", WayOut::Toolkit)),
     (&[], &["cupti"], library("CUPTI", "nvidia-cuda-cupti", WayOut::NotLinked)),
     (&[], &["nvml.h"], library("NVML", "nvidia-nvml-dev", WayOut::NotLinked)),
-    (&[], &["nccl"], library("NCCL", "nvidia-nccl-cu13", WayOut::NotLinked)),
-    (&[], &["nvshmem"], library("NVSHMEM", "nvidia-nvshmem-cu13", WayOut::NotLinked)),
+    (&[], &["nccl"], library("NCCL", "nvidia-nccl-cu13", WayOut::PackedNotLinked)),
+    (&[], &["nvshmem"], library("NVSHMEM", "nvidia-nvshmem-cu13", WayOut::PackedNotLinked)),
 ];
 
 /// The library that a header belongs to by its name.
@@ -116,20 +120,24 @@ impl MissingHeader {
             )];
         }
         let toolkit = "a whole CUDA toolkit has its headers: name one with --cuda-home";
-        let way = match self.library.way_out {
-            WayOut::Toolkit => toolkit,
-            WayOut::NotLinked => {
-                return vec![
-                    toolkit.to_owned(),
-                    format!(
-                        "{} itself is not linked: a kernel that calls it cannot be built",
-                        self.library.name
-                    ),
-                ];
+        let packed = match self.library.package {
+            Some(package) if matches!(self.library.way_out, WayOut::Packed | WayOut::PackedNotLinked) => {
+                format!(
+                    "no CUDA toolkit has its headers: those of the package `{package}` can be packed with the submission, in \
+                 its folder"
+                )
             }
-            WayOut::Kit => "headers can be packed with the submission: put them in its folder",
+            _ => "headers can be packed with the submission: put them in its folder".to_owned(),
         };
-        vec![way.to_owned()]
+        let not_linked =
+            format!("{} itself is not linked: a kernel that calls it cannot be built", self.library.name);
+        match self.library.way_out {
+            WayOut::Toolkit => vec![toolkit.to_owned()],
+            WayOut::NotLinked => vec![toolkit.to_owned(), not_linked],
+            WayOut::Kit | WayOut::Packed => vec![packed],
+            // Headers alone would lead nowhere, unless a kernel calls nothing of it.
+            WayOut::PackedNotLinked => vec![not_linked],
+        }
     }
 }
 
@@ -150,6 +158,7 @@ impl std::fmt::Display for MissingHeader {
 #[cfg(test)]
 mod tests {
     use super::super::diagnostics::read;
+    use super::super::stand_in::Linkable;
     use super::*;
 
     #[test]
@@ -176,6 +185,24 @@ mod tests {
         }
         let device = "k.cu(1): catastrophic error: cannot open source file \"cute/tensor.hpp\"";
         assert!(first_missing(&read(device)).is_some());
+    }
+
+    #[test]
+    fn no_way_out_names_a_toolkit_without_the_header_or_denies_what_is_linked() {
+        let ways = |header: &str| {
+            let line = format!("k.cu:1:10: fatal error: {header}: No such file or directory");
+            first_missing(&read(&line)).unwrap().ways_out()
+        };
+        for header in ["cudnn.h", "nccl.h", "nvshmem.h"] {
+            assert!(ways(header).iter().all(|way| !way.contains("--cuda-home")), "{header}");
+        }
+        assert!(ways("cudnn.h")[0].contains("`nvidia-cudnn-cu13` can be packed"), "{:?}", ways("cudnn.h"));
+        for library in Linkable::ALL {
+            let header = format!("{}.h", library.name());
+            let line = format!("k.cu:1:10: fatal error: {header}: No such file or directory");
+            let found = first_missing(&read(&line)).map(|one| one.ways_out()).unwrap_or_default();
+            assert!(found.iter().all(|way| !way.contains("is not linked")), "{header}: {found:?}");
+        }
     }
 
     #[test]

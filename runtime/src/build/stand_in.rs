@@ -31,12 +31,22 @@ pub enum Linkable {
     Cusolver,
     /// NVRTC.
     Nvrtc,
+    /// cuDNN.
+    Cudnn,
 }
 
 impl Linkable {
     /// Every one of them.
-    pub const ALL: [Self; 7] =
-        [Self::Cuda, Self::Cublas, Self::CublasLt, Self::Curand, Self::Cusparse, Self::Cusolver, Self::Nvrtc];
+    pub const ALL: [Self; 8] = [
+        Self::Cuda,
+        Self::Cublas,
+        Self::CublasLt,
+        Self::Curand,
+        Self::Cusparse,
+        Self::Cusolver,
+        Self::Nvrtc,
+        Self::Cudnn,
+    ];
 
     /// The name behind `-l`.
     pub fn name(self) -> &'static str {
@@ -48,6 +58,7 @@ impl Linkable {
             Self::Cusparse => "cusparse",
             Self::Cusolver => "cusolver",
             Self::Nvrtc => "nvrtc",
+            Self::Cudnn => "cudnn",
         }
     }
 
@@ -62,6 +73,7 @@ impl Linkable {
             (Self::Cuda, _) => 1,
             (Self::Cublas | Self::CublasLt | Self::Nvrtc, major) => major,
             (Self::Curand, _) => 10,
+            (Self::Cudnn, _) => 9,
             (Self::Cusparse, _) => 12,
             (Self::Cusolver, major) => major - 1,
         };
@@ -136,12 +148,14 @@ mod tests {
             ("cublasCreate_v2", Linkable::Cublas),
             ("cublasLtMatmul", Linkable::CublasLt),
             ("curandCreateGenerator", Linkable::Curand),
+            ("cudnnCreate", Linkable::Cudnn),
         ] {
             let owners: Vec<_> = Linkable::ALL.into_iter().filter(|one| one.owns(symbol)).collect();
             assert_eq!(owners, [library], "{symbol}");
         }
         assert!(Linkable::ALL.iter().all(|one| !one.owns("cudaMalloc") && !one.owns("cute")));
         assert_eq!(Linkable::Cublas.soname(13), "libcublas.so.13");
+        assert_eq!(Linkable::Cudnn.soname(13), "libcudnn.so.9");
     }
 
     #[test]

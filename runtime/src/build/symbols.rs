@@ -10,6 +10,7 @@ use std::path::Path;
 
 use object::{Object, ObjectSymbol};
 
+use super::stand_in::Linkable;
 use crate::proof::demangle;
 
 /// What the library calls and none of the linked libraries defines, sorted.
@@ -62,6 +63,8 @@ pub(super) fn hint(symbol: &str) -> String {
         || (symbol.starts_with("_Z") && torch.iter().any(|part| symbol.contains(part)));
     if is_drivers(symbol) {
         "the CUDA driver defines it: add `-lcuda` to `[target] nvcc_flags` in config.toml".to_owned()
+    } else if let Some(library) = library.filter(|library| Linkable::named(library).is_none()) {
+        format!("{library} is not linked here: a kernel that calls it cannot be built")
     } else if let Some(library) = library {
         format!("{library} is not linked: add `-l{library}` to `[target] nvcc_flags` in config.toml")
     } else if is_torchs {
@@ -87,6 +90,8 @@ mod tests {
         ] {
             assert!(hint(symbol).contains(word), "{symbol}: {}", hint(symbol));
         }
+        let hint = hint("ncclAllReduce");
+        assert!(!hint.contains("-lnccl") && hint.contains("cannot be built"), "{hint}");
         assert!(!is_drivers("cudaMalloc") && !is_drivers("custom"));
     }
 }
