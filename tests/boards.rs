@@ -465,6 +465,42 @@ fn no_flag_of_a_solution_is_dropped_without_a_word() {
 }
 
 #[test]
+fn a_solution_comes_back_from_its_folder_with_every_list_of_flags_and_its_languages() {
+    let sandbox = Sandbox::new();
+    let options = json!({"cflags": ["-std=c++17"], "cuda_cflags": ["-gencode=arch=compute_100a,code=sm_100a"],
+        "ld_flags": ["-lcudnn"]});
+    let whole = solution_with(|value| {
+        value["description"] = json!("");
+        value["spec"]["languages"] = json!(["cutlass", "cudnn"]);
+        value["spec"]["compile_options"] = options.clone();
+    });
+    let bare = solution_with(|value| {
+        value["spec"].as_object_mut().unwrap().remove("compile_options");
+    });
+    for (document, linked) in [(whole, &options["ld_flags"]), (bare, &json!(["-lcuda"]))] {
+        sandbox.write("doc.json", &document);
+        sandbox.run(["unpack", "doc.json", "-o", "theirs"]).expect(0);
+        let board = ["--format", "sol-execbench", "-o"];
+        sandbox.run(["pack", "theirs"].into_iter().chain(board).chain(["again.json"])).expect(0);
+        sandbox.run(["pack", "doc.json"].into_iter().chain(board).chain(["direct.json"])).expect(0);
+        let spec = |file: &str| {
+            serde_json::from_slice::<Value>(&fs::read(sandbox.path(file)).unwrap()).unwrap()["spec"].clone()
+        };
+        assert_eq!(spec("again.json"), spec("direct.json"));
+        assert_eq!(&spec("again.json")["compile_options"]["ld_flags"], linked);
+        fs::remove_dir_all(sandbox.path("theirs")).unwrap();
+    }
+    // What another board cannot carry is said, and what no table has is refused.
+    sandbox.write("mine/config.toml", format!("{CONFIG}[sol-execbench]\nld_flags = [\"-lcurand\"]\n"));
+    sandbox.write("mine/kernel.cu", "int x;\n");
+    let packed = sandbox.run(["pack", "mine", "-o", "mine.json"]).expect(0);
+    assert!(packed.stderr.contains("[sol-execbench] (-lcurand)"), "{}", packed.stderr);
+    sandbox.write("mine/config.toml", format!("{CONFIG}[sol-execbench]\nldflags = [\"-lcurand\"]\n"));
+    let refused = sandbox.run(["pack", "mine"]).expect(2);
+    assert!(refused.stderr.contains("`sol-execbench.ldflags` is unknown"), "{}", refused.stderr);
+}
+
+#[test]
 fn what_is_wrong_with_a_python_file_for_gpu_mode_is_named() {
     let sandbox = Sandbox::new();
     let config =

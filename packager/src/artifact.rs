@@ -82,7 +82,8 @@ pub struct Manifest {
     /// The identity of the reference, if packed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Digest>,
-    /// Fields of an imported `solution.json` that its format does not know.
+    /// Fields of an imported `solution.json` that its format does not know, and what `[sol-execbench]` of a
+    /// config.toml says.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub unknown: Map<String, Value>,
 }

@@ -43,6 +43,9 @@ use crate::submission::{
 /// The submission's folder beside a reference, where its own name is taken.
 const SUBMISSION_NAME: &str = "submission";
 
+/// Longest value that is shown where it has no place, in characters.
+const LONGEST_VALUE: usize = 200;
+
 /// Why nothing was unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -140,7 +143,12 @@ fn difference_in_words(difference: &Difference) -> Vec<String> {
         return Vec::new();
     }
     let fields = difference.fields.iter().map(|one| match one.field.strip_prefix("unknown.") {
-        Some(field) => format!("`{field}`: no place for it in a config.toml"),
+        Some(field) => {
+            let value = shortened(&one.a.to_string());
+            format!(
+                "`{field}`: no place for it in a config.toml, so {value} is lost: only the file itself has it"
+            )
+        }
         None => format!("`{}`: {} becomes {}", one.field, one.a, one.b),
     });
     let texts = difference.texts.iter().map(|text| {
@@ -155,6 +163,14 @@ fn difference_in_words(difference: &Difference) -> Vec<String> {
         difference_in_words(inside).into_iter().map(|loss| format!("in the reference: {loss}"))
     });
     fields.chain(texts).chain(reference).collect()
+}
+
+/// The beginning of a text that may be long.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Where the submission stands in the unpacked folder: at the top, or in a folder beside the reference.
@@ -202,8 +218,8 @@ fn attachments_of(place: &Path, artifact: &Artifact, around: Option<&Artifact>) 
 
 /// `config.toml` and the sources.
 fn submission_files(place: &Path, artifact: &Artifact) -> Result<Vec<UnpackedFile>, UnpackError> {
-    let Manifest { solution, build, target, .. } = artifact.manifest();
-    let config = write_config(solution, build, target).into_bytes();
+    let Manifest { build, .. } = artifact.manifest();
+    let config = write_config(artifact.manifest()).into_bytes();
     let mut files = vec![(place.join(CONFIG_NAME), config)];
     let collision = artifact.sources().iter().find(|source| collides(&source.path));
     let prefix = match (lost_in_the_kit_layout(artifact), collision) {
@@ -325,7 +341,10 @@ mod tests {
         let sources = |more: &str| plain.replace("}]}", &format!("}},{more}]}}"));
         for (text, expected) in [
             (plain.replace(r#""description":"","#, ""), "`solution.description`: null becomes \"\""),
-            (plain.replace(r#""name""#, r#""extra":1,"name""#), "`extra`: no place for it"),
+            (
+                plain.replace(r#""name""#, r#""extra":1,"name""#),
+                "`extra`: no place for it in a config.toml, so 1 is lost",
+            ),
             (plain.replace("kernel", "a\\r\\nb"), "k.cu: line ends become LF"),
             (sources(r#"{"path":"empty.h","content":""}"#), "empty.h: line ends become LF, and an empty"),
             (
@@ -336,6 +355,32 @@ mod tests {
         ] {
             let found = losses(&text);
             assert!(found.len() == 1 && found[0].contains(expected), "{expected} not in {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_solution_of_sol_execbench_keeps_its_languages_and_the_flags_of_every_compiler() {
+        let read = |languages: &str, entry: &str, options: &str| {
+            let text = format!(
+                r#"{{"name":"n","definition":"d","author":"a","description":"","spec":{{"languages":{languages},
+                "target_hardware":["B200"],"entry_point":"{entry}::run"{options}}},
+                "sources":[{{"path":"{entry}","content":"x\n"}}]}}"#
+            );
+            crate::interop::solexec::solution::read(&text).unwrap().artifact
+        };
+        for artifact in [
+            read("[\"cutlass\"]", "k.cu", r#","compile_options":{"cflags":["-std=c++17"],"ld_flags":[]}"#),
+            read("[\"cudnn\"]", "k.cu", r#","compile_options":{"ld_flags":["-lcudnn"]}"#),
+            read("[\"cuda_cpp\"]", "k.cu", ""),
+            read("[\"cute_dsl\",\"triton\"]", "k.py", ""),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let folder = place.path().join("out");
+            let bundle = Bundle { artifact, evidence: Evidence::default() };
+            assert_eq!(unpack(&bundle, &folder).unwrap().losses, Vec::<String>::new());
+            let again = open(&folder).unwrap();
+            assert_eq!(again.bundle.artifact.digest(), bundle.artifact.digest());
+            assert!(again.notes.is_empty(), "{:?}", again.notes);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Reads `config.toml`.
 
-use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
+use serde_json::Map;
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value};
 
+use super::board_table;
 use super::text::{PLAIN_TEXT, PLAIN_TEXTS, PROSE, is_plain, is_prose};
 use super::unknown_keys::{misspelt, unknown_keys, unknown_tables};
 use super::{Binding, BuildSpec, Language, Note, SolutionMeta, Target, Violation, Violations};
@@ -28,6 +30,8 @@ pub(super) struct Config {
     pub(super) build: Option<BuildSpec>,
     pub(super) target: Option<Target>,
     pub(super) language: Option<Language>,
+    /// What a board's table says, as the fields of its solution.json.
+    pub(super) beside: Map<String, serde_json::Value>,
     /// What an unknown key names as the only files.
     pub(super) files: Vec<String>,
     pub(super) notes: Vec<Note>,
@@ -40,6 +44,7 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
         build: None,
         target: None,
         language: None,
+        beside: Map::new(),
         files: Vec::new(),
         notes: Vec::new(),
     };
@@ -62,6 +67,8 @@ pub(super) fn parse(text: &str, violations: &mut Vec<Violation>) -> Config {
         }
     };
     let (solution, build, target) = (table("solution", true), table("build", true), table("target", false));
+    let board = table(board_table::NAME, false);
+    config.beside = board_table::parse(board, violations);
     config.solution = parse_solution(solution, violations);
     config.language = parse_language(build, violations);
     config.build = parse_build(build, config.language, violations);
@@ -168,11 +175,15 @@ fn parse_target(table: &dyn TableLike, violations: &mut Vec<Violation>) -> Optio
     Some(Target { arch: arch?.unwrap_or(Arch::SM_100A), nvcc_flags: flags?.unwrap_or_default() })
 }
 
-fn parse_strings(item: &Item, key: &'static str) -> Result<Vec<String>, Violation> {
+pub(super) fn parse_strings(item: &Item, key: &'static str) -> Result<Vec<String>, Violation> {
     let array = item.as_array().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))?;
     let is_text = |text: &&str| !text.is_empty() && is_plain(text);
     let texts = array.iter().map(|one| one.as_str().filter(is_text).map(str::to_owned));
     texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(key, item, PLAIN_TEXTS))
+}
+
+pub(super) fn strings(texts: &[String]) -> Array {
+    texts.iter().map(String::as_str).collect()
 }
 
 fn required(
@@ -192,7 +203,7 @@ fn required(
     None
 }
 
-fn optional<T>(
+pub(super) fn optional<T>(
     table: &dyn TableLike,
     key: &str,
     parse: impl Fn(&Item) -> Result<T, Violation>,

@@ -1,14 +1,17 @@
 //! Writes `config.toml`, and edits one that a person wrote: comments and order stay.
 
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
-use super::config::{CONTEST_HARDWARE, document_of, wrong};
-use super::{BuildSpec, SolutionMeta, Target, Violation};
+use super::board_table;
+use super::config::{CONTEST_HARDWARE, document_of, strings, wrong};
+use super::{Target, Violation};
+use crate::artifact::Manifest;
 use crate::target::Arch;
 
-/// Writes a `config.toml`: what [`super::read`] reads back as the same three tables.
+/// Writes a `config.toml`: what [`super::read`] reads back as the same tables.
 #[must_use]
-pub(crate) fn write_config(meta: &SolutionMeta, spec: &BuildSpec, target: &Target) -> String {
+pub(crate) fn write_config(manifest: &Manifest) -> String {
+    let Manifest { solution: meta, build: spec, target, unknown, .. } = manifest;
     let mut solution = Table::new();
     solution["name"] = value(&meta.name);
     solution["definition"] = value(&meta.definition);
@@ -33,6 +36,9 @@ pub(crate) fn write_config(meta: &SolutionMeta, spec: &BuildSpec, target: &Targe
     document["solution"] = Item::Table(solution);
     document["build"] = Item::Table(build);
     document["target"] = Item::Table(target_table(target));
+    if let Some(table) = board_table::of_kept(unknown) {
+        document[board_table::NAME] = Item::Table(table);
+    }
     document.to_string()
 }
 
@@ -43,10 +49,6 @@ fn target_table(target: &Target) -> Table {
         table["nvcc_flags"] = value(strings(&target.nvcc_flags));
     }
     table
-}
-
-fn strings(texts: &[String]) -> Array {
-    texts.iter().map(String::as_str).collect()
 }
 
 /// Sets what is given in the `[target]` table of a `config.toml`, keeping every comment, the order

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Map;
-
 use super::collector::Collector;
 use super::config::{self, CONFIG_NAME};
 use super::kit::{SourcesPlace, drop_what_the_kit_ignores};
@@ -100,7 +98,7 @@ fn read_alone(folder: &Path) -> Result<(FolderContents, Option<TaskFolder>), Sub
     let task = task.map(|(_, task)| task);
     match (config.solution, config.build, config.target, violations.is_empty()) {
         (Some(solution), Some(build), Some(target), true) => {
-            let (reference, unknown) = (None, Map::new());
+            let (reference, unknown) = (None, config.beside);
             let submission =
                 Submission { solution, build, target, sources, definition, workloads, reference, unknown };
             Ok((FolderContents { submission, notes }, task))

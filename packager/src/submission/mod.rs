@@ -42,10 +42,12 @@
 //! | `./k.cu` or `..` in an entry point | refused or packed twice | refused |
 //! | entry point without `::`, empty symbol | refused / packed | refused |
 //! | sources beside `config.toml` | refused | packed; `binding`, `dependencies` and `description` are kept |
+//! | `[sol-execbench]` with `languages`, `cflags`, `ld_flags` | ignored | kept for that board's solution.json |
 //! | kit layout with `binding` | ignored: null, which means `tvm-ffi` | kept, noted: without it the entry is another one |
 //! | kit layout with `dependencies`, `description`, `target_hardware` | ignored | ignored, noted |
 //! | pipe, socket, device | ignored | the same |
 
+mod board_table;
 mod collector;
 mod config;
 mod config_writer;
@@ -111,7 +113,7 @@ pub struct Submission {
     pub workloads: Option<String>,
     /// The submission that says what is right, if there is one; it has none of its own.
     pub reference: Option<Box<Submission>>,
-    /// Fields of an imported `solution.json` that its format does not know.
+    /// Fields of an imported `solution.json` that its format does not know, and what `[sol-execbench]` says.
     pub unknown: Map<String, Value>,
 }
 

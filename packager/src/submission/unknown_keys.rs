@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-use super::Violation;
+use super::{Violation, board_table};
 
 /// A table's name, the table, and the keys that are read.
 pub(super) type Known<'t> = (&'static str, &'t dyn TableLike, &'static [&'static str]);
@@ -47,7 +47,7 @@ pub(super) fn misspelt(
 }
 
 fn other_tables(document: &DocumentMut) -> impl Iterator<Item = (&str, &Item)> {
-    document.iter().filter(|(name, _)| !["solution", "build", "target"].contains(name))
+    document.iter().filter(|(name, _)| !["solution", "build", "target", board_table::NAME].contains(name))
 }
 
 /// What stands beside the three tables. Another tool may read it, so it is noted alone; but what looks

@@ -61,6 +61,12 @@ pub enum Violation {
         /// The key as found.
         key: String,
     },
+    /// A key in the table of a board that we do not know.
+    #[error("config.toml: `sol-execbench.{key}` is unknown: expected `languages`, `cflags` or `ld_flags`")]
+    UnknownBoardKey {
+        /// The key as found.
+        key: String,
+    },
     /// The entry point has no usable form.
     #[error("config.toml: `build.entry_point`: {0}")]
     EntryPoint(#[from] EntryPointError),
