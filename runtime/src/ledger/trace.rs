@@ -133,11 +133,14 @@ fn is_known(status: &str) -> bool {
     status.parse::<Status>().is_ok() || SOL_STATUSES.contains(&status)
 }
 
-/// What only SOL-ExecBench says: its own statuses, inputs that a function makes, a workload's tolerance.
+/// What only SOL-ExecBench says: its own statuses, whether values were finite, inputs that a function makes, a
+/// workload's tolerance.
 fn is_sol(trace: &Value) -> bool {
     let status = trace.pointer("/evaluation/status").and_then(Value::as_str).unwrap_or_default();
     SOL_STATUSES.contains(&status)
-        || trace.pointer("/workload/tolerance").is_some()
+        || ["/evaluation/correctness/has_nan", "/evaluation/correctness/has_inf", "/workload/tolerance"]
+            .iter()
+            .any(|field| trace.pointer(field).is_some())
         || trace
             .pointer("/workload/inputs")
             .and_then(Value::as_object)
@@ -178,6 +181,11 @@ mod tests {
         let tolerated = trace("PASSED", "{}", passed)
             .replace(r#""uuid":"u""#, r#""uuid":"u","tolerance":{"max_atol":1.0}"#);
         assert_eq!(TraceLine::from_json(&tolerated).unwrap().board, Board::SolExecbench);
+        for flag in ["has_nan", "has_inf"] {
+            let flagged =
+                trace("PASSED", "{}", &passed.replace(r#""extra""#, &format!(r#""{flag}":false,"extra""#)));
+            assert_eq!(TraceLine::from_json(&flagged).unwrap().board, Board::SolExecbench, "{flag}");
+        }
         let workload = r#"{"definition":"d","workload":{"axes":{},"inputs":{},"uuid":"u"},"solution":null,"evaluation":null}"#;
         assert_eq!(TraceLine::from_json(workload), Err(TraceError::NotEvaluated));
         for wrong in ["", "[]", "{}", "null"] {
