@@ -148,6 +148,17 @@ fn a_problem_of_gpu_mode_becomes_a_submission_and_that_its_file() {
     assert!(text.ends_with(kept) && !text.contains("leaderboard other"), "{text}");
     let no_problem = sandbox.run(["new", "problems/", "-o", "other"]).expect(2);
     assert!(no_problem.stderr.contains("is a folder, and no problem's"), "{}", no_problem.stderr);
+    // What the competition says goes before the folder's name and the usual GPU.
+    sandbox.write(
+        "problems/amd.yaml",
+        "problems:\n  - directory: vectoradd\n    name: amd-vectoradd\n    gpus: [MI300, H100]\n",
+    );
+    for (arch, gpu) in [("sm_90a", "H100"), ("sm_100a", "MI300")] {
+        let folder = format!("for_{arch}");
+        let begun = sandbox.run(["new", "problems/vectoradd", "-o", &folder, "--arch", arch]).expect(0);
+        let next = format!("--leaderboard amd-vectoradd --gpus {gpu}\n");
+        assert!(begun.stdout.contains(&next), "{}", begun.stdout);
+    }
     sandbox.write("problems/vectoradd/task.yml", "lang: cu\n");
     let refused = sandbox.run(["new", "problems/vectoradd", "-o", "other"]).expect(2);
     assert!(
@@ -539,7 +550,6 @@ fn what_is_no_definition_is_never_begun_with() {
         ("rope", "rope is a folder, and no problem's"),
         ("001_fused/nothere", "nothing stands at 001_fused/nothere"),
         ("gpu_mode/task.yml", "`proofmark new gpu_mode`"),
-        ("problem/definition.json", "name the problem's folder"),
     ] {
         let refused = sandbox.run(["new", named]).expect(2);
         assert!(refused.stderr.contains(said), "{said} not in {}", refused.stderr);
@@ -553,11 +563,9 @@ fn what_is_no_definition_is_never_begun_with() {
 fn a_problem_of_sol_execbench_that_cannot_be_measured_is_refused() {
     let sandbox = Sandbox::new();
     let line = r#"{"axes": {"rows": 3}, "inputs": {"x": {}, "angle": {}}, "uuid": "a"}"#;
-    let capped = line.replace("\"a\"}", "\"a\", \"tolerance\": {\"max_error_cap\": 1}}");
     let misspelt = line.replace("\"a\"}", "\"a\", \"tolerance\": {\"max_rtoll\": 1}}");
     for (lines, said) in [
         (String::new(), "holds no workload"),
-        (capped, "no workload of problem can be measured"),
         (misspelt, "`tolerance.max_rtoll`: expected `max_rtol`"),
         (line.replace(", \"angle\": {}", ""), "`inputs.angle`"),
         (format!("{line}\n{line}"), "line 2"),
@@ -568,6 +576,26 @@ fn a_problem_of_sol_execbench_that_cannot_be_measured_is_refused() {
         assert!(refused.stderr.contains(said), "{said} not in {}", refused.stderr);
         assert!(!sandbox.path("mine").exists());
     }
+    // A kernel needs none of them to be begun.
+    for (folder, lines) in
+        [("capped", Some(r#""tolerance": {"max_error_cap": 1}"#)), ("bare", None), ("broken", Some("1"))]
+    {
+        sandbox.write(format!("{folder}/definition.json"), DEFINITION);
+        if let Some(more) = lines {
+            sandbox.write(
+                format!("{folder}/workload.jsonl"),
+                line.replace("\"a\"}", &format!("\"a\", {more}}}")),
+            );
+        }
+        let named = format!("{folder}/definition.json");
+        let begun = sandbox.run(["new", &named, "-o", &format!("{folder}_mine"), "--json"]).expect(0).json();
+        assert!(begun["notes"].to_string().contains("no workloads of"), "{begun}");
+        assert_eq!(begun["notes"].to_string().contains("is left out"), folder == "capped", "{begun}");
+    }
+    let whole = sandbox.run(["new", "capped", "-o", "whole"]).expect(0);
+    assert!(whole.stderr.contains("workload a is left out"), "{}", whole.stderr);
+    let kernel = |folder: &str| fs::read(sandbox.path(format!("{folder}/solution/cuda/kernel.cu"))).unwrap();
+    assert_eq!(kernel("whole"), kernel("bare_mine"));
     problem(&sandbox);
     let begun = sandbox.run(["new", "problem", "-o", "mine", "--json"]).expect(0).json();
     assert!(begun["notes"][0].as_str().unwrap().contains("workload c is left out"), "{begun}");

@@ -21,8 +21,8 @@ use super::input;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
-/// With the definition at hand, as a definition.json, in a FlashInfer-Trace data set or as a problem's
-/// folder of SOL-ExecBench, the entry function gets its exact arguments, and the workloads come along.
+/// With the definition at hand, as a definition.json of either board, in a FlashInfer-Trace data set or as a
+/// problem's folder of SOL-ExecBench, the entry function gets its exact arguments, and the workloads come along.
 /// Without, it takes one input and one output. The folder has the layout of the contest's kit.
 ///
 /// A problem of SOL-ExecBench is said in FlashInfer-Bench's terms: axes that are expressions get their
@@ -173,15 +173,13 @@ fn find(arguments: &Arguments, console: &Console) -> Result<Option<Operator>, Fa
     }
     if path.is_file() || path.extension().is_some_and(|extension| extension == "json") {
         let text = read_text(path)?;
-        let definition = Definition::from_json(&text).map_err(|error| {
-            let failure = Failure::request(format!("{}: {error}", path.display()));
-            match solexec::Definition::from_json(&text) {
-                Ok(_) => failure.hint(
-                    "it is a definition of SOL-ExecBench: name the problem's folder, with its workload.jsonl",
-                ),
-                Err(_) => failure,
+        let definition = match (Definition::from_json(&text), solexec::Definition::from_json(&text)) {
+            (Ok(definition), _) => definition,
+            (Err(_), Ok(theirs)) => return problem::of_sol_definition(path, theirs, console).map(Some),
+            (Err(error), Err(_)) => {
+                return Err(Failure::request(format!("{}: {error}", path.display())));
             }
-        })?;
+        };
         let workloads = workloads_beside(path, definition.name())?;
         return Ok(Some(Operator { definition, text, workloads, notes: Vec::new() }));
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`submission`] | `submission.py`, written from an artifact |
 //! | [`problem`] | a folder with `task.yml` and `reference.py` |
+//! | [`competition`] | the list that says a problem's leaderboard and GPUs |
 //! | [`signature`] | what a problem's data and answer hold, as a person says it |
 //! | [`task`] | a problem as a task that can be measured |
 //! | [`word`] | the word that the server refuses wherever it stands |
@@ -17,6 +18,7 @@
 //! name no architecture gets plain `sm_100`.
 
 mod adapter;
+pub mod competition;
 mod data;
 mod literal;
 pub mod problem;
@@ -26,6 +28,7 @@ pub mod submission;
 pub mod task;
 pub mod word;
 
+pub use competition::Listing;
 pub use problem::{Problem, ProblemError};
 pub use signature::Signature;
 pub use submission::{Leaderboard, Packed};

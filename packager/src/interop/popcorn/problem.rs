@@ -18,10 +18,13 @@ use serde_json::{Map, Number, Value};
 use yaml_rust2::parser::{EventReceiver, Parser};
 use yaml_rust2::{Event, Yaml, YamlLoader};
 
+use super::competition::{self, Listing};
 use super::python_entry::ENTRY;
+use super::submission;
 use crate::escape;
 use crate::interop::python;
 use crate::interop::violation::{FormatViolation, Invalid};
+use crate::target::Arch;
 
 /// The task's file.
 pub const TASK_NAME: &str = "task.yml";
@@ -44,8 +47,10 @@ const FUNCTIONS: [&str; 2] = ["generate_input", "check_implementation"];
 /// A problem.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// The folder's name, by which the leaderboard is usually called.
+    /// The folder's name.
     pub name: String,
+    /// What the competition around it says, if there is one.
+    pub listing: Option<Listing>,
     /// What is asked for, in words.
     pub description: String,
     /// The arguments of each test.
@@ -90,6 +95,24 @@ pub enum ProblemError {
 }
 
 impl Problem {
+    /// The leaderboard's name: what the competition says, else the folder's.
+    #[must_use]
+    pub fn leaderboard(&self) -> &str {
+        self.listing.as_ref().map_or(&self.name, |listing| &listing.leaderboard)
+    }
+
+    /// One of its GPUs: that of an architecture, else the first that the competition names.
+    #[must_use]
+    pub fn gpu(&self, arch: Arch) -> &str {
+        let gpus = self.listing.as_ref().map_or(&[][..], |listing| &listing.gpus);
+        let own = submission::gpu_of(arch);
+        match (gpus, own) {
+            ([], own) => own.unwrap_or("GPU"),
+            (gpus, Some(own)) if gpus.iter().any(|gpu| gpu == own) => own,
+            (gpus, _) => &gpus[0],
+        }
+    }
+
     /// Whether a folder looks like a problem.
     pub fn is_at(folder: &Path) -> bool {
         folder.join(TASK_NAME).is_file() && folder.join(REFERENCE_NAME).is_file()
@@ -122,7 +145,8 @@ impl Problem {
         let template = text(&document["templates"], "Python").and_then(|path| text_at(folder, path));
         let modules = modules(folder, &document);
         let description = text(&document, "description").unwrap_or_default().trim().to_owned();
-        Ok(Self { name, description, tests, benchmarks, reference, modules, template })
+        let listing = competition::listing(folder);
+        Ok(Self { name, listing, description, tests, benchmarks, reference, modules, template })
     }
 
     /// A submission to start from: the problem's own, or one that says what is missing.
@@ -137,7 +161,7 @@ impl Problem {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ProblemError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ProblemError> {
     let unreadable = |source| ProblemError::Io { path: path.to_owned(), source };
     let found_bytes = fs::metadata(path).map_err(unreadable)?.len();
     if found_bytes > LARGEST_BYTES {
@@ -189,7 +213,7 @@ impl EventReceiver for Shape {
 }
 
 /// Parses the task; `Yaml::BadValue` where it is none.
-fn parse(text: &str, violations: &mut Vec<FormatViolation>) -> Yaml {
+pub(super) fn parse(text: &str, violations: &mut Vec<FormatViolation>) -> Yaml {
     let mut refuse = |expected: &str, found: String| {
         violations.push(FormatViolation::new(TASK_NAME, expected, found));
         Yaml::BadValue
@@ -211,7 +235,7 @@ fn parse(text: &str, violations: &mut Vec<FormatViolation>) -> Yaml {
     }
 }
 
-fn text<'y>(document: &'y Yaml, key: &str) -> Option<&'y str> {
+pub(super) fn text<'y>(document: &'y Yaml, key: &str) -> Option<&'y str> {
     document[key].as_str()
 }
 

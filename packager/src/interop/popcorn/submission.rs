@@ -48,6 +48,11 @@ fn is_amd(gpu: &str) -> bool {
         && gpu[2..].starts_with(|one: char| one.is_ascii_digit())
 }
 
+/// Whether a directive can hold a name.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|one| one.is_ascii_alphanumeric() || "_-.".contains(one))
+}
+
 /// Where a submission goes.
 #[derive(Debug, Clone)]
 pub struct Leaderboard {
@@ -66,9 +71,6 @@ pub struct NameError {
 impl Leaderboard {
     /// A leaderboard and at least one GPU.
     pub fn new(name: &str, gpus: &[String]) -> Result<Self, NameError> {
-        let is_plain = |text: &str| {
-            !text.is_empty() && text.chars().all(|one| one.is_ascii_alphanumeric() || "_-.".contains(one))
-        };
         let refuse = |what, found: &str| NameError { what, found: found.to_owned() };
         if !is_plain(name) {
             return Err(refuse("leaderboard", name));

@@ -200,6 +200,7 @@ mod tests {
     fn problem(checker: &str) -> Problem {
         let case = |text: &str| serde_json::from_str(text).unwrap();
         Problem {
+            listing: None,
             name: "rowsum".to_owned(),
             description: "Sums rows.".to_owned(),
             tests: vec![case(r#"{"rows": 3, "seed": 1, "mode": "it's"}"#)],

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use proofmark_packager::Artifact;
 use proofmark_packager::interop::flashinfer::solution;
-use proofmark_packager::interop::popcorn::{self, ProblemError};
-use proofmark_packager::interop::solexec;
+use proofmark_packager::interop::popcorn;
+use proofmark_packager::interop::solexec::problem::DEFINITION_NAME;
+use proofmark_packager::interop::solexec::{self, ProblemError};
 use serde_json::json;
 
 use super::{Arguments, Operator, folder_named, lines_of, write};
@@ -18,7 +19,19 @@ const MOST_REASONS: usize = 5;
 
 /// A problem of SOL-ExecBench, as far as it can be measured.
 pub(super) fn of_sol_execbench(folder: &Path, console: &Console) -> Result<Operator, Failure> {
-    let problem = solexec::Problem::read(folder).map_err(Failure::request)?;
+    let problem = solexec::Problem::read(folder).map_err(|error| match error {
+        ProblemError::NoWorkload { .. } => {
+            let definition = folder.join(DEFINITION_NAME);
+            Failure::request(error)
+                .hint(format!("without workloads: `proofmark new {}`", definition.display()))
+        }
+        other => Failure::request(other),
+    })?;
+    of_problem(&problem, console)
+}
+
+/// The operator of a problem; a kernel can be begun where nothing can be measured.
+fn of_problem(problem: &solexec::Problem, console: &Console) -> Result<Operator, Failure> {
     let measurable = problem.measurable().map_err(Failure::request)?;
     let left_out = measurable.left_out.iter();
     let mut notes: Vec<_> =
@@ -26,9 +39,7 @@ pub(super) fn of_sol_execbench(folder: &Path, console: &Console) -> Result<Opera
     if measurable.workloads.is_empty() {
         let more = notes.len().saturating_sub(MOST_REASONS);
         notes.truncate(MOST_REASONS);
-        notes.extend((more > 0).then(|| format!("and {more} more")));
-        let text = format!("no workload of {} can be measured:\n  {}", folder.display(), notes.join("\n  "));
-        return Err(Failure::request(text));
+        notes.extend((more > 0).then(|| format!("and {more} more are left out")));
     }
     for note in &notes {
         console.say(format!("note: {note}"));
@@ -37,6 +48,37 @@ pub(super) fn of_sol_execbench(folder: &Path, console: &Console) -> Result<Opera
     let text = serde_json::to_string_pretty(&definition).map_err(Failure::could_not_judge)?;
     let workloads = lines_of(&definition, measurable.workloads);
     Ok(Operator { definition, text, workloads, notes })
+}
+
+/// A definition of SOL-ExecBench by itself, or with the workloads beside it that can be read.
+pub(super) fn of_sol_definition(
+    path: &Path,
+    definition: solexec::Definition,
+    console: &Console,
+) -> Result<Operator, Failure> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let is_its_own = path.file_name().is_some_and(|name| name == DEFINITION_NAME);
+    let problem = if is_its_own && solexec::Problem::is_at(folder) {
+        solexec::Problem::read(folder).map_err(|error| {
+            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |one| one.source());
+            causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        })
+    } else {
+        Ok(solexec::Problem { definition: definition.clone(), workloads: Vec::new() })
+    };
+    let (problem, note) = match problem {
+        Ok(problem) => (problem, None),
+        Err(reason) => (
+            solexec::Problem { definition, workloads: Vec::new() },
+            Some(format!("the workloads are left out: {reason}")),
+        ),
+    };
+    let mut operator = of_problem(&problem, console)?;
+    if let Some(note) = note {
+        console.say(format!("note: {note}"));
+        operator.notes.push(note);
+    }
+    Ok(operator)
 }
 
 /// A problem of GPU MODE as a task, by what its data and answer hold.
@@ -63,7 +105,7 @@ pub(super) fn of_signature(
 
 fn read(folder: &Path) -> Result<popcorn::Problem, Failure> {
     popcorn::Problem::read(folder).map_err(|error| match error {
-        ProblemError::Io { .. } => Failure::could_not_judge(error),
+        popcorn::ProblemError::Io { .. } => Failure::could_not_judge(error),
         other => Failure::request(other),
     })
 }
@@ -81,10 +123,10 @@ pub(super) fn of_gpu_mode(
         None => folder_named(&format!("{name}-submission"))?,
     };
     let unpacked = write(artifact(arguments, &problem)?, &folder)?;
-    let gpu = popcorn::submission::gpu_of(arguments.arch).unwrap_or("GPU");
+    let (leaderboard, gpu) = (problem.leaderboard(), problem.gpu(arguments.arch));
     let files: Vec<_> = unpacked.files.iter().map(crate::path_text::text).collect();
     console.print(format!(
-        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {name} --gpus {gpu}\n\
+        "wrote {}\nproblem  {} tests, {} benchmarks{}\nnext     proofmark pack {} --format popcorn --leaderboard {leaderboard} --gpus {gpu}\n\
          or       name with --signature what its data and answer hold: it becomes a task that `bench` measures",
         files.join(", "),
         problem.tests.len(),
