@@ -463,7 +463,7 @@ fn what_needs_a_gpu_is_not_judged_without_one_and_stays_open() {
     let mut command = sandbox.builder();
     command.env("CUDA_VISIBLE_DEVICES", "").args(["fleet", "run", "plan.jsonl"]);
     let none = run(&mut command).expect(3);
-    assert!(none.stderr.contains("1 shards need a GPU, and none is here"), "{none:#?}");
+    assert!(none.stderr.contains("a GPU is needed for 1 shard, and none is here"), "{none:#?}");
     let name = format!("no-such-gpu-{}", std::process::id());
     let tried = fleet_run(&sandbox, &["--gpus", &name]).expect(3).json();
     assert_eq!(tried["tally"]["not_judged"], 1);

@@ -1,10 +1,12 @@
 //! Opens whatever a user points at: an artifact, a `solution.json` or a submission folder.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Evidence;
 use crate::artifact::Artifact;
@@ -14,6 +16,7 @@ use crate::format::LARGEST_SOLUTION_BYTES;
 use crate::interop::Invalid;
 use crate::interop::flashinfer::solution::{self, SolutionError};
 use crate::interop::solexec;
+use crate::json::{self, Budget};
 use crate::submission::{self, FolderContents, Note, SubmissionError, Violations};
 
 /// What the path turned out to be.
@@ -39,6 +42,30 @@ pub struct Opened {
     pub notes: Vec<Note>,
 }
 
+/// What a file is that is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// It holds nothing.
+    Empty,
+    /// It is text in another encoding, or no text: the offset of the first byte that is not UTF-8.
+    NotUtf8(usize),
+    /// A list of JSON, where one object is a solution.
+    List,
+    /// Text of another kind.
+    Text,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => formatter.write_str(": it is empty"),
+            Self::NotUtf8(offset) => write!(formatter, ": byte {offset} is not UTF-8"),
+            Self::List => formatter.write_str(": it holds a list, and a solution.json is one object"),
+            Self::Text => Ok(()),
+        }
+    }
+}
+
 /// Why a path could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,8 +84,16 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file of another kind.
-    #[error("{} is none of: an artifact (zip), a solution.json, a submission folder", path.display())]
+    #[error("{} is none of: an artifact (zip), a solution.json, a submission folder{found}", path.display())]
     Unknown {
+        /// The path as given.
+        path: PathBuf,
+        /// What it is instead.
+        found: Stranger,
+    },
+    /// A definition, which says what is to be computed and holds no kernel.
+    #[error("{} is a definition: expected an artifact (zip), a solution.json or a submission folder", path.display())]
+    Definition {
         /// The path as given.
         path: PathBuf,
     },
@@ -141,9 +176,14 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
             bundle::read(&bytes).map_err(|source| OpenError::Bundle { path: path.to_owned(), source })?;
         return Ok(Opened { origin: InputKind::Artifact, bundle, notes: Vec::new() });
     }
-    let text = String::from_utf8(bytes).map_err(|_| OpenError::Unknown { path: path.to_owned() })?;
-    if !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{') {
-        return Err(OpenError::Unknown { path: path.to_owned() });
+    let unknown = |found| OpenError::Unknown { path: path.to_owned(), found };
+    let text = String::from_utf8(bytes)
+        .map_err(|error| unknown(Stranger::NotUtf8(error.utf8_error().valid_up_to())))?;
+    match text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).chars().next() {
+        Some('{') => {}
+        Some('[') => return Err(unknown(Stranger::List)),
+        Some(_) => return Err(unknown(Stranger::Text)),
+        None => return Err(unknown(Stranger::Empty)),
     }
     if solexec::solution::is_one(&text) {
         let read = solexec::solution::read(&text);
@@ -153,10 +193,25 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
         let notes = noted(path, std::iter::once(read_as).chain(notes));
         return Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes });
     }
-    let artifact =
-        solution::read(&text).map_err(|source| OpenError::Solution { path: path.to_owned(), source })?;
+    let artifact = solution::read(&text).map_err(|source| {
+        let path = path.to_owned();
+        if is_definition(&text) {
+            OpenError::Definition { path }
+        } else {
+            OpenError::Solution { path, source }
+        }
+    })?;
     let notes = noted(path, solution::unread(&artifact).into_iter());
     Ok(Opened { origin: InputKind::SolutionJson, bundle: bare(artifact), notes })
+}
+
+/// Whether a text is a definition of either board.
+fn is_definition(text: &str) -> bool {
+    let value = json::parse::<Value>(text, Budget::DOCUMENT);
+    value.is_ok_and(|value| {
+        ["axes", "inputs", "outputs"].iter().all(|field| value[field].is_object())
+            && value["sources"].is_null()
+    })
 }
 
 /// Notes about a file, by its own name.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::violation::{FormatViolation, Invalid};
+use super::violation::{FormatViolation, Invalid, WHOLE};
 use crate::json::{self, Budget};
 
 /// Longest text of a wrong value that is quoted in a violation, in characters.
@@ -29,7 +29,7 @@ impl Object {
         match value {
             Value::Object(fields) => Some(Self { place, fields }),
             other => {
-                let place = if place.is_empty() { "$".to_owned() } else { place };
+                let place = if place.is_empty() { WHOLE.to_owned() } else { place };
                 violations.push(FormatViolation::new(place, "an object", quote(&other)));
                 None
             }

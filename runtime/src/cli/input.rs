@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use proofmark_packager::interop::flashinfer::Dataset;
 use proofmark_packager::open::{self, OpenError};
-use proofmark_packager::submission::{self, SubmissionError};
+use proofmark_packager::submission::{self, CONFIG_NAME, SubmissionError};
 use proofmark_packager::{Opened, bundle::BundleError};
 
 use super::console::Console;
@@ -75,14 +75,21 @@ fn explain(error: OpenError) -> Failure {
         OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Some("name a submission folder, an artifact (.zip) or a solution.json".to_owned())
         }
-        OpenError::Unknown { path } if path.extension().is_some_and(|end| end == "py") => Some(
+        OpenError::Unknown { path, .. } if path.extension().is_some_and(|end| end == "py") => Some(
             "a file for GPU MODE lies in a submission folder: `proofmark new PROBLEM -o DIR` makes one, and the file \
              takes the place of DIR/solution/python/submission.py"
                 .to_owned(),
         ),
-        OpenError::Unknown { path } if path.extension().is_some_and(|end| end == "cu") => Some(
+        OpenError::Unknown { path, .. } if path.extension().is_some_and(|end| end == "cu") => Some(
             "a kernel lies in a submission folder beside a config.toml: `proofmark new DEFINITION` makes one".to_owned(),
         ),
+        OpenError::Unknown { path, .. } if path.file_name().is_some_and(|name| name == CONFIG_NAME) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Some(format!("name its folder: {}", folder.unwrap_or(Path::new(".")).display()))
+        }
+        OpenError::Definition { path } => {
+            Some(format!("`proofmark new {}` writes a submission for it", path.display()))
+        }
         OpenError::Several { path, found } => {
             Some(format!("name one of them, such as {}", path.join(&found[0]).display()))
         }

@@ -284,7 +284,7 @@ fn solution(value: Value, violations: &mut Vec<FormatViolation>) -> Option<ReadS
         return None;
     }
     let packed = Artifact::pack(submission).map_err(|found| {
-        let found = found.0.iter().map(|one| FormatViolation::new("$", "what packs", one.to_string()));
+        let found = found.0.iter().map(FormatViolation::of_packing);
         violations.extend(found.collect::<Vec<_>>());
     });
     let artifact = packed.ok()?;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use proofmark_packager::escape;
 use serde_json::json;
 
-use super::places;
+use super::{places, words};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -115,9 +115,9 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
     let needs_gpu = shards.iter().filter(|shard| shard.job.action.needs_gpu()).count();
     if arguments.output != Path::new("-") {
         console.print(format!(
-            "planned      {}: {} shards, {needs_gpu} of them for a GPU; {} passed over",
+            "planned      {}: {}, {needs_gpu} of them for a GPU; {} passed over",
             arguments.output.display(),
-            shards.len(),
+            words::shards(shards.len()),
             passed_over.len()
         ))?;
         let body = json!({

@@ -6,7 +6,7 @@ use clap::Args;
 use proofmark_packager::escape;
 use serde::Serialize;
 
-use super::{INVALID_IS_REMOVED, PLANNED_ANEW, ResultsFolder, explain_plan, explain_results};
+use super::{INVALID_IS_REMOVED, PLANNED_ANEW, ResultsFolder, explain_plan, explain_results, words};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -170,10 +170,10 @@ fn print(
         console.print(format!("{word:13}{}: {}", escape::line(&one.path), escape::line(&one.reason)))?;
     }
     console.print(format!(
-        "{:13}{} of {} shards have an outcome, {} are refused, {} are missing, {} of them invalid; {} were passed over",
+        "{:13}{} of {} have an outcome, {} are refused, {} are missing, {} of them invalid; {} were passed over",
         if summary.missing() == 0 { "complete" } else { "incomplete" },
         summary.count(Standing::Finished),
-        summary.shards.len(),
+        words::shards(summary.shards.len()),
         summary.count(Standing::Refused),
         summary.missing(),
         summary.count(Standing::Invalid),

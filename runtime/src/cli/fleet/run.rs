@@ -139,10 +139,10 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<ExitCod
     let interrupted = progress == WorkEnd::Interrupted;
     let seconds = begun.elapsed().as_secs_f64();
     console.print(format!(
-        "{:13}{} of {} shards have an outcome: {} before, {} by this run, {} by others meanwhile; {} refused, {} not judged, {} invalid, {} others do now, {} open ({seconds:.1} s)",
+        "{:13}{} of {} have an outcome: {} before, {} by this run, {} by others meanwhile; {} refused, {} not judged, {} invalid, {} others do now, {} open ({seconds:.1} s)",
         if interrupted { "ended early" } else { "done" },
         tally.finished_before + tally.finished_here + tally.finished_elsewhere,
-        tally.shards,
+        words::shards(tally.shards),
         tally.finished_before,
         tally.finished_here,
         tally.finished_elsewhere,
@@ -216,8 +216,8 @@ fn work(
         let gpus = gpu::visible(&arguments.gpus, variable.as_deref());
         if gpus.is_empty() {
             return Err(Failure::could_not_judge(format!(
-                "{} shards need a GPU, and none is here",
-                on_gpus.len()
+                "a GPU is needed for {}, and none is here",
+                words::shards(on_gpus.len())
             ))
             .hint("`proofmark doctor` says what is missing; --gpus names them"));
         }

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser};
 use serde_json::json;
 
 use super::run::RunArguments;
-use super::{ResultsFolder, explain_plan, explain_results};
+use super::{ResultsFolder, explain_plan, explain_results, words};
 use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
@@ -95,8 +95,8 @@ pub(super) fn run(arguments: &SubmitArguments, console: &Console) -> Result<Exit
     let tasks = slurm::submit(&arguments.sbatch, &paths[0], None).map_err(explain)?;
     let last = slurm::submit(&arguments.sbatch, &paths[1], Some(&tasks)).map_err(explain)?;
     console.print(format!(
-        "submitted    {} shards as {} tasks of job {tasks}; job {last} puts results together",
-        plan.shards.len(),
+        "submitted    {} as {} tasks of job {tasks}; job {last} puts results together",
+        words::shards(plan.shards.len()),
         campaign.tasks
     ))?;
     console.print(format!("logs         {}", campaign.scripts().display()))?;

@@ -11,6 +11,11 @@ pub(super) fn name(shard: &PlannedShard) -> String {
     names.join(" and ")
 }
 
+/// A number of shards: `1 shard`.
+pub(super) fn shards(count: usize) -> String {
+    format!("{count} shard{}", if count == 1 { "" } else { "s" })
+}
+
 /// How far a shard is, in a word.
 pub(super) fn state(state: &ShardState) -> String {
     match state {

@@ -245,7 +245,11 @@ fn labels(answer: &Answer) -> String {
     let Some(first) = answer.runtime_jit.first() else { return String::new() };
     // A list looks for one.
     let rest = if answer.is_whole { answer.runtime_jit.len() - 1 } else { 0 };
-    let more = if rest > 0 { format!(" and {rest} other signs") } else { String::new() };
+    let more = if rest > 0 {
+        format!(" and {rest} other sign{}", if rest == 1 { "" } else { "s" })
+    } else {
+        String::new()
+    };
     let what = escape::line(&first.words());
     format!(
         "runtime-jit  {what}{more}: code made while it runs is in no file, so this answer cannot cover it\n"
