@@ -512,6 +512,45 @@ fn a_solution_comes_back_from_its_folder_with_every_list_of_flags_and_its_langua
 }
 
 #[test]
+fn what_a_file_lacks_or_is_instead_is_said_with_the_way_out() {
+    let sandbox = Sandbox::new();
+    let kernel = "void run(tvm::ffi::TensorView x) {}\nTVM_FFI_DLL_EXPORT_TYPED_FUNC(run, run);\n";
+    sandbox.write("mine/config.toml", CONFIG);
+    sandbox.write("mine/kernel.cu", kernel);
+    sandbox.run(["pack", "mine", "-o", "mine.json"]).expect(0);
+    for board in [&["sol-execbench"][..], &["popcorn", "--leaderboard", "l", "--gpus", "B200"]] {
+        let refused = sandbox.run(["pack", "mine.json", "--format"].iter().chain(board)).expect(2);
+        assert!(!refused.stderr.contains("the board would not take"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("`proofmark unpack FILE -o DIR`"), "{}", refused.stderr);
+    }
+    // The number of arguments is said before a board finds it out.
+    sandbox.write(
+        "mine/definition.json",
+        DEFINITION
+            .replace("rotate", "sample_definition")
+            .replace("\"axes\"", "\"op_type\": \"t\", \"axes\"")
+            .replace(r#"{"type": "expr", "expression": "head // 2"}"#, r#"{"type": "var"}"#),
+    );
+    for board in [&["sol-execbench"][..], &["popcorn", "--leaderboard", "l", "--gpus", "B200"]] {
+        let packed = sandbox.run(["pack", "mine", "--format"].iter().chain(board)).expect(0);
+        assert!(packed.stderr.contains("takes 1 argument, and the definition has 3"), "{}", packed.stderr);
+    }
+    sandbox.write("latin.json", b"{\"name\": \"\xe4\"}");
+    sandbox.write("empty.json", "");
+    sandbox.write("list.json", "[]");
+    for (path, said) in [
+        ("mine/definition.json", "`proofmark new mine/definition.json` writes"),
+        ("mine/config.toml", "name its folder: mine"),
+        ("latin.json", "byte 10 is not UTF-8"),
+        ("empty.json", "it is empty"),
+        ("list.json", "it holds a list"),
+    ] {
+        let refused = sandbox.run(["pack", path]).expect(2);
+        assert!(refused.stderr.contains(said), "{said} not in {}", refused.stderr);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_python_file_for_gpu_mode_is_named() {
     let sandbox = Sandbox::new();
     let config =
@@ -535,6 +574,7 @@ fn what_is_wrong_with_a_python_file_for_gpu_mode_is_named() {
     let call = ["pack", "mine", "--format", "popcorn", "--leaderboard", "l", "--gpus", "B200"];
     let wrong = sandbox.run(call);
     assert!(wrong.stderr.contains("submission.py line 2: Python 3."), "{}", wrong.stderr);
+    assert!(wrong.code == 2 || wrong.stderr.contains("no later Python does"), "{}", wrong.stderr);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! No parser of Python: comments and texts are found, and lines that brackets or `\` join. A text that is no Python at
 //! all is therefore not found out here.
 
+use super::arity::Arity;
+
 /// Keywords behind which a block of its own begins: what is named there is no name of the module's.
 const SCOPES: [&str; 3] = ["def ", "async def ", "class "];
 
@@ -156,13 +158,37 @@ pub(crate) fn starts_with_word(text: &str, name: &str) -> bool {
 
 /// The parameters of a top-level function that are passed by place, in order; `None` where there is no such function.
 pub(crate) fn parameters(text: &str, function: &str) -> Option<Vec<String>> {
-    let list = statements(text).into_iter().filter(|one| one.indent == 0).find_map(|statement| {
-        let rest = statement.code.strip_prefix("def ")?.trim_start().strip_prefix(function)?;
-        parts(rest.trim_start().strip_prefix('(')?)
-    })?;
+    let list = list_of(text, function)?;
     // Those behind a star are passed by name, and `/` is none.
     let by_place = list.iter().map(|part| name_of(part)).take_while(|name| !name.starts_with('*'));
     Some(by_place.filter(|name| !matches!(*name, "" | "/")).map(str::to_owned).collect())
+}
+
+/// How many arguments a top-level function takes by place; `None` where there is no such function.
+pub(crate) fn arity(text: &str, function: &str) -> Option<Arity> {
+    let list = list_of(text, function)?;
+    let by_place: Vec<_> = list
+        .iter()
+        .map(|part| part.trim())
+        .take_while(|part| !part.starts_with('*'))
+        .filter(|part| !matches!(*part, "" | "/"))
+        .collect();
+    let has_more = list.iter().map(|part| part.trim()).any(is_rest);
+    let least = by_place.iter().filter(|part| assigned(part).is_none()).count();
+    Some(Arity { least, most: (!has_more).then_some(by_place.len()) })
+}
+
+/// Whether a parameter takes all further arguments: `*rest`, neither `*` nor `**named`.
+fn is_rest(part: &str) -> bool {
+    part.strip_prefix('*').is_some_and(|name| !name.is_empty() && !name.starts_with('*'))
+}
+
+/// The parameters of a top-level function as they stand there.
+fn list_of(text: &str, function: &str) -> Option<Vec<String>> {
+    statements(text).into_iter().filter(|one| one.indent == 0).find_map(|statement| {
+        let rest = statement.code.strip_prefix("def ")?.trim_start().strip_prefix(function)?;
+        parts(rest.trim_start().strip_prefix('(')?)
+    })
 }
 
 /// The parts between commas of the first level, up to the parenthesis that closes the list.

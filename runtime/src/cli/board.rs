@@ -6,11 +6,11 @@ use clap::Args;
 use proofmark_packager::Artifact;
 use proofmark_packager::interop::popcorn::{self, Leaderboard, submission};
 use proofmark_packager::interop::torch_binding::{self, CallersStream};
-use proofmark_packager::interop::{Invalid, flashinfer, solexec};
+use proofmark_packager::interop::{Invalid, arity, flashinfer, solexec};
 
 use super::failure::Failure;
 use crate::python::interpreter::DEFAULT_PYTHON;
-use crate::python::syntax::{self, Syntax};
+use crate::python::syntax::{self, Reach, Syntax};
 
 /// A board, and the file that it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub fn file(board: Board, artifact: &Artifact, options: &LeaderboardOptions) -> 
 fn popcorn(artifact: &Artifact, options: &LeaderboardOptions) -> Result<BoardFile, Failure> {
     let leaderboard = leaderboard(options)?;
     let mut packed = submission::write(artifact, &leaderboard).map_err(|invalid| refused(&invalid))?;
+    if artifact.manifest().build.entry_point.symbol != submission::ENTRY {
+        packed.notes.extend(arity::note(artifact));
+    }
     if !artifact.manifest().build.language.is_compiled() {
         for source in artifact.sources() {
             packed.notes.extend(syntax_of(source.path.as_str(), &source.content)?);
@@ -75,9 +78,13 @@ fn syntax_of(path: &str, text: &str) -> Result<Option<String>, Failure> {
         Syntax::Unasked => {
             Ok(Some(format!("nobody checked that {path} is Python: there is no {DEFAULT_PYTHON} here")))
         }
-        Syntax::Invalid { line, message, version, is_old } => {
+        Syntax::Invalid { line, message, version, reach } => {
             let said = format!("{path} line {line}: Python {version} does not read it: {message}");
-            if is_old { Ok(Some(said)) } else { Err(Failure::request(said)) }
+            match reach {
+                Reach::Own => Ok(Some(said)),
+                Reach::Later => Ok(Some(format!("{said}; no later Python does"))),
+                Reach::Boards => Err(Failure::request(said)),
+            }
         }
     }
 }
@@ -94,6 +101,7 @@ fn sol_execbench(artifact: &Artifact) -> Result<BoardFile, Failure> {
     };
     let text = solexec::solution::write(taken).map_err(|invalid| refused(&invalid))?;
     notes.extend(solexec::solution::notes(taken));
+    notes.extend(arity::note(artifact));
     Ok(BoardFile { text, name: "solution.json", notes })
 }
 
@@ -111,5 +119,14 @@ fn leaderboard(options: &LeaderboardOptions) -> Result<Leaderboard, Failure> {
 }
 
 fn refused(invalid: &Invalid) -> Failure {
+    // What is made for a board needs what the board itself does not ask for.
+    if invalid.violations.iter().any(|one| one.place == torch_binding::DEFINITION_PLACE) {
+        let text =
+            format!("the file for the board cannot be made of this {}:{}", invalid.document, invalid.lines());
+        return Failure::request(text).hint(
+            "put the definition.json into the submission's folder; of a single file `proofmark unpack FILE -o DIR` makes \
+             one",
+        );
+    }
     Failure::request(format!("the board would not take this {}:{}", invalid.document, invalid.lines()))
 }

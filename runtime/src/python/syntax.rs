@@ -27,6 +27,37 @@ except (SyntaxError, ValueError) as error:
 print(json.dumps(said))
 ";
 
+/// How far an interpreter's word on a text reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its own version alone: a newer one may read the text.
+    Own,
+    /// Later versions too: no version has changed what is wrong.
+    Later,
+    /// The boards' images, whose syntax it has.
+    Boards,
+}
+
+/// How the messages begin that no newer version takes back.
+const FOR_GOOD: [&str; 6] = [
+    "Missing parentheses in call to",
+    "unexpected indent",
+    "unindent does not match",
+    "expected an indented block",
+    "inconsistent use of tabs",
+    "unmatched",
+];
+
+fn reach(version: (u32, u32), message: &str) -> Reach {
+    let is_for_good =
+        FOR_GOOD.iter().any(|start| message.starts_with(start)) || message.ends_with("was never closed");
+    match (version < MODERN, is_for_good) {
+        (false, _) => Reach::Boards,
+        (true, true) => Reach::Later,
+        (true, false) => Reach::Own,
+    }
+}
+
 /// What an interpreter says of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Syntax {
@@ -40,8 +71,8 @@ pub enum Syntax {
         message: String,
         /// The interpreter's version.
         version: String,
-        /// Whether a newer Python may still read it.
-        is_old: bool,
+        /// Which other versions do not read it either.
+        reach: Reach,
     },
     /// No interpreter could be asked.
     Unasked,
@@ -73,7 +104,7 @@ fn asked(program: &Path, text: &str) -> Option<Syntax> {
             line: line.unwrap_or_default(),
             message: proofmark_packager::escape::line(&message),
             version: format!("{}.{}", version.0, version.1),
-            is_old: version < MODERN,
+            reach: reach(version, &message),
         },
     })
 }
@@ -90,6 +121,9 @@ mod tests {
             panic!("a parenthesis is open");
         };
         assert_eq!(line, 2);
+        assert_eq!(reach((3, 11), "'(' was never closed"), Reach::Later);
+        assert_eq!(reach((3, 11), "invalid syntax"), Reach::Own);
+        assert_eq!(reach((3, 12), "invalid syntax"), Reach::Boards);
         assert!(matches!(check(python, "a\0"), Syntax::Invalid { .. }));
         assert_eq!(check(Path::new("/no/such/python"), "x"), Syntax::Unasked);
     }

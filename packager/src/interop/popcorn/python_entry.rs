@@ -2,9 +2,10 @@
 
 use crate::escape;
 use crate::interop::python::{self, Statement};
+use crate::target::{Arch, Feature};
 
 /// The function that a problem calls.
-pub(super) const ENTRY: &str = "custom_kernel";
+pub const ENTRY: &str = "custom_kernel";
 
 /// The directives that a leaderboard's file starts with.
 const DIRECTIVE: &str = "#!POPCORN";
@@ -73,6 +74,70 @@ pub(super) fn compiles_for_the_default(text: &str) -> Vec<usize> {
     let code = python::code(&text);
     let is_call = |line: &str| compiles(line) && !line.trim_start().starts_with("def ");
     code.lines().zip(1..).filter(|(line, _)| is_call(line)).map(|(_, number)| number).collect()
+}
+
+/// Code that a Python file asks for by the name of an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AskedFor {
+    /// The line, from one.
+    pub(super) line: usize,
+    /// The architecture.
+    pub(super) arch: Arch,
+    /// Whether it is PTX, or comes with PTX.
+    has_ptx: bool,
+}
+
+impl AskedFor {
+    /// Whether a GPU runs it.
+    pub(super) fn runs_on(self, gpu: Arch) -> bool {
+        let Arch { number, feature } = self.arch;
+        let is_later = number <= gpu.number;
+        let is_same_major = number / 10 == gpu.number / 10;
+        number == gpu.number
+            || match feature {
+                Feature::Plain => is_later && (is_same_major || self.has_ptx),
+                Feature::Family => is_later && is_same_major,
+                Feature::Specific => false,
+            }
+    }
+}
+
+/// What a file's flags ask for; nothing where one of them is put together while it runs.
+pub(super) fn architectures(text: &str) -> Vec<AskedFor> {
+    let mut found = Vec::new();
+    for (code, line) in python::without_comments(text).lines().zip(1..) {
+        let mut rest = code;
+        while let Some((flag, behind)) = next_flag(rest) {
+            let length = behind.find(['\'', '"', ' ', ';']).unwrap_or(behind.len());
+            let (value, behind) = behind.split_at(length);
+            let words = value.trim_matches(['[', ']']).split(',').take_while(|word| !word.contains('='));
+            for word in words {
+                let virtual_code = word.strip_prefix("compute_");
+                let arch = virtual_code.map_or_else(|| word.to_owned(), |code| format!("sm_{code}"));
+                let Ok(arch) = arch.parse() else { return Vec::new() };
+                found.push(AskedFor { line, arch, has_ptx: virtual_code.is_some() || flag == SHORT });
+            }
+            rest = behind;
+        }
+    }
+    found
+}
+
+/// A flag that names an architecture by itself.
+const SHORT: &str = "-arch=";
+
+/// The next flag in a line that says what code is made, and what stands behind it.
+fn next_flag(text: &str) -> Option<(&'static str, &str)> {
+    let flags = ["code=", SHORT].into_iter();
+    let (at, flag) = flags.filter_map(|flag| Some((text.find(flag)?, flag))).min()?;
+    let behind = &text[at + flag.len()..];
+    // Not `barcode=`, and neither a keyword's value nor a comparison.
+    let starts = ["[sm_", "sm_", "[compute_", "compute_"];
+    if starts.iter().any(|start| behind.starts_with(start)) {
+        Some((flag, behind))
+    } else {
+        next_flag(behind)
+    }
 }
 
 #[cfg(test)]

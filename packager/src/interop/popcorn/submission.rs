@@ -7,9 +7,10 @@
 //! custom_kernel(data)             what the problem calls
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::python_entry::{self, ENTRY};
+use super::python_entry;
 use super::{adapter, literal, word};
 use crate::artifact::Artifact;
 use crate::interop::flashinfer::Definition;
@@ -19,6 +20,8 @@ use crate::interop::torch_binding::{self, CallersStream};
 use crate::interop::violation::{FormatViolation, Invalid};
 use crate::target::{Arch, Feature, Gencode};
 use crate::{DigestBuilder, SourceFile};
+
+pub use super::python_entry::ENTRY;
 
 /// Largest file that the server takes, in bytes.
 pub const LARGEST_BYTES: usize = 1_000_000;
@@ -126,10 +129,16 @@ pub fn write(artifact: &Artifact, leaderboard: &Leaderboard) -> Result<Packed, I
 
 /// Names every line with the word that the server refuses.
 fn name_the_word(path: &str, text: &str, violations: &mut Vec<FormatViolation>) {
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| word::stands_in(line)) {
-        let place = format!("{path} line {}", index + 1);
-        let expected = "no `stream` in any case: the server takes it for work on another one. It calls on the default \
-                        one, so a launch needs to name none: `kernel<<<blocks, threads>>>(…)`";
+    let code = python::without_comments(text);
+    let lines = text.lines().zip(code.lines()).zip(1..).filter(|((line, _), _)| word::stands_in(line));
+    for ((line, code), number) in lines {
+        let place = format!("{path} line {number}");
+        let expected = if word::stands_in(code) {
+            "no `stream` in any case: the server takes it for work on another one. It calls on the default one, so a \
+             launch needs to name none: `kernel<<<blocks, threads>>>(…)`"
+        } else {
+            "no `stream` in any case, in comments neither: the server looks for the word wherever it stands"
+        };
         violations.push(FormatViolation::new(place, expected, crate::escape::line(line.trim())));
     }
 }
@@ -239,7 +248,7 @@ fn digest_of(sources: &[SourceFile]) -> String {
 fn definition_of(artifact: &Artifact) -> Result<Definition, Invalid> {
     let text = artifact.definition().ok_or_else(|| {
         let expected = "a definition.json in the folder or above it: its signature is what `data` holds";
-        invalid(vec![FormatViolation::new("definition", expected, "none")])
+        invalid(vec![FormatViolation::new(torch_binding::DEFINITION_PLACE, expected, "none")])
     })?;
     Definition::from_json(text)
 }
@@ -299,6 +308,7 @@ fn python(
         notes.push(format!("{path} line {line}: {ENTRY} does nothing yet: its body is `{statement}`"));
     }
     note_the_default(path, &source.content, leaderboard, notes);
+    note_another(path, &source.content, leaderboard, notes);
     let (text, dropped) = python_entry::without_directives(&source.content, head);
     for (line, directive) in dropped {
         notes.push(format!("{path} line {line}: `{directive}` is left out: --leaderboard and --gpus say it"));
@@ -326,6 +336,24 @@ fn note_the_default(path: &str, text: &str, leaderboard: &Leaderboard, notes: &m
             "{path} line {line}: no flag names an architecture, so the server's torch adds plain {plain}: put \
              \"-gencode={}\" into its extra_cuda_cflags",
             Gencode::exact(arch)
+        ));
+    }
+}
+
+/// Code for another GPU does not load on this one.
+fn note_another(path: &str, text: &str, leaderboard: &Leaderboard, notes: &mut Vec<String>) {
+    let asked = python_entry::architectures(text);
+    let Some(first) = asked.first() else { return };
+    for gpu in &leaderboard.gpus {
+        let Some(own) = arch_of(gpu).filter(|own| !asked.iter().any(|one| one.runs_on(*own))) else {
+            continue;
+        };
+        let named: BTreeSet<_> = asked.iter().map(|one| one.arch.to_string()).collect();
+        notes.push(format!(
+            "{path} line {}: it asks for {}, which {gpu} ({own}) does not run: \"-gencode={}\" asks for that of {gpu}",
+            first.line,
+            named.into_iter().collect::<Vec<_>>().join(", "),
+            Gencode::exact(own)
         ));
     }
 }
@@ -423,6 +451,11 @@ mod tests {
         let refused = write(&artifact("python", "s.py::custom_kernel", bad), &b200()).unwrap_err();
         let places: Vec<_> = refused.violations.iter().map(|one| one.place.as_str()).collect();
         assert_eq!(places, ["s.py", "s.py line 3"]);
+        assert!(refused.violations[1].expected.contains("a launch needs to name none"));
+        let said = "def custom_kernel(data):\n    return data  # no Stream here\n";
+        let refused = write(&artifact("python", "s.py::custom_kernel", said), &b200()).unwrap_err();
+        let expected = &refused.violations[0].expected;
+        assert!(refused.violations.len() == 1 && expected.contains("in comments neither"), "{refused}");
     }
 
     #[test]
@@ -437,6 +470,41 @@ mod tests {
         let older = Leaderboard::new("scale", &["A100".to_owned()]).unwrap();
         let packed = write(&artifact("python", "s.py::custom_kernel", content), &older).unwrap();
         assert!(!packed.notes.iter().any(|note| note.contains("-gencode")), "{:?}", packed.notes);
+    }
+
+    #[test]
+    fn a_python_file_that_asks_for_another_gpus_architecture_is_told_with_its_line() {
+        let notes = |flag: &str, gpu: &str| {
+            let content = format!(
+                "from torch.utils.cpp_extension import load_inline\nm = load_inline(name='m',\n    extra_cuda_cflags=['{flag}'])\n\n\n\
+                 def custom_kernel(data):\n    return data\n"
+            );
+            let board = Leaderboard::new("scale", &[gpu.to_owned()]).unwrap();
+            write(&artifact("python", "s.py::custom_kernel", &content), &board).unwrap().notes
+        };
+        let told = notes("-gencode=arch=compute_90a,code=sm_90a", "B200");
+        assert!(
+            told.len() == 1 && told[0].starts_with("s.py line 3: it asks for sm_90a, which B200 (sm_100a)"),
+            "{told:?}"
+        );
+        for (flag, gpu) in [
+            ("-gencode=arch=compute_80,code=sm_80", "H100"),
+            ("-gencode=arch=compute_100,code=sm_100", "H100"),
+            ("-arch=sm_90a", "B200"),
+        ] {
+            assert_eq!(notes(flag, gpu).len(), 1, "{flag} {gpu}");
+        }
+        for (flag, gpu) in [
+            ("-gencode=arch=compute_90a,code=sm_90a", "H100"),
+            ("-gencode=arch=compute_80,code=[sm_80,compute_80]", "B200"),
+            ("-arch=sm_90", "B200"),
+            ("-gencode=arch=compute_100f,code=sm_100f", "B200"),
+            ("-gencode=arch=compute_80,code=sm_80", "A10"),
+            ("-gencode=arch=compute_{cc},code=sm_{cc}", "B200"),
+        ] {
+            let told = notes(flag, gpu);
+            assert!(!told.iter().any(|note| note.contains("asks for")), "{flag} {gpu}: {told:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ const HEADER_NAME: &str = "proofmark_tvm_ffi.h";
 /// The macro that exports an entry.
 const EXPORT: &str = "TVM_FFI_DLL_EXPORT_TYPED_FUNC";
 
+/// The place of a violation that says that there is no definition.
+pub const DEFINITION_PLACE: &str = "definition";
+
 /// Which stream a kernel is told to work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallersStream {
@@ -68,7 +71,7 @@ pub fn bind(artifact: &Artifact, stream: CallersStream) -> Result<Artifact, Inva
         Some(Err(invalid)) => return Err(invalid),
         None => {
             let expected = "a definition.json in the folder or above it: its signature is what torch passes";
-            violations.push(FormatViolation::new("definition", expected, "none"));
+            violations.push(FormatViolation::new(DEFINITION_PLACE, expected, "none"));
             None
         }
     };
@@ -112,7 +115,7 @@ pub fn bind(artifact: &Artifact, stream: CallersStream) -> Result<Artifact, Inva
         unknown: manifest.unknown.clone(),
     };
     Artifact::pack(submission).map_err(|found| {
-        let found = found.0.iter().map(|one| FormatViolation::new("$", "what packs", one.to_string()));
+        let found = found.0.iter().map(FormatViolation::of_packing);
         Invalid { document: "kernel for torch", violations: found.collect() }
     })
 }
