@@ -5,7 +5,7 @@ use std::io::{Cursor, Write as _};
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, repository, schema};
+use crate::support::{Sandbox, repository, run, schema};
 
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(repository().join("tests/fixtures/proof").join(name)).unwrap()
@@ -58,6 +58,29 @@ fn a_release_without_device_code_conforms_to_no_policy_about_device_code() {
     let file = policy(&sandbox, "[[rule]]\nfiles = [\"**\"]\ndevice_code = false\n");
     sandbox.run(["verify", "plain", "--policy", &file]).expect(0);
     sandbox.run(["verify", "plain", "--policy", "like:plain"]).expect(0);
+}
+
+#[test]
+fn an_extraction_that_finds_the_disk_full_at_any_image_leaves_nothing_and_can_be_tried_again() {
+    let sandbox = Sandbox::new();
+    let wheel = wheel(&sandbox, "p.whl", &[TWO[1], TWO[0]]);
+    let program = sandbox.command().get_program().to_owned();
+    // No file may grow beyond so many KiB: the write that would fails, as on a full disk.
+    for (kibibytes, place) in [(0, "new"), (4, "new"), (0, "empty"), (4, "empty")] {
+        fs::create_dir_all(sandbox.path("empty")).unwrap();
+        let before = sandbox.files();
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\"", &kibibytes.to_string()]);
+        command.arg(&program).args(["verify", &wheel, "--extract", place]).current_dir(sandbox.path(""));
+        let outcome = run(&mut command).expect(3);
+        assert!(outcome.stderr.contains(&format!("cannot write {place}/000")), "{outcome:?}");
+        assert_eq!(sandbox.files(), before, "{kibibytes} KiB, {place}");
+        assert!(!sandbox.path("new").exists(), "{kibibytes} KiB");
+    }
+    for place in ["new", "empty"] {
+        sandbox.run(["verify", &wheel, "--extract", place]).expect(0);
+        assert_eq!(fs::read_dir(sandbox.path(place)).unwrap().count(), 3, "two images and the index");
+    }
 }
 
 #[test]
