@@ -84,6 +84,24 @@ fn an_extraction_that_finds_the_disk_full_at_any_image_leaves_nothing_and_can_be
 }
 
 #[test]
+fn a_library_that_lacks_an_architecture_is_named_though_another_has_a_kernel_of_that_name() {
+    let sandbox = Sandbox::new();
+    let both = wheel(&sandbox, "p.whl", &[TWO[0], ("pkg/libnewer.so", "exact_13.0.so"), TWO[1]]);
+    let outcome = sandbox.run(["verify", &both, "--kernels-missing", "--arch", "sm_100a"]).expect(1);
+    assert!(outcome.stdout.contains("pkg/libold.so: 1\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("pkg/libnew"), "{outcome:?}");
+    let asked = ["verify", &both, "--kernels-missing", "--json"];
+    let document = sandbox.run(asked).expect(1).json();
+    let lacking = |arch: usize| {
+        let files = document["inputs"][0]["archs"][arch]["files"].as_array().unwrap().iter();
+        let lacking = files.filter(|one| one["missing"] != json!([]));
+        lacking.map(|one| one["file"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(lacking(0), ["pkg/libnew.so", "pkg/libnewer.so"], "{document:#}");
+    assert_eq!(lacking(1), ["pkg/libold.so"], "{document:#}");
+}
+
+#[test]
 fn a_finding_names_its_file_and_a_waiver_its_reason() {
     let sandbox = Sandbox::new();
     let wheel = wheel(&sandbox, "p.whl", TWO);

@@ -72,6 +72,16 @@ pub struct FileInventory {
     pub runtime_jit: bool,
 }
 
+impl FileInventory {
+    /// The kernels of each architecture's machine code in it.
+    pub fn kernels_by_arch(&self) -> BTreeMap<Arch, BTreeSet<Rc<str>>> {
+        let machine_code = self.images.iter().filter(|((_, form), _)| *form == Form::MachineCode);
+        machine_code
+            .filter_map(|((arch, _), images)| Some(((*arch)?, images.kernels.keys().cloned().collect())))
+            .collect()
+    }
+}
+
 /// What a release ships.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -156,10 +166,8 @@ impl Inventory {
     /// The kernels of each architecture's machine code, all files together.
     pub fn kernels_by_arch(&self) -> BTreeMap<Arch, BTreeSet<Rc<str>>> {
         let mut by_arch: BTreeMap<Arch, BTreeSet<Rc<str>>> = BTreeMap::new();
-        for ((arch, form), images) in self.files.values().flat_map(|file| &file.images) {
-            if let (Some(arch), Form::MachineCode) = (arch, form) {
-                by_arch.entry(*arch).or_default().extend(images.kernels.keys().cloned());
-            }
+        for (arch, kernels) in self.files.values().flat_map(FileInventory::kernels_by_arch) {
+            by_arch.entry(arch).or_default().extend(kernels);
         }
         by_arch
     }
