@@ -102,6 +102,15 @@ fn a_library_that_lacks_an_architecture_is_named_though_another_has_a_kernel_of_
 }
 
 #[test]
+fn a_gpu_that_nobody_knows_runs_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("k.fatbin", fixture("with_ptx_13.0.fatbin"));
+    sandbox.run(["verify", "k.fatbin", "--runs-on", "sm_103"]).expect(0);
+    let outcome = sandbox.run(["verify", "k.fatbin", "--runs-on", "sm_103,sm_1000"]).expect(2);
+    assert!(outcome.stderr.contains("no architecture sm_1000 is known: expected one of "), "{outcome:?}");
+}
+
+#[test]
 fn a_finding_names_its_file_and_a_waiver_its_reason() {
     let sandbox = Sandbox::new();
     let wheel = wheel(&sandbox, "p.whl", TWO);

@@ -100,7 +100,7 @@ pub use note::{ArchNote, ArchNoteKind, ToolNote};
 pub use problem::Problem;
 pub use proven::{Proof, ProvenImage, RecheckError, RecordedProof, prove};
 pub use ptx::Ptx;
-pub use reach::{Reach, reach};
+pub use reach::{Reach, known_gpus, reach};
 pub use requested::{
     RequestedClaim, RequestedForm, RequestedImage, Requests, TargetClaim, claim_of_file, is_compiler_check,
     requests_in_folder,

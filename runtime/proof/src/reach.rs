@@ -34,6 +34,19 @@ const ON_CHIP: [u32; 6] = [53, 62, 72, 87, 101, 110];
 const FAMILIES: [(u32, &[u32]); 6] =
     [(100, &[100, 103]), (101, &[101]), (103, &[103]), (110, &[110]), (120, &[120, 121]), (121, &[121])];
 
+/// Every compute capability that a compiler of CUDA 7 to 13 makes code for, by number (nvcc's documentation, "GPU
+/// Feature List", of each).
+const KNOWN: [u32; 27] = [
+    20, 21, 30, 32, 35, 37, 50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110,
+    120, 121,
+];
+
+/// Every compute capability that is known here, by number. What runs on any other is not known either: families are
+/// NVIDIA's to name.
+pub fn known_gpus() -> &'static [u32] {
+    &KNOWN
+}
+
 /// By what an entry runs on the GPU with this number, if it does.
 pub fn reach(entry: &Entry, gpu: u32) -> Option<Reach> {
     let arch = entry.arch?;

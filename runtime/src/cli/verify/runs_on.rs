@@ -15,7 +15,7 @@ use crate::cli::console::Console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::Failure;
 use crate::proof::gate::{Surveyed, survey};
-use crate::proof::{Depth, Reach, Unread, reach};
+use crate::proof::{Depth, Reach, Unread, known_gpus, reach};
 
 /// Most files shown; the JSON has all.
 const SHOWN: usize = 40;
@@ -128,6 +128,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// Answers for every path.
 pub(super) fn run(paths: &[PathBuf], gpus: &[Arch], console: &Console) -> Result<ExitCode, Failure> {
+    require_known(gpus)?;
     let mut on_all = true;
     let mut documents = Vec::new();
     for path in paths {
@@ -159,6 +160,19 @@ pub(super) fn run(paths: &[PathBuf], gpus: &[Arch], console: &Console) -> Result
     }
     console.document("proofmark.verify-runs-on", 1, &json!({ "inputs": documents }))?;
     Ok(if on_all { ExitCode::Yes } else { ExitCode::No })
+}
+
+/// Refuses a number that no GPU has: PTX runs on every later one, so that the answer would be yes.
+fn require_known(gpus: &[Arch]) -> Result<(), Failure> {
+    match gpus.iter().find(|gpu| !known_gpus().contains(&gpu.number)) {
+        None => Ok(()),
+        Some(gpu) => {
+            let known: Vec<String> = known_gpus().iter().map(|number| format!("sm_{number}")).collect();
+            let text = format!("no architecture {gpu} is known: expected one of {}", known.join(", "));
+            Err(Failure::request(text)
+                .hint("a GPU that is newer than this program needs a newer release of it"))
+        }
+    }
 }
 
 fn document(gpu: u32, on_gpu: &OnGpu, unread: &[Unread]) -> Value {
