@@ -57,7 +57,29 @@ fn a_release_without_device_code_conforms_to_no_policy_about_device_code() {
     sandbox.run(["verify", "plain", "--policy", &file]).expect(0);
     let file = policy(&sandbox, "[[rule]]\nfiles = [\"**\"]\ndevice_code = false\n");
     sandbox.run(["verify", "plain", "--policy", &file]).expect(0);
-    sandbox.run(["verify", "plain", "--policy", "like:plain"]).expect(0);
+}
+
+#[test]
+fn what_holds_no_device_code_is_no_model_and_is_the_same_as_nothing() {
+    let sandbox = Sandbox::new();
+    let lost = wheel(&sandbox, "lost.whl", &[]);
+    let python = sandbox.write("plain/run.py", "import torch\ntorch.compile(f)\n").display().to_string();
+    let folder = sandbox.path("plain").display().to_string();
+    let text = policy(&sandbox, "[[rule]]\nfiles = [\"**\"]\nrequire = [\"sm_100a\"]\n");
+    for model in [&lost, &python, &folder, &text] {
+        for released in [&lost, &folder] {
+            let outcome = sandbox.run(["verify", released, "--policy", &format!("like:{model}")]).expect(2);
+            let said = format!("{model} holds no device code: expected a wheel, folder or library that does");
+            assert!(outcome.stderr.contains(&said), "{outcome:?}");
+            assert!(outcome.stderr.contains("without `like:`"), "{outcome:?}");
+            let outcome = sandbox.run(["verify", "--diff", model, released]).expect(1);
+            assert!(outcome.stdout.contains("no device code in either"), "{outcome:?}");
+            let document = sandbox.run(["verify", "--diff", model, released, "--json"]).expect(1).json();
+            assert_eq!(document["difference"]["answer"], "no_device_code", "{document:#}");
+        }
+    }
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    sandbox.run(["verify", &lost, "--policy", "like:empty"]).expect(2);
 }
 
 #[test]

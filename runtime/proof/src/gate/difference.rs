@@ -58,6 +58,8 @@ pub struct FileDifference {
 pub enum Comparison {
     /// Both were read whole, and nothing differs.
     Same,
+    /// Both were read whole, and neither holds any device code: there is nothing that could be the same.
+    NoDeviceCode,
     /// Something differs, whatever else is not known.
     Different,
     /// Nothing differs in what was read, and something was not.
@@ -126,7 +128,8 @@ impl Difference {
         let answer = if files.iter().any(|file| file.change != NOT_KNOWN) {
             Comparison::Different
         } else if old_is_whole && new_is_whole {
-            Comparison::Same
+            let is_there = old.holds_device_code() || new.holds_device_code();
+            if is_there { Comparison::Same } else { Comparison::NoDeviceCode }
         } else {
             Comparison::NotKnown
         };

@@ -132,6 +132,11 @@ impl Inventory {
         self.unread.iter().cloned().chain(inside).collect()
     }
 
+    /// Whether any file holds device code, as far as it was read.
+    pub fn holds_device_code(&self) -> bool {
+        self.files.values().any(|file| !file.images.is_empty())
+    }
+
     fn take(&mut self, name: &str, examination: &Examination, doubts: Vec<String>) {
         let mut file = FileInventory {
             size_bytes: examination.size_bytes,

@@ -49,6 +49,9 @@ fn described(difference: &Difference, sides: [(&PathBuf, &Inventory); 2]) -> Str
         Comparison::Same => {
             return text + "the same device code in every file, byte for byte";
         }
+        Comparison::NoDeviceCode => {
+            return text + "no device code in either, so there is nothing to compare";
+        }
         Comparison::NotKnown => {
             text += "not known  whether the device code is the same: the rest shows no difference\n";
         }

@@ -61,6 +61,15 @@ fn read(policy: &str) -> Result<ReleasePolicy, Failure> {
     if let Some(model) = policy.strip_prefix("like:") {
         let path = Path::new(model);
         let inventory = Inventory::of(path, Depth::Facts).map_err(could_not_read)?;
+        // What was not read may hold some: then what is to be like it is not known, which is a finding.
+        if !inventory.holds_device_code() && inventory.not_known().is_empty() {
+            let text = format!(
+                "{model} holds no device code: expected a wheel, folder or library that does, for others to be like it"
+            );
+            return Err(Failure::request(text)
+                .hint("a policy file is named without `like:`")
+                .hint("a release that has no device code to ship: a rule with `device_code = false`"));
+        }
         let name = path.file_name().map_or_else(|| model.into(), |name| name.to_string_lossy());
         return Ok(like(&name, &inventory));
     }
