@@ -83,6 +83,40 @@ fn what_holds_no_device_code_is_no_model_and_is_the_same_as_nothing() {
 }
 
 #[test]
+fn a_list_says_no_where_something_could_not_be_read() {
+    let sandbox = Sandbox::new();
+    let (library, wheel) = (fixture("exact_13.0.so"), wheel(&sandbox, "p.whl", TWO));
+    let wheel = fs::read(wheel).unwrap();
+    for (name, bytes) in [("half.so", &library), ("half.whl", &wheel)] {
+        sandbox.write(name, &bytes[..bytes.len() / 2]);
+        sandbox.run(["verify", name, "--list"]).expect(1);
+        sandbox.run(["verify", name, "--list", "--json"]).expect(1);
+        sandbox.write(name, bytes);
+        sandbox.run(["verify", name, "--list"]).expect(0);
+    }
+}
+
+#[test]
+fn a_file_in_a_folder_s_place_is_a_wrong_request() {
+    let sandbox = Sandbox::new();
+    sandbox.write("k.so", fixture("exact_13.0.so"));
+    sandbox.write("file", "");
+    for place in ["file", "file/inner"] {
+        for arguments in [
+            &["verify", "k.so", "--extract", place][..],
+            &["cache", "list", "--cache-dir", place],
+            &["build", "one", "--cache-dir", place],
+        ] {
+            sandbox.submission("one", &[("kernel.cu", "__global__ void k() {}\n")]);
+            let outcome = sandbox.run(arguments).expect(2);
+            assert!(outcome.stderr.contains(&format!("{place} ")), "{outcome:?}");
+            assert!(outcome.stderr.contains("no folder: expected "), "{outcome:?}");
+            assert!(outcome.stderr.contains("hint: "), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn an_extraction_that_finds_the_disk_full_at_any_image_leaves_nothing_and_can_be_tried_again() {
     let sandbox = Sandbox::new();
     let wheel = wheel(&sandbox, "p.whl", &[TWO[1], TWO[0]]);
@@ -459,6 +493,8 @@ fn where_nothing_is_looked_at_no_question_is_answered_with_yes() {
         &["empty", "--runs-on", "sm_100"],
         &["--diff", "empty", "empty"],
         &["empty", "--extract", "out"],
+        &["empty"],
+        &["empty", "--list"],
     ] {
         let outcome = sandbox.run(["verify"].iter().chain(question)).expect(2);
         assert!(outcome.stderr.contains("empty is a folder without a file"), "{question:?}: {outcome:?}");

@@ -1,6 +1,7 @@
 //! Where the build cache is, and what its troubles mean for the caller.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -22,7 +23,10 @@ pub struct CacheFolder {
 impl CacheFolder {
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
-        Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
+        let folder =
+            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
+        require_folder(&folder)?;
+        Ok(folder)
     }
 
     /// Looks at what is there, without making a cache.
@@ -31,6 +35,17 @@ impl CacheFolder {
         store.require_listable().map_err(explain)?;
         Ok(store)
     }
+}
+
+/// Refuses a path at which something else than a folder stands.
+fn require_folder(path: &Path) -> Result<(), Failure> {
+    let what = match std::fs::metadata(path) {
+        Ok(found) if !found.is_dir() => "is no folder",
+        Err(error) if error.kind() == ErrorKind::NotADirectory => "lies below what is no folder",
+        _ => return Ok(()),
+    };
+    let text = format!("{} {what}: expected the folder of the build cache, or a new one", path.display());
+    Err(Failure::request(text).hint(WRITABLE_FOLDER))
 }
 
 /// Says what a cache failure means for the caller.

@@ -44,11 +44,12 @@ const SCHEMA: &str = "proofmark.verify";
 /// reads what is piped in.
 ///
 /// Exit code 0: exact, every path of several; with --policy: nothing but what is
-/// waived; with --diff: no difference; with --kernels-missing: there is machine code
-/// and it lacks none; with --runs-on: every file with device code, on all; with
-/// --extract and nothing to judge by: all was read and written. 1: anything else, and
-/// whatever could not be read. 2: no such input, a folder without a file, or a policy
-/// that cannot be read. 3: could not judge.
+/// waived; with --diff: there is device code and it does not differ; with
+/// --kernels-missing: there is machine code and no file of it lacks any; with --runs-on:
+/// every file with device code, on all; with --list: all was read; with --extract and
+/// nothing to judge by: all was read and written. 1: anything else, and whatever could
+/// not be read. 2: no such input, a folder without a file, or a policy that cannot be
+/// read or is like a release without device code. 3: could not judge.
 ///
 /// Examples:
 ///   proofmark verify kernel.so
@@ -149,10 +150,7 @@ each file must ship what the file of its name in old.whl ships.";
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
-    let asks = arguments.policy.is_some() || arguments.diff || arguments.kernels_missing;
-    if asks || !arguments.runs_on.is_empty() || arguments.extract.is_some() {
-        require_files(&arguments.paths)?;
-    }
+    require_files(&arguments.paths)?;
     if let Some(policy) = &arguments.policy {
         return release::run(policy, &arguments.paths, console);
     }
@@ -193,8 +191,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         None => true,
     };
     present(arguments, &mut answers, console)?;
-    let exact = || answers.iter().all(|answer| answer.verdict == ProofVerdict::Exact);
-    let yes = all_written && (lists || exact());
+    let is_yes = |answer: &Answer| {
+        let was_read = || answer.tally.unread.is_empty() && answer.contents.unaccounted.is_empty();
+        if lists { was_read() } else { answer.verdict == ProofVerdict::Exact }
+    };
+    let yes = all_written && answers.iter().all(is_yes);
     Ok(if yes { ExitCode::Yes } else { ExitCode::No })
 }
 
