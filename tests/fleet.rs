@@ -114,7 +114,11 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     }
     // A job that is not the one that its shard is named by is not done.
     sandbox.write("plan.jsonl", text.replace("\"freshness\":\"cached\"", "\"freshness\":\"fresh\""));
-    let run = fleet_run(&sandbox, &[]).expect(3).json();
+    let run = fleet_run(&sandbox, &[]).expect(3);
+    let told = run.stderr.lines().filter(|line| line.contains("] not judged ")).collect::<Vec<_>>();
+    let why = "was changed after it was planned: its job is another one";
+    assert!(told.len() == 2 && told.iter().all(|line| line.ends_with(why)), "{}", run.stderr);
+    let run = run.json();
     assert_eq!((&run["tally"]["refused"], &run["tally"]["not_judged"]), (&json!(0), &json!(2)));
     let document = reduced(&sandbox, 3);
     assert_eq!((&document["invalid"], &document["finished"]), (&json!(2), &json!(0)));
@@ -123,6 +127,31 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
     assert_eq!(hints, ["hint: `proofmark fleet plan` writes it anew; what was done stays done"]);
     let reason = document["shards"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("was changed after it was planned: its job is another one"), "{reason}");
+}
+
+#[test]
+fn a_reason_of_several_lines_stands_in_one_and_shards_of_the_same_names_are_told_apart() {
+    let sandbox = Sandbox::new();
+    for (folder, factor) in [("alice/x", 1), ("bob/x", 2)] {
+        entry(&sandbox, folder, &kernel(factor));
+        sandbox.write(format!("entries/{folder}/config.toml"), CONFIG);
+    }
+    entry(&sandbox, "other", &kernel(3));
+    sandbox.write("entries/bad/config.toml", "[solution]\nx = [\n");
+    let planned = sandbox.run(["fleet", "plan", "entries"]).expect(1).stderr;
+    let reduced = sandbox.run(["fleet", "reduce", "plan.jsonl"]).expect(3).stdout;
+    for text in [&planned, &reduced] {
+        let line = text.lines().find(|line| line.contains("entries/bad:")).unwrap();
+        assert!(line.contains("config.toml: ") && !line.contains("\\n") && !line.contains(" | "), "{line}");
+    }
+    assert!(reduced.contains("planned from") && reduced.contains("entries/alice/x"), "{reduced}");
+    assert!(!reduced.contains("entries/other"), "{reduced}");
+    let document = sandbox.run(["fleet", "reduce", "plan.jsonl", "--json"]).expect(3).json();
+    crate::support::schema::check(&document);
+    let places: Vec<&Value> =
+        document["shards"].as_array().unwrap().iter().map(|shard| &shard["planned_from"]).collect();
+    assert_eq!(places.iter().filter(|place| place.is_null()).count(), 1, "{document:#}");
+    assert!(places.contains(&&json!(["entries/bob/x"])), "{document:#}");
 }
 
 /// The same plan, in which a submission was found elsewhere.

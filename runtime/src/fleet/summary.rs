@@ -43,6 +43,8 @@ pub struct ShardSummary {
     pub shard: Digest,
     /// What it is about, as its job says.
     pub subjects: Vec<ShardSubject>,
+    /// Where those were found, where another shard has the same names: by the word of the plan, which no job confirms.
+    pub planned_from: Option<Vec<String>>,
     /// What that is for.
     pub definition: String,
     /// What it is built for.
@@ -104,7 +106,25 @@ impl FleetSummary {
             summary.shards.push(one);
             take(records)?;
         }
+        summary.tell_apart(plan);
         Ok(summary)
+    }
+
+    /// Says of shards with the same names where the plan found them.
+    fn tell_apart(&mut self, plan: &FleetPlan) {
+        let names = |shard: &ShardSummary| -> Vec<(String, String)> {
+            shard.subjects.iter().map(|one| (one.solution.clone(), one.author.clone())).collect()
+        };
+        let mut count: HashMap<Vec<(String, String)>, usize> = HashMap::new();
+        for shard in &self.shards {
+            *count.entry(names(shard)).or_default() += 1;
+        }
+        for shard in &mut self.shards {
+            if !shard.subjects.is_empty() && count.get(&names(shard)).is_some_and(|&count| count > 1) {
+                let planned = plan.shard(shard.shard).into_iter().flat_map(|planned| &planned.label.subjects);
+                shard.planned_from = Some(planned.filter_map(|one| one.path.clone()).collect());
+            }
+        }
     }
 
     fn without_answer(one: ShardSummary, fault: &Fault) -> ShardSummary {
@@ -161,6 +181,7 @@ impl ShardSummary {
         Self {
             shard: shard.label.id,
             subjects: Vec::new(),
+            planned_from: None,
             definition: String::new(),
             arch: String::new(),
             verb: String::new(),
@@ -194,6 +215,7 @@ impl ShardSummary {
         Self {
             shard: label.id,
             subjects: label.subjects.iter().map(ShardSubject::without_path).collect(),
+            planned_from: None,
             definition: label.definition.clone(),
             arch: label.arch.to_string(),
             verb: label.verb.clone(),

@@ -5,13 +5,16 @@ use proofmark_packager::escape;
 
 use super::ShardSubject;
 use super::summary::{ShardSummary, Standing};
+use crate::cause_text;
 use crate::report::figures::{NONE, or_none};
 
 /// One row a shard.
 pub fn table(shards: &[&ShardSummary]) -> String {
     let header = ["shard", "definition", "solution", "author", "arch", "answer", "µs", "B to A", "tries"];
+    let has_places = shards.iter().any(|shard| shard.planned_from.is_some());
     let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_header(header);
+    let more = has_places.then_some("planned from");
+    table.load_style(TableStyle::new()).set_header(header.into_iter().chain(more));
     for shard in shards {
         let names = |of: fn(&ShardSubject) -> &str| {
             let names: Vec<_> = shard.subjects.iter().map(|one| escape::line(of(one))).collect();
@@ -19,7 +22,9 @@ pub fn table(shards: &[&ShardSummary]) -> String {
         };
         let answer = shard.answer.as_ref();
         let change = |ratio: f64| format!("{:+.2} %", 100.0 * (ratio - 1.0));
-        table.add_row([
+        let places = shard.planned_from.iter().flatten().map(|path| escape::line(path));
+        let places = has_places.then(|| places.collect::<Vec<_>>().join(" and "));
+        let cells = [
             shard.shard.short(),
             escape::line(&shard.definition),
             names(|one| &one.solution),
@@ -29,7 +34,8 @@ pub fn table(shards: &[&ShardSummary]) -> String {
             or_none(answer.and_then(|answer| answer.mean_us).map(|mean| format!("{mean:.2}"))),
             or_none(answer.and_then(|answer| answer.ratio).map(change)),
             shard.attempts.to_string(),
-        ]);
+        ];
+        table.add_row(cells.into_iter().chain(places));
     }
     for index in [6, 7, 8] {
         if let Some(column) = table.column_mut(index) {
@@ -51,7 +57,7 @@ fn words(shard: &ShardSummary) -> String {
         Standing::Invalid => "invalid",
     };
     match &shard.reason {
-        Some(reason) => format!("{word}: {}", escape::line(reason)),
+        Some(reason) => format!("{word}: {}", escape::line(&cause_text::one_line(reason))),
         None => word.to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use crate::cli::{input, line, output, protected};
 use crate::fleet::Shard;
 use crate::fleet::plan::{self as file, PassedOver};
 use crate::job::{Action, Input};
-use crate::path_text;
+use crate::{cause_text, path_text};
 
 /// What is done with each submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
 }
 
 fn left_out(path: &Path, reason: &impl ToString) -> PassedOver {
-    PassedOver::left_out(path_text::text(path), reason.to_string())
+    PassedOver::left_out(path_text::text(path), cause_text::one_line(&reason.to_string()))
 }
 
 /// What stands, by definition.

@@ -17,9 +17,9 @@ use crate::fleet::summary::{FleetSummary, ShardSummary, Standing};
 use crate::fleet::table::table;
 use crate::fleet::{FleetPlan, Results};
 use crate::ledger::{Appended, Ledger};
-use crate::path_text;
 use crate::record::Record;
 use crate::report::page::{Exhibit, PageDraft, exhibit};
+use crate::{cause_text, path_text};
 
 /// Put together what came of a plan, and name what is missing.
 ///
@@ -167,7 +167,8 @@ fn print(
     }
     for one in &plan.passed_over {
         let word = if one.is_left_out() { "left out" } else { "passed over" };
-        console.print(format!("{word:13}{}: {}", escape::line(&one.path), escape::line(&one.reason)))?;
+        let reason = cause_text::one_line(&one.reason);
+        console.print(format!("{word:13}{}: {}", escape::line(&one.path), escape::line(&reason)))?;
     }
     console.print(format!(
         "{:13}{} of {} have an outcome, {} are refused, {} are missing, {} of them invalid; {} were passed over",

@@ -191,10 +191,11 @@ fn work(
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = plan.shard(id).map(words::name).unwrap_or_default();
             console.say(format!(
-                "[{count}/{}] {} {name} ({:.1} s)",
+                "[{count}/{}] {} {name} ({:.1} s){}",
                 todo.len(),
                 words::state(state),
-                elapsed.as_secs_f64()
+                elapsed.as_secs_f64(),
+                words::reason(state)
             ));
         }
     };

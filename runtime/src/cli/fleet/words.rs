@@ -2,6 +2,7 @@
 
 use proofmark_packager::escape;
 
+use crate::cause_text;
 use crate::fleet::summary::is_refused;
 use crate::fleet::{PlannedShard, ShardState};
 
@@ -23,13 +24,23 @@ pub(super) fn state(state: &ShardState) -> String {
             .iter()
             .find_map(|place| outcome.pointer(place)?.as_str())
             .map_or_else(|| "measured".to_owned(), escape::line),
-        ShardState::Invalid(fault) => format!("invalid ({})", escape::line(&fault.to_string())),
+        ShardState::Invalid(_) => "invalid".to_owned(),
         ShardState::Ended(_) if is_refused(state) => "refused".to_owned(),
         ShardState::Ended(_) => "not judged".to_owned(),
         ShardState::Lost => "lost".to_owned(),
         ShardState::Running => "running".to_owned(),
         ShardState::Untried => "open".to_owned(),
     }
+}
+
+/// Why there is no outcome, where that is known, behind a colon.
+pub(super) fn reason(state: &ShardState) -> String {
+    let reason = match state {
+        ShardState::Invalid(fault) => Some(fault.to_string()),
+        ShardState::Ended(ended) => ended.error.clone(),
+        ShardState::Finished(_) | ShardState::Lost | ShardState::Running | ShardState::Untried => None,
+    };
+    reason.map_or_else(String::new, |reason| format!(": {}", escape::line(&cause_text::one_line(&reason))))
 }
 
 #[cfg(test)]
