@@ -130,6 +130,38 @@ fn a_plan_that_was_cut_or_changed_is_refused_by_name() {
 }
 
 #[test]
+fn a_solution_is_planned_whatever_its_file_is_called_and_one_that_was_cut_is_left_out() {
+    let sandbox = Sandbox::new();
+    entry(&sandbox, "one", &kernel(1));
+    sandbox.run(["pack", "entries/one", "-o", "one.json"]).expect(0);
+    let text = fs::read_to_string(sandbox.path("one.json")).unwrap();
+    let named = |name: &str| text.replace("\"one\"", &format!("\"{name}\""));
+    for (file, name) in [
+        ("set/solution.json", "first"),
+        ("set/alice.json", "second"),
+        ("set/solutions/bob/op/fast.json", "third"),
+        ("set/solutions/bob/op/faster.JSON", "fourth"),
+    ] {
+        assert_ne!(named(name), text);
+        sandbox.write(file, named(name));
+    }
+    sandbox.write("set/definition.json", "{ \"name\": \"d\" }");
+    let document = sandbox.run(["fleet", "plan", "set", "--json"]).expect(0).json();
+    assert_eq!(document["shards"], 4, "{document:#}");
+    let reason = document["passed_over"][0]["reason"].as_str().unwrap();
+    assert_eq!(reason, "1 file is JSON and no solution: set/definition.json");
+    for (name, content) in
+        [("cut", &text[..text.len() / 2]), ("broken", "{ \"definition\": 1, \"spec\": {}, \"sources\": [] }")]
+    {
+        sandbox.write(format!("set/solutions/{name}.json"), content);
+    }
+    let document = sandbox.run(["fleet", "plan", "set", "--json"]).expect(1).json();
+    assert_eq!(document["shards"], 4, "{document:#}");
+    let left = document["passed_over"].as_array().unwrap().iter().filter(|one| one["kind"] == "left_out");
+    assert_eq!(left.count(), 2, "{document:#}");
+}
+
+#[test]
 fn a_reason_of_several_lines_stands_in_one_and_shards_of_the_same_names_are_told_apart() {
     let sandbox = Sandbox::new();
     for (folder, factor) in [("alice/x", 1), ("bob/x", 2)] {

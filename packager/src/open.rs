@@ -144,6 +144,42 @@ pub enum OpenError {
     Submission(#[from] SubmissionError),
 }
 
+/// What a file of JSON is, for whoever looks for solutions among others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonFile {
+    /// A solution, valid or not, of FlashInfer-Bench or of SOL-ExecBench.
+    Solution,
+    /// Something else.
+    Other,
+    /// Nobody can tell; why.
+    Unknown(String),
+}
+
+/// Tells by its content what a file of JSON is: a solution has at least two of `definition`, `spec` and `sources`.
+#[must_use]
+pub fn json_file(path: &Path) -> JsonFile {
+    let document = read_bounded(path).map_err(|error| match error {
+        OpenError::TooLarge { found_bytes, most_bytes, .. } => {
+            format!("it is {found_bytes} bytes: expected at most {most_bytes}")
+        }
+        OpenError::Io { source, .. } => format!("it cannot be read: {source}"),
+        other => other.to_string(),
+    });
+    let document = document.and_then(|bytes| {
+        let text = String::from_utf8(bytes).map_err(|_| "not JSON: it is no text".to_owned())?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        json::parse::<Value>(text, Budget::DOCUMENT).map_err(|error| error.to_string())
+    });
+    match document {
+        Err(reason) => JsonFile::Unknown(reason),
+        Ok(value) => {
+            let has =
+                [value["definition"].is_string(), value["spec"].is_object(), value["sources"].is_array()];
+            if has.into_iter().filter(|has| *has).count() >= 2 { JsonFile::Solution } else { JsonFile::Other }
+        }
+    }
+}
+
 /// Opens one input.
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let metadata = fs::metadata(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;

@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use proofmark_packager::open::{self, JsonFile};
 use proofmark_packager::submission;
 
 use crate::fleet::plan::PassedOver;
@@ -18,8 +19,8 @@ const MOST_EXAMPLES: usize = 3;
 /// What is below a path.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Submissions, sorted: folders with a `config.toml` but no reference, artifacts, and files called
-    /// `solution.json`.
+    /// Submissions, sorted: folders with a `config.toml` but no reference, artifacts, and files of JSON that are
+    /// solutions, whatever they are called.
     pub(super) submissions: Vec<PathBuf>,
     /// Everything else, with the reason why it is none: nothing is left out silently.
     pub(super) passed_over: Vec<PassedOver>,
@@ -32,28 +33,32 @@ pub(super) fn places(path: &Path) -> io::Result<Places> {
     }
     let mut search = Search::default();
     search.folder(path, 0)?;
-    let Search { mut places, beside } = search;
+    let Search { mut places, by_name, by_content } = search;
     places.submissions.sort();
-    if !beside.is_empty() {
-        places.passed_over.push(PassedOver::beside(path_text::text(path), words(beside)));
+    for (beside, how) in [(by_name, "by name no submission"), (by_content, "JSON and no solution")] {
+        if !beside.is_empty() {
+            places.passed_over.push(PassedOver::beside(path_text::text(path), words(beside, how)));
+        }
     }
     Ok(places)
 }
 
-fn words(mut beside: Vec<PathBuf>) -> String {
+fn words(mut beside: Vec<PathBuf>, how: &str) -> String {
     beside.sort();
     let examples: Vec<String> = beside.iter().take(MOST_EXAMPLES).map(path_text::text).collect();
     let (count, examples) = (beside.len(), examples.join(", "));
     let more = if count > MOST_EXAMPLES { " and others" } else { "" };
     let noun = if count == 1 { "file is" } else { "files are" };
-    format!("{count} {noun} by name no submission: {examples}{more}")
+    format!("{count} {noun} {how}: {examples}{more}")
 }
 
 #[derive(Debug, Default)]
 struct Search {
     places: Places,
     /// Files that are no submission by their names.
-    beside: Vec<PathBuf>,
+    by_name: Vec<PathBuf>,
+    /// Files of JSON that are no submission by what they hold.
+    by_content: Vec<PathBuf>,
 }
 
 impl Search {
@@ -91,16 +96,29 @@ impl Search {
                 );
             }
         } else if kind.is_file() {
-            if is_file_of_one(&path) {
-                self.places.submissions.push(path);
-            } else {
-                self.beside.push(path);
-            }
+            self.file(path);
         } else {
             let kind = regular_file::kind_words(kind);
             self.leave_out(&path, format!("it is {kind}: expected a file or a folder, of its own"));
         }
         Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf) {
+        let ends_with = |end: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(end));
+        // What is called a solution is one, or is left out with what is wrong with it.
+        let is_called_one = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("solution.json"));
+        if ends_with("zip") || is_called_one {
+            self.places.submissions.push(path);
+        } else if !ends_with("json") {
+            self.by_name.push(path);
+        } else {
+            match open::json_file(&path) {
+                JsonFile::Solution => self.places.submissions.push(path),
+                JsonFile::Other => self.by_content.push(path),
+                JsonFile::Unknown(reason) => self.leave_out(&path, format!("it may be a solution: {reason}")),
+            }
+        }
     }
 
     fn leave_out(&mut self, path: &Path, reason: String) {
@@ -110,12 +128,6 @@ impl Search {
 
 fn has_config(folder: &Path) -> bool {
     folder.join("config.toml").symlink_metadata().is_ok()
-}
-
-/// Whether a file is a submission by its name, whatever the letters' case.
-fn is_file_of_one(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("zip"))
-        || path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("solution.json"))
 }
 
 #[cfg(test)]
@@ -159,14 +171,32 @@ mod tests {
             "teams/e.ZIP",
             "teams/c.txt",
             "teams/d/solution.json",
-            "teams/d/other.json",
             "teams/f/Solution.JSON",
         ];
         for file in files {
             write(root.path(), file);
         }
+        let solution = r#"{ "name": "n", "definition": "d", "spec": {}, "sources": [] }"#;
+        let trace = r#"{ "definition": "d", "solution": "n", "workload": {}, "evaluation": null }"#;
+        let texts = [
+            ("task/definition.json", r#"{ "name": "d", "axes": {}, "reference": "x" }"#),
+            ("solutions/team/d/fast.json", solution),
+            ("solutions/team/d/fast.JSON", solution),
+            ("solutions/team/d/no_spec.json", r#"{ "definition": "d", "sources": [] }"#),
+            ("solutions/team/d/trace.json", trace),
+            ("solutions/team/d/list.json", "[1, 2]"),
+            ("solutions/team/d/cut.json", &solution[..solution.len() / 2]),
+            ("solutions/team/d/empty.json", ""),
+        ];
+        for (file, text) in texts {
+            write(root.path(), file);
+            fs::write(root.path().join(file), text).unwrap();
+        }
         let found = places(root.path()).unwrap();
         let expected = [
+            "solutions/team/d/fast.JSON",
+            "solutions/team/d/fast.json",
+            "solutions/team/d/no_spec.json",
             "task/one",
             "teams/a/b",
             "teams/c.zip",
@@ -175,11 +205,15 @@ mod tests {
             "teams/f/Solution.JSON",
         ];
         assert_eq!(names(root.path(), &found), expected);
-        assert!(passed(root.path(), &found, PassedKind::LeftOut).is_empty());
+        let left = passed(root.path(), &found, PassedKind::LeftOut);
+        let names: Vec<_> = left.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(names, ["solutions/team/d/cut.json", "solutions/team/d/empty.json"], "{left:?}");
+        assert!(left.iter().all(|(_, why)| why.starts_with("it may be a solution: not JSON: ")), "{left:?}");
         let beside = passed(root.path(), &found, PassedKind::Beside);
-        assert_eq!(beside.len(), 2, "{beside:?}");
-        assert!(beside[0].1.starts_with("3 files are by name no submission: "), "{beside:?}");
-        assert_eq!(beside[1], ("task/reference".to_owned(), "it is the reference of its task".to_owned()));
+        assert_eq!(beside.len(), 3, "{beside:?}");
+        assert!(beside[0].1.starts_with("1 file is by name no submission: "), "{beside:?}");
+        assert!(beside[1].1.starts_with("3 files are JSON and no solution: "), "{beside:?}");
+        assert_eq!(beside[2], ("task/reference".to_owned(), "it is the reference of its task".to_owned()));
         let one = places(&root.path().join("task/one")).unwrap();
         assert_eq!(one.submissions, [root.path().join("task/one")]);
         assert_eq!(places(Path::new("missing.zip")).unwrap().submissions, [Path::new("missing.zip")]);

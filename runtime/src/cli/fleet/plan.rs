@@ -31,10 +31,10 @@ enum PlannedVerb {
 
 /// Write a plan: one job for each submission below some folders.
 ///
-/// Folders with a config.toml are found down to 16 folders deep, and so are artifacts (.zip) and files called
-/// solution.json. Whatever else is there is named in the plan with its reason, links too, which are not followed:
-/// nothing is left out silently, and one bad entry stops nobody. The same submissions give the same plan, byte for
-/// byte.
+/// Folders with a config.toml are found down to 16 folders deep, and so are artifacts (.zip) and solutions in JSON,
+/// whatever they are called. Whatever else is there is named in the plan with its reason, links too, which are not
+/// followed: nothing is left out silently, and one bad entry stops nobody. The same submissions give the same plan,
+/// byte for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   proofmark fleet plan entries -o plan.jsonl
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &PlanArguments, console: &Console) -> Result<ExitCo
             .map_err(|error| Failure::request(format!("cannot list {}: {error}", named.display())))?;
         if found.submissions.is_empty() && !found.passed_over.iter().any(PassedOver::is_left_out) {
             return Err(Failure::request(format!("no submission is below {}", named.display()))
-                .hint("a submission is a folder with a config.toml, an artifact (.zip) or a solution.json"));
+                .hint("a submission is a folder with a config.toml, an artifact (.zip) or a solution in a .json file"));
         }
         protected::refuse(&arguments.output, &found.submissions)
             .map_err(|failure| failure.hint("name another file with `-o`"))?;
