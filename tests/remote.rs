@@ -153,6 +153,63 @@ fn an_outcome_of_another_job_is_not_taken_for_this_one_s() {
     assert!(answers(&format!("\"{own}\"")).expect(0).stdout.contains("proven"));
 }
 
+#[test]
+fn what_a_shell_prints_around_an_outcome_is_named_and_costs_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "int x;\n")]);
+    sandbox.write("job.json", sandbox.run(["build", "one", "--as-job"]).expect(0).stdout);
+    let text = fs::read_to_string(sandbox.path("job.json")).unwrap();
+    let job = proofmark::job::Job::from_document(&text).unwrap().digest();
+    let outcome = format!(
+        "{{\n  \"schema\": \"proofmark.outcome\",\n  \"job\": \"{job}\",\n  \"exit_code\": 1,\n  \"verdict\": \"x\"\n}}\n"
+    );
+    let answers = |printed: &str, code: i32| {
+        sandbox.write("printed", printed);
+        let ssh = sandbox.write(
+            "ssh",
+            format!("#!/bin/sh\ncat >/dev/null\ncat '{}'\nexit {code}\n", sandbox.path("printed").display()),
+        );
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = sandbox.command();
+        command.args(["job", "run", "job.json", "--on", "ssh:gpu", "--ssh"]).arg(&ssh);
+        command.env("TMPDIR", sandbox.path(""));
+        run(&mut command)
+    };
+    let plain = answers(&outcome, 1).expect(1);
+    assert!(!plain.stderr.contains("note: "), "{plain:?}");
+    let banner = "welcome to \u{1b}[31mgpu\n";
+    for (before, after) in [
+        (banner, ""),
+        ("", banner),
+        ("{ \"not\": ours }\n{\"a\": 1}", ""),
+        ("no line end: ", ""),
+        ("\u{feff}\n", "bye"),
+    ] {
+        let answer = answers(&format!("{before}{outcome}{after}"), 1).expect(1);
+        assert_eq!(answer.stdout, plain.stdout, "{before:?} {after:?}");
+        assert!(answer.stderr.contains("note: ssh:gpu printed more than the document"), "{answer:?}");
+        assert!(!answer.stderr.contains('\u{1b}'), "{answer:?}");
+    }
+    // The connection broke when all had come.
+    assert_eq!(answers(&outcome, 255).expect(1).stdout, plain.stdout);
+    // What cannot be taken is kept.
+    for (printed, said) in [
+        (outcome[..outcome.len() - 3].to_owned(), "an outcome that cannot be read"),
+        (outcome.repeat(2), "2 outcomes"),
+    ] {
+        let answer = answers(&printed, 1).expect(3);
+        assert!(answer.stderr.contains(said), "{answer:?}");
+        let kept = answer.stderr.split("all that came is kept in ").nth(1).unwrap();
+        let kept = kept.split(".txt").next().unwrap().to_owned() + ".txt";
+        assert_eq!(fs::read_to_string(kept).unwrap(), printed);
+    }
+    let answer = answers("welcome\n", 0).expect(3);
+    assert!(
+        answer.stderr.contains("answered with no outcome") && answer.stderr.contains("`welcome`"),
+        "{answer:?}"
+    );
+}
+
 /// A Python that has Modal's package; `None`, with a word, where there is none.
 fn python_with_modal() -> Option<String> {
     let python = std::env::var("PROOFMARK_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());

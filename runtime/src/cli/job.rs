@@ -141,12 +141,18 @@ fn answer_of(host: &Host, options: &RemoteOptions, job: &str, console: &Console)
             RemoteError::NoProgram { .. } => {
                 "install the wheel of a release there, or name the program with --remote-program"
             }
-            RemoteError::NoOutcome { .. } => "the program there may be of another version",
+            RemoteError::NoOutcome { .. } => "`ssh HOST PROGRAM --version` must print the version of this program there",
+            RemoteError::Unreadable { .. } | RemoteError::Several { .. } => {
+                "start-up files of the shell there must print nothing between or beside the lines of the document"
+            }
         };
         Failure::could_not_judge(error).hint(way_out)
     })?;
     if !answer.said.is_empty() {
         console.say(&answer.said);
+    }
+    if let Some(line) = &answer.printed_beside {
+        console.say(format!("note: {host} printed more than the document, such as `{line}`: passed over"));
     }
     Ok(answer)
 }
