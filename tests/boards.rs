@@ -78,6 +78,12 @@ fn every_reason_why_a_board_would_not_take_it_is_named_at_once() {
     }
     let without_names = sandbox.run(["pack", "mine", "--format", "popcorn"]).expect(2);
     assert!(without_names.stderr.contains("--leaderboard NAME --gpus B200"), "{}", without_names.stderr);
+    for format in ["sol-execbench", "flashinfer", "zip"] {
+        for (option, value) in [("--leaderboard", "x"), ("--gpus", "B200")] {
+            let outcome = sandbox.run(["pack", "mine", "--format", format, option, value]).expect(2);
+            assert!(outcome.stderr.contains(&format!("{option} is for a file of GPU MODE")), "{outcome:?}");
+        }
+    }
 }
 
 #[test]

@@ -112,6 +112,20 @@ fn nothing_is_coloured_when_it_is_not_a_terminal() {
 }
 
 #[test]
+fn options_for_a_shared_cache_without_one_are_refused_and_variables_wait_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    for (option, value) in [("--cache-key", "k"), ("--cache-signers", "s"), ("--cache-patience", "5")] {
+        let outcome = sandbox.run(["build", "mine", option, value]).expect(2);
+        assert!(outcome.stderr.contains(&format!("{option} is about a shared cache")), "{outcome:?}");
+    }
+    let mut command = sandbox.command();
+    command.args(["build", "mine", "--cuda-home", "nowhere"]).env("PROOFMARK_CACHE_KEY", "k");
+    let outcome = run(&mut command);
+    assert!(!outcome.stderr.contains("shared cache"), "{outcome:?}");
+}
+
+#[test]
 fn a_request_is_judged_before_anything_is_spent_on_it() {
     let sandbox = Sandbox::new();
     sandbox.submission("mine", &[("kernel.cu", "// run\n")]);

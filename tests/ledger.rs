@@ -112,6 +112,15 @@ fn filters_find_what_they_name_and_no_more() {
     );
     ledger(&sandbox, &["query", "--since", "yesterday"]).expect(2);
     ledger(&sandbox, &["query", "--kind", "rumour"]).expect(2);
+    for (option, value) in [("--verdict", "nosuch"), ("--trust", "blind"), ("--origin", "heard")] {
+        let outcome = ledger(&sandbox, &["query", option, value]).expect(2);
+        assert!(outcome.stderr.contains(value) && outcome.stderr.contains(option), "{outcome:?}");
+    }
+    let missing = ledger(&sandbox, &["show", "abcdef12"]).expect(2);
+    assert!(
+        missing.stderr.contains("0 entries") && !missing.stderr.contains("more of its digits"),
+        "{missing:?}"
+    );
     ledger(&sandbox, &["show", "0000"]).expect(2);
     ledger(&sandbox, &["show", "0"]).expect(2);
 }
@@ -132,7 +141,8 @@ fn traces_of_both_boards_come_in_and_are_called_reported() {
         (&found["files"][0]["new"], &found["files"][0]["note"]),
         (&1.into(), &"1 workloads without an evaluation were passed over".into())
     );
-    let rows = json(&sandbox, &["query", "--kind", "trace", "--verdict", "reward_hack"]);
+    let rows = json(&sandbox, &["query", "--kind", "trace", "--verdict", "REWARD_HACK"]);
+    assert_eq!(rows, json(&sandbox, &["query", "--kind", "trace", "--verdict", "reward_hack"]));
     assert_eq!(
         (&rows["entries"][0]["trust"], &rows["entries"][0]["device"]),
         (&"reported".into(), &"NVIDIA B200".into())

@@ -34,6 +34,18 @@ pub struct LeaderboardOptions {
     gpus: Vec<String>,
 }
 
+impl LeaderboardOptions {
+    /// Refuses options of GPU MODE's board where the file is for another.
+    pub fn refuse_unless(&self, board: Option<Board>) -> Result<(), Failure> {
+        let named = if self.leaderboard.is_some() { "--leaderboard" } else { "--gpus" };
+        if board == Some(Board::Popcorn) || (self.leaderboard.is_none() && self.gpus.is_empty()) {
+            return Ok(());
+        }
+        Err(Failure::request(format!("{named} is for a file of GPU MODE, and another is packed"))
+            .hint(format!("`--format popcorn` packs one; leave {named} out for any other")))
+    }
+}
+
 /// A file for a board.
 #[derive(Debug)]
 pub struct BoardFile {

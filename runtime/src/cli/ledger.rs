@@ -14,6 +14,8 @@ use super::ledger_folder::{LedgerFolder, explain, is_too_large, say_faults};
 use super::number;
 use crate::ledger::champion::lineages;
 use crate::ledger::retention::{self, Extent};
+use crate::ledger::row::VERDICTS;
+use crate::ledger::trace::REPORTED;
 use crate::ledger::{Filter, Ledger, LedgerError, LedgerKind, import, moment};
 use crate::path_text;
 use crate::report::ledger_table::{entry_table, lineage_text, run_table};
@@ -81,6 +83,15 @@ enum LedgerAction {
     Lineage(FilterOptions),
 }
 
+/// A verdict, decision or answer in our spelling; a board's own, such as `REWARD_HACK`, is taken too.
+fn parse_verdict(text: &str) -> Result<String, String> {
+    let ours = text.to_ascii_lowercase();
+    if VERDICTS.contains(&ours.as_str()) {
+        return Ok(ours);
+    }
+    Err(format!("expected one of {}", VERDICTS.join(", ")))
+}
+
 fn parse_kind(text: &str) -> Result<LedgerKind, String> {
     LedgerKind::of_name(text).ok_or_else(|| {
         let names: Vec<&str> = LedgerKind::ALL.iter().map(|kind| kind.name()).collect();
@@ -110,13 +121,13 @@ pub struct FilterOptions {
     #[arg(long)]
     device: Option<String>,
     /// The verdict, decision or answer, such as `passed`, `better` or `reject`.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_verdict)]
     verdict: Option<String>,
-    /// hermetic, live, or reported by another harness.
-    #[arg(long)]
+    /// How it was measured; `reported` is another harness's figure.
+    #[arg(long, value_parser = ["hermetic", "live", REPORTED])]
     trust: Option<String>,
-    /// measured here, or imported.
-    #[arg(long)]
+    /// Where it was measured: here, or elsewhere and brought in.
+    #[arg(long, value_parser = ["measured", "imported"])]
     origin: Option<String>,
     /// How the run's name begins.
     #[arg(long)]

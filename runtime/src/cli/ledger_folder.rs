@@ -85,6 +85,8 @@ pub(super) fn explain(error: LedgerError) -> Failure {
     match &error {
         LedgerError::Foreign { .. } => Failure::request(error)
             .hint("`ledger import` takes records, sealed artifacts, and traces of FlashInfer-Bench and SOL-ExecBench"),
+        LedgerError::Ambiguous { found: 0, .. } => Failure::request(error)
+            .hint("`ledger list` names runs, `ledger query` entries and artifacts"),
         LedgerError::Ambiguous { .. } => Failure::request(error).hint("name more of its digits"),
         LedgerError::ChampionMoved { .. } => Failure::could_not_judge(error).hint("challenge the new champion"),
         LedgerError::Stale { .. } | LedgerError::Index { .. } => {

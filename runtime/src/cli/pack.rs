@@ -157,6 +157,7 @@ struct PackAnswer<'a> {
 
 /// Runs the verb.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure> {
+    arguments.leaderboard.refuse_unless(arguments.format().board())?;
     let mut opened = input::open_all(&arguments.path, arguments.definition.as_deref(), console)?;
     if let Some(Surface::Python) = arguments.surface {
         for (_, one) in &mut opened {

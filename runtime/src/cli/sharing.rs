@@ -31,10 +31,10 @@ pub struct SharingOptions {
     #[arg(long, value_name = "PLACE", env = "PROOFMARK_REMOTE_CACHE", hide_env_values = true)]
     pub remote_cache: Option<String>,
     /// Whose builds are taken from the shared cache, in the format of OpenSSH's allowed_signers.
-    #[arg(long, value_name = "FILE", env = "PROOFMARK_CACHE_SIGNERS")]
+    #[arg(long, value_name = "FILE", env = SIGNERS_VARIABLE)]
     pub cache_signers: Option<PathBuf>,
     /// Put what is built here into the shared cache, signed with this ed25519 key of OpenSSH.
-    #[arg(long, value_name = "FILE", env = "PROOFMARK_CACHE_KEY")]
+    #[arg(long, value_name = "FILE", env = KEY_VARIABLE)]
     pub cache_key: Option<PathBuf>,
     /// How long the shared cache may take to answer, before the build goes on without it
     /// [default: 10].
@@ -42,10 +42,38 @@ pub struct SharingOptions {
     pub cache_patience: Option<u64>,
 }
 
+/// The variables that say what options say: set once, for whenever a shared cache is named.
+const SIGNERS_VARIABLE: &str = "PROOFMARK_CACHE_SIGNERS";
+const KEY_VARIABLE: &str = "PROOFMARK_CACHE_KEY";
+
 impl SharingOptions {
+    /// Refuses options that were typed for a shared cache where none is named.
+    fn refuse_without_place(&self) -> Result<(), Failure> {
+        let is_typed = |value: &Option<PathBuf>, variable: &str| {
+            value
+                .as_ref()
+                .is_some_and(|value| std::env::var_os(variable).as_deref() != Some(value.as_os_str()))
+        };
+        let typed = [
+            ("--cache-key", is_typed(&self.cache_key, KEY_VARIABLE)),
+            ("--cache-signers", is_typed(&self.cache_signers, SIGNERS_VARIABLE)),
+            ("--cache-patience", self.cache_patience.is_some()),
+        ];
+        match typed.into_iter().find(|(_, is_typed)| *is_typed) {
+            None => Ok(()),
+            Some((option, _)) => {
+                Err(Failure::request(format!("{option} is about a shared cache, and none is named"))
+                    .hint("--remote-cache PLACE or PROOFMARK_REMOTE_CACHE names one"))
+            }
+        }
+    }
+
     /// Opens the files that they name. `None` where no shared cache is named.
     pub fn sharing(&self) -> Result<Option<Sharing>, Failure> {
-        let Some(place) = &self.remote_cache else { return Ok(None) };
+        let Some(place) = &self.remote_cache else {
+            self.refuse_without_place()?;
+            return Ok(None);
+        };
         // Parsed here, so that nobody repeats a text that may hold a secret.
         let place: CachePlace =
             place.parse().map_err(|error| Failure::request(Misnamed { source: error }))?;

@@ -27,6 +27,27 @@ pub enum LedgerKind {
     Promotion,
 }
 
+/// Every verdict, decision and answer that a line can have, ours and the boards', as the index keeps it.
+pub const VERDICTS: [&str; 17] = [
+    "passed",
+    "incorrect_numerical",
+    "incorrect_shape",
+    "incorrect_dtype",
+    "runtime_error",
+    "compile_error",
+    "timeout",
+    "not_recorded",
+    "untrusted_timing",
+    "reward_hack",
+    "invalid_reference",
+    "better",
+    "worse",
+    "equal",
+    "undecided",
+    "keep",
+    "reject",
+];
+
 impl LedgerKind {
     /// Every kind.
     pub const ALL: [Self; 6] =
@@ -277,4 +298,39 @@ fn of_own(line: &LedgerLine) -> Option<Row> {
             ..Row::empty(LedgerKind::Promotion)
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_packager::interop::flashinfer::Status;
+
+    use super::*;
+    use crate::ledger::entry::Answer;
+    use crate::ledger::trace::SOL_STATUSES;
+    use crate::measure::decision::Decision;
+    use crate::measure::verdict::Verdict;
+
+    #[test]
+    fn every_verdict_that_a_line_can_have_can_be_asked_for() {
+        let reason = String::new;
+        let ours = [
+            Verdict::Passed,
+            Verdict::IncorrectNumerical { reason: reason() },
+            Verdict::IncorrectShape { reason: reason() },
+            Verdict::IncorrectDtype { reason: reason() },
+            Verdict::RuntimeError { reason: reason() },
+            Verdict::Timeout { reason: reason() },
+            Verdict::NotRecorded { reason: reason() },
+            Verdict::UntrustedTiming { reason: reason() },
+        ];
+        let boards = Status::ALL.map(Status::name).into_iter().chain(SOL_STATUSES);
+        let decisions = [Decision::Better, Decision::Worse, Decision::Equal];
+        let names = ours.iter().map(|verdict| verdict.name().to_owned());
+        let names = names.chain(boards.map(str::to_ascii_lowercase));
+        let names = names.chain(decisions.iter().map(|one| decision_name(one).to_owned()));
+        let answers =
+            [Answer::Keep, Answer::Reject, Answer::Undecided].map(|answer| answer.name().to_owned());
+        let names: std::collections::BTreeSet<String> = names.chain(answers).collect();
+        assert_eq!(names, VERDICTS.iter().map(ToString::to_string).collect());
+    }
 }

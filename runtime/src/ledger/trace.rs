@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const REPORTED: &str = "reported";
 
 /// Statuses that SOL-ExecBench has beside those of FlashInfer-Bench.
-const SOL_STATUSES: [&str; 2] = ["REWARD_HACK", "INVALID_REFERENCE"];
+pub(super) const SOL_STATUSES: [&str; 2] = ["REWARD_HACK", "INVALID_REFERENCE"];
 
 /// Whose shape a trace has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
