@@ -83,6 +83,26 @@ fn has_gpu() -> bool {
 }
 
 #[test]
+fn without_a_gpu_it_is_said_whether_there_is_a_champion_at_all() {
+    if has_gpu() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.submission("one", &[("kernel.cu", "int x;\n")]);
+    let mut command = with_ledger(&sandbox);
+    let nothing = run(command.args(["challenge", "one", "--shelf", "shelf"])).expect(3);
+    assert!(
+        nothing.stderr.contains("holds no measurement") && nothing.stderr.contains("hint: `seal`"),
+        "{nothing:?}"
+    );
+    let elsewhere = challenge(&sandbox, FIRST, &["--arch", "sm_100a"]).expect(3);
+    assert!(elsewhere.stderr.contains("has no champion yet"), "{elsewhere:?}");
+    for outcome in [nothing, elsewhere] {
+        assert!(!outcome.stderr.contains("cannot be compared"), "{outcome:?}");
+    }
+}
+
+#[test]
 fn the_first_is_kept_on_its_sealed_measurements_and_the_next_needs_a_comparison() {
     if has_gpu() {
         return;

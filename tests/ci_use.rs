@@ -1,6 +1,7 @@
 //! The action and the hooks do what they say: their steps run as a workflow runs them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::{Outcome, Sandbox, program, repository, run};
@@ -147,6 +148,31 @@ fn only_a_wheel_with_its_checksum_is_installed() {
         let text = step(&sandbox, "install.sh", &inputs).expect(2).stdout;
         assert!(text.contains(words), "{package}: {text}");
     }
+}
+
+#[test]
+fn the_version_that_is_shown_is_that_of_what_was_installed() {
+    let sandbox = Sandbox::new();
+    let executable = |name: &str, text: String| {
+        let path = sandbox.write(name, text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let folder = sandbox.path("scripts");
+    executable("first/python3", format!("#!/bin/sh\n[ \"$1\" = -m ] || echo '{}'\n", folder.display()));
+    executable("first/proofmark", "#!/bin/sh\necho proofmark 1.0\n".to_owned());
+    executable("scripts/proofmark", "#!/bin/sh\necho proofmark 2.0\n".to_owned());
+    let wheel = sandbox.write("proofmark-2.0-py3-none-any.whl", "a wheel");
+    let checksum = proofmark_packager::Digest::of_bytes(b"a wheel").to_string();
+    let first = sandbox.path("first").display().to_string();
+    let path = format!("{first}:{}", std::env::var("PATH").unwrap());
+    let inputs = [
+        ("PATH", path.as_str()),
+        ("PROOFMARK_PACKAGE", wheel.to_str().unwrap()),
+        ("PROOFMARK_CHECKSUM", checksum.as_str()),
+    ];
+    let text = step(&sandbox, "install.sh", &inputs).expect(0).stdout;
+    assert!(text.contains("proofmark 2.0") && !text.contains("proofmark 1.0"), "{text}");
+    assert!(text.contains("::warning::") && text.contains(&first), "{text}");
 }
 
 #[test]

@@ -112,6 +112,23 @@ fn nothing_is_coloured_when_it_is_not_a_terminal() {
 }
 
 #[test]
+fn whatever_is_wrong_with_a_job_is_told_by_a_document() {
+    let sandbox = Sandbox::new();
+    sandbox.write("job.json", "{}");
+    for arguments in [
+        &["job", "run", "job.json"][..],
+        &["job", "run", "missing.json"],
+        &["job", "run"],
+        &["job", "run", "job.json", "--nonsense"],
+        &["job", "run", "job.json", "--on", "ssh:-o"],
+    ] {
+        let document = sandbox.run(arguments).expect(2).json();
+        assert_eq!(document["schema"], "proofmark.error", "{arguments:?}");
+        crate::support::schema::check(&document);
+    }
+}
+
+#[test]
 fn options_for_a_shared_cache_without_one_are_refused_and_variables_wait_for_it() {
     let sandbox = Sandbox::new();
     sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
@@ -123,6 +140,20 @@ fn options_for_a_shared_cache_without_one_are_refused_and_variables_wait_for_it(
     command.args(["build", "mine", "--cuda-home", "nowhere"]).env("PROOFMARK_CACHE_KEY", "k");
     let outcome = run(&mut command);
     assert!(!outcome.stderr.contains("shared cache"), "{outcome:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named_as_it_was_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.submission("mine", &[("kernel.cu", "// run\n")]);
+    sandbox.run(["pack", "mine", "-o", "mine.zip"]).expect(0);
+    // Not even root can make a folder there.
+    for arguments in [&["new", "fresh", "-o", "/proc/1/y"][..], &["unpack", "mine.zip", "-o", "/proc/1/y"]] {
+        let outcome = sandbox.run(arguments).expect(3);
+        assert!(outcome.stderr.contains("cannot write /proc/1/y: "), "{outcome:?}");
+        assert!(!outcome.stderr.contains(".proofmark"), "{outcome:?}");
+        assert!(outcome.stderr.contains("hint: name a folder that you can write with `-o`"), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -107,14 +107,16 @@ pub fn unpack(bundle: &Bundle, folder: &Path) -> Result<Unpacked, UnpackError> {
     };
     fs::create_dir_all(parent).map_err(io_error(parent))?;
     let staging = tempfile::Builder::new().prefix(".proofmark-unpack-").tempdir_in(parent);
-    let staging = staging.map_err(io_error(parent))?;
+    // The kind alone: the temporary folder's name means nothing to anybody.
+    let staging = staging.map_err(|error| io_error(folder)(error.kind().into()))?;
     // Its own folder inside, because the staging folder itself is private to the user.
     let root = staging.path().join("tree");
     for (path, content) in &files {
         let place = root.join(path);
         let above = place.parent().unwrap_or(&root);
-        fs::create_dir_all(above).map_err(io_error(above))?;
-        fs::write(&place, content).map_err(io_error(&place))?;
+        fs::create_dir_all(above)
+            .and_then(|()| fs::write(&place, content))
+            .map_err(io_error(&folder.join(path)))?;
     }
     let submission = submission_folder(&bundle.artifact);
     let losses = losses_of(&bundle.artifact, &root.join(&submission))?;

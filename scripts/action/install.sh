@@ -27,5 +27,12 @@ if [ "$package" != installed ]; then
   [ "${found%% *}" = "$checksum" ] ||
     refuse "$package has the checksum ${found%% *}: expected $checksum; nothing was installed"
   python3 -m pip install --quiet --no-index --no-deps "$wheel"
+  # What is on PATH may be another one.
+  installed="$(python3 -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/proofmark"
+  [ -x "$installed" ] || installed="$(python3 -m site --user-base)/bin/proofmark"
+  "$installed" --version
+  [ "$(command -v proofmark)" -ef "$installed" ] ||
+    echo "::warning::$(command -v proofmark || echo nothing) is proofmark on PATH: expected $installed"
+else
+  proofmark --version
 fi
-proofmark --version

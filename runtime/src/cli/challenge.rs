@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
         (Some(compared), ..) => compared.b.environment.device.clone(),
         (None, Some(gpu), _) => gpu.name.clone(),
         (None, None, Some(device)) => device,
-        (None, None, None) => return Err(no_gpu()),
+        (None, None, None) => return Err(nothing_measured()),
     };
     let definition = bundle.artifact.manifest().solution.definition.clone();
     let slot = Slot { definition, arch, device };
@@ -127,6 +127,21 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
 fn no_gpu() -> Failure {
     Failure::could_not_judge("there is no GPU here, and two runs of their own cannot be compared")
         .hint("`compare --record FILE` where there is one; then `challenge --comparison FILE` here")
+}
+
+/// Where nothing says for which device the candidate is a candidate.
+fn nothing_measured() -> Failure {
+    Failure::could_not_judge("there is no GPU here, and the candidate holds no measurement that names one")
+        .hint("`seal` where there is one; then `challenge` what it sealed here")
+        .hint("where there is a champion: `compare --record FILE` there, then `challenge --comparison FILE` here")
+}
+
+/// Where there is neither a GPU nor a champion, and the candidate was not measured for this slot.
+fn first_unmeasured(slot: &Slot) -> Failure {
+    let text = format!(
+        "{slot} has no champion yet, and there is no GPU here on which a first one could be measured"
+    );
+    Failure::could_not_judge(text).hint("`seal` where there is one; then `challenge` what it sealed here")
 }
 
 impl Challenge<'_> {

@@ -180,7 +180,10 @@ fn parse(arguments: &[OsString]) -> Result<(CommandLine, ArgMatches), clap::Erro
 /// The format that a command line asks for that could not be read as a whole.
 fn asked_format(arguments: &[OsString]) -> AnswerFormat {
     let mut options = arguments.iter().take_while(|&argument| argument != "--");
-    if options.any(|option| option == "--json") { AnswerFormat::Json } else { AnswerFormat::Human }
+    // A job's answer is a document, whatever was asked for.
+    let is_job = arguments.iter().skip(1).find(|one| !one.as_encoded_bytes().starts_with(b"-"));
+    let is_job = is_job.is_some_and(|verb| verb == "job");
+    if is_job || options.any(|option| option == "--json") { AnswerFormat::Json } else { AnswerFormat::Human }
 }
 
 fn explain_usage(usage: &clap::Error, format: AnswerFormat) -> ExitCode {

@@ -18,6 +18,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
+use super::output::OTHER_FOLDER;
 
 /// Write a submission to start from: it packs and builds as it is.
 ///
@@ -117,7 +118,7 @@ fn write(artifact: Artifact, folder: &Path) -> Result<Unpacked, Failure> {
     let bundle = Bundle { artifact, evidence: Evidence::default() };
     unpack::unpack(&bundle, folder).map_err(|error| match error {
         UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
-        other => Failure::could_not_judge(other),
+        other => Failure::could_not_judge(other).hint(OTHER_FOLDER),
     })
 }
 

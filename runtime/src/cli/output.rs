@@ -15,6 +15,9 @@ use super::protected;
 /// How the name of a file starts that is about to become a result.
 const TEMPORARY_PREFIX: &str = ".proofmark-";
 
+/// The way out where a folder cannot be written.
+pub(super) const OTHER_FOLDER: &str = "name a folder that you can write with `-o`";
+
 /// Longer than any result takes to be written.
 const TEMPORARY_GRACE: Duration = Duration::from_secs(60 * 60);
 

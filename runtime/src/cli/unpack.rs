@@ -11,6 +11,7 @@ use super::console::Console;
 use super::exit_code::ExitCode;
 use super::failure::Failure;
 use super::input;
+use super::output::OTHER_FOLDER;
 
 /// Write an artifact back as the folder that packs to it again.
 ///
@@ -61,6 +62,6 @@ fn explain(error: UnpackError) -> Failure {
     match error {
         UnpackError::Occupied { .. } => Failure::request(error).hint("name a new folder with `-o`"),
         UnpackError::Collision { .. } => Failure::request(error),
-        UnpackError::Io { .. } => Failure::could_not_judge(error),
+        UnpackError::Io { .. } => Failure::could_not_judge(error).hint(OTHER_FOLDER),
     }
 }

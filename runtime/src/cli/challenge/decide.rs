@@ -7,7 +7,7 @@ use proofmark_packager::interop::flashinfer::Timestamp;
 use proofmark_packager::{Bundle, open};
 
 use super::evidence::{Evidenced, unsigned_digest};
-use super::{Arguments, Challenge, Decided, no_gpu};
+use super::{Arguments, Challenge, Decided, first_unmeasured, no_gpu};
 use crate::cli::failure::Failure;
 use crate::cli::ledger_folder::explain;
 use crate::job::{Action, Input, Outcome};
@@ -72,13 +72,13 @@ impl Challenge<'_> {
         let sealed = Evidenced::of(self.bundle.clone(), self.arch, &self.slot.device, imported());
         let sealed = match sealed {
             Some(sealed) if !self.has_gpu => sealed,
-            _ if !self.has_gpu => return Err(no_gpu()),
+            _ if !self.has_gpu => return Err(first_unmeasured(&self.slot)),
             _ => match self.seal()? {
                 Ok(sealed) => sealed,
                 Err(reason) => return Ok(self.decided(Answer::Reject, reason)),
             },
         };
-        let Some(report) = sealed.report() else { return Err(no_gpu()) };
+        let Some(report) = sealed.report() else { return Err(first_unmeasured(&self.slot)) };
         // Whoever sealed it chose what an error may be: that is theirs to say, and ours to repeat.
         let held = |one: &WorkloadRecord| (one.tolerance.atol.to_bits(), one.tolerance.rtol.to_bits());
         let held: BTreeSet<_> = sealed.sealed.measurements.iter().map(held).collect();

@@ -72,7 +72,7 @@ pub enum DatasetError {
         source: Invalid,
     },
     /// No file holds a definition of that name.
-    #[error("no definition `{name}` in `{}`: {known} are known{}", root.display(), unreadable(*.unread))]
+    #[error("no definition `{name}` in `{}`: {known} are known{}{}", root.display(), meant(nearest.as_deref()), unreadable(*.unread))]
     UnknownDefinition {
         /// The name asked for.
         name: String,
@@ -80,6 +80,8 @@ pub enum DatasetError {
         root: PathBuf,
         /// How many definitions were read.
         known: usize,
+        /// The known one whose name is most like it, if any is.
+        nearest: Option<String>,
         /// How many files could not be.
         unread: usize,
     },
@@ -93,6 +95,10 @@ pub enum DatasetError {
         /// The other.
         second: PathBuf,
     },
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!(", the nearest is `{nearest}`"))
 }
 
 fn unreadable(unread: usize) -> String {

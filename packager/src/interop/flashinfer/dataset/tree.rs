@@ -55,6 +55,7 @@ impl Dataset {
             name: name.to_owned(),
             root: self.root.clone(),
             known: self.definitions.len(),
+            nearest: self.nearest(name),
             unread: self.problems.len(),
         })?;
         match named.next() {
@@ -65,6 +66,16 @@ impl Dataset {
                 second: second.clone(),
             }),
         }
+    }
+
+    /// The definition whose name is most like this one, if any is.
+    fn nearest(&self, name: &str) -> Option<String> {
+        /// Of names that are less alike, none is meant for the other.
+        const LEAST_LIKENESS: f64 = 0.5;
+        let names = self.definitions().map(Definition::name);
+        let alike = names.map(|known| (strsim::normalized_damerau_levenshtein(known, name), known));
+        let nearest = alike.filter(|(likeness, _)| *likeness >= LEAST_LIKENESS);
+        nearest.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known.to_owned())
     }
 
     /// The workloads of one definition, in file order.
@@ -117,6 +128,8 @@ mod tests {
         assert_eq!(dataset.problems().len(), 1);
         let unknown = dataset.definition("triple").unwrap_err();
         assert!(unknown.to_string().ends_with("1 are known, 1 files could not be read"), "{unknown}");
+        let misspelt = dataset.definition("doubel").unwrap_err().to_string();
+        assert!(misspelt.contains("1 are known, the nearest is `double`, 1 files"), "{misspelt}");
     }
 
     #[test]
