@@ -11,7 +11,7 @@ use super::words::{Word, distinct};
 const PROBE_BYTES: usize = 4096;
 
 /// Words of Python that compiles device code. Each is a call, a decorator or an import, never a mere name.
-const PYTHON: [&str; 32] = [
+const PYTHON: [&str; 36] = [
     "@triton.jit",
     "triton.compile(",
     "triton.runtime.jit",
@@ -31,6 +31,7 @@ const PYTHON: [&str; 32] = [
     "SourceModule(",
     "load_inline(",
     "cpp_extension.load",
+    "cpp_extension import load",
     "nvrtcCompileProgram",
     "nvrtc.nvrtcCreateProgram",
     "compile_ptx(",
@@ -42,8 +43,11 @@ const PYTHON: [&str; 32] = [
     "@torch.compile",
     "_compile_kernel(",
     "@jax.jit",
+    "@helion.kernel",
+    "pallas_call(",
     "cuModuleLoad",
     "cuLibraryLoad",
+    "cudaLibraryLoad",
 ];
 /// Bytes around such a word that tell whether it does something.
 const AROUND_BYTES: usize = 128;
@@ -51,9 +55,9 @@ const AROUND_BYTES: usize = 128;
 const CORE: [&str; 3] = ["from cuda.core", "import cuda.core", "from cuda import core"];
 const CORE_COMPILES: [&str; 3] = ["Program", "Linker", "ObjectCode"];
 /// Names of compilers as a Python program quotes them to run them.
-const PROGRAMS: [(&str, [&str; 4]); 2] = [
-    ("nvcc", ["\"nvcc\"", "'nvcc'", "bin/nvcc", "/nvcc\""]),
-    ("ptxas", ["\"ptxas\"", "'ptxas'", "bin/ptxas", "/ptxas\""]),
+const PROGRAMS: [(&str, [&str; 6]); 2] = [
+    ("nvcc", ["\"nvcc\"", "'nvcc'", "bin/nvcc", "/nvcc\"", "\"nvcc ", "'nvcc "]),
+    ("ptxas", ["\"ptxas\"", "'ptxas'", "bin/ptxas", "/ptxas\"", "\"ptxas ", "'ptxas "]),
 ];
 
 static IMPORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"import "));
@@ -121,7 +125,7 @@ fn is_used(text: &[u8], at: usize, word: &str) -> bool {
         begins && !continues(behind)
     } else if word.ends_with('(') {
         behind.first() != Some(&b')')
-    } else if word.starts_with("cuModule") || word.starts_with("cuLibrary") {
+    } else if word.starts_with("cuModule") || word.ends_with("LibraryLoad") {
         let name = behind.iter().take_while(|&&next| continues(&[next])).count();
         matches!(behind[name..], [b'(', next, ..] if next != b')')
             || matches!(behind.get(name), Some(b'"' | b'\''))
@@ -173,6 +177,10 @@ mod tests {
             "import driver\nmodule = driver.cuModuleLoadData(image)\n",
             "import driver\nload = getattr(driver, 'cuModuleLoadDataEx')\n",
             "from cuda.core import Program\nProgram(source, 'c++')\n",
+            "import os\nos.system('nvcc -cubin k.cu')\n",
+            "import ctypes\nctypes.CDLL('libcudart.so').cudaLibraryLoadFromFile(p, path, 0)\n",
+            "import helion\n@helion.kernel()\ndef k(x): pass\n",
+            "from torch.utils.cpp_extension import load\nload(name='x')\n",
         ] {
             assert!(!text_signs(text.as_bytes()).is_empty(), "{text}");
         }
@@ -185,6 +193,7 @@ mod tests {
             "import torch\n# A load is cuModuleLoadData(image).\nx = 'where `cuModuleLoad` fails'\n",
             "from cuda.core import Device\n",
             "from numba.cuda.core import Program\n",
+            "import os\n# cudaLibraryLoadData loads; 'nvcc compiles'\n",
         ] {
             assert!(text_signs(text.as_bytes()).is_empty(), "{text}");
         }
