@@ -6,7 +6,7 @@ use proofmark_packager::{Bundle, Digest};
 use serde_json::{Map, Value, json};
 
 use crate::evidence::{ReplayError, Sealed, sealed};
-use crate::report::BenchReport;
+use crate::record::BenchReport;
 
 /// The type of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";

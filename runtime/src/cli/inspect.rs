@@ -20,7 +20,7 @@ use super::input;
 use crate::evidence::sealed;
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::Tolerance;
-use crate::report::BenchReport;
+use crate::record::BenchReport;
 use crate::report::figures::{tolerance_lines, tolerances};
 use crate::report::sparkline::{BARS, sparkline};
 

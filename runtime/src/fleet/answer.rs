@@ -17,8 +17,8 @@ use crate::job::{Action, Input, Job, Measuring};
 use crate::measure::decision::{Arm, Decision};
 use crate::measure::verdict::Verdict;
 use crate::proof::RecordedProof;
+use crate::record::BenchReport;
 use crate::record::{ComparisonRecord, Context, Record, WorkloadRecord};
-use crate::report::BenchReport;
 
 /// What an outcome says.
 #[derive(Debug, Clone, PartialEq, Serialize)]

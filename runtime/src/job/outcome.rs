@@ -10,8 +10,8 @@ use crate::evidence::{BuildComparison, RecordingComparison, SealedRecordings, Sp
 use crate::measure::environment::RunFacts;
 use crate::measure::{Compared, Recordings, Seed, WorkloadFinding};
 use crate::rebuild::{Finding, ProvenBuild};
+use crate::record::BenchReport;
 use crate::record::{Context, Record, WorkloadRecord};
-use crate::report::BenchReport;
 
 /// Name of the document that answers a job.
 pub const SCHEMA: &str = "proofmark.outcome";

@@ -18,8 +18,10 @@
 //! | `line_v1` | lines of version 1 |
 //! | [`journal`] | the file: appending, reading, a torn last line |
 //! | [`run_log`] | one run's lines, and what an interrupted one had finished |
+//! | [`bench_report`] | the numbers of a run: per workload and overall, computed from raw samples |
 //! | [`exchange`] | FlashInfer-Bench traces |
 
+pub mod bench_report;
 pub mod exchange;
 pub mod journal;
 pub mod line;
@@ -27,6 +29,7 @@ mod line_v1;
 pub mod run_id;
 pub mod run_log;
 
+pub use bench_report::{BenchReport, ClockReport, WorkloadRow};
 pub use exchange::{ExportError, to_trace};
 pub use journal::{Contents, Journal, JournalError, TornLine};
 pub use line::{ComparisonRecord, Context, Record, WorkloadRecord};

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, TableStyle};
 use proofmark_packager::Digest;
 
-use super::bench::{BenchReport, ClockReport, WorkloadRow};
 use super::figures::{NONE, factor, microseconds, or_none, percent};
+use super::sparkline::sparkline;
 use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Method};
 use crate::measure::statistics::{StopReason, Summary};
 use crate::measure::verdict::Verdict;
 use crate::proof::{ProofVerdict, demangle};
+use crate::record::{BenchReport, ClockReport, WorkloadRow};
 use crate::recording::{LaunchedCode, Trust};
 
 /// Digits of a uuid that tell workloads apart on a screen.
@@ -105,7 +106,7 @@ fn cells(row: &WorkloadRow, others: &[Clock]) -> Vec<String> {
         row.clocks
             .first()
             .filter(|_| row.latency_ns.is_some())
-            .map_or_else(String::new, |clock| clock.bars.clone()),
+            .map_or_else(String::new, |clock| sparkline(&clock.samples_ns)),
     ];
     cells.extend(others.iter().map(|clock| or_none(median_by(row, *clock).map(microseconds))));
     cells.push(or_none(row.roofline_ns.map(microseconds)));
@@ -263,9 +264,9 @@ mod tests {
     use proofmark_packager::Arch;
     use proofmark_packager::interop::flashinfer::Dtype;
 
-    use super::super::bench::tests::{report, run};
     use super::*;
     use crate::measure::judge::OutputComparison;
+    use crate::record::bench_report::tests::{report, run};
 
     #[test]
     fn shows_every_number_with_its_clock() {

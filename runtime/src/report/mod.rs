@@ -2,8 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`mod@bench`] | the numbers of a run: per workload and overall, computed from raw samples |
-//! | [`bench_table`] | those numbers as a table |
+//! | [`bench_table`] | the numbers of a run as a table |
 //! | [`build`] | a build: proven, or why not |
 //! | [`mod@entry`] | a Python entry: what it compiles, and what came of it |
 //! | [`outcome`] | what came out of a job |
@@ -17,7 +16,6 @@
 //! | [`mod@page`] | one HTML file |
 //! | [`figures`] | how numbers are written |
 
-pub mod bench;
 pub mod build;
 pub mod entry;
 pub mod outcome;
@@ -41,5 +39,3 @@ pub mod page;
 pub mod profile;
 
 pub mod sparkline;
-
-pub use bench::{BenchReport, ClockReport, WorkloadRow};

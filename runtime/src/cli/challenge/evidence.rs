@@ -6,7 +6,7 @@ use proofmark_packager::{Arch, Digest};
 
 use crate::evidence::{Sealed, sealed};
 use crate::ledger::Origin;
-use crate::report::BenchReport;
+use crate::record::BenchReport;
 
 /// A sealed artifact with its evidence, read.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use proofmark_packager::{Bundle, Digest};
 
 use crate::evidence::{BuildEvidence, ReplayError, sealed};
 use crate::proof::RecordedProof;
+use crate::record::BenchReport;
 use crate::record::{ComparisonRecord, Record, WorkloadRecord};
-use crate::report::BenchReport;
 
 /// One run, or one artifact that was sealed without measurements.
 #[derive(Debug)]

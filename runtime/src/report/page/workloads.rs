@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::distribution::{box_chart, cumulative, shared_scale};
 use super::{Exhibit, provenance, text, trust_mark};
 use crate::measure::verdict::Verdict;
-use crate::report::bench::WorkloadRow;
+use crate::record::WorkloadRow;
 use crate::report::figures::{NONE, factor, microseconds, or_none, percent, tolerance_lines, tolerances};
 
 /// Digits of a uuid that tell workloads apart.

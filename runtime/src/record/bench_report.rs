@@ -3,14 +3,12 @@
 use proofmark_packager::Digest;
 use serde::Serialize;
 
-use super::sparkline::sparkline;
-
+use super::{Context, WorkloadRecord};
 use crate::measure::finding::WorkloadFinding;
 use crate::measure::judge::tolerance::Tolerance;
 use crate::measure::measurement::{L2State, Measurement, Method};
 use crate::measure::statistics::{Overall, StopReason, Summary, overall};
 use crate::measure::verdict::Verdict;
-use crate::record::{Context, WorkloadRecord};
 use crate::recording::{LaunchedCode, Trust};
 
 /// One clock's numbers on one workload; times in nanoseconds.
@@ -28,9 +26,9 @@ pub struct ClockReport {
     pub stop_reason: StopReason,
     /// What the clock reads around nothing, in nanoseconds; not subtracted.
     pub floor_ns: Option<f64>,
-    /// The distribution of its samples, as a line of bars.
+    /// Its samples, in nanoseconds.
     #[serde(skip)]
-    pub bars: String,
+    pub samples_ns: Vec<f64>,
 }
 
 impl ClockReport {
@@ -42,7 +40,7 @@ impl ClockReport {
             dropped_blocks: measurement.dropped.len(),
             stop_reason: measurement.stop_reason,
             floor_ns: measurement.floor_ns,
-            bars: measurement.summary().map_or_else(String::new, |_| sparkline(&measurement.samples_ns)),
+            samples_ns: measurement.samples_ns.clone(),
         }
     }
 }
@@ -224,7 +222,7 @@ impl BenchReport {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::record::line::tests::record;
 
