@@ -75,6 +75,11 @@ fn a_seal_as_a_document_gives_the_file_that_the_verb_writes() {
     assert_eq!(fs::read(there.path("there.zip")).unwrap(), sealed);
     let outcome = there_says.json();
     assert_eq!(outcome["sealed"]["zip"].as_str(), Some(STANDARD.encode(&sealed).as_str()));
+    // Where the file cannot be written, the document is given out all the same.
+    let kept =
+        there.build(["job", "run", "job.json", "--offline", "--output", "nowhere/there.zip"]).expect(3);
+    assert!(kept.stderr.contains("the artifact is in the document alone"), "{}", kept.stderr);
+    assert_eq!(kept.json()["sealed"], outcome["sealed"]);
     // Only a seal has something to write.
     here.write("build.json", here.run(["build", &folder, "--as-job"]).expect(0).stdout);
     let refused = here.run(["job", "run", "build.json", "--output", "x.zip"]).expect(2);

@@ -84,17 +84,17 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<ExitCode, Failure
     if let Some(host) = &elsewhere.on {
         let answer = answer_of(host, elsewhere, &text, console)?;
         require_answer_to(&job, &answer.document, host)?;
-        return give(&answer, keep.as_ref());
+        return give(&answer, keep.as_ref(), console);
     }
     let settings = Settings { record: record.clone(), ..driver.settings(machine.settings()?) };
     let done = line::do_job(&job, &settings, console)?;
-    if let (Some(keep), Outcome::Sealed { sealed, .. }) = (keep, &done) {
-        write_file(keep.path, &bundle::write(sealed))?;
-    }
     let code = exit_code::of(&done);
     let body = report::outcome::job_body(&job, &done, code as u8);
     console.document(outcome::SCHEMA, outcome::VERSION, &body)?;
-    Ok(code)
+    match (keep, &done) {
+        (Some(keep), Outcome::Sealed { sealed, .. }) => Ok(keep.write(&bundle::write(sealed), code, console)),
+        _ => Ok(code),
+    }
 }
 
 /// Where the sealed artifact goes, and which one it must be.
@@ -115,18 +115,30 @@ impl<'a> Keep<'a> {
         }
     }
 
-    /// Writes what an outcome holds; a finding holds nothing. It may be a stranger's.
-    fn take(&self, outcome: &Value) -> Result<(), Failure> {
-        let Some(sealed) = outcome.get("sealed") else { return Ok(()) };
+    /// The file that an outcome holds; a finding holds none. It may be a stranger's.
+    fn file(&self, outcome: &Value) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(sealed) = outcome.get("sealed") else { return Ok(None) };
         match serde_json::from_value(sealed.clone()).map_err(Failure::could_not_judge)? {
             Input::Artifact(sealed) if sealed.artifact.digest() == self.digest => {
-                write_file(self.path, &bundle::write(&sealed))
+                Ok(Some(bundle::write(&sealed)))
             }
             other => {
                 let (found, expected) = (other.digest().short(), self.digest.short());
                 Err(Failure::could_not_judge(format!(
                     "{found} was sealed: expected {expected}, as the job asks"
                 )))
+            }
+        }
+    }
+
+    /// Writes the file behind the document, which is given out whatever becomes of the file: it holds the artifact too.
+    fn write(&self, file: &[u8], code: ExitCode, console: &Console) -> ExitCode {
+        match write_file(self.path, file) {
+            Ok(()) => code,
+            Err(failure) => {
+                console
+                    .say(format!("error: {failure}: the artifact is in the document alone, as `sealed.zip`"));
+                ExitCode::CouldNotJudge
             }
         }
     }
@@ -169,13 +181,17 @@ fn require_answer_to(job: &Job, document: &Value, host: &Host) -> Result<(), Fai
 }
 
 /// Gives an answer from elsewhere as if it had been found here.
-fn give(answer: &Answer, keep: Option<&Keep<'_>>) -> Result<ExitCode, Failure> {
-    keep.map_or(Ok(()), |keep| keep.take(&answer.document))?;
+fn give(answer: &Answer, keep: Option<&Keep<'_>>, console: &Console) -> Result<ExitCode, Failure> {
+    let file = keep.map_or(Ok(None), |keep| keep.file(&answer.document))?;
     let mut text = serde_json::to_string_pretty(&answer.document).map_err(Failure::could_not_judge)?;
     text.push('\n');
     write_out(escape::json(&text).as_bytes())?;
     let all = [ExitCode::Yes, ExitCode::No, ExitCode::Request, ExitCode::CouldNotJudge];
-    Ok(all.into_iter().find(|known| *known as i32 == answer.code).unwrap_or(ExitCode::CouldNotJudge))
+    let code = all.into_iter().find(|known| *known as i32 == answer.code).unwrap_or(ExitCode::CouldNotJudge);
+    match (keep, file) {
+        (Some(keep), Some(file)) => Ok(keep.write(&file, code, console)),
+        _ => Ok(code),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
