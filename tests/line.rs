@@ -420,9 +420,17 @@ fn a_killed_build_leaves_nothing_that_looks_built() {
 fn a_cache_that_cannot_be_written_is_exit_code_three() {
     let sandbox = Sandbox::new();
     small_submission(&sandbox, "one");
-    let file = sandbox.write("file", "not a folder");
-    let outcome = sandbox.build(["build", "one", "--cache-dir", file.to_str().unwrap()]).expect(3);
+    // Nobody makes a folder there, not even root.
+    let outcome = sandbox.build(["build", "one", "--cache-dir", "/proc/proofmark"]).expect(3);
     assert!(outcome.stderr.contains("--cache-dir"), "{}", outcome.stderr);
+    // What is no folder is a wrong request.
+    let file = sandbox.write("file", "not a folder");
+    let outcome = sandbox.build(["build", "one", "--cache-dir", file.to_str().unwrap()]).expect(2);
+    assert!(
+        outcome.stderr.contains("is no folder") && outcome.stderr.contains("--cache-dir"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

@@ -23,10 +23,14 @@ pub struct CacheFolder {
 impl CacheFolder {
     /// The folder, which need not exist yet.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
-        let folder =
-            Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)?;
+        let folder = self.named()?;
         require_folder(&folder)?;
         Ok(folder)
+    }
+
+    /// The place of the folder, whatever stands there.
+    pub(super) fn named(&self) -> Result<PathBuf, Failure> {
+        Store::place(self.cache_dir.as_deref(), |name| std::env::var_os(name)).map_err(explain)
     }
 
     /// Looks at what is there, without making a cache.

@@ -213,7 +213,7 @@ fn sandbox_layers(layers: &Layers) -> Vec<Check> {
 /// Where proven builds are kept.
 fn cache_folder(place: &CacheFolder) -> Check {
     const SUBJECT: &str = "cache folder";
-    let folder = match place.folder() {
+    let folder = match place.named() {
         Ok(folder) => folder,
         Err(failure) => return Check::bad(SUBJECT, failure.to_string(), failure.hints().to_vec()),
     };
