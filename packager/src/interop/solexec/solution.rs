@@ -471,16 +471,7 @@ mod tests {
             written(&idle)["spec"]["compile_options"],
             options(&[gencode, "-lineinfo"], &["-lcublas"])
         );
-        let mut submission = Submission {
-            solution: artifact.manifest().solution.clone(),
-            build: artifact.manifest().build.clone(),
-            target: artifact.manifest().target.clone(),
-            sources: artifact.sources().to_vec(),
-            definition: None,
-            workloads: None,
-            reference: None,
-            unknown: Map::new(),
-        };
+        let mut submission = in_a_folder(&artifact, Map::new());
         submission.target.nvcc_flags = ["-lcurand", "-O3", "-Xlinker", "-z,now"].map(str::to_owned).to_vec();
         let text = write(&Artifact::pack(submission).unwrap()).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
@@ -488,6 +479,21 @@ mod tests {
             value["spec"]["compile_options"],
             options(&[gencode, "-O3"], &["-lcuda", "-lcurand", "-Wl,-z,now"])
         );
+    }
+
+    /// The same sources as a submission of one's own, with fields that no format of ours knows.
+    fn in_a_folder(artifact: &Artifact, unknown: Map<String, Value>) -> Submission {
+        let manifest = artifact.manifest();
+        Submission {
+            solution: manifest.solution.clone(),
+            build: manifest.build.clone(),
+            target: manifest.target.clone(),
+            sources: artifact.sources().to_vec(),
+            definition: None,
+            workloads: None,
+            reference: None,
+            unknown,
+        }
     }
 
     #[test]
@@ -524,16 +530,8 @@ mod tests {
         for (languages, found) in
             [(json!(["triton"]), "triton"), (json!(["rust", "cutlass"]), "rust, cutlass")]
         {
-            let submission = Submission {
-                solution: artifact.manifest().solution.clone(),
-                build: artifact.manifest().build.clone(),
-                target: artifact.manifest().target.clone(),
-                sources: artifact.sources().to_vec(),
-                definition: None,
-                workloads: None,
-                reference: None,
-                unknown: Map::from_iter([("spec".to_owned(), json!({"languages": languages}))]),
-            };
+            let unknown = Map::from_iter([("spec".to_owned(), json!({"languages": languages}))]);
+            let submission = in_a_folder(&artifact, unknown);
             let refused = write(&Artifact::pack(submission).unwrap()).unwrap_err().violations;
             assert_eq!((refused.len(), refused[0].found.as_str()), (1, found));
         }

@@ -231,12 +231,10 @@ fn uses(section: &Section, linked: &Linked<'_>, function: &Function, range: Rang
             0x0F => continue,
             _ => at + 1,
         };
-        let enters =
-            target(code, section.address, operand).is_some_and(|target| function.is_entered_at(target));
         let here = section.address.wrapping_add(at as u64);
-        let is_within =
-            || target(code, section.address, operand).is_some_and(|target| function.is_one_of(here, target));
-        if enters && !is_within() {
+        let enters = target(code, section.address, operand)
+            .is_some_and(|target| function.is_entered_at(target) && !function.is_one_of(here, target));
+        if enters {
             found.push(call(at, (operand + 4 - at) as u64));
         }
     }
